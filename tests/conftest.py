@@ -1,0 +1,37 @@
+"""What tests share: data sets, and scripts run as a user runs them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from permafrost import data
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope='session')
+def synthetic(tmp_path_factory):
+    """A DataSet of 640 training and 500 test images that a model learns in a few steps."""
+    return data.make_synthetic(str(tmp_path_factory.mktemp('synthetic')), train=640, test=500)
+
+
+@pytest.fixture(scope='session')
+def cifar10():
+    """The real DataSet; `make data` brings it. Missing, it fails the test: it is no extra."""
+    return data.open_data_set('cifar10')
+
+
+@pytest.fixture(scope='session')
+def python():
+    """python(script, *arguments, **environment): runs a script of this repository.
+
+    Returns subprocess's CompletedProcess with stdout and stderr as text.
+    """
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable] + [str(argument) for argument in arguments], cwd=ROOT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            universal_newlines=True, timeout=570, env=dict(os.environ, **environment))
+    return run

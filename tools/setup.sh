@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
+#   tools/setup.sh [ENGINE]          tf1, tf1-mkl or tf2; without one: the default, or the best
+#   tools/setup.sh lint              the environment of `make lint`
+#   tools/setup.sh --find VERSION... prints the first Python of those versions that runs
+# The first engine chosen becomes .venv/default. Nothing happens where all is up to date.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+# A name on PATH is not enough: pyenv's shims are there and fail.
+works() { "$1" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$2')" 2>/dev/null; }
+
+find_python() {
+  local version candidate
+  for version in "$@"; do
+    while IFS= read -r candidate; do
+      if [ -n "$candidate" ] && works "$candidate" "$version"; then
+        "$candidate" -c 'import sys; print(sys.executable)'
+        return
+      fi
+    done < <(type -aP "python$version"
+             # pyenv's own: beside its shims, or in its usual place
+             for root in $(type -aP "python$version" | sed -n 's|/shims/.*||p') \
+                         "${PYENV_ROOT:-$HOME/.pyenv}"; do
+               printf '%s\n' "$root/versions/$version".*/bin/python
+             done
+             uv python find --no-python-downloads "$version" 2>/dev/null
+             type -aP python3)
+  done
+  return 1
+}
+
+if [ "${1:-}" = --find ]; then
+  shift
+  find_python "$@"
+  exit
+fi
+[ $# -le 1 ] || { say "one engine at a time, not: $*"; exit 2; }
+
+engine=${1:-}
+if [ -z "$engine" ]; then
+  if [ -L .venv/default ]; then
+    engine=$(readlink .venv/default)
+  elif [ "$(uname -m)" != x86_64 ]; then
+    engine=tf2
+    say "engine tf2: tf1-mkl is for x86-64, this is $(uname -m)"
+  elif python=$(find_python 3.7); then
+    engine=tf1-mkl
+    say "engine tf1-mkl: $python is a Python 3.7, and this is x86-64"
+  else
+    engine=tf2
+    say "engine tf2: there is no Python 3.7 here, which TensorFlow 1.15 needs"
+  fi
+fi
+case $engine in
+  tf1|tf1-mkl) versions='3.7'; megabytes=1000; package=tensorflow ;;
+  tf2) versions='3.13 3.12 3.11 3.10'; megabytes=2000; package=tensorflow ;;
+  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=50; package= ;;
+  *) say "unknown engine '$engine' (there are: tf1, tf1-mkl, tf2)"; exit 2 ;;
+esac
+
+requirements=requirements/$engine.txt
+hash=$(sha256sum "$requirements" | cut -c1-8)
+use() {  # links .venv/ENGINE to the environment $1
+  mkdir -p .venv
+  ln -sfn "$1" ".venv/$engine"
+  [ "$engine" = lint ] || [ -L .venv/default ] || ln -s "$engine" .venv/default
+}
+ready() { [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null; }
+
+now=$(readlink ".venv/$engine" || true)
+if [ "${now##*-}" = "$hash" ] && ready "$now"; then
+  use "$now"
+  exit
+fi
+
+# shellcheck disable=SC2086  # a list
+if ! python=$(find_python $versions); then
+  case $engine in
+    tf1*) die "$engine needs Python 3.7, the last that TensorFlow 1.15 runs on: install it with" \
+              "'pyenv install 3.7' or 'uv python install 3.7', or take ENGINE=tf2" ;;
+    *) die "$engine needs one of Python ${versions// /, }: install one," \
+           "for example with 'apt-get install python3'" ;;
+  esac
+fi
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+"$python" -c 'import venv, ensurepip' 2>/dev/null ||
+  die "$python has no venv module: on Debian, 'apt-get install python$version-venv'"
+
+root=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}/venv
+venv=$root/$engine-$version-$hash
+mkdir -p "$root" 2>/dev/null || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
+exec 9>"$venv.lock" || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
+# pip inherits the lock: if this script is killed, the next one waits until pip has gone too
+flock -n 9 || { say "waiting for another set-up of $engine"; flock 9; }
+
+if ! ready "$venv"; then
+  free=$(df -Pm "$root" | awk 'NR == 2 { print $4 }')
+  [ "$free" -ge "$megabytes" ] ||
+    die "disk full: $engine takes $megabytes MB in $root, which has $free;" \
+        "free some, or set PERMAFROST_CACHE to another disk"
+  say "building $venv with $python (a few minutes, $megabytes MB)"
+  rm -rf "$venv"  # what an interrupted build left
+  log=$venv.log
+  if ! { "$python" -m venv "$venv" &&
+         "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
+           --progress-bar off -r "$requirements" &&
+         { [ -z "$package" ] || "$venv/bin/python" -c "import $package"; }; } 2>&1 |
+       tee "$log" | sed -nuE 's/^Collecting ([^ ]+).*/setup: \1/p' >&2; then
+    if grep -qi 'no space left' "$log"; then
+      rm -rf "$venv"
+      die "disk full: free $megabytes MB in $root, or set PERMAFROST_CACHE to another disk"
+    elif grep -qE 'NewConnectionError|ConnectTimeout|NameResolution|ProxyError|Network is' "$log"
+    then
+      die "no network: pip cannot reach its package index (log: $log)"
+    fi
+    die "$(grep -E '^ERROR|Error' "$log" | tail -1 | cut -c1-300 || true) (log: $log)"
+  fi
+  touch "$venv/.complete"  # written last: without it the next set-up begins again
+  rm -f "$log"
+fi
+use "$venv"
+say "$engine is ready in .venv/$engine ($("$venv/bin/python" -V))"
