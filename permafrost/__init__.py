@@ -1,0 +1,1 @@
+"""Permafrost: train, evaluate and freeze small convnets with TensorFlow 1 sessions."""
