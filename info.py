@@ -1,0 +1,26 @@
+"""Prints the parameters and operations of models: python info.py --model tuto."""
+
+from absl import flags
+
+from permafrost import cli
+from permafrost import info
+from permafrost.config import UsageError
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.')
+flags.DEFINE_bool('all', False, 'Show every model, a line each.')
+flags.DEFINE_integer('image_size', None, 'Side of the images, in pixels. Default: 24; cs231n '
+                     '32; --all has tuto at 24 and at 32.')
+flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')
+flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
+
+
+def main():
+    if FLAGS.all and FLAGS.model is not None:
+        raise UsageError('give --model or --all, not both')
+    info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json)
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,31 @@
+"""alex0 to alex4: tuto with one thing changed, after AlexNet (Krizhevsky et al. 2012).
+
+At 24x24, in millions:   parameters   ops
+  alex0  3x3 conv2          1.46     25.24
+  alex1  a third conv       0.32     43.51
+  alex2  no lrn             1.07     37.08
+  alex3  one hidden fc      1.00     37.60
+  alex4  wider, no lrn      1.49     35.20
+"""
+
+import functools
+
+
+def alex(net, x, convs, units, lrn=True):
+    for i, (size, filters) in enumerate(convs, 1):
+        x = net.conv('conv%d' % i, x, filters, size)
+        x = net.max_pool('pool1', x) if i == 1 else x  # the first stage pools, then normalizes
+        x = net.lrn('norm%d' % i, x) if lrn else x
+        x = net.max_pool('pool%d' % i, x) if i > 1 else x
+    for i, n in enumerate(units, 1):
+        x = net.fc('fc%d' % i, x, n, decay=1.)
+    return net.fc('logits', x, net.num_classes, relu=False)
+
+
+MODELS = {name: functools.partial(alex, **row) for name, row in {
+    'alex0': dict(convs=[(5, 64), (3, 96)], units=[384, 192]),
+    'alex1': dict(convs=[(5, 64), (5, 64), (5, 64)], units=[192]),
+    'alex2': dict(convs=[(5, 64), (5, 64)], units=[384, 192], lrn=False),
+    'alex3': dict(convs=[(5, 64), (5, 64)], units=[384]),
+    'alex4': dict(convs=[(5, 96), (3, 96)], units=[384, 192], lrn=False),
+}.items()}

@@ -1,0 +1,79 @@
+"""How large models are: parameters, operations and multiply-accumulates, layer by layer."""
+
+import contextlib
+import json
+import sys
+
+import models
+from permafrost import engine
+from permafrost.config import UsageError, nearest
+
+ABOUT = ('For one image. ops: 2 per multiply-accumulate, 1 per bias, 2 per ReLU, 36 per element '
+         'of an lrn,\nall else free. macs: the multiply-accumulates of convolutions and fully '
+         'connected layers.')
+ALSO = [('tuto', 32)]  # published at both sizes
+COUNTS = ('params', 'ops', 'macs')
+LARGEST = 4096  # pixels
+
+
+def show(model=None, image_size=None, layers=False, as_json=False):
+    """Prints the counts of `model` (None: of all), at its own image size unless given one.
+
+    As text, a single model is shown layer by layer. Raises UsageError for an unknown model or an
+    impossible size before TensorFlow is imported.
+    """
+    if model is not None and model not in models.MODELS:
+        raise nearest('model', model, models.MODELS)
+    if image_size is not None and not 1 <= image_size <= LARGEST:
+        raise UsageError('image_size must be from 1 to %d, not %d' % (LARGEST, image_size))
+    wanted = [(name, image_size or models.IMAGE_SIZES[name])
+              for name in ([model] if model else models.MODELS)]
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for what was asked
+        engine.prepare()
+    sizes = [measure(*pair) for pair in wanted + ([] if model or image_size else ALSO)]
+    if as_json:
+        if not layers:
+            sizes = [{k: size[k] for k in size if k != 'layers'} for size in sizes]
+        print(json.dumps(sizes, indent=2))
+    else:
+        print('\n'.join(_text(sizes, layers or model is not None) + ['', ABOUT]))
+
+
+def measure(model, image_size):
+    """{'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]} of `model`."""
+    import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked before
+    from models.net import Net
+    with tf.Graph().as_default():
+        net = Net(training=False)
+        models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
+    return dict({'model': model, 'image_size': image_size},
+                layers=[dict(layer._asdict()) for layer in net.layers],
+                **{count: sum(getattr(layer, count) for layer in net.layers) for count in COUNTS})
+
+
+def _text(sizes, layers):
+    """The lines of a table of models or, with `layers`, of a table for each model."""
+    if not layers:
+        return _table([('model', 'images') + COUNTS] + [
+            (size['model'], '%dx%d' % ((size['image_size'],) * 2)) + _counts(size)
+            for size in sizes])
+    lines = []
+    for size in sizes:
+        lines += ['%s, %dx%d images' % ((size['model'],) + (size['image_size'],) * 2), '']
+        lines += _table([('layer', 'kind', 'output') + COUNTS] + [
+            (layer['name'], layer['kind'], 'x'.join(map(str, layer['output_shape'])))
+            + _counts(layer) for layer in size['layers']] + [('total', '', '') + _counts(size)])
+        lines += [''] * (size is not sizes[-1])
+    return lines
+
+
+def _counts(value):
+    return tuple('{:,}'.format(value[count]) for count in COUNTS)
+
+
+def _table(rows):
+    """Lines of columns: the counts flush right, what comes before flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    left = len(widths) - len(COUNTS)
+    return ['  '.join(cell.ljust(width) if i < left else cell.rjust(width)
+                      for i, (cell, width) in enumerate(zip(row, widths))) for row in rows]
