@@ -1,0 +1,163 @@
+"""Files -> queues -> batches, beside the training step. Evaluation needs no queue.
+
+    memory:  order of the images -> [queue of indices] -> gather  -> augment -> [batches]
+    stream:  order of the files  -> [queue of names] -> read -> [shuffled records]
+                                               -> decode -> augment -> [batches]
+
+Brackets are queues; queue runners, which MonitoredTrainingSession starts and stops, fill
+them. An error in one of them closes the queues and ends the session with that error.
+"""
+
+import tensorflow.compat.v1 as tf
+
+from models import streams
+from permafrost import augment, config as configs
+
+READY = 4  # batches that wait for the training step
+READ = 256  # records read from a file at a time
+SHUFFLED = 50000  # records among which the stream source draws: 154 MB of CIFAR-10
+
+
+def training_batches(data_set, config, step, worker=0):
+    """The endless stream of distorted training batches of `config`.
+
+    Args:
+        data_set: a data.DataSet.
+        config: a Config; says the recipe, the source, the seed and whether the order of
+            the batches is exact (`deterministic`: one thread).
+        step: the global step. The stream starts at image `step * batch_size`, so that a
+            resumed run goes on in the stream that it left: exactly, with the memory source.
+        worker: the number of this worker; each has its own stream.
+
+    Returns:
+        images float32 [B, h, w, 3] and labels int64 [B], of known shape.
+
+    Raises:
+        UserError: the source is unknown, or there is no image.
+    """
+    if config.source not in SOURCES:
+        raise configs.nearest('source', config.source, SOURCES)
+    if not data_set.counts['train']:
+        raise configs.UserError('%s in %s has no image to train on' %
+                                (data_set.name, data_set.directory))
+    seed = config.seed + (worker << 32)
+    batch = config.recipe.batch_size
+    with tf.device('/cpu:0'), tf.name_scope('inputs'):
+        images, labels, number = SOURCES[config.source](data_set, batch, seed, step)
+        images = augment.training(images, config.recipe, seed, number)
+        ready = tf.FIFOQueue(READY, [tf.float32, tf.int64], [images.shape, labels.shape])
+        _run(ready, ready.enqueue([images, labels]), 1 if config.deterministic else THREADS)
+        return ready.dequeue()
+
+
+THREADS = 2  # that make batches
+
+
+def _memory(data_set, batch, seed, step):
+    """Batch `number` of the stream: every image exactly once an epoch.
+
+    The images stay in memory, one byte a value. Returns images uint8 [B, H, W, 3], labels
+    int64 [B] and the number of the batch, on which (and on the seed) its content depends.
+    """
+    count = data_set.counts['train']
+    images, labels = _load(data_set, 'train')
+    start = _local('start', tf.cast(step, tf.int64) * batch)
+    epoch = _local('epoch', tf.cast(step, tf.int64) * batch // count)
+    now = epoch.assign_add(1) - 1
+    skip = tf.maximum(start - now * count, 0)
+    positions = now * count + tf.range(count, dtype=tf.int64)
+    # The order of the next epoch takes about 10 ms to make, less than this queue lasts.
+    queue = tf.FIFOQueue(16 * batch, [tf.int32, tf.int64], [[], []])
+    _run(queue, queue.enqueue_many([_order(count, seed, now)[skip:], positions[skip:]]))
+    index, position = queue.dequeue_many(batch)
+    return tf.gather(images, index), tf.gather(labels, index), position[0] // batch
+
+
+def _stream(data_set, batch, seed, step):
+    """Batches drawn from records that pass by. Returns what `_memory` does.
+
+    Each draw is among SHUFFLED records, or among all where there are fewer: a true shuffle
+    of files in any order. Larger sets should be many files, or be written in random order.
+    """
+    files = data_set.splits['train']
+    size = min(SHUFFLED, data_set.counts['train'])
+    epoch = _local('epoch', tf.cast(step, tf.int64) * batch // data_set.counts['train'])
+    names = tf.FIFOQueue(len(files), [tf.string], [[]])
+    _run(names, names.enqueue_many(
+        [tf.gather(tf.constant(files), _order(len(files), seed, epoch.assign_add(1) - 1))]))
+    reader = tf.FixedLengthRecordReader(_record_bytes(data_set))
+    # The seed of a queue is fixed in the graph.
+    records = tf.RandomShuffleQueue(size + 8 * max(READ, batch), size, [tf.string], [[]],
+                                    seed=seed % 2 ** 31)
+    _run(records, records.enqueue_many([reader.read_up_to(names, READ)[1]]))
+    images, labels = _decode(records.dequeue_many(batch), data_set, batch)
+    number = _local('number', tf.cast(step, tf.int64))
+    return images, labels, number.assign_add(1) - 1
+
+
+SOURCES = {'memory': _memory, 'stream': _stream}
+
+
+def evaluation_batches(images, labels, batch_size):
+    """Yields (images, labels) in order, every image once; the last batch may be short."""
+    for first in range(0, len(images), batch_size):
+        yield images[first:first + batch_size], labels[first:first + batch_size]
+
+
+def _record_bytes(data_set):
+    height, width, channels = data_set.image_shape
+    return 1 + height * width * channels
+
+
+def _decode(records, data_set, count=-1):
+    """Strings of `count` whole records -> uint8 [count, H, W, 3] and int64 [count].
+
+    A record is a byte of label, then the planes R, G and B of the image.
+    """
+    height, width, channels = data_set.image_shape
+    records = tf.reshape(tf.decode_raw(records, tf.uint8),
+                         [count, _record_bytes(data_set)])
+    planes = tf.reshape(records[:, 1:], [count, channels, height, width])
+    return tf.transpose(planes, [0, 2, 3, 1]), tf.cast(records[:, 0], tf.int64)
+
+
+def _load(data_set, split):
+    """All images and labels as local variables, filled by the graph itself when it starts.
+
+    File after file is put into place, so that the peak is the images and three files more:
+    touching memory for the first time is what takes the time.
+    """
+    count = data_set.counts[split]
+    images = _local('images', tf.raw_ops.Empty(shape=(count,) + tuple(data_set.image_shape),
+                                               dtype=tf.uint8))
+    labels = _local('labels', tf.zeros([count], tf.int64))
+    done, ready = [images.initializer, labels.initializer], 0
+    for name in data_set.splits[split]:
+        with tf.control_dependencies(done):
+            # Were the name a constant, Grappler would read the file to fold it into one.
+            part = _decode(tf.read_file(tf.placeholder_with_default(name, [])), data_set)
+            first, ready = ready, ready + tf.size(part[1])
+            rows = tf.range(first, ready)
+            done = [variable.scatter_update(tf.IndexedSlices(values, rows))
+                    for variable, values in zip((images, labels), part)]
+    with tf.control_dependencies(done):
+        whole = tf.assert_equal(ready, count, message='%s has changed' % data_set.directory)
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, whole)  # run with local variables'
+    return images, labels
+
+
+def _order(count, seed, epoch):
+    """The order of `count` things in an epoch: a permutation, int32 [count]."""
+    keys = tf.random.stateless_uniform([count], streams.seeds(seed, 'order', epoch),
+                                       0, 2 ** 62, tf.int64)
+    return tf.nn.top_k(keys, count).indices
+
+
+def _local(name, value):
+    """A variable of this process alone, set when its session starts, after any restore."""
+    return tf.Variable(value, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES],
+                       name=name, use_resource=True)
+
+
+def _run(queue, enqueue, threads=1):
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue] * threads))
