@@ -1,0 +1,228 @@
+"""The inference graph, and exact accuracy with it: once, or beside a running training."""
+
+import collections
+import json
+import os
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from tensorflow.python.client import timeline
+
+import models
+from models.net import Net
+from permafrost import augment, data, inputs, results, runs
+from permafrost.config import UserError, write_atomically, write_json
+
+# `images` uint8 [N, H, W, 3] as decoded; `inputs` float [N, h, w, 3] preprocessed; `predictions`
+# logits [N, classes]; `probabilities` their softmax.
+Inference = collections.namedtuple('Inference', 'images inputs predictions probabilities')
+
+POLL_SECONDS = 2.
+
+
+def inference_graph(config, classes, image_shape):
+    """Builds the network without dropout in the default graph: an Inference.
+
+    Args:
+      config: a Config.
+      classes: names of the classes.
+      image_shape: (H, W, 3) of the images as decoded.
+    """
+    images = tf.placeholder(tf.uint8, (None,) + tuple(image_shape), name='images')
+    pixels = tf.identity(augment.evaluation(images, config.recipe), name='inputs')
+    logits = models.build(config.model, Net(training=False, num_classes=len(classes)), pixels)
+    logits = tf.identity(logits, name='predictions')
+    return Inference(images, pixels, logits, tf.nn.softmax(logits, name='probabilities'))
+
+
+def weights_saver(config, weights):
+    """A Saver that fills the variables of the default graph from a training's checkpoint.
+
+    `weights` is 'averaged' or 'raw'. What is not trained (moving statistics) has no average
+    and is always restored as it is.
+    Raises UserError where averages are asked for and the recipe keeps none.
+    """
+    restored = {variable.op.name: variable for variable in tf.global_variables()}
+    if weights == 'averaged':
+        if not config.recipe.average_decay:
+            raise UserError('this run keeps no averages: use --weights=raw')
+        for variable in tf.trainable_variables():
+            restored[variable.op.name + '/ExponentialMovingAverage'] = restored.pop(
+                variable.op.name)
+    return tf.train.Saver(restored)
+
+
+def default_weights(config):
+    """The weights that count for a run: averaged where there are averages."""
+    return 'averaged' if config.recipe.average_decay else 'raw'
+
+
+def measure(session, inference, images, labels, batch_size):
+    """Exact figures over all images, each counted once.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      labels: int64 [N].
+    Returns:
+      {'images', 'correct', 'accuracy', 'loss' (mean cross entropy), 'per_class' (accuracies),
+      'confusion' (rows: true class, columns: predicted), 'images_per_second'}.
+    """
+    classes = inference.predictions.shape.as_list()[1]
+    confusion = np.zeros((classes, classes), np.int64)
+    loss, start = 0., time.time()
+    for batch, truth in inputs.evaluation_batches(images, labels, batch_size):
+        logits = session.run(inference.predictions, {inference.images: batch}).astype(np.float64)
+        np.add.at(confusion, (truth, logits.argmax(1)), 1)
+        shifted = logits - logits.max(1, keepdims=True)
+        loss += np.sum(np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(truth)), truth])
+    count, correct = int(confusion.sum()), int(confusion.trace())
+    per_class = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
+    return {'images': count, 'correct': correct, 'accuracy': correct / count,
+            'loss': loss / count, 'per_class': [round(float(a), 6) for a in per_class],
+            'confusion': confusion.tolist(),
+            'images_per_second': round(count / (time.time() - start), 1)}
+
+
+class Evaluator:
+    """Evaluates checkpoints of one run on one split, one after the other.
+
+    Use as a context manager; it holds a session. Figures go to `eval/<split>/` of the run.
+    """
+
+    def __init__(self, run, session_config, split='test', weights=None, batch_size=500,
+                 data_dir=None):
+        self.run = run
+        self.config, self.extra = runs.read_config(run)
+        data_set = data.open_data_set(self.config.data_set, data_dir or self.config.data_dir)
+        self.weights = weights or default_weights(self.config)
+        self.split = split
+        self._batch_size = batch_size
+        self._images, self._labels = data.load(data_set, split)
+        self._graph = tf.Graph()
+        with self._graph.as_default():
+            self.inference = inference_graph(self.config, data_set.classes, data_set.image_shape)
+            self._saver = weights_saver(self.config, self.weights)
+        self._session = tf.Session(graph=self._graph, config=session_config)
+        self.directory = os.path.join(run, 'eval', split)
+        os.makedirs(self.directory, exist_ok=True)
+        self._writer = tf.summary.FileWriter(self.directory, self._graph)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self._writer.close()
+        self._session.close()
+
+    def evaluate(self, step, checkpoint):
+        """Figures of the checkpoint at path prefix `checkpoint`: see `measure`.
+
+        Raises UserError where it cannot be read or is of another model.
+        """
+        try:
+            self._saver.restore(self._session, checkpoint)
+        except (ValueError, tf.errors.OpError) as error:
+            raise UserError('%s cannot be restored: %s' % (
+                checkpoint, ' '.join(str(error).split())[:300]))
+        figures = measure(self._session, self.inference, self._images, self._labels,
+                          self._batch_size)
+        figures.update(step=step, split=self.split, weights=self.weights, date=runs.now(),
+                       checkpoint=os.path.basename(checkpoint))
+        self._write(figures)
+        return figures
+
+    def _write(self, figures):
+        """Appends to metrics.jsonl, keeps the best, and writes what TensorBoard shows."""
+        with open(os.path.join(self.directory, 'metrics.jsonl'), 'a') as stream:
+            stream.write(json.dumps(figures, sort_keys=True) + '\n')
+        best = os.path.join(self.directory, 'best.json')
+        if figures['accuracy'] > _read(best).get('accuracy', -1.):
+            write_json(best, figures)
+        suffix = '' if self.weights == default_weights(self.config) else '_' + self.weights
+        self._writer.add_summary(tf.Summary(value=[
+            tf.Summary.Value(tag=name + suffix, simple_value=figures[name])
+            for name in ('accuracy', 'loss', 'images_per_second')]), figures['step'])
+        self._writer.flush()
+
+    def profile(self, step):
+        """Writes a trace of one batch that TensorBoard or chrome://tracing opens; its path."""
+        from tensorflow.python.client import timeline  # no public name has it
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+        feed = {self.inference.images: self._images[:self._batch_size]}
+        self._session.run(self.inference.predictions, feed)  # the first run allocates
+        metadata = tf.RunMetadata()
+        self._session.run(self.inference.predictions, feed, options, metadata)
+        self._writer.add_run_metadata(metadata, 'step_%d' % step, step)
+        path = os.path.join(self.directory, 'trace-%d.json' % step)
+        write_atomically(path, timeline.Timeline(
+            metadata.step_stats).generate_chrome_trace_format())
+        return path
+
+
+def _read(path):
+    try:
+        with open(path) as stream:
+            return json.load(stream)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def follow(evaluator):
+    """Evaluates each new checkpoint of a running training until the training has ended.
+
+    Checkpoints that the training deletes meanwhile are skipped. Yields the figures of each.
+    """
+    done = -1
+    while True:
+        # Asked before looking: a training that ends in between has its last one still to come.
+        ended = not runs.training(evaluator.run)
+        new = [item for item in runs.checkpoints(evaluator.run).items() if item[0] > done]
+        if new:
+            done, checkpoint = new[-1]
+            try:
+                yield evaluator.evaluate(done, checkpoint)
+            except UserError:
+                if done in runs.checkpoints(evaluator.run):
+                    raise
+                print('step %d: deleted before it was read, skipped' % done, flush=True)
+        elif ended:
+            return
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def evaluate(run, session_config, step=None, following=False, profile=False, results_dir=None,
+             **options):
+    """What eval.py does: evaluates one checkpoint of `run`, or all that come; prints figures.
+
+    Args:
+      step: of the checkpoint; None: the last.
+      following: whether to go on until the training has ended.
+      results_dir: where to record the result of a finished run, or None.
+      **options: of Evaluator.
+    """
+    figures = None
+    with Evaluator(run, session_config, **options) as evaluator:
+        for figures in (follow(evaluator) if following else
+                        [evaluator.evaluate(*runs.checkpoint(run, step))]):
+            print(describe(figures, evaluator.extra['classes']), flush=True)
+        if figures is None:
+            raise UserError('the training in %s ended without a checkpoint' % run)
+        if profile:
+            print('trace: %s (open it in chrome://tracing)' % evaluator.profile(figures['step']))
+        print('figures: %s' % os.path.join(evaluator.directory, 'metrics.jsonl'))
+    if results_dir:
+        print('result: %s' % results.record(results_dir, run, figures))
+
+
+def describe(figures, classes):
+    """The figures as lines for people."""
+    lines = ['step %(step)d: %(correct)d of %(images)d %(split)s images correct, accuracy '
+             '%(accuracy).4f, loss %(loss).4f (%(weights)s weights, %(images_per_second).0f '
+             'images/s)' % figures]
+    width = max(map(len, classes))
+    for name, accuracy, row in zip(classes, figures['per_class'], figures['confusion']):
+        lines.append('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy,
+                                             ' '.join('%5d' % n for n in row)))
+    return '\n'.join(lines)

@@ -1,0 +1,215 @@
+"""What happens beside the training steps: progress, speed, summaries, saving, stopping.
+
+Every hook is given `step`, a scalar tensor that reads the global step after the update: a plain
+fetch of the variable would race with it.
+"""
+
+import math
+import os
+import signal
+import sys
+import time
+
+import tensorflow.compat.v1 as tf
+import tqdm
+
+from permafrost.config import UserError
+
+
+class Signals:
+    """Context in which SIGTERM and SIGINT set `code` instead of ending the process.
+
+    A second signal ends it at once.
+    """
+
+    def __init__(self):
+        self.code = 0
+        self._old = {}
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._old[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *unused):
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number, unused_frame):
+        if self.code:
+            os._exit(self.code)
+        self.code = 128 + number
+        print('\n%s: saving at this step, then exiting; again to exit at once' %
+              {signal.SIGTERM: 'SIGTERM', signal.SIGINT: 'SIGINT'}[number],
+              file=sys.stderr, flush=True)
+
+
+class StopHook(tf.train.SessionRunHook):
+    """Stops at the global step `last`, or after the step in which a signal came."""
+
+    def __init__(self, step, last, signals):
+        self._step = step
+        self._last = last
+        self._signals = signals
+
+    def before_run(self, unused_context):
+        return tf.train.SessionRunArgs(self._step)
+
+    def after_run(self, context, values):
+        if self._signals.code or values.results >= self._last:
+            context.request_stop()
+
+
+class ProgressHook(tf.train.SessionRunHook):
+    """Shows how training goes: a bar with ETA on a terminal, a line every `every` steps in a log.
+
+    `values` is {name: scalar tensor} with at least 'loss'. Stops at a loss that is not finite:
+    `divergence(step)` makes the UserError.
+    """
+
+    def __init__(self, step, values, steps, batch_size, every, divergence):
+        self._fetches = dict(values, step=step)
+        self._steps = steps
+        self._batch_size = batch_size
+        self._every = every
+        self._divergence = divergence
+        self._bar = None
+        self._first = True
+        self.images_per_second = 0.
+
+    def before_run(self, unused_context):
+        return tf.train.SessionRunArgs(self._fetches)
+
+    def after_run(self, unused_context, run_values):
+        values = dict(run_values.results)
+        step = int(values.pop('step'))
+        if not math.isfinite(values['loss']):
+            raise self._divergence(step)
+        if self._first:
+            self._first = False
+            self._begin(step)
+        elif self._bar is not None:
+            self._bar.update(step - self._bar.n)
+        if step % self._every == 0 or step >= self._steps:
+            self._log(step, values)
+
+    def _begin(self, step):
+        print('first step after %.1f s' % (time.time() - _process_start()), flush=True)
+        self._time, self._since = time.time(), step
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(total=self._steps, initial=step, unit='step',
+                                  dynamic_ncols=True)
+
+    def _log(self, step, values):
+        seconds = time.time() - self._time
+        if step > self._since:
+            self.images_per_second = (step - self._since) * self._batch_size / seconds
+            self._time, self._since = time.time(), step
+        shown = ' '.join('%s %.4g' % item for item in sorted(values.items()))
+        rate = '%.0f images/s' % self.images_per_second
+        if self._bar is not None:
+            self._bar.set_postfix_str('%s %s' % (shown, rate))
+            return
+        left = (self._steps - step) * self._batch_size / max(self.images_per_second, 1e-9)
+        eta = 'ETA %d:%02d:%02d' % (left // 3600, left // 60 % 60, left % 60)
+        print('step %d/%d %s %s %s' % (step, self._steps, shown, rate, eta), flush=True)
+
+    def end(self, unused_session):
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _process_start():
+    """Seconds since the epoch at which this process began."""
+    try:
+        with open('/proc/self/stat') as stream:
+            ticks = float(stream.read().rsplit(')', 1)[1].split()[19])
+        with open('/proc/uptime') as stream:
+            uptime = float(stream.read().split()[0])
+        return time.time() - uptime + ticks / os.sysconf('SC_CLK_TCK')
+    except OSError:  # not Linux
+        return _IMPORTED
+
+
+_IMPORTED = time.time()
+
+
+class CheckpointHook(tf.train.SessionRunHook):
+    """Saves at the start, every `steps` steps, every `secs` seconds and at the end.
+
+    `finite` is a bool tensor: False stops before anything but finite weights is saved.
+    `saved(step)` is called after each checkpoint, `divergence(step)` makes the UserError.
+    """
+
+    def __init__(self, step, saver, prefix, steps, secs, finite, saved, divergence):
+        self._step = step
+        self._saver = saver
+        self._prefix = prefix
+        self._steps = steps
+        self._secs = secs
+        self._finite = finite
+        self._saved = saved
+        self._divergence = divergence
+        self._last = None
+
+    def after_create_session(self, session, unused_coord):
+        step = int(session.run(tf.train.get_global_step()))
+        if not tf.train.checkpoint_exists('%s-%d' % (self._prefix, step)):
+            self._save(session, step)  # a full disk is found now, not an hour later
+        self._last, self._time = step, time.time()
+
+    def before_run(self, unused_context):
+        return tf.train.SessionRunArgs(self._step)
+
+    def after_run(self, context, values):
+        step = int(values.results)
+        if (self._steps and step % self._steps == 0 or
+                self._secs and time.time() - self._time >= self._secs):
+            self._save(context.session, step)
+
+    def end(self, session):
+        step = int(session.run(tf.train.get_global_step()))
+        if step != self._last:
+            self._save(session, step)
+
+    def _save(self, session, step):
+        if not session.run(self._finite):
+            raise self._divergence(step)
+        self._saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
+        self._last, self._time = step, time.time()
+        self._saved(step)
+
+
+class SummaryHook(tf.train.SessionRunHook):
+    """Writes `summary` (a serialized Summary) every `every` steps and at the first.
+
+    `speed` returns images/s, written beside it; None: not written.
+    """
+
+    def __init__(self, step, writer, summary, every, speed=None):
+        self._step = step
+        self._writer = writer
+        self._summary = summary
+        self._every = every
+        self._speed = speed
+
+    def after_create_session(self, session, unused_coord):
+        self._seen = int(session.run(tf.train.get_global_step()))
+
+    def before_run(self, unused_context):
+        self._due = (self._seen + 1) % self._every == 0 or self._seen == 0
+        fetches = {'step': self._step}
+        if self._due:
+            fetches['summary'] = self._summary
+        return tf.train.SessionRunArgs(fetches)
+
+    def after_run(self, unused_context, values):
+        self._seen = int(values.results['step'])
+        if self._due:
+            self._writer.add_summary(values.results['summary'], self._seen)
+            if self._speed is not None and self._speed():
+                self._writer.add_summary(tf.Summary(value=[tf.Summary.Value(
+                    tag='images_per_second', simple_value=self._speed())]), self._seen)
+
+    def end(self, unused_session):
+        self._writer.flush()

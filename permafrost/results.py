@@ -1,0 +1,59 @@
+"""results/*.json: measured accuracies, a file for each model, recipe, data set and length."""
+
+import json
+import os
+
+import numpy as np
+
+from permafrost import runs
+from permafrost.config import UserError, write_json
+
+
+def record(folder, run, figures):
+    """Writes what an evaluation of a finished run measured into `folder`; returns the path.
+
+    Runs that differ only in their seed share a file: a seed already there is replaced.
+
+    Args:
+      figures: of evaluation.measure, on the whole test split.
+    Raises UserError where the run is not finished.
+    """
+    config, extra = runs.read_config(run)
+    status, recipe = runs.read_status(run), config.recipe
+    if figures['step'] < config.steps:
+        raise UserError('%s is at step %d of %d: a result is of a finished run' % (
+            run, figures['step'], config.steps))
+    name = '-'.join([config.model, _recipe_name(recipe, config), str(figures['step'])])
+    path = os.path.join(folder, name + '.json')
+    accuracy = dict(_seeds(path))
+    accuracy[config.seed] = figures['accuracy']
+    seeds = sorted(accuracy)
+    values = [accuracy[seed] for seed in seeds]
+    os.makedirs(folder, exist_ok=True)
+    write_json(path, {
+        'model': config.model, 'recipe': recipe.name, 'settings': config.to_json()['recipe'],
+        'data_set': config.data_set, 'steps': figures['step'],
+        'epochs': round(figures['step'] * recipe.batch_size / extra['train_images'], 2),
+        'batch_size': recipe.batch_size, 'seeds': seeds,
+        'accuracy': {'mean': float(np.mean(values)), 'std': float(np.std(values)),
+                     'values': values},
+        'weights': figures['weights'], 'images': figures['images'],
+        'engine': extra['versions'][-1]['engine'], 'versions': extra['versions'],
+        'train_seconds': status['train_seconds'],
+        'images_per_second': status['images_per_second'],
+        'command': extra['command'], 'date': figures['date']})
+    return path
+
+
+def _recipe_name(recipe, config):
+    return recipe.name if config.data_set == 'cifar10' else '%s-%s' % (
+        recipe.name, config.data_set)
+
+
+def _seeds(path):
+    """Pairs of seed and accuracy in the result file at `path`; none where there is no file."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as stream:
+        old = json.load(stream)
+    return zip(old['seeds'], old['accuracy']['values'])

@@ -1,0 +1,210 @@
+"""The training graph and the session loop."""
+
+import collections
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+import time
+
+import tensorflow.compat.v1 as tf
+
+import models
+from models.net import Net
+from permafrost import data, engine, hooks, inputs, optimizers, recipes, runs
+from permafrost.config import UserError
+
+# Tensors of a training graph: `step` reads the global step after the update of that very run,
+# `train` makes the update, `scalars` are {name: scalar tensor} of the batch before it.
+Training = collections.namedtuple('Training', 'train step scalars images')
+
+
+def training_graph(config, num_classes, images, labels):
+    """Losses, updates and weight averages in the default graph.
+
+    Args:
+      config: a Config.
+      num_classes: number of classes of the data set.
+      images: float [B, h, w, 3], preprocessed.
+      labels: int64 [B].
+    Returns:
+      A Training.
+    """
+    recipe = config.recipe
+    global_step = tf.train.get_or_create_global_step()
+    net = Net(training=True, num_classes=num_classes, seed=config.seed, step=global_step)
+    logits = models.build(config.model, net, images)
+    scalars = _losses(recipe, net, logits, labels)
+    rate = tf.convert_to_tensor(recipes.learning_rate(recipe, global_step))
+    update = optimizers.optimizer(recipe.optimizer, rate).minimize(
+        scalars['loss'], global_step=global_step)
+    with tf.control_dependencies([update]):
+        step = global_step.read_value()
+        if recipe.average_decay:
+            # num_updates makes the first averages short: decay is (1 + step) / (10 + step).
+            averages = tf.train.ExponentialMovingAverage(recipe.average_decay, global_step)
+            update = averages.apply(tf.trainable_variables())
+    return Training(update, step, dict(scalars, learning_rate=rate), images)
+
+
+def _losses(recipe, net, logits, labels):
+    """{'loss': ..., its parts, 'accuracy'} of a batch, each a scalar."""
+    cross_entropy = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
+        logits=logits, labels=labels))
+    decay = tf.add_n([recipe.weight_decay * multiplier / v.shape.num_elements() * tf.nn.l2_loss(v)
+                      for v, multiplier in net.decayed] or [tf.constant(0.)])
+    accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
+    return {'loss': cross_entropy + decay, 'cross_entropy': cross_entropy,
+            'weight_decay': decay, 'accuracy': accuracy}
+
+
+def train(config, run, session_config):
+    """Trains in the run directory `run` up to step `config.steps`; continues what is there.
+
+    Returns the exit code: 0 done, 143 or 130 stopped by a signal after saving.
+    Raises UserError for what the user can mend.
+    """
+    data_set = data.open_data_set(config.data_set, config.data_dir)
+    with runs.lock(run), hooks.Signals() as signals, _disk_errors(run), tf.Graph().as_default():
+        step, checkpoint = _begin(config, run, data_set)
+        if step >= config.steps:
+            print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
+            return 0
+        global_step = tf.train.get_or_create_global_step()
+        graph = training_graph(config, len(data_set.classes),
+                               *inputs.training_batches(data_set, config, global_step))
+        if checkpoint:
+            _check_shapes(checkpoint)
+        _loop(config, run, step, graph, signals, session_config)
+    return _end(config, run, signals)
+
+
+def _begin(config, run, data_set):
+    """Writes config.json; the step to continue from and its checkpoint (0 and None: new)."""
+    used = runs.read_config(run)[1]['versions'] if runs.exists(run) else []
+    here = engine.versions()
+    runs.write_config(run, config, {
+        'classes': list(data_set.classes), 'train_images': data_set.counts['train'],
+        'command': 'python ' + ' '.join(map(shlex.quote, sys.argv)),
+        'versions': used + [here] * (here not in used)})
+    if not runs.checkpoints(run):
+        runs.write_status(run, state='running', step=0, train_seconds=0., images_per_second=0.)
+        return 0, None
+    step, checkpoint = runs.checkpoint(run)
+    runs.write_status(run, state='running', step=step)
+    print('resuming at step %d' % step, flush=True)
+    return step, checkpoint
+
+
+def _check_shapes(checkpoint):
+    """Raises UserError naming the first variable that the checkpoint cannot fill."""
+    try:
+        shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    except tf.errors.OpError as error:
+        raise UserError('%s cannot be read (%s): delete its files to resume from the one '
+                        'before' % (checkpoint, str(error).splitlines()[0]))
+    for variable in tf.global_variables():
+        found, wanted = shapes.get(variable.op.name), variable.shape.as_list()
+        if found != wanted:
+            raise UserError('%s does not fit this model: %s is %s there, %s here; name the run '
+                            'of this model, or start another' % (
+                                checkpoint, variable.op.name,
+                                'missing' if found is None else 'of shape %s' % found, wanted))
+
+
+def _loop(config, run, step, graph, signals, session_config):
+    saver = tf.train.Saver(max_to_keep=config.max_to_keep or None, save_relative_paths=True)
+    with contextlib.closing(tf.summary.FileWriter(
+            runs.train_dir(run), tf.get_default_graph())) as writer:
+        # TensorBoard drops the points after this step that a killed run had written.
+        writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step + 1)
+        with tf.train.MonitoredTrainingSession(
+                checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
+                hooks=_hooks(config, run, graph, signals, saver, writer),
+                save_checkpoint_secs=None, save_summaries_steps=None, log_step_count_steps=None,
+                config=session_config) as session:
+            while not session.should_stop():
+                session.run(graph.train)
+
+
+def _hooks(config, run, graph, signals, saver, writer):
+    """Everything periodic. Progress comes first: a loss that is no number is never saved."""
+    recipe = config.recipe
+    before = runs.read_status(run)
+    start = time.time()
+    progress = hooks.ProgressHook(
+        graph.step, {n: graph.scalars[n] for n in ('loss', 'accuracy')}, config.steps,
+        recipe.batch_size, config.log_steps, lambda step: _diverged(config, run, step))
+
+    def saved(step):
+        seconds = before['train_seconds'] + time.time() - start
+        runs.write_status(run, step=step, train_seconds=round(seconds, 1),
+                          images_per_second=round(step * recipe.batch_size / seconds, 1))
+
+    with tf.control_dependencies([graph.step]):
+        weights = [(v, v.read_value()) for v in tf.trainable_variables()]
+    finite = tf.reduce_all([tf.reduce_all(tf.is_finite(v)) for v in tf.trainable_variables()])
+    found = [
+        progress,
+        hooks.CheckpointHook(graph.step, saver, os.path.join(runs.train_dir(run), runs.CHECKPOINT),
+                             config.save_steps, config.save_secs, finite, saved,
+                             lambda step: _diverged(config, run, step)),
+        hooks.StopHook(graph.step, config.steps, signals)]
+    if config.summary_steps:
+        scalars = [tf.summary.scalar(name, value) for name, value in graph.scalars.items()]
+        found.append(hooks.SummaryHook(graph.step, writer, tf.summary.merge(scalars),
+                                       config.summary_steps, lambda: progress.images_per_second))
+    if config.histogram_steps:
+        pictures = [tf.summary.image('images', graph.images, 8)]
+        with tf.name_scope('histograms'):  # else the tags would be made unlike the variables'
+            pictures += [tf.summary.histogram(variable.op.name, value)
+                         for variable, value in weights]
+        found.append(hooks.SummaryHook(graph.step, writer, tf.summary.merge(pictures),
+                                       config.histogram_steps))
+    return found
+
+
+def _diverged(config, run, step):
+    """The UserError of a loss or weight at `step` that is not a finite number."""
+    runs.write_status(run, state='failed')
+    last, checkpoint = runs.checkpoint(run)
+    return UserError(
+        'not a finite number at step %d, learning rate %g: the last good checkpoint is %s (step '
+        '%d), and kept; train anew with a lower rate, such as --set learning_rate=%g' % (
+            step, recipes.learning_rate(config.recipe, step), checkpoint, last,
+            recipes.learning_rate(config.recipe, step) / 2))
+
+
+@contextlib.contextmanager
+def _disk_errors(run):
+    """Turns a full or failing disk into a UserError; checkpoints there are whole."""
+    try:
+        yield
+    except (tf.errors.OpError, OSError) as error:
+        text = ' '.join(str(error).split())
+        for sign in ('No space left', 'Disk quota', 'Read-only file system', 'File too large',
+                     'Permission denied', 'Input/output error'):
+            if sign in text:
+                for left in os.listdir(runs.train_dir(run)):
+                    if '_temp' in left or 'tempstate' in left:
+                        _remove(os.path.join(runs.train_dir(run), left))
+                last = max(runs.checkpoints(run), default=None)
+                raise UserError('cannot write to %s (%s): make room, then --resume; the last '
+                                'whole checkpoint is %s' % (
+                                    run, sign, 'of step %d' % last if last else 'none'))
+        raise
+
+
+def _remove(path):
+    shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+def _end(config, run, signals):
+    step, checkpoint = runs.checkpoint(run)
+    done = step >= config.steps
+    runs.write_status(run, state='done' if done else 'stopped')
+    print('%s at step %d: %s' % ('done' if done else 'stopped', step, checkpoint))
+    print('next: python %s' % ('eval.py --run ' + run if done else
+                               'train.py --run %s --resume' % run), flush=True)
+    return signals.code if not done else 0
