@@ -49,16 +49,8 @@ stage() {
   set +m
   trap 'signalled=1; kill -TERM -- "-$child" 2>/dev/null || true' TERM
   trap 'signalled=1; kill -INT -- "-$child" 2>/dev/null || true' INT
-  while :; do
-    signalled=
-    code=0
-    wait "$child" || code=$?
-    if [ -z "$signalled" ] || ! kill -0 "$child" 2>/dev/null; then break; fi
-  done
-  if [ -n "$signalled" ]; then  # it was the signal that ended the wait: ask again
-    code=0
-    wait "$child" || code=$?
-  fi
+  # a signal ends the wait too: then wait again (bash remembers the code of one that has ended)
+  while signalled=; code=0; wait "$child" || code=$?; [ -n "$signalled" ]; do :; done
   trap - TERM INT
   [ "$code" = 0 ] || exit "$code"
 }

@@ -14,12 +14,11 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    settings, run = launch.launch(FLAGS)
-    session_config = engine.prepare(settings.deterministic, settings.intra_op_threads,
-                                    settings.inter_op_threads)
-    print('run: %s' % run, flush=True)
+    start = launch.launch(FLAGS)
+    session_config = engine.prepare(start.config.deterministic, start.config.intra_op_threads,
+                                    start.config.inter_op_threads)
     from permafrost import training  # imports TensorFlow, whose threads are set by now
-    return training.train(settings, run, session_config)
+    return training.train(*start, session_config)
 
 
 if __name__ == '__main__':

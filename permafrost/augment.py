@@ -84,10 +84,11 @@ def distort(images, distortion, size):
     top, left = tf.unstack(distortion.corner, axis=1)
     right, mirror = left + size - 1, distortion.mirror[:, 0]
     # A box from right to left comes out mirrored; 'nearest' takes the very pixels.
-    boxes = tf.stack([top / (height - 1), tf.where(mirror, right, left) / (width - 1),
+    boxes = tf.stack([top / (height - 1), tf.where_v2(mirror, right, left) / (width - 1),
                       (top + size - 1) / (height - 1),
-                      tf.where(mirror, left, right) / (width - 1)], 1)
-    images = tf.image.crop_and_resize(images, boxes, tf.range(count), [size, size], 'nearest')
+                      tf.where_v2(mirror, left, right) / (width - 1)], 1)
+    images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, size],
+                                      box_indices=tf.range(count))
     if not (tf.is_tensor(distortion.contrast) or tf.is_tensor(distortion.brightness)):
         return images
     # By rows: Eigen is slow where the last dimension is as short as the 3 channels.

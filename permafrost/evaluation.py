@@ -11,7 +11,7 @@ from tensorflow.python.client import timeline
 
 import models
 from models.net import Net
-from permafrost import augment, data, inputs, results, runs
+from permafrost import augment, checkpoints, data, inputs, results, runs
 from permafrost.config import UserError, write_atomically, write_json
 
 # `images` uint8 [N, H, W, 3] as decoded; `inputs` float [N, h, w, 3] preprocessed; `predictions`
@@ -36,8 +36,8 @@ def inference_graph(config, classes, image_shape):
     return Inference(images, pixels, logits, tf.nn.softmax(logits, name='probabilities'))
 
 
-def weights_saver(config, weights):
-    """A Saver that fills the variables of the default graph from a training's checkpoint.
+def restored_variables(config, weights):
+    """{name in a training's checkpoint: variable of the default graph to fill from it}.
 
     `weights` is 'averaged' or 'raw'. What is not trained (moving statistics) has no average
     and is always restored as it is.
@@ -50,7 +50,7 @@ def weights_saver(config, weights):
         for variable in tf.trainable_variables():
             restored[variable.op.name + '/ExponentialMovingAverage'] = restored.pop(
                 variable.op.name)
-    return tf.train.Saver(restored)
+    return restored
 
 
 def default_weights(config):
@@ -102,7 +102,8 @@ class Evaluator:
         self._graph = tf.Graph()
         with self._graph.as_default():
             self.inference = inference_graph(self.config, data_set.classes, data_set.image_shape)
-            self._saver = weights_saver(self.config, self.weights)
+            self._variables = restored_variables(self.config, self.weights)
+            self._saver = tf.train.Saver(self._variables)
         self._session = tf.Session(graph=self._graph, config=session_config)
         self.directory = os.path.join(run, 'eval', split)
         os.makedirs(self.directory, exist_ok=True)
@@ -120,6 +121,7 @@ class Evaluator:
 
         Raises UserError where it cannot be read or is of another model.
         """
+        checkpoints.check(checkpoint, self._variables)
         try:
             self._saver.restore(self._session, checkpoint)
         except (ValueError, tf.errors.OpError) as error:

@@ -1,38 +1,53 @@
-"""From the flags of a training to its Config and its run directory."""
+"""From the flags of a training to what it trains, on what, and where."""
 
+import collections
 import dataclasses
+import functools
 
 import models
-from permafrost import recipes, runs
+from permafrost import data, recipes, runs
 from permafrost.config import Config, UsageError, given, nearest, resumed
+
+# `open_run` makes the run directory, or finds that to resume, and returns its path. It is called
+# when all else has been found good: a mistake leaves no empty run behind.
+Launch = collections.namedtuple('Launch', 'config data_set open_run')
 
 
 def launch(values):
-    """(Config, run directory) that the absl flags `values` ask for.
+    """The Launch that the absl flags `values` ask for; every file of the data is checked.
 
     With --resume it is the named run, or the model's newest, as it was started; where there is
     none a new one is made.
     Raises:
       UsageError: flags that cannot be meant, or that a resumed run may not change.
-      UserError: the run directory cannot be used.
+      UserError: data or a run directory that cannot be used.
     """
     if values.model not in models.MODELS:
         raise nearest('model', values.model, models.MODELS)
-    if values.resume:
-        run = values.run or _newest(values)
-        if run and runs.exists(run):
-            return _continued(values, run)
-        print('nothing to resume: starting')
+    run = _resumable(values) if values.resume else None
+    if run:
+        config, open_run = _continued(values, run), lambda: run
+    else:
+        config = _new(values)
+        open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
+        if values.run and runs.exists(values.run):
+            open_run()  # raises: what it holds is not overwritten
+    return Launch(config, data.open_data_set(config.data_set, config.data_dir), open_run)
+
+
+def _resumable(values):
+    found = [values.run] if values.run else runs.numbered(values.log_dir, values.model)[-1:]
+    if found and runs.exists(found[0]):
+        return found[0]
+    print('nothing to resume: starting', flush=True)
+    return None
+
+
+def _new(values):
     recipe = recipes.recipe(values.recipe, values.set)
     fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
               if f.name != 'recipe'}
-    settings = Config(recipe=recipe, **dict(fields, steps=values.steps or recipes.steps(recipe)))
-    return settings, runs.create(values.log_dir, values.model, values.run)
-
-
-def _newest(values):
-    found = runs.numbered(values.log_dir, values.model)
-    return found[-1] if found else None
+    return Config(recipe=recipe, **dict(fields, steps=values.steps or recipes.steps(recipe)))
 
 
 def _continued(values, run):
@@ -44,4 +59,4 @@ def _continued(values, run):
     recipe = old.recipe
     if 'recipe' in changes or 'set' in changes:
         recipe = recipes.recipe(changes.get('recipe', old.recipe.name), changes.get('set', ()))
-    return resumed(old, recipe, changes), run
+    return resumed(old, recipe, changes)

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.net import Net
-from permafrost import data, engine, hooks, inputs, optimizers, recipes, runs
+from permafrost import checkpoints, engine, hooks, inputs, optimizers, recipes, runs
 from permafrost.config import UserError
 
 # Tensors of a training graph: `step` reads the global step after the update of that very run,
@@ -59,25 +59,27 @@ def _losses(recipe, net, logits, labels):
             'weight_decay': decay, 'accuracy': accuracy}
 
 
-def train(config, run, session_config):
-    """Trains in the run directory `run` up to step `config.steps`; continues what is there.
+def train(config, data_set, open_run, session_config):
+    """Trains to step `config.steps`, in the run directory that `open_run()` makes or finds.
 
     Returns the exit code: 0 done, 143 or 130 stopped by a signal after saving.
     Raises UserError for what the user can mend.
     """
-    data_set = data.open_data_set(config.data_set, config.data_dir)
-    with runs.lock(run), hooks.Signals() as signals, _disk_errors(run), tf.Graph().as_default():
-        step, checkpoint = _begin(config, run, data_set)
-        if step >= config.steps:
-            print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
-            return 0
+    with hooks.Signals() as signals, tf.Graph().as_default():
         global_step = tf.train.get_or_create_global_step()
         graph = training_graph(config, len(data_set.classes),
                                *inputs.training_batches(data_set, config, global_step))
-        if checkpoint:
-            _check_shapes(checkpoint)
-        _loop(config, run, step, graph, signals, session_config)
-    return _end(config, run, signals)
+        run = open_run()
+        print('run: %s' % run, flush=True)
+        with runs.lock(run), _disk_errors(run):
+            step, checkpoint = _begin(config, run, data_set)
+            if step >= config.steps:
+                print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
+                return 0
+            if checkpoint:
+                checkpoints.check(checkpoint, {v.op.name: v for v in tf.global_variables()})
+            _loop(config, run, step, graph, signals, session_config)
+            return _end(config, run, signals)
 
 
 def _begin(config, run, data_set):
@@ -95,22 +97,6 @@ def _begin(config, run, data_set):
     runs.write_status(run, state='running', step=step)
     print('resuming at step %d' % step, flush=True)
     return step, checkpoint
-
-
-def _check_shapes(checkpoint):
-    """Raises UserError naming the first variable that the checkpoint cannot fill."""
-    try:
-        shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
-    except tf.errors.OpError as error:
-        raise UserError('%s cannot be read (%s): delete its files to resume from the one '
-                        'before' % (checkpoint, str(error).splitlines()[0]))
-    for variable in tf.global_variables():
-        found, wanted = shapes.get(variable.op.name), variable.shape.as_list()
-        if found != wanted:
-            raise UserError('%s does not fit this model: %s is %s there, %s here; name the run '
-                            'of this model, or start another' % (
-                                checkpoint, variable.op.name,
-                                'missing' if found is None else 'of shape %s' % found, wanted))
 
 
 def _loop(config, run, step, graph, signals, session_config):

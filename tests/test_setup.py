@@ -149,8 +149,8 @@ def test_every_requirement_is_pinned_and_has_a_reason():
 STUB = '''
 case $1 in
   train.py)
-    trap 'echo TERM >> signals; sleep 0.3; echo saved >> signals; exit 143' TERM
-    trap 'echo INT >> signals; sleep 0.3; echo saved >> signals; exit 130' INT
+    trap 'echo TERM >> signals; sleep 0.3; echo saved >> signals; exit 43' TERM
+    trap 'echo INT >> signals; sleep 0.3; echo saved >> signals; exit 30' INT
     echo "$@" > trained
     [ -z "$TRAIN_CODE" ] || exit $TRAIN_CODE
     while [ -n "$TRAIN_WAITS" ]; do sleep 0.05; done ;;
@@ -207,7 +207,7 @@ def test_run_passes_on_the_code_of_a_failed_training(runner):
     assert not (runner.folder / 'evaluated').exists()
 
 
-@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 43), (signal.SIGINT, 30)])
 def test_run_waits_for_a_signalled_training_to_save(runner, number, code):
     runner.environment['TRAIN_WAITS'] = '1'
     process = runner.start('run.sh')
