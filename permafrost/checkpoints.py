@@ -1,5 +1,6 @@
-"""Whether a checkpoint fits a graph. Restoring itself would not say: a resource variable takes
-whatever shape it is given."""
+"""Checkpoints to go on from: those that are there, and whether they fit the graph."""
+
+import os
 
 import tensorflow.compat.v1 as tf
 
@@ -8,6 +9,8 @@ from permafrost.config import UserError
 
 def check(checkpoint, variables):
     """Raises UserError naming the first of `variables` that the checkpoint cannot fill.
+
+    Restoring itself would not: a resource variable takes whatever shape it is given.
 
     Args:
       checkpoint: path prefix.
@@ -25,3 +28,15 @@ def check(checkpoint, variables):
                             'of this model, or start another' % (
                                 checkpoint, name,
                                 'missing' if found is None else 'of shape %s' % found, wanted))
+
+
+def take_up(saver, paths):
+    """Lets `saver`, and the session that restores, know of the checkpoints `paths`, oldest first.
+
+    The state file may name one that was deleted since, and the saver of a new process would
+    neither count nor ever delete those of the one before.
+    """
+    tf.train.update_checkpoint_state(
+        os.path.abspath(os.path.dirname(paths[-1])), os.path.basename(paths[-1]),
+        [os.path.basename(path) for path in paths])
+    saver.recover_last_checkpoints(paths)

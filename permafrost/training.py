@@ -101,6 +101,9 @@ def _begin(config, run, data_set):
 
 def _loop(config, run, step, graph, signals, session_config):
     saver = tf.train.Saver(max_to_keep=config.max_to_keep or None, save_relative_paths=True)
+    there = list(runs.checkpoints(run).values())
+    if there:
+        checkpoints.take_up(saver, there)
     with contextlib.closing(tf.summary.FileWriter(
             runs.train_dir(run), tf.get_default_graph())) as writer:
         # TensorBoard drops the points after this step that a killed run had written.

@@ -174,6 +174,13 @@ def test_following_a_training_sees_its_end(synthetic, tmp_path):
     assert steps == sorted(set(steps)) and steps[-1] == 120
 
 
+def test_sigterm_ends_following_with_143(run, tmp_path):
+    with runs.lock(run):  # as a training would, so that following goes on
+        code, output = processes.interrupt(
+            processes.command('eval.py', '--run=' + run, '--follow'), '^step 30: ')
+    assert code == 143 and 'Traceback' not in output
+
+
 def test_a_checkpoint_deleted_meanwhile_is_skipped(run, tmp_path, monkeypatch):
     copy = str(tmp_path / 'run')
     shutil.copytree(run, copy)

@@ -106,10 +106,26 @@ def test_summaries(synthetic, tmp_path):
     assert tags['histograms/conv1/weights'] == [1, 4]
 
 
+def test_tensorboard_reads_a_resumed_run(synthetic, tmp_path):
+    """Each step once, though the killed run had logged steps past its last checkpoint."""
+    from tensorboard.backend.event_processing import event_accumulator
+    arguments = processes.training(synthetic, tmp_path, '--steps=12', '--save_steps=4')
+    processes.finish(arguments + ['--steps=7'])
+    for path in (tmp_path / 'train').glob('model.ckpt-7*'):
+        path.unlink()  # as if it had been killed between steps 4 and 8
+    output = processes.finish(arguments + ['--resume'])
+    assert 'resuming at step 4' in output
+    events = event_accumulator.EventAccumulator(str(tmp_path / 'train')).Reload()
+    assert [e.step for e in events.Scalars('loss')] == list(range(1, 13))
+    assert events.Images('images/image/0') and events.Graph().node
+
+
 def test_checkpoints_by_steps_and_how_many_are_kept(synthetic, tmp_path):
     processes.finish(processes.training(
         synthetic, tmp_path, '--steps=9', '--save_steps=2', '--max_to_keep=3'))
     assert sorted(runs.checkpoints(str(tmp_path))) == [6, 8, 9]
+    processes.finish(processes.training(synthetic, tmp_path, '--steps=11', '--resume'))
+    assert sorted(runs.checkpoints(str(tmp_path))) == [9, 10, 11]  # older ones count
 
 
 def test_checkpoints_by_seconds(synthetic, tmp_path):
