@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 from models import streams
 
 # One layer as built, for one image. `ops` are 2 per multiply-accumulate, 1 per bias added, 2 per
-# ReLU and 36 per element of an LRN; pooling, averaging, dropout and concatenation are free.
+# ReLU and 36 per element of an LRN; pooling, averaging, dropout and concatenation are free. Batch
+# normalization counts as the bias into which freezing folds it; its parameters are gamma and beta.
 # `macs` are the multiply-accumulates of convolutions and fully connected layers alone.
 Layer = collections.namedtuple('Layer', 'name kind output_shape params ops macs')
 
@@ -40,6 +41,8 @@ class Net:
     Attributes:
       layers: a Layer for each one built, in order.
       decayed: pairs of a variable and the multiplier of the recipe's weight decay.
+      norm_decay, norm_epsilon: of the moving statistics of batch normalization, and what it
+        adds to variances (1.001e-5 at least: cuDNN's limit, which TensorFlow keeps everywhere).
     """
 
     def __init__(self, training, num_classes=10, seed=0, step=None):
@@ -49,24 +52,28 @@ class Net:
         self.seed = seed
         self.step = step
         self.padding = 'SAME'
+        self.norm_decay = 0.9
+        self.norm_epsilon = 1e-3
         self.layers = []
         self.decayed = []
 
-    def conv(self, name, x, filters, size, decay=0.):
-        """Convolution, bias and ReLU: [N, H, W, C] -> [N, H, W, filters]."""
+    def conv(self, name, x, filters, size, decay=0., norm=False):
+        """Convolution, bias or batch normalization, ReLU: [N, H, W, C] -> [N, H, W, filters]."""
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
             x = tf.nn.conv2d(x, self._weights(shape, decay), [1, 1, 1, 1], self.padding)
-            x = tf.nn.relu(tf.nn.bias_add(x, self._biases(filters)))
+            x = self._norm(x) if norm else tf.nn.bias_add(x, self._biases(filters))
+            x = tf.nn.relu(x)
         positions = product(x.shape.as_list()[1:3])
-        return self._record('conv', name, x, product(shape) + filters,
+        return self._record('conv', name, x, product(shape) + (2 if norm else 1) * filters,
                             product(shape) * positions, BIAS_OPS + RELU_OPS)
 
     def fc(self, name, x, units, decay=0., relu=True):
         """Fully connected, bias and, where asked, ReLU: [N, ...] -> [N, units]."""
         with tf.variable_scope(name):
             shape = [product(x.shape.as_list()[1:]), units]
-            x = tf.matmul(tf.reshape(x, [-1, shape[0]]), self._weights(shape, decay))
+            x = tf.reshape(x, [-1, shape[0]]) if x.shape.ndims > 2 else x
+            x = tf.matmul(x, self._weights(shape, decay))
             x = tf.nn.bias_add(x, self._biases(units))
             x = tf.nn.relu(x) if relu else x
         return self._record('fc', name, x, product(shape) + units, product(shape),
@@ -118,6 +125,29 @@ class Net:
 
     def _biases(self, units):
         return tf.get_variable('biases', [units], initializer=tf.zeros_initializer())
+
+    def _norm(self, x):
+        """Batch normalization (Ioffe and Szegedy 2015) in the scope `bn`.
+
+        Training uses the batch's statistics, and adds to the collection UPDATE_OPS what moves
+        the moving ones, which inference uses.
+        """
+        with tf.variable_scope('bn'):
+            gamma, beta, mean, variance = (
+                tf.get_variable(name, x.shape[-1:], initializer=initializer, trainable=trained)
+                for name, initializer, trained in (
+                    ('gamma', tf.ones_initializer(), True),
+                    ('beta', tf.zeros_initializer(), True),
+                    ('moving_mean', tf.zeros_initializer(), False),
+                    ('moving_variance', tf.ones_initializer(), False)))
+            if not self.training:
+                return tf.nn.fused_batch_norm(x, gamma, beta, mean, variance, self.norm_epsilon,
+                                              is_training=False)[0]
+            x, *batch = tf.nn.fused_batch_norm(x, gamma, beta, epsilon=self.norm_epsilon)
+            for moving, now in zip((mean, variance), batch):
+                tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moving.assign_sub(
+                    (1 - self.norm_decay) * (moving - now)))
+            return x
 
     def _record(self, kind, name, x, params=0, macs=0, ops_per_output=0):
         """Adds the Layer whose output is `x`, and returns x."""

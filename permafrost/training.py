@@ -37,8 +37,9 @@ def training_graph(config, num_classes, images, labels):
     logits = models.build(config.model, net, images)
     scalars = _losses(recipe, net, logits, labels)
     rate = tf.convert_to_tensor(recipes.learning_rate(recipe, global_step))
-    update = optimizers.optimizer(recipe.optimizer, rate).minimize(
-        scalars['loss'], global_step=global_step)
+    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+        update = optimizers.optimizer(recipe.optimizer, rate).minimize(
+            scalars['loss'], global_step=global_step)
     with tf.control_dependencies([update]):
         step = global_step.read_value()
         if recipe.average_decay:
