@@ -1,4 +1,4 @@
-"""Evaluates a run: python eval.py --run runs/tuto/1."""
+"""Evaluates a run, python eval.py --run runs/tuto/1, or a frozen graph, --graph FILE.pb."""
 
 import sys
 
@@ -7,11 +7,9 @@ from absl import flags
 from permafrost import cli, config, engine, runs
 
 SCRIPT = {'module_name': sys.argv[0]}
-config.define_run_flags()
-flags.DEFINE_integer('step', None, 'Step of the checkpoint; default: the last.', 0, **SCRIPT)
+config.define_checkpoint_flags()
+config.define_graph_flags()
 flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Images to evaluate on.', **SCRIPT)
-flags.DEFINE_enum('weights', None, ['averaged', 'raw'], 'Which weights; default: averaged '
-                  'where the recipe keeps averages.', **SCRIPT)
 flags.DEFINE_bool('follow', False, 'Evaluate every new checkpoint of a running training, and '
                   'end with it.', **SCRIPT)
 flags.DEFINE_integer('batch_size', 500, 'Images at a time; changes no result.', 1, **SCRIPT)
@@ -23,14 +21,18 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    run = FLAGS.run or runs.newest(FLAGS.log_dir)
-    runs.read_config(run)  # a wrong directory is answered before the slow import
+    options = {name: FLAGS[name].value for name in ('split', 'batch_size', 'data_dir')}
+    if config.of_graph(FLAGS):
+        options.update(data_set=FLAGS.data_set, image_size=FLAGS.image_size)
+    else:
+        run = FLAGS.run or runs.newest(FLAGS.log_dir)
+        runs.read_config(run)  # a wrong directory is answered before the slow import
+        options.update(step=FLAGS.step, weights=FLAGS.weights, following=FLAGS.follow,
+                       profile=FLAGS.profile, results_dir=FLAGS.results)
     session_config = engine.prepare()
     from permafrost import evaluation  # imports TensorFlow, whose threads are set by now
-    evaluation.evaluate(
-        run, session_config, split=FLAGS.split, weights=FLAGS.weights, step=FLAGS.step,
-        following=FLAGS.follow, batch_size=FLAGS.batch_size, profile=FLAGS.profile,
-        results_dir=FLAGS.results, data_dir=FLAGS.data_dir)
+    evaluate = evaluation.evaluate_graph if FLAGS.graph else evaluation.evaluate
+    evaluate(FLAGS.graph or run, session_config, **options)
 
 
 if __name__ == '__main__':

@@ -51,12 +51,10 @@ AUGMENTATIONS = {function.__name__: function for function in (crop, flip, bright
 def per_image(images):
     """Mean 0 and deviation 1 for each image; a flat image is divided by 1 / sqrt(n) at most."""
     _, height, width, channels = images.shape.as_list()
-    count = height * width * channels
-    flat = tf.reshape(images, [-1, count])
-    centred = flat - tf.reduce_mean(flat, 1, keepdims=True)
-    deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), 1, keepdims=True))
-    scaled = centred * (1 / tf.maximum(deviation, count ** -0.5))
-    return tf.reshape(scaled, [-1, height, width, channels])
+    values = [1, 2, 3]
+    centred = images - tf.reduce_mean(images, values, keepdims=True)
+    deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), values, keepdims=True))
+    return centred * (1 / tf.maximum(deviation, (height * width * channels) ** -0.5))
 
 
 STANDARDIZE = {function.__name__: function for function in (per_image,)}

@@ -30,6 +30,16 @@ def check(checkpoint, variables):
                                 'missing' if found is None else 'of shape %s' % found, wanted))
 
 
+def restore(saver, session, checkpoint, variables):
+    """Fills `variables`, which `saver` restores, from the checkpoint; see check."""
+    check(checkpoint, variables)
+    try:
+        saver.restore(session, checkpoint)
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError('%s cannot be restored: %s' % (
+            checkpoint, ' '.join(str(error).split())[:300]))
+
+
 def take_up(saver, paths):
     """Lets `saver`, and the session that restores, know of the checkpoints `paths`, oldest first.
 

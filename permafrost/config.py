@@ -131,6 +131,39 @@ def define_run_flags():
                         'everything else takes the one used last.', module_name=sys.argv[0])
 
 
+def define_checkpoint_flags():
+    """The flags that say which weights: those of define_run_flags, --step and --weights."""
+    define_run_flags()
+    flags.DEFINE_integer('step', None, 'Step of the checkpoint; default: the last.', 0,
+                         module_name=sys.argv[0])
+    flags.DEFINE_enum('weights', None, ['averaged', 'raw'], 'Which weights; default: averaged '
+                      'where the recipe keeps averages.', module_name=sys.argv[0])
+
+
+def define_graph_flags():
+    """The flags that say which frozen graph to evaluate, in place of a run, and on what."""
+    flags.DEFINE_string('graph', None, 'A frozen graph, in place of a run.',
+                        module_name=sys.argv[0])
+    flags.DEFINE_string('data_set', 'cifar10', 'With --graph, the data set.',
+                        module_name=sys.argv[0])
+    flags.DEFINE_integer('image_size', None, 'With --graph, the side of the centre that a graph '
+                         'without a node `images` takes. Default: what it says.', 1,
+                         module_name=sys.argv[0])
+
+
+def of_graph(values):
+    """Whether the flags `values` name a frozen graph. Raises UsageError where a run as well."""
+    changes = given(values)
+    for_graph = [name for name in ('data_set', 'image_size') if name in changes]
+    for_run = [name for name in ('run', 'step', 'weights', 'follow', 'profile', 'results')
+               if name in changes]
+    if values.graph is None and for_graph:
+        raise UsageError('--%s goes with --graph' % for_graph[0])
+    if values.graph is not None and for_run:
+        raise UsageError('--%s goes with a run, not with --graph' % for_run[0])
+    return values.graph is not None
+
+
 def given(values):
     """{name: value} of the flags in `values` (FLAGS) that the command line gave."""
     return {name: values[name].value for name in values if values[name].present}
@@ -161,13 +194,13 @@ def nearest(kind, name, known):
     return UsageError('unknown %s %r%s (there are: %s)' % (kind, name, hint, ', '.join(known)))
 
 
-def write_atomically(path, text):
-    """Writes `text` to a temporary file beside `path`, then renames it into place."""
+def write_atomically(path, content):
+    """Writes `content`, text or bytes, to a temporary file beside `path`, then renames it."""
     folder = os.path.dirname(os.path.abspath(path))
     handle, temporary = tempfile.mkstemp(dir=folder, prefix='.' + os.path.basename(path))
     try:
-        with os.fdopen(handle, 'w') as stream:
-            stream.write(text)
+        with os.fdopen(handle, 'wb') as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode())
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)

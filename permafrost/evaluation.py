@@ -7,12 +7,11 @@ import time
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from tensorflow.python.client import timeline
 
 import models
 from models.net import Net
-from permafrost import augment, checkpoints, data, inputs, results, runs
-from permafrost.config import UserError, write_atomically, write_json
+from permafrost import augment, checkpoints, data, frozen, inputs, results, runs
+from permafrost.config import Recipe, UsageError, UserError, write_atomically, write_json
 
 # `images` uint8 [N, H, W, 3] as decoded; `inputs` float [N, h, w, 3] preprocessed; `predictions`
 # logits [N, classes]; `probabilities` their softmax.
@@ -56,6 +55,33 @@ def restored_variables(config, weights):
 def default_weights(config):
     """The weights that count for a run: averaged where there are averages."""
     return 'averaged' if config.recipe.average_decay else 'raw'
+
+
+def frozen_graph(graph, data_set, image_size=None):
+    """Adds the frozen `graph`, a GraphDef, to the default graph: an Inference.
+
+    A graph that does not preprocess images itself is given their centre of side `image_size`
+    (None: what the graph says), each standardized.
+    Raises UserError where it is no classifier of the images of `data_set`.
+    """
+    graph, shape = frozen.inference(graph), (None,) + data_set.image_shape
+    if frozen.takes_images(graph):
+        if image_size is not None:
+            raise UsageError('this graph crops images itself: leave --image_size out')
+        images, pixels = tf.placeholder(tf.uint8, shape), None
+        frozen.add(graph, {'images:0': images})
+    else:
+        size = image_size or frozen.side(graph)
+        images = tf.placeholder(tf.uint8, shape, name='images')
+        pixels = augment.evaluation(images, Recipe('frozen', image_size=size))
+        frozen.add(graph, {'inputs:0': pixels})
+    try:
+        logits = tf.get_default_graph().get_tensor_by_name('predictions:0')
+        logits.set_shape([None, len(data_set.classes)])
+    except (KeyError, ValueError):
+        raise UserError('this graph has no node `predictions` of shape [N, %d], a logit for each '
+                        'class of %s' % (len(data_set.classes), data_set.name))
+    return Inference(images, pixels, logits, tf.nn.softmax(logits))
 
 
 def measure(session, inference, images, labels, batch_size):
@@ -121,12 +147,7 @@ class Evaluator:
 
         Raises UserError where it cannot be read or is of another model.
         """
-        checkpoints.check(checkpoint, self._variables)
-        try:
-            self._saver.restore(self._session, checkpoint)
-        except (ValueError, tf.errors.OpError) as error:
-            raise UserError('%s cannot be restored: %s' % (
-                checkpoint, ' '.join(str(error).split())[:300]))
+        checkpoints.restore(self._saver, self._session, checkpoint, self._variables)
         figures = measure(self._session, self.inference, self._images, self._labels,
                           self._batch_size)
         figures.update(step=step, split=self.split, weights=self.weights, date=runs.now(),
@@ -218,11 +239,35 @@ def evaluate(run, session_config, step=None, following=False, profile=False, res
         print('result: %s' % results.record(results_dir, run, figures))
 
 
+def evaluate_graph(path, session_config, image_size=None, data_set='cifar10', data_dir=None,
+                   split='test', batch_size=500):
+    """What eval.py --graph does: evaluates the frozen graph at `path`; prints and returns figures.
+
+    Args:
+      image_size: see frozen_graph.
+      data_set, data_dir, split: the images.
+    """
+    graph = frozen.read(path)
+    data_set = data.open_data_set(data_set, data_dir)
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
+        inference = frozen_graph(graph, data_set, image_size)
+        try:
+            figures = measure(session, inference, *data.load(data_set, split), batch_size)
+        except (tf.errors.OpError, ValueError) as error:
+            raise UserError('%s cannot be run on these images: %s' % (
+                path, ' '.join(str(error).split())[:300]))
+    figures.update(graph=path, split=split)
+    print(describe(figures, data_set.classes))
+    return figures
+
+
 def describe(figures, classes):
     """The figures as lines for people."""
-    lines = ['step %(step)d: %(correct)d of %(images)d %(split)s images correct, accuracy '
-             '%(accuracy).4f, loss %(loss).4f (%(weights)s weights, %(images_per_second).0f '
-             'images/s)' % figures]
+    of = 'step %(step)d' if 'step' in figures else '%(graph)s'
+    weights = '%(weights)s weights, ' if 'weights' in figures else ''
+    lines = [(of + ': %(correct)d of %(images)d %(split)s images correct, accuracy '
+              '%(accuracy).4f, loss %(loss).4f (' + weights + '%(images_per_second).0f images/s)')
+             % figures]
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, figures['per_class'], figures['confusion']):
         lines.append('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy,
