@@ -196,20 +196,34 @@ def nearest(kind, name, known):
 
 def write_atomically(path, content):
     """Writes `content`, text or bytes, to a temporary file beside `path`, then renames it."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix='.' + os.path.basename(path))
+    write_together({path: content})
+
+
+def write_together(contents):
+    """Writes files, {path: content}: all of them beside where they go, then renames each."""
+    written = {}
     try:
-        with os.fdopen(handle, 'wb') as stream:
-            stream.write(content if isinstance(content, bytes) else content.encode())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        for path, content in contents.items():
+            folder, name = os.path.split(os.path.abspath(path))
+            handle, written[path] = tempfile.mkstemp(dir=folder, prefix='.' + name)
+            with os.fdopen(handle, 'wb') as stream:
+                stream.write(content if isinstance(content, bytes) else content.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(written[path], 0o644)
+        for path in contents:
+            os.replace(written[path], path)
+            del written[path]
+    finally:
+        for temporary in written.values():
+            os.unlink(temporary)
+
+
+def json_text(value):
+    """`value` as indented json."""
+    return json.dumps(value, indent=2, sort_keys=True) + '\n'
 
 
 def write_json(path, value):
     """Writes `value` atomically as indented json."""
-    write_atomically(path, json.dumps(value, indent=2, sort_keys=True) + '\n')
+    write_atomically(path, json_text(value))
