@@ -1,4 +1,4 @@
-"""Prints the parameters and operations of models: python info.py --model tuto."""
+"""Prints the parameters and operations of models, --model tuto, or of a frozen --graph."""
 
 from absl import flags
 
@@ -12,6 +12,7 @@ flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.
 flags.DEFINE_bool('all', False, 'Show every model, a line each.')
 flags.DEFINE_integer('image_size', None, 'Side of the images, in pixels. Default: 24; cs231n '
                      '32; --all has tuto at 24 and at 32.')
+flags.DEFINE_string('graph', None, 'Frozen graph to show, in place of models.')
 flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')
 flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
 
@@ -19,7 +20,12 @@ flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
 def main():
     if FLAGS.all and FLAGS.model is not None:
         raise UsageError('give --model or --all, not both')
-    info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json)
+    if FLAGS.graph is not None:
+        if FLAGS.all or FLAGS.model is not None or FLAGS.image_size is not None:
+            raise UsageError('--graph goes with --json alone')
+        info.show_graph(FLAGS.graph, FLAGS.json)
+    else:
+        info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json)
 
 
 if __name__ == '__main__':

@@ -103,6 +103,11 @@ def inference(graph):
     return cut(graph, ['predictions'], [] if takes_images(graph) else ['inputs'])
 
 
+def op_types(graph):
+    """{type: number of nodes} of all of `graph`."""
+    return dict(collections.Counter(node.op for node in graph.node))
+
+
 def layers(graph):
     """([Layer], [types of operations not counted]) of a frozen graph, for one image.
 

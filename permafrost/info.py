@@ -1,7 +1,8 @@
-"""How large models are: parameters, operations and multiply-accumulates, layer by layer."""
+"""How large models and frozen graphs are: parameters, operations and multiply-accumulates."""
 
 import contextlib
 import json
+import os
 import sys
 
 import models
@@ -11,6 +12,9 @@ from permafrost.config import UsageError, nearest
 ABOUT = ('For one image. ops: 2 per multiply-accumulate, 1 per bias, 2 per ReLU, 36 per element '
          'of an lrn,\nall else free. macs: the multiply-accumulates of convolutions and fully '
          'connected layers.')
+ABOUT_GRAPH = ABOUT + '''
+Of the network alone, from `inputs`; batch normalization as 1 per element. params: all numbers in
+float constants.'''
 ALSO = [('tuto', 32)]  # published at both sizes
 COUNTS = ('params', 'ops', 'macs')
 LARGEST = 4096  # pixels
@@ -39,6 +43,38 @@ def show(model=None, image_size=None, layers=False, as_json=False):
         print('\n'.join(_text(sizes, layers or model is not None) + ['', ABOUT]))
 
 
+def show_graph(path, as_json=False):
+    """Prints what is in the frozen graph at `path`: layers, bytes, counts, types of operations.
+
+    Raises UserError where it is none.
+    """
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for what was asked
+        engine.prepare()
+    size = measure_graph(path)
+    if as_json:
+        print(json.dumps([size], indent=2))
+        return
+    types = sorted(size['op_types'].items(), key=lambda item: (-item[1], item[0]))
+    lines = ['%s, %s bytes' % (path, '{:,}'.format(size['bytes'])), ''] + _layers(size) + [
+        '', 'operations: ' + ', '.join('%d %s' % (count, name) for name, count in types)]
+    if size['not_counted']:
+        lines.append('not counted: ' + ', '.join(size['not_counted']))
+    print('\n'.join(lines + ['', ABOUT_GRAPH]))
+
+
+def measure_graph(path):
+    """{'graph', 'bytes', 'params', 'ops', 'macs', 'layers', 'op_types': {type: number of nodes},
+    'not_counted': [types]} of the frozen graph at `path`. Layers' counts may be None: unknown."""
+    from permafrost import frozen
+    graph = frozen.read(path)
+    layers, not_counted = frozen.layers(graph)
+    return dict({'graph': path, 'bytes': os.path.getsize(path),
+                 'op_types': frozen.op_types(graph), 'not_counted': not_counted},
+                layers=[dict(layer._asdict()) for layer in layers],
+                **{count: sum(getattr(layer, count) or 0 for layer in layers)
+                   for count in COUNTS})
+
+
 def measure(model, image_size):
     """{'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]} of `model`."""
     import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked before
@@ -60,15 +96,19 @@ def _text(sizes, layers):
     lines = []
     for size in sizes:
         lines += ['%s, %dx%d images' % ((size['model'],) + (size['image_size'],) * 2), '']
-        lines += _table([('layer', 'kind', 'output') + COUNTS] + [
-            (layer['name'], layer['kind'], 'x'.join(map(str, layer['output_shape'])))
-            + _counts(layer) for layer in size['layers']] + [('total', '', '') + _counts(size)])
-        lines += [''] * (size is not sizes[-1])
+        lines += _layers(size) + [''] * (size is not sizes[-1])
     return lines
 
 
+def _layers(size):
+    """The lines of a table of layers, and their total."""
+    return _table([('layer', 'kind', 'output') + COUNTS] + [
+        (layer['name'], layer['kind'], 'x'.join(map(str, layer['output_shape'] or '?')))
+        + _counts(layer) for layer in size['layers']] + [('total', '', '') + _counts(size)])
+
+
 def _counts(value):
-    return tuple('{:,}'.format(value[count]) for count in COUNTS)
+    return tuple('?' if value[count] is None else '{:,}'.format(value[count]) for count in COUNTS)
 
 
 def _table(rows):
