@@ -62,8 +62,9 @@ def cut(graph, outputs, feeds=()):
         if node.name in needed and node.name in feeds:
             new = part.node.add(name=node.name, op='Placeholder')
             new.attr['dtype'].type = tf.float32.as_datatype_enum
-            for shape in node.attr['_output_shapes'].list.shape[:1]:  # older files have it
-                new.attr['shape'].shape.CopyFrom(shape)
+            shapes = node.attr.get('_output_shapes')  # older files have it; [] would add it
+            if shapes is not None and shapes.list.shape:
+                new.attr['shape'].shape.CopyFrom(shapes.list.shape[0])
         elif node.name in needed:
             part.node.add().CopyFrom(node)
     return part

@@ -1,0 +1,32 @@
+"""A batch-normalised network to test with, and its training: no model of the published tables."""
+
+import contextlib
+from unittest import mock
+
+import models
+from permafrost import config, recipes, runs, training
+
+
+def normed(net, x):
+    x = net.conv('conv1', x, 16, 5, norm=True)
+    x = net.max_pool('pool1', x)
+    x = net.conv('conv2', x, 24, 3, norm=True)
+    x = net.max_pool('pool2', x)
+    x = net.conv('conv3', x, net.num_classes, 1)
+    return net.global_avg_pool('logits', x)
+
+
+@contextlib.contextmanager
+def registered():
+    """Makes `normed` a model of that name meanwhile."""
+    with mock.patch.dict(models.MODELS, normed=normed):
+        yield
+
+
+def train(data_set, run, steps):
+    """Trains `normed`, which must be registered, in the directory `run`."""
+    recipe = recipes.recipe('tutorial', ['batch_size=32', 'learning_rate=0.05'])
+    settings = config.Config('normed', recipe, steps, data_set=data_set.name,
+                             data_dir=data_set.directory, summary_steps=0, histogram_steps=0)
+    code = training.train(settings, data_set, lambda: runs.create('', 'normed', run), None)
+    assert code == 0
