@@ -6,8 +6,8 @@ usage() {
 usage: [ENGINE=tf1|tf1-mkl|tf2] ./run.sh [MODEL [STEPS]]
 
 Sets up TensorFlow, gets CIFAR-10, trains MODEL (default: tuto) for STEPS steps
-(default: 10000) and evaluates it on the 10,000 test images. What is already
-there is used. Stopped with Ctrl-C or SIGTERM in training, it saves first.
+(default: 10000), evaluates it on the 10,000 test images, freezes it into one
+file and labels two images with that. What is already there is used. Stopped with Ctrl-C or SIGTERM in training, it saves first.
 
 exit codes: 0 done, 1 failed, 2 usage, 143 stopped by SIGTERM after saving
 END
@@ -65,12 +65,18 @@ while [ -e "runs/$model/$n" ]; do n=$((n + 1)); done
 run=runs/$model/$n
 stage "$python" train.py --model "$model" --steps "$steps" --run "$run"
 stage "$python" eval.py --run "$run"
+stage "$python" freeze_graph.py --run "$run" --output "$run/$model.pb"
+if [ -x label_image.sh ]; then
+  stage "$python" tools/sample_images.py --output "$run/samples"
+  stage env ENGINE="$engine" ./label_image.sh "$run/$model.pb" "$run"/samples/*.png
+fi
 
 accuracy=$(tail -n 1 "$run/eval/test/metrics.jsonl" | grep -o '"accuracy": [0-9.]*' | head -n 1)
 cat <<END
 
 $model, $steps steps on $engine: accuracy ${accuracy##* } on the 10,000 test images
   the run, its checkpoints and results   $run
+  the frozen graph                       $run/$model.pb
   curves                                 .venv/$engine/bin/tensorboard --logdir $run
   evaluate again                         $python eval.py --run $run
   train on                               $python train.py --model $model --run $run --resume --steps $((steps * 2))

@@ -159,6 +159,10 @@ case $1 in
     mkdir -p $3/eval/test
     echo '{"accuracy": 0.1, "step": 1}' > $3/eval/test/metrics.jsonl  # an older one
     echo '{"accuracy": 0.8125, "class_accuracy": [0.5]}' >> $3/eval/test/metrics.jsonl ;;
+  freeze_graph.py) echo "$@" > frozen ;;
+  tools/sample_images.py)
+    mkdir -p $3
+    touch $3/0-cat.png $3/1-ship.png ;;
 esac
 '''
 
@@ -196,9 +200,19 @@ def test_run_trains_then_evaluates_the_same_run(runner):
     assert (runner.folder / 'trained').read_text() == (
         'train.py --model nin0 --steps 30 --run runs/nin0/2\n')
     assert (runner.folder / 'evaluated').read_text() == 'eval.py --run runs/nin0/2\n'
+    assert (runner.folder / 'frozen').read_text() == (
+        'freeze_graph.py --run runs/nin0/2 --output runs/nin0/2/nin0.pb\n')
     assert 'accuracy 0.8125 on the 10,000 test images' in out and 'runs/nin0/2' in out
     help_text = runner.run('run.sh', '--help')[1]
     assert 'usage:' in help_text and '143' in help_text
+
+
+def test_run_labels_images_where_it_can(runner):
+    script(runner.folder / 'label_image.sh', 'echo "$ENGINE $@" > labelled')
+    code, _, err = runner.run('run.sh', 'nin0', '30')
+    assert code == 0, err
+    assert (runner.folder / 'labelled').read_text() == (
+        'stub runs/nin0/1/nin0.pb runs/nin0/1/samples/0-cat.png runs/nin0/1/samples/1-ship.png\n')
 
 
 def test_run_passes_on_the_code_of_a_failed_training(runner):
