@@ -133,7 +133,9 @@ class Evaluator:
         self._session = tf.Session(graph=self._graph, config=session_config)
         self.directory = os.path.join(run, 'eval', split)
         os.makedirs(self.directory, exist_ok=True)
-        self._writer = tf.summary.FileWriter(self.directory, self._graph)
+        # TensorFlow names the file after the second, and a second one of that name replaces it.
+        self._writer = tf.summary.FileWriter(self.directory, self._graph,
+                                             filename_suffix='.%x' % time.time_ns())
 
     def __enter__(self):
         return self
