@@ -65,19 +65,13 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
         expected = session.run(inference.predictions, {inference.images: images[:CHECKED]})
     content = graph.SerializeToString(deterministic=True)
     figures, difference = _check(content, session_config, images, labels, expected)
-    layers, _ = frozen.layers(graph)
-    result = {
-        'model': config.model, 'run': os.path.normpath(run), 'step': step, 'weights': weights,
-        'recipe': config.recipe.name, 'data_set': config.data_set, 'classes': extra['classes'],
-        'accuracy': figures['accuracy'], 'correct': figures['correct'],
-        'images': figures['images'], 'accuracy_of': 'this file, on the test images',
-        'largest_difference': difference, 'bytes': len(content),
-        'sha256': hashlib.sha256(content).hexdigest(), 'op_types': frozen.op_types(graph),
-        'image_shape': list(data_set.image_shape), 'image_size': config.recipe.image_size,
-        'engine': engine.installed(), 'versions': engine.versions(),
-        'trained_with': extra['versions'], 'date': runs.now()}
-    result.update({count: sum(getattr(layer, count) for layer in layers)
-                   for count in ('params', 'ops', 'macs')})
+    result = dict(
+        _figures(content), model=config.model, run=os.path.normpath(run), step=step,
+        weights=weights, recipe=config.recipe.name, data_set=config.data_set,
+        classes=extra['classes'], image_shape=list(data_set.image_shape),
+        image_size=config.recipe.image_size, trained_with=extra['versions'],
+        accuracy=figures['accuracy'], correct=figures['correct'], images=figures['images'],
+        accuracy_of='this file, on the test images', largest_difference=difference)
     _write(output, content, result)
     print('frozen: %s, %d bytes: %d of %d test images correct, accuracy %.4f' % (
         output, len(content), figures['correct'], figures['images'], figures['accuracy']))
@@ -85,6 +79,16 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
         _write_saved_model(graph, saved_model, session_config)
         print('saved model: %s' % saved_model)
     return result
+
+
+def _figures(content):
+    """What the json file says of the bytes `content` alone, and who made them."""
+    graph = tf.GraphDef.FromString(content)
+    layers, _ = frozen.layers(graph)
+    return dict(
+        frozen.totals(layers), bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(), op_types=frozen.op_types(graph),
+        engine=engine.installed(), versions=engine.versions(), date=runs.now())
 
 
 def frozen_graph(session, classes):

@@ -137,6 +137,12 @@ def layers(graph):
     return list(found.values()), sorted(uncounted)
 
 
+def totals(layers):
+    """{'params', 'ops', 'macs'} of all `layers`, as far as they are known."""
+    return {count: sum(getattr(layer, count) or 0 for layer in layers)
+            for count in ('params', 'ops', 'macs')}
+
+
 def _sum(*counts):
     return None if None in counts else sum(counts)
 

@@ -71,8 +71,7 @@ def measure_graph(path):
     return dict({'graph': path, 'bytes': os.path.getsize(path),
                  'op_types': frozen.op_types(graph), 'not_counted': not_counted},
                 layers=[dict(layer._asdict()) for layer in layers],
-                **{count: sum(getattr(layer, count) or 0 for layer in layers)
-                   for count in COUNTS})
+                **frozen.totals(layers))
 
 
 def measure(model, image_size):

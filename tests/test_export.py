@@ -26,8 +26,6 @@ UNFIT = re.compile('Queue|Switch|Merge|Assign|Variable|VarHandle|Random|Dropout|
                    'Iterator|Restore|Save|PyFunc|Identity|NoOp')
 PUBLISHED_BYTES = {'tuto': 4278750, 'alex4': 5979938, 'nin2': 3881548, 'squeeze1': 602892}
 THIRD_PARTY = os.path.join(processes.ROOT, '..', 'shared', 'thirdparty', 'squeeze1.pb')
-if not os.path.exists(THIRD_PARTY):
-    THIRD_PARTY = '/work/shared/thirdparty/squeeze1.pb'
 
 
 @pytest.fixture(scope='module')
