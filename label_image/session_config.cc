@@ -1,0 +1,43 @@
+#include "session_config.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "wire.h"
+
+namespace label_image {
+namespace {
+
+// Field numbers of TensorFlow's config.proto.
+enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kPerSessionThreads = 9,
+                   kExperimental = 16 };
+enum ExperimentalField { kExecutorType = 3 };
+enum RunOptionsField { kTraceLevel = 1 };
+constexpr int kFullTrace = 3;
+
+}  // namespace
+
+int Processors() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+void PrepareEnvironment(int threads) {
+  setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
+  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
+  setenv("KMP_BLOCKTIME", "1", 0);
+  setenv("KMP_SETTINGS", "0", 0);
+}
+
+std::string SessionConfig(int threads) {
+  wire::Writer config;
+  config.Varint(kIntraOp, threads).Varint(kInterOp, 1).Varint(kAllowSoftPlacement, 1);
+  return config.str();
+}
+
+std::string TraceOptions() {
+  wire::Writer options;
+  return options.Varint(kTraceLevel, kFullTrace).str();
+}
+
+}  // namespace label_image
