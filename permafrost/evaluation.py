@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import time
+import uuid
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -107,7 +108,9 @@ class Evaluator:
         self._session = tf.Session(graph=self._graph, config=session_config)
         self.directory = os.path.join(run, 'eval', split)
         os.makedirs(self.directory, exist_ok=True)
-        self._writer = tf.summary.FileWriter(self.directory, self._graph)
+        # 1.15 names event files by the second alone: two of one second would be one.
+        self._writer = tf.summary.FileWriter(self.directory, self._graph,
+                                             filename_suffix='.' + uuid.uuid4().hex[:8])
 
     def __enter__(self):
         return self
