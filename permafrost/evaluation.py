@@ -8,7 +8,6 @@ import uuid
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from tensorflow.python.client import timeline
 
 import models
 from models.net import Net

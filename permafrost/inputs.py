@@ -40,7 +40,7 @@ def training_batches(data_set, config, step, worker=0):
     if not data_set.counts['train']:
         raise configs.UserError('%s in %s has no image to train on' %
                                 (data_set.name, data_set.directory))
-    seed = config.seed + (worker << 32)
+    seed = config.seed + 1000003 * worker
     batch = config.recipe.batch_size
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
         images, labels, number = SOURCES[config.source](data_set, batch, seed, step)
