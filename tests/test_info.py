@@ -9,7 +9,7 @@ import pytest
 
 import models
 from permafrost import info
-from test_models import PUBLISHED
+from tests.test_models import PUBLISHED
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

@@ -77,13 +77,6 @@ def test_every_image_once_an_epoch_with_its_label(sorted_set, plain):
         np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
 
 
-def test_every_image_once_with_several_threads(sorted_set, plain):
-    # Batches may overtake each other: of 101, some of the last few may be of a later epoch.
-    seen = numbers(batches(sorted_set, 101, deterministic=False))
-    assert np.bincount(seen, minlength=1010).max() <= 3
-    assert len(set(seen[:1010 + 10 * BATCH])) > 1000
-
-
 def test_a_batch_may_be_larger_than_an_epoch(tmp_path, plain):
     small = numbered(tmp_path, 10, 2)
     seen = numbers(batches(small, 4, batch=25))
