@@ -23,10 +23,11 @@ def training_batches(data_set, config, step, worker=0):
 
     Args:
         data_set: a data.DataSet.
-        config: a Config; says the recipe, the source, the seed and whether the order of
-            the batches is exact (`deterministic`: one thread).
-        step: the global step. The stream starts at image `step * batch_size`, so that a
-            resumed run goes on in the stream that it left: exactly, with the memory source.
+        config: a Config; says the recipe, the source and the seed.
+        step: the global step. The stream starts at image `step * batch_size` when the
+            session starts. From memory, batch k depends on the seed and on k alone, so that
+            a resumed run goes on in the very stream that it left, `deterministic` or not;
+            the stream source goes on in the epoch of files that it left.
         worker: the number of this worker; each has its own stream.
 
     Returns:
@@ -51,7 +52,7 @@ def training_batches(data_set, config, step, worker=0):
 
 
 def _memory(data_set, batch, seed, step):
-    """Batch `number` of the stream: every image exactly once an epoch.
+    """The next batch of the endless sequence of epochs: every image exactly once in each.
 
     The images stay in memory, one byte a value. Returns images uint8 [B, H, W, 3], labels
     int64 [B] and the number of the batch, on which (and on the seed) its content depends.
@@ -63,7 +64,7 @@ def _memory(data_set, batch, seed, step):
     now = epoch.assign_add(1) - 1
     skip = tf.maximum(start - now * count, 0)
     positions = now * count + tf.range(count, dtype=tf.int64)
-    # The order of the next epoch takes about 10 ms to make, less than this queue lasts.
+    # Making the order of 50,000 images takes 10 ms; what waits here lasts for 30.
     queue = tf.FIFOQueue(16 * batch, [tf.int32, tf.int64], [[], []])
     _run(queue, queue.enqueue_many([_order(count, seed, now)[skip:], positions[skip:]]))
     index, position = queue.dequeue_many(batch)
@@ -83,9 +84,8 @@ def _stream(data_set, batch, seed, step):
     _run(names, names.enqueue_many(
         [tf.gather(tf.constant(files), _order(len(files), seed, epoch.assign_add(1) - 1))]))
     reader = tf.FixedLengthRecordReader(_record_bytes(data_set))
-    # The seed of a queue is fixed in the graph.
     records = tf.RandomShuffleQueue(size + 8 * max(READ, batch), size, [tf.string], [[]],
-                                    seed=seed % 2 ** 31)
+                                    seed=seed)
     _run(records, records.enqueue_many([reader.read_up_to(names, READ)[1]]))
     images, labels = _decode(records.dequeue_many(batch), data_set, batch)
     number = _local('number', tf.cast(step, tf.int64))
