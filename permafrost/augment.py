@@ -72,7 +72,7 @@ def choose(images, recipe, seed, step):
         key = streams.seeds(seed, name, step)
         chosen = AUGMENTATIONS[name](
             chosen, tf.constant(room, tf.float32),
-            lambda n: tf.random.stateless_uniform([count, n], key))
+            lambda n, key=key: tf.random.stateless_uniform([count, n], key))
     return chosen
 
 

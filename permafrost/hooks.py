@@ -13,8 +13,6 @@ import time
 import tensorflow.compat.v1 as tf
 import tqdm
 
-from permafrost.config import UserError
-
 
 class Signals:
     """Context in which SIGTERM and SIGINT set `code` instead of ending the process.

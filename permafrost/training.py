@@ -85,11 +85,11 @@ def train(config, data_set, open_run, session_config):
 
 def _begin(config, run, data_set):
     """Writes config.json; the step to continue from and its checkpoint (0 and None: new)."""
-    used = runs.read_config(run)[1]['versions'] if runs.exists(run) else []
-    here = engine.versions()
+    before = runs.read_config(run)[1] if runs.exists(run) else {}
+    used, here = before.get('versions', []), engine.versions()
     runs.write_config(run, config, {
         'classes': list(data_set.classes), 'train_images': data_set.counts['train'],
-        'command': 'python ' + ' '.join(map(shlex.quote, sys.argv)),
+        'command': before.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': used + [here] * (here not in used)})
     if not runs.checkpoints(run):
         runs.write_status(run, state='running', step=0, train_seconds=0., images_per_second=0.)
@@ -171,6 +171,9 @@ def _disk_errors(run):
     """Turns a full or failing disk into a UserError; checkpoints there are whole."""
     try:
         yield
+    except tf.errors.DataLossError as error:
+        raise UserError('%s is damaged (%s): delete its files, then --resume from the one before'
+                        % (runs.checkpoint(run)[1], ' '.join(str(error).split())[:200]))
     except (tf.errors.OpError, OSError) as error:
         text = ' '.join(str(error).split())
         for sign in ('No space left', 'Disk quota', 'Read-only file system', 'File too large',

@@ -60,7 +60,7 @@ def losses(run):
     """
     found = {}
     for path in sorted(glob.glob(os.path.join(str(run), 'train', 'events*'))):
-        for event in tf.train.summary_iterator(path):
+        for event in _events(path):
             if event.session_log.status == tf.SessionLog.START:
                 found = {step: loss for step, loss in found.items() if step < event.step}
             for value in event.summary.value:
@@ -68,3 +68,11 @@ def losses(run):
                     assert event.step not in found, 'step %d was written twice' % event.step
                     found[event.step] = value.simple_value
     return found
+
+
+def _events(path):
+    """The events in a file, to its end or to the one that a killed process was writing."""
+    try:
+        yield from tf.train.summary_iterator(path)
+    except tf.errors.DataLossError:
+        pass

@@ -5,7 +5,6 @@ import http.server
 import io
 import json
 import os
-import random
 import subprocess
 import tarfile
 import threading
@@ -33,7 +32,7 @@ def read(path):
 # The format and the data sets
 
 def test_bytes_of_a_record_become_pixels(tmp_path):
-    record = bytearray([7]) + bytearray(random.Random(1).randrange(256) for _ in range(3072))
+    record = bytes([7]) + np.random.RandomState(1).bytes(3072)
     write(tmp_path / 'one.bin', record)
     one = data.DataSet('x', '', data.CLASSES, data.IMAGE_SHAPE,
                        {'test': [str(tmp_path / 'one.bin')]}, {'test': 1})
@@ -41,7 +40,7 @@ def test_bytes_of_a_record_become_pixels(tmp_path):
     assert images.dtype == np.uint8 and labels.dtype == np.int64 and labels.tolist() == [7]
     for row, column, channel in [(0, 0, 0), (0, 31, 1), (31, 0, 2), (5, 17, 1)]:
         assert images[0, row, column, channel] == record[1 + channel * 1024 + row * 32 + column]
-    assert data.encode(images, labels).tobytes() == bytes(record)
+    assert data.encode(images, labels).tobytes() == record
 
 
 def test_cifar10_is_the_published_data_set(cifar10):
@@ -277,7 +276,7 @@ def serve():
         server.server_close()
 
 
-CONTENT = bytes(random.Random(2).randrange(256) for _ in range(100000))
+CONTENT = np.random.RandomState(2).bytes(100000)
 
 
 @pytest.fixture

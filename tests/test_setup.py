@@ -41,7 +41,10 @@ class Checkout:
         return subprocess.Popen(
             ['bash'] + list(command), cwd=str(self.folder), env=self.environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            universal_newlines=True)
+            universal_newlines=True,
+            # The tests may run in the background, where SIGINT is ignored, and bash cannot
+            # trap what was ignored when it started.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def run(self, *command):
         process = self.start(*command)
@@ -153,7 +156,8 @@ case $1 in
     trap 'echo INT >> signals; sleep 0.3; echo saved >> signals; exit 30' INT
     echo "$@" > trained
     [ -z "$TRAIN_CODE" ] || exit $TRAIN_CODE
-    while [ -n "$TRAIN_WAITS" ]; do sleep 0.05; done ;;
+    i=0  # a minute at most: nothing outlives a test that failed
+    while [ -n "$TRAIN_WAITS" ] && [ $((i += 1)) -lt 1200 ]; do sleep 0.05; done ;;
   eval.py)
     echo "$@" > evaluated
     mkdir -p $3/eval/test
@@ -225,12 +229,12 @@ def test_run_passes_on_the_code_of_a_failed_training(runner):
 def test_run_waits_for_a_signalled_training_to_save(runner, number, code):
     runner.environment['TRAIN_WAITS'] = '1'
     process = runner.start('run.sh')
-    deadline = time.time() + 20
+    deadline = time.time() + 120
     while not (runner.folder / 'trained').exists():
         assert time.time() < deadline and process.poll() is None
         time.sleep(0.02)
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == code
     sent = number.name[3:]
     # once: a second one would mean "stop without saving"

@@ -142,6 +142,18 @@ def test_a_finished_run_is_left_alone_and_can_be_trained_on(synthetic, tmp_path)
     assert 'resuming at step 3' in output and 'done at step 5' in output
 
 
+def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(synthetic, tmp_path):
+    arguments = processes.training(synthetic, tmp_path, '--steps=6', '--save_steps=3')
+    processes.finish(arguments)
+    data, = (tmp_path / 'train').glob('model.ckpt-6.data*')
+    data.write_bytes(data.read_bytes()[:-200] + b'x' * 200)
+    arguments += ['--resume', '--steps=8']
+    assert 'model.ckpt-6 is damaged' in processes.finish(arguments, 1)
+    for path in (tmp_path / 'train').glob('model.ckpt-6.*'):
+        path.unlink()
+    assert 'resuming at step 3' in processes.finish(arguments)
+
+
 def test_divergence_stops_and_keeps_finite_weights(synthetic, tmp_path):
     output = processes.finish(processes.training(
         synthetic, tmp_path, '--steps=50', '--save_steps=1', '--set=learning_rate=1e20'), 1)

@@ -1,0 +1,37 @@
+"""Times this machine: python tools/benchmark.py [pipeline|threads] --models tuto,squeeze1."""
+
+import os
+import sys
+
+from absl import flags
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+
+import benchmarks
+from permafrost import cli, config
+
+SCRIPT = {'module_name': sys.argv[0]}
+flags.DEFINE_list('models', None, "Models to time; default: the benchmark's own.", **SCRIPT)
+flags.DEFINE_integer('rounds', None, 'Times that each thing is timed, in turn; default: 8 of '
+                     'pipeline, 3 of threads.', 1, **SCRIPT)
+flags.DEFINE_float('seconds', None, 'Seconds that each timing takes; default: 8.', 0.01, **SCRIPT)
+flags.DEFINE_bool('quick', False, 'A try: 2 rounds of 1 second, recorded only where --results '
+                  'says so.', **SCRIPT)
+flags.DEFINE_string('results', None, 'Folder in which to record the figures; default: results.',
+                    **SCRIPT)
+flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10.', **SCRIPT)
+config.define_data_dir()
+FLAGS = flags.FLAGS
+NAME = sys.argv.pop(1) if sys.argv[1:] and sys.argv[1][0] != '-' else 'pipeline'
+
+
+def main():
+    return benchmarks.run(NAME, benchmarks.Options(
+        models=FLAGS.models, rounds=FLAGS.rounds or (2 if FLAGS.quick else None),
+        seconds=FLAGS.seconds or (1. if FLAGS.quick else 8.),
+        results=FLAGS.results or (None if FLAGS.quick else 'results'),
+        data_set=FLAGS.data_set, data_dir=FLAGS.data_dir))
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,48 @@
+"""The benchmarks by name. Each measures, prints a table and records a json file."""
+
+import importlib
+import os
+import shlex
+import sys
+import typing
+
+import models
+from permafrost import config
+
+# name -> what it measures; the module of that name has `benchmark(options)`, which returns
+# what to record. A module is imported when it runs: some must see the machine before
+# TensorFlow does.
+BENCHMARKS = {
+    'pipeline': 'training through the input pipeline and without it, start-up, memory',
+    'threads': 'training with several settings of threads and MKL',
+}
+
+
+class Options(typing.NamedTuple):
+    """What a benchmark is asked for; None: its own choice."""
+    models: typing.Optional[typing.List[str]]
+    rounds: typing.Optional[int]
+    seconds: float  # that one timing takes
+    results: typing.Optional[str]  # folder to record in; None: nothing is recorded
+    data_set: str
+    data_dir: typing.Optional[str]
+
+
+def run(name, options):
+    """Runs benchmark `name`, and records what it found as benchmark-<name>-<engine>.json.
+
+    Raises UsageError for an unknown benchmark or model, UserError for what stops it.
+    """
+    if name not in BENCHMARKS:
+        raise config.nearest('benchmark', name, BENCHMARKS)
+    for model in options.models or []:
+        if model not in models.MODELS:
+            raise config.nearest('model', model, models.MODELS)
+    found = importlib.import_module('benchmarks.' + name).benchmark(options)
+    if options.results is not None:
+        os.makedirs(options.results, exist_ok=True)
+        path = os.path.join(options.results, 'benchmark-%s-%s.json' % (name, found['engine']))
+        command = [sys.argv[0], name] + sys.argv[1:]
+        config.write_json(path, dict(found, benchmark=name,
+                                     command='python ' + ' '.join(map(shlex.quote, command))))
+        print('recorded: ' + path, flush=True)

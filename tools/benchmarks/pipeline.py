@@ -1,0 +1,198 @@
+"""What the input pipeline costs: training on a constant batch against training through it.
+
+The time of both is taken in one process, in turn. Beside them: the pipeline alone, the peak of
+the machine's matrix product in the same minutes, start-up and memory of train.py.
+"""
+
+import contextlib
+import re
+
+import numpy as np
+
+from benchmarks import measure
+from permafrost import data, engine, recipes
+from permafrost.config import Config, UserError
+
+MODELS = ('tuto', 'alex4', 'nin2', 'squeeze1')
+ROUNDS = 8
+TUTO = {'tf1-mkl': 850, 'tf2': 850}  # images/s wanted through the pipeline at PEAK
+# Images/s on a constant batch in the table of the design, on two 2.5 GHz Cascade Lake cores
+# whose matrix product reached 175 to 218 GFLOP/s.
+TABLE = {'tf1': {'tuto': 432, 'squeeze1': 626}, 'tf1-mkl': {'tuto': 688, 'squeeze1': 1057},
+         'tf2': {'tuto': 981, 'squeeze1': 1500}}
+PEAK = 196.
+SIDE = 2048  # of the matrices
+
+
+def benchmark(options):
+    """Measures, prints a table, returns what to record."""
+    data_set = data.open_data_set(options.data_set, options.data_dir)
+    rounds = options.rounds or ROUNDS
+    started = _starts(options, (rounds + 1) // 2)  # first: see measure.train
+    session_config = engine.prepare()
+    figures, peaks = {}, {'engine': [], 'numpy': []}
+    with _matrix_products(session_config) as products:
+        def peak():
+            for name, product in products.items():
+                calls = measure.rate(product, min(options.seconds, .4))
+                peaks[name].append(calls * 2e-9 * SIDE ** 3)
+            return max(values[-1] for values in peaks.values())
+
+        batch = _batch(data_set, session_config)
+        for model in options.models or MODELS:
+            figures.update(_training(model, data_set, batch, session_config, rounds,
+                                     options.seconds, peak))
+        figures.update(_alone(data_set, session_config, rounds, options.seconds))
+    for name, values in peaks.items():
+        figures['matrix product, %s' % name] = measure.figure(values, 'GFLOP/s')
+    figures.update(started)
+    found = dict(measure.circumstances(), rounds=rounds, seconds=options.seconds,
+                 batch_size=len(batch[0]), data_set=data_set.name, figures=figures)
+    _compare(found)
+    print('\n'.join(measure.table(figures)), flush=True)
+    return found
+
+
+def _compare(found):
+    """Sets the speeds beside the design's, scaled to what the machine reached meanwhile.
+
+    That is the faster of two matrix products: tf1-mkl's is slow on processors not Intel's.
+    """
+    figures, name = found['figures'], found['engine']
+    peak = max((figures['matrix product, ' + which] for which in ('engine', 'numpy')),
+               key=lambda product: product['median'])
+    found['scale'] = scale = peak['median'] / PEAK
+    peak['note'] = '%.2f of the %.0f of the design' % (scale, PEAK)
+    for model, speed in TABLE[name].items():
+        if model + ' constant' in figures:
+            constant = figures[model + ' constant']
+            constant['note'] = 'design: %d, scaled %.0f; this is %.2f of that' % (
+                speed, speed * scale, constant['median'] / (speed * scale))
+    if name in TUTO and 'tuto pipeline' in figures:
+        through = figures['tuto pipeline']
+        through.update(measure.figure(through['values'], through['unit'],
+                                      TUTO[name] * min(1., scale)))
+
+
+def _settings(model, data_set, source='memory'):
+    return Config(model=model, recipe=recipes.recipe('tutorial'), steps=1,
+                  data_set=data_set.name, source=source)
+
+
+def _training(model, data_set, batch, session_config, rounds, seconds, peak):
+    """Figures of training `model`: on the constant `batch`, through the pipeline, and ratio."""
+    import tensorflow.compat.v1 as tf
+    from permafrost import inputs, training
+    settings = _settings(model, data_set)
+
+    def step(batches):
+        graph = training.training_graph(settings, len(data_set.classes), *batches)
+        return graph.train, graph.step, graph.scalars  # what the loop and its hooks run
+
+    def constant():
+        return step([_local(array) for array in batch])
+
+    def pipeline():
+        return step(inputs.training_batches(data_set, settings,
+                                            tf.train.get_or_create_global_step()))
+
+    # Every queue is as full after these steps as it will be at the end of the round, so
+    # batches made before do not count. The other graph waits, with full queues, meanwhile.
+    settle = 2 * inputs.READY
+    with contextlib.ExitStack() as stack:
+        runs = {name: stack.enter_context(_session(build, session_config))
+                for name, build in (('constant', constant), ('pipeline', pipeline))}
+        for run in runs.values():
+            measure.rate(run, min(seconds, 2.))  # warms up
+        speeds = measure.in_turn(
+            dict({name: lambda run=run: len(batch[0]) * measure.rate(run, seconds, settle)
+                  for name, run in runs.items()}, product=peak),
+            rounds, lambda text: print(model + ' ' + text, flush=True))
+        for name, run in runs.items():
+            if not np.isfinite(run()[2]['loss']):
+                raise UserError('%s diverged on the %s batch: its speed means nothing' % (
+                    model, name))
+    ratios = [p / c for p, c in zip(speeds['pipeline'], speeds['constant'])]
+    return {model + ' constant': measure.figure(speeds['constant'], 'images/s'),
+            model + ' pipeline': measure.figure(speeds['pipeline'], 'images/s'),
+            model + ' ratio': measure.figure(ratios, '', .95)}
+
+
+def _alone(data_set, session_config, rounds, seconds):
+    """Figures of the pipeline without training, from each source."""
+    import tensorflow.compat.v1 as tf
+    from permafrost import inputs
+
+    def dequeue(source):
+        images, _ = inputs.training_batches(data_set, _settings('tuto', data_set, source),
+                                            tf.train.get_or_create_global_step())
+        return images.op  # makes the batch, without copying it to Python
+
+    settle = 64  # more than all queues hold: only what is made during the round counts
+    batch_size = _settings('tuto', data_set).recipe.batch_size
+    with contextlib.ExitStack() as stack:
+        runs = {source: stack.enter_context(_session(lambda s=source: dequeue(s), session_config))
+                for source in inputs.SOURCES}
+        speeds = measure.in_turn(
+            {source: lambda run=run: batch_size * measure.rate(run, min(seconds, 4.), settle)
+             for source, run in runs.items()},
+            rounds, lambda text: print('pipeline alone ' + text, flush=True))
+    return {'alone, %s' % source: measure.figure(values, 'images/s', 20000)
+            for source, values in speeds.items()}
+
+
+def _batch(data_set, session_config):
+    """One real batch, preprocessed: float32 [B, h, w, 3] and int64 [B] arrays."""
+    import tensorflow.compat.v1 as tf
+    from permafrost import inputs
+    with _session(lambda: inputs.training_batches(
+            data_set, _settings('tuto', data_set), tf.train.get_or_create_global_step()),
+            session_config) as run:
+        return run()
+
+
+@contextlib.contextmanager
+def _matrix_products(session_config):
+    """Functions that multiply two SIDE x SIDE matrices: {'engine': ..., 'numpy': ...}."""
+    import tensorflow.compat.v1 as tf
+    left, right = np.random.RandomState(1).uniform(-1, 1, (2, SIDE, SIDE)).astype(np.float32)
+
+    def build():
+        return tf.matmul(*(_local(array) for array in (left, right))).op
+
+    with _session(build, session_config) as run:
+        yield {'engine': run, 'numpy': lambda: np.matmul(left, right)}
+
+
+def _local(array):
+    """A local variable; a constant could be folded into what it feeds."""
+    import tensorflow.compat.v1 as tf
+    return tf.Variable(array, trainable=False, use_resource=True,
+                       collections=[tf.GraphKeys.LOCAL_VARIABLES])
+
+
+@contextlib.contextmanager
+def _session(build, session_config):
+    """A function that runs what `build()` makes, in a graph and a session of its own."""
+    import tensorflow.compat.v1 as tf
+    with tf.Graph().as_default():
+        tf.train.get_or_create_global_step()
+        fetches = build()
+        with tf.train.MonitoredSession(
+                tf.train.ChiefSessionCreator(config=session_config)) as session:
+            yield lambda: session.run(fetches)
+
+
+def _starts(options, times):
+    """Figures of starting train.py: seconds to the first step, peak memory."""
+    arguments = ['--model=tuto', '--steps=30', '--data_set=' + options.data_set]
+    arguments += ['--data_dir=' + options.data_dir] if options.data_dir else []
+    seconds, memory = [], []
+    for number in range(times):
+        child = measure.train(arguments)
+        seconds.append(float(re.search(r'first step after ([\d.]+) s', child.output).group(1)))
+        memory.append(child.memory)
+        print('start %d/%d: %.1f s, %.0f MB' % (number + 1, times, seconds[-1], memory[-1]),
+              flush=True)
+    return {'first step': measure.figure(seconds, 's', 8., least=False),
+            'peak memory': measure.figure(memory, 'MB', 1500., least=False)}
