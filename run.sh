@@ -7,7 +7,8 @@ usage: [ENGINE=tf1|tf1-mkl|tf2] ./run.sh [MODEL [STEPS]]
 
 Sets up TensorFlow, gets CIFAR-10, trains MODEL (default: tuto) for STEPS steps
 (default: 10000), evaluates it on the 10,000 test images, freezes it into one
-file and labels two images with that. What is already there is used. Stopped with Ctrl-C or SIGTERM in training, it saves first.
+file and labels two images with that in C++. What is already there is used.
+Stopped with Ctrl-C or SIGTERM in training, it saves first.
 
 exit codes: 0 done, 1 failed, 2 usage, 143 stopped by SIGTERM after saving
 END
@@ -66,9 +67,11 @@ run=runs/$model/$n
 stage "$python" train.py --model "$model" --steps "$steps" --run "$run"
 stage "$python" eval.py --run "$run"
 stage "$python" freeze_graph.py --run "$run" --output "$run/$model.pb"
-if [ -x label_image.sh ]; then
+if why=$(make -s -C label_image 2>&1); then
   stage "$python" tools/sample_images.py --output "$run/samples"
   stage env ENGINE="$engine" ./label_image.sh "$run/$model.pb" "$run"/samples/*.png
+else  # training and its result do not depend on a compiler
+  echo "run.sh: no image was labelled: $(grep -m 1 label_image: <<< "$why" || echo "$why")" >&2
 fi
 
 accuracy=$(tail -n 1 "$run/eval/test/metrics.jsonl" | grep -o '"accuracy": [0-9.]*' | head -n 1)

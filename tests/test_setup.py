@@ -213,6 +213,12 @@ def test_run_trains_then_evaluates_the_same_run(runner):
 
 def test_run_labels_images_where_it_can(runner):
     script(runner.folder / 'label_image.sh', 'echo "$ENGINE $@" > labelled')
+    script(runner.bin / 'make', 'echo "label_image: no C++ compiler (g++): apt-get ..."; exit 2')
+    code, _, err = runner.run('run.sh', 'nin0', '30')
+    assert code == 0 and 'no image was labelled: label_image: no C++ compiler' in err
+    assert not (runner.folder / 'labelled').exists()
+    shutil.rmtree(str(runner.folder / 'runs'))
+    script(runner.bin / 'make', 'exit 0')
     code, _, err = runner.run('run.sh', 'nin0', '30')
     assert code == 0, err
     assert (runner.folder / 'labelled').read_text() == (
