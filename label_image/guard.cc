@@ -47,7 +47,8 @@ int RealStderr() { return real_stderr; }
 void GuardAgainstLibrary() {
   if (kSanitized) return;  // the sanitizers' reports go to stderr, and crashes are theirs
   for (int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) signal(number, OnCrash);
-  if (getenv("TF_CPP_MIN_LOG_LEVEL")) return;
+  const char* level = getenv("TF_CPP_MIN_LOG_LEVEL");
+  if (level && *level == '0') return;  // all of its messages are wanted
   held = memfd_create("stderr", MFD_CLOEXEC);
   const int kept = dup(STDERR_FILENO);
   if (held < 0 || kept < 0 || dup2(held, STDERR_FILENO) < 0) return;

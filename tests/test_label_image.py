@@ -17,8 +17,6 @@ from permafrost import data
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, 'label_image', 'build', 'label_image')
 THIRD_PARTY = os.path.join(ROOT, '..', 'shared', 'thirdparty')
-if not os.path.isdir(THIRD_PARTY) and os.path.isdir('/work/shared/thirdparty'):
-    THIRD_PARTY = '/work/shared/thirdparty'
 ENGINES = [name for name in ('tf1', 'tf1-mkl', 'tf2')
            if os.path.isdir(os.path.join(ROOT, '.venv', name))]
 SQUEEZE1 = os.path.join(THIRD_PARTY, 'squeeze1.pb')
