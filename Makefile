@@ -4,7 +4,7 @@ export ENGINE ?= $(shell readlink .venv/default)
 PYTHON = .venv/$(or $(ENGINE),default)/bin/python
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo '  ENGINE=tf1|tf1-mkl|tf2 chooses the TensorFlow; now: $(or $(ENGINE),none set up yet)'
 
 setup: ## build the Python environment of ENGINE
@@ -29,13 +29,16 @@ bench: data ## time the input pipeline and training
 readme: setup ## write the results of results/*.json into README.md
 	@$(PYTHON) tools/report.py $(ARGS)
 
+label_image: ## build the C++ program (label_image.sh does so by itself)
+	@$(MAKE) -C label_image
+
 doctor: ## say what is wrong with this machine's set-up and how to mend it
 	@for python in .venv/lint/bin/python .venv/default/bin/python python3; do \
 	  if $$python -c '' 2>/dev/null; then exec $$python tools/doctor.py; fi; \
 	done; echo 'doctor: no python3 runs: install it (apt-get install python3)' >&2; exit 1
 
 clean: ## remove environments' links and caches of this checkout; runs and data stay
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .pytest_cache .ruff_cache label_image/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup data test lint bench readme doctor clean
+.PHONY: help setup data test lint bench readme label_image doctor clean

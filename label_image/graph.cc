@@ -253,6 +253,12 @@ bool Graph::IsSoftmax(std::string_view output) const {
   return false;
 }
 
+bool Graph::HasControlFlow() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
+    return node.op == "Switch" || node.op == "Merge";
+  });
+}
+
 void Graph::Check(const std::vector<const Node*>& nodes, std::string_view input,
                   std::string_view output) const {
   std::string refused;

@@ -53,6 +53,9 @@ class Graph {
   // Whether the output is, possibly through Identity, that of a Softmax.
   bool IsSoftmax(std::string_view output) const;
 
+  // Whether there is a Switch or Merge anywhere.
+  bool HasControlFlow() const;
+
   // A GraphDef of the nodes from `input`, which becomes a Placeholder of `type` and `shape`, to
   // `output`. Device placements and colocations are left out: they speak of training's machines.
   // Throws Failure where `output` does not depend on `input`, where something is missing, and,

@@ -23,18 +23,18 @@ constexpr bool kSanitized = false;
 void OnCrash(int) {
   static constexpr char kStart[] = "label_image: TensorFlow crashed: ";
   char line[300];
-  ssize_t size = 0;
+  ssize_t size = 0, first = 0;
   if (held >= 0) {
     const off_t end = lseek(held, 0, SEEK_END);
     const off_t start = end > static_cast<off_t>(sizeof(line)) ? end - sizeof(line) : 0;
     size = pread(held, line, sizeof(line), start);
     while (size > 0 && line[size - 1] == '\n') --size;
-    for (ssize_t i = 0; i < size; ++i) {
-      if (line[i] == '\n') line[i] = ' ';
+    for (ssize_t i = size; i-- > 0 && first == 0;) {
+      if (line[i] == '\n') first = i + 1;
     }
   }
   ssize_t written = write(real_stderr, kStart, sizeof(kStart) - 1);
-  if (size > 0) written += write(real_stderr, line, size);
+  if (size > 0) written += write(real_stderr, line + first, size - first);
   written += write(real_stderr, "\n", 1);
   static_cast<void>(written);
   _exit(1);

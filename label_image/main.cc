@@ -139,11 +139,16 @@ int EvaluateFile(const Flags& flags, const TensorFlow& tf, const Graph& graph, N
   return 0;
 }
 
-int Time(const Flags& flags, const TensorFlow& tf, Network* network) {
+int Time(const Flags& flags, const TensorFlow& tf, const Graph& graph, NetworkOptions options,
+         Network* network) {
   const Timing timing =
       Benchmark(network, flags.batch_size, flags.warmup, flags.runs, flags.repeats);
   std::vector<Operation> operations;
-  if (flags.profile) operations = Profile(network, flags.batch_size, flags.runs);
+  if (flags.profile) {
+    options.traced = true;
+    Network traced(tf, graph, options, true);
+    operations = Profile(&traced, flags.batch_size, flags.runs);
+  }
   double sum = 0;
   for (const Operation& operation : operations) sum += operation.microseconds;
   const Statistics& ms = timing.latency_ms;
@@ -201,12 +206,13 @@ int Run(int argc, char** argv) {
   options.crop_size = flags.crop_size;
   options.standardize = flags.standardize;
   options.any_op = flags.allow_any_op;
-  options.config = flags.config.empty() ? SessionConfig(flags.threads) : ReadFile(flags.config);
+  options.threads = flags.threads;
+  if (!flags.config.empty()) options.config = ReadFile(flags.config);
   GuardAgainstLibrary();
   PrepareEnvironment(flags.threads);
   const TensorFlow tf = LoadTensorFlow(flags.library);
   Network network(tf, graph, options, flags.benchmark);
-  if (flags.benchmark) return Time(flags, tf, &network);
+  if (flags.benchmark) return Time(flags, tf, graph, options, &network);
   if (!flags.batch_file.empty()) return EvaluateFile(flags, tf, graph, &network);
   return Classify(flags, tf, graph, &network);
 }

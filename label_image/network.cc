@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "session_config.h"
 
 namespace label_image {
 namespace {
@@ -86,13 +87,16 @@ Network::Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions&
                  bool only_timed)
     : tf_(tf) {
   ChooseNodes(graph, options);
+  const bool simple = !options.traced && !options.any_op && !graph.HasControlFlow();
+  const std::string config =
+      options.config.empty() ? SessionConfig(options.threads, simple) : options.config;
   Shape shape;
   if (!graph.GivenShape(graph.Get(node_), &shape)) shape.clear();
   if (!raw_ && shape.empty() && node_ != "images" && graph.Find("images")) {
     Shape images;
     if (!graph.GivenShape(graph.Get("images"), &images)) images = {-1, -1, -1, 3};
     shape = Session(tf, graph.Cut("images", kUint8, images, output_, options.any_op), "images",
-                    output_, options.config).ShapeOf(node_);
+                    output_, config).ShapeOf(node_);
   }
   side_ = Side(graph, shape);
   if (raw_) {
@@ -125,7 +129,7 @@ Network::Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions&
   }
   const std::string cut = graph.Cut(node_, raw_ ? kUint8 : kFloat, {-1, side_, side_, 3}, output_,
                                     options.any_op);
-  session_ = std::make_unique<Session>(tf, cut, node_, output_, options.config);
+  session_ = std::make_unique<Session>(tf, cut, node_, output_, config);
 }
 
 Tensor Network::Input(const uint8_t* images, int64_t count) const {

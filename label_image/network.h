@@ -20,7 +20,9 @@ struct NetworkOptions {
   int crop_size = 0;        // for graphs without `images`: side of the centre that is cut
   std::string standardize;  // for graphs without `images`: "per_image" or "none"
   bool any_op = false;
-  std::string config;       // ConfigProto
+  int threads = 1;
+  bool traced = false;      // whether `Run` will be asked for metadata
+  std::string config;       // a serialized ConfigProto instead of ours
 };
 
 class Network {

@@ -9,8 +9,7 @@ namespace label_image {
 namespace {
 
 // Field numbers of TensorFlow's config.proto.
-enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kPerSessionThreads = 9,
-                   kExperimental = 16 };
+enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kExperimental = 16 };
 enum ExperimentalField { kExecutorType = 3 };
 enum RunOptionsField { kTraceLevel = 1 };
 constexpr int kFullTrace = 3;
@@ -29,10 +28,14 @@ void PrepareEnvironment(int threads) {
   setenv("KMP_SETTINGS", "0", 0);
 }
 
-std::string SessionConfig(int threads) {
-  wire::Writer config;
-  config.Varint(kIntraOp, threads).Varint(kInterOp, 1).Varint(kAllowSoftPlacement, 1);
-  return config.str();
+std::string SessionConfig(int threads, bool simple) {
+  wire::Writer config, experimental;
+  config.Varint(kIntraOp, threads).Varint(kAllowSoftPlacement, 1);
+  if (threads > 1 || !simple) return config.Varint(kInterOp, 1).str();
+  // -1: all operations run in the thread that calls, so that no other has to be woken.
+  config.Varint(kInterOp, static_cast<uint64_t>(int64_t{-1}));
+  experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
+  return config.Bytes(kExperimental, experimental.str()).str();
 }
 
 std::string TraceOptions() {

@@ -15,7 +15,9 @@ int Processors();
 void PrepareEnvironment(int threads);
 
 // A serialized ConfigProto for `threads` threads.
-std::string SessionConfig(int threads);
+// `simple`: whether the executor for one thread may be used, which knows neither control flow nor
+// traces, and takes 3 to 7 % less time for squeeze1 at batch 1 on all three engines.
+std::string SessionConfig(int threads, bool simple);
 
 // A serialized RunOptions that asks for the times of all operations.
 std::string TraceOptions();

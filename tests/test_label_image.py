@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -348,6 +349,22 @@ def test_another_placeholder_is_named(refusal, tmp_path):
     assert "'phase_train'" in refusal(1, '--graph=' + path, OWN, '--benchmark')
 
 
+@pytest.mark.parametrize('threads', [1, 2])
+@pytest.mark.parametrize('engine', ENGINES)
+def test_control_flow_runs_at_any_number_of_threads(program, tmp_path, engine, threads):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        training = tf.placeholder_with_default(False, [], name='training')
+        no, yes = tf.raw_ops.Switch(data=means, pred=training)
+        tf.raw_ops.Merge(inputs=[no, yes * 0], name='merged')
+        tf.identity(tf.get_default_graph().get_tensor_by_name('merged:0'), name='predictions')
+    path = write_graph(tmp_path / 'switch.pb', build)
+    answer = json.loads(program('--graph=' + path, library(engine), '--benchmark', '--json',
+                                '--runs=3', '--repeats=1', '--threads=%d' % threads, '--profile'))
+    assert answer['latency_ms']['min'] > 0 and answer['profile']
+
+
 def test_device_placements_are_forgotten(program, tmp_path):
     def build():
         with tf.device('/job:worker/task:3/device:GPU:1'):
@@ -472,6 +489,19 @@ def test_mistakes_are_one_line(refusal, bad, code, flags, message):
     assert message in refusal(code, *flags)
 
 
+def test_a_crash_of_the_library_is_one_line(graph, program):
+    process = subprocess.Popen([PROGRAM, '--graph=' + graph, OWN, '--benchmark', '--runs=1000000'],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               universal_newlines=True)
+    maps = '/proc/%d/maps' % process.pid
+    while not re.search(r'tensorflow.*\.so', open(maps).read()):  # until then nothing of it runs
+        assert process.poll() is None
+    process.send_signal(signal.SIGABRT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err.count('\n') == 1, err
+    assert err.startswith('label_image: TensorFlow crashed: ')
+
+
 def test_help_names_every_flag(program):
     out = program('--help')
     assert '--batch_file TEXT' in out and '--standardize TEXT' in out and 'exit codes' in out
@@ -503,6 +533,7 @@ def test_labels_of_the_data_set_are_in_our_graphs(program):
     path = os.path.join(ROOT, 'trained_models', 'tuto.pb')
     if not os.path.isfile(path):
         pytest.skip('there is no trained_models/tuto.pb')
+    needs_third_party()
     answer = json.loads(program('--graph=' + path, OWN, '--json', '--top=10',
                                 os.path.join(THIRD_PARTY, '251.png')))
     assert {top['label'] for top in answer['images'][0]['top']} == set(data.CLASSES)
