@@ -10,8 +10,8 @@ import sys
 import tempfile
 import warnings
 
-# As `tools/benchmark.py threads` measured best on two cores. Threads bound to cores (the wheel's
-# own choice) keep the input pipeline's from running: unbound gives 1.25 times the images/s.
+# Best in short trials on two cores (docs/speed.md; `tools/benchmark.py threads` repeats them). The
+# wheel binds threads to cores, which keeps the input pipeline's from running: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
 
 
