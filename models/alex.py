@@ -19,7 +19,7 @@ def alex(net, x, convs, units, lrn=True):
         x = net.max_pool('pool%d' % i, x) if i > 1 else x
     for i, n in enumerate(units, 1):
         x = net.fc('fc%d' % i, x, n, decay=1.)
-    return net.fc('logits', x, net.num_classes, relu=False)
+    return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 MODELS = {name: functools.partial(alex, **row) for name, row in {

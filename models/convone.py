@@ -15,7 +15,7 @@ def convone(net, x):
     x = net.max_pool('pool2', x, size=2)
     x = net.fc('fc1', x, 384, decay=1.)
     x = net.fc('fc2', x, 192, decay=1.)
-    return net.fc('logits', x, net.num_classes, relu=False)
+    return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 MODELS = {'convone': convone}

@@ -10,7 +10,7 @@ def cs231n(net, x):
     x = net.max_pool('pool1', x, size=2)
     x = net.lrn('norm1', x)
     x = net.fc('fc1', x, 500, decay=0.2)
-    return net.fc('logits', x, net.num_classes, relu=False)
+    return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 MODELS = {'cs231n': cs231n}

@@ -13,7 +13,7 @@ def tuto(net, x):
     x = net.max_pool('pool2', x)
     x = net.fc('fc1', x, 384, decay=1.)
     x = net.fc('fc2', x, 192, decay=1.)
-    return net.fc('logits', x, net.num_classes, relu=False)
+    return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 MODELS = {'tuto': tuto}

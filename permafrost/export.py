@@ -23,7 +23,8 @@ LABELS = 'labels'
 ALLOWED = frozenset((
     'Placeholder Const Identity Cast Reshape Squeeze StridedSlice ConcatV2 Pad '
     'Conv2D DepthwiseConv2dNative MatMul BiasAdd MaxPool AvgPool LRN '
-    'Relu Relu6 Elu Softmax Mean Sub Mul Add AddV2 Square Sqrt Rsqrt Maximum Minimum RealDiv'
+    'Relu Relu6 Elu Erf Sigmoid Softmax Mean Sub Mul Add AddV2 Square Sqrt Rsqrt Maximum Minimum '
+    'RealDiv'
 ).split())
 
 # The GraphDef version that TF 1.15 writes: an older TensorFlow than the one that froze a graph
@@ -155,8 +156,10 @@ def lean(graph):
 def fold(graph):
     """`graph`, whose weights are constants, with batch normalization in them and a bias.
 
-    Where what is normalized is no convolution with weights of its own, or is used elsewhere too,
-    a multiplication and a bias take its place.
+    Between a convolution and its normalization there may be a pool of maxima where no scale is
+    negative (and none is that is not trained): the largest number, scaled, is the largest of the
+    scaled ones. Where what is normalized is no convolution with weights of its own, or is used
+    elsewhere too, a multiplication and a bias take its place.
     """
     nodes = collections.OrderedDict((node.name, node) for node in graph.node)
     uses = collections.Counter(name for node in graph.node for name in node.input)
@@ -175,27 +178,51 @@ def _fold_one(nodes, uses, norm):
     scale = gamma / np.sqrt(variance + norm.attr['epsilon'].f)
     shift = beta - mean * scale
     x = norm.input[0]
-    before = nodes[x]
-    if before.op == 'BiasAdd' and uses[x] == 1 and nodes[before.input[1]].op == 'Const':
-        shift = shift + _value(nodes[before.input[1]]) * scale
-        x = before.input[0]
-        before = nodes[x]
-    weights = nodes.get(before.input[1]) if before.op in frozen.PRODUCTS else None
-    if weights is not None and weights.op == 'Const' and uses[x] == uses[weights.name] == 1:
-        value = _value(weights)
-        by = scale.reshape(value.shape[2:]) if before.op == 'DepthwiseConv2dNative' else scale
-        nodes[weights.name] = _const(weights.name, (value * by).astype(np.float32))
-    else:
-        x, shift = norm.input[0], beta - mean * scale
+    found = _folded(nodes, uses, x, scale)
+    if found is None:
         nodes[norm.name + '/scale'] = _const(norm.name + '/scale', scale.astype(np.float32))
         scaled = nodes[norm.name + '/Mul'] = tf.NodeDef(
             name=norm.name + '/Mul', op='Mul', input=[x, norm.name + '/scale'])
         scaled.attr['T'].type = tf.float32.as_datatype_enum
         x = scaled.name
+    else:
+        x, more = found
+        shift = shift + more
     nodes[norm.name + '/shift'] = _const(norm.name + '/shift', shift.astype(np.float32))
     bias = nodes[norm.name] = tf.NodeDef(
         name=norm.name, op='BiasAdd', input=[x, norm.name + '/shift'])
     bias.attr['T'].type = tf.float32.as_datatype_enum
+
+
+def _folded(nodes, uses, x, scale):
+    """Puts the factors `scale` of the node `x` of `nodes` into the weights that it comes from.
+
+    Returns the node to use in the place of `x`, and what is to be added besides; None where
+    there are no weights that serve it alone.
+    """
+    last, before = x, nodes[x]
+    while uses[x] == 1 and (
+            before.op == 'MaxPool' and (scale >= 0).all() or
+            before.op == 'Reshape' and nodes[before.input[0]].op == 'MatMul'):
+        x = before.input[0]
+        before = nodes[x]
+    between, bias = x != last, None
+    if before.op == 'BiasAdd' and uses[x] == 1 and nodes[before.input[1]].op == 'Const':
+        bias = before.input[1]
+        x = before.input[0]
+        before = nodes[x]
+    weights = nodes.get(before.input[1]) if before.op in frozen.PRODUCTS else None
+    if (weights is None or weights.op != 'Const' or not uses[x] == uses[weights.name] == 1
+            or between and bias and uses[bias] != 1):
+        return None
+    value = _value(weights)
+    by = scale.reshape(value.shape[2:]) if before.op == 'DepthwiseConv2dNative' else scale
+    nodes[weights.name] = _const(weights.name, (value * by).astype(np.float32))
+    added = _value(nodes[bias]) * scale if bias else 0.
+    if between and bias:
+        nodes[bias] = _const(bias, added.astype(np.float32))
+        added = 0.
+    return last if between else x, added
 
 
 def _value(const):

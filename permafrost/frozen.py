@@ -10,9 +10,10 @@ from models.net import BIAS_OPS, LRN_OPS, RELU_OPS, Layer, product
 from permafrost.config import UsageError, UserError
 
 PRODUCTS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')
-PER_OUTPUT = dict({'Relu': RELU_OPS, 'LRN': LRN_OPS}, **dict.fromkeys(
-    ('BiasAdd', 'Add', 'AddV2', 'FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3'),
-    BIAS_OPS))
+PER_OUTPUT = dict({'LRN': LRN_OPS}, **dict.fromkeys(
+    ('BiasAdd', 'Add', 'AddV2', 'Sub', 'Mul', 'RealDiv', 'FusedBatchNorm', 'FusedBatchNormV2',
+     'FusedBatchNormV3'), BIAS_OPS), **dict.fromkeys(
+         ('Relu', 'Elu', 'Erf', 'Sigmoid'), RELU_OPS))
 FREE = ('MaxPool', 'AvgPool', 'Mean', 'ConcatV2', 'Reshape', 'Squeeze', 'Pad',
         'StridedSlice')
 COMPLETING = ('BiasAdd', 'Relu', 'Identity')  # part of the layer before

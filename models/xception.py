@@ -1,0 +1,34 @@
+"""xception_mini: depthwise separable convolutions, with the parameters of squeeze1.
+
+After Chollet 2016 (https://arxiv.org/abs/1610.02357): entry with strides, middle of residuals,
+exit. 0.15 M parameters, 31.78 M ops at 32x32.
+"""
+
+
+def entry(net, name, x, filters):
+    """Half the size; what is added has gone through a 1x1 convolution alone."""
+    y = net.separable(name + '/sep1', x, filters, 3, norm=True)
+    y = net.separable(name + '/sep2', y, filters, 3, stride=2, norm=True, activation='linear')
+    x = net.conv(name + '/shortcut', x, filters, 1, norm=True, stride=2, activation='linear')
+    return net.activate(name + '/relu', net.add(name + '/add', x, y))
+
+
+def middle(net, name, x, filters):
+    y = net.separable(name + '/sep1', x, filters, 3, norm=True)
+    y = net.separable(name + '/sep2', y, filters, 3, norm=True, activation='linear')
+    return net.activate(name + '/relu', net.add(name + '/add', x, y))
+
+
+def xception_mini(net, x):
+    net.initializer = 'he_normal'
+    x = net.conv('conv1', x, 32, 3, norm=True)
+    x = entry(net, 'entry1', x, 64)
+    x = entry(net, 'entry2', x, 128)
+    x = middle(net, 'middle1', x, 128)
+    x = middle(net, 'middle2', x, 128)
+    x = net.separable('exit', x, 256, 3, norm=True)
+    x = net.global_avg_pool('pool', x)
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
+MODELS = {'xception_mini': xception_mini}
