@@ -5,6 +5,7 @@ import sys
 from absl import flags
 
 from permafrost import cli, config, engine, runs
+from permafrost.tta import TTA
 
 SCRIPT = {'module_name': sys.argv[0]}
 config.define_checkpoint_flags()
@@ -13,6 +14,8 @@ flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Images to evaluate on.', 
 flags.DEFINE_bool('follow', False, 'Evaluate every new checkpoint of a running training, and '
                   'end with it.', **SCRIPT)
 flags.DEFINE_integer('batch_size', 500, 'Images at a time; changes no result.', 1, **SCRIPT)
+flags.DEFINE_enum('tta', 'none', sorted(TTA), 'Test-time augmentation: also average the logits of '
+                  'mirrored (and moved) images. Accuracy is given without and with it.', **SCRIPT)
 flags.DEFINE_bool('profile', False, 'Also write a trace of one batch.', **SCRIPT)
 flags.DEFINE_string('results', None, 'Folder in which to record the result of a finished run.',
                     **SCRIPT)
@@ -21,7 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    options = {name: FLAGS[name].value for name in ('split', 'batch_size', 'data_dir')}
+    options = {name: FLAGS[name].value for name in ('split', 'batch_size', 'data_dir', 'tta')}
     if config.of_graph(FLAGS):
         options.update(data_set=FLAGS.data_set, image_size=FLAGS.image_size)
     else:

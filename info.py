@@ -1,4 +1,4 @@
-"""Prints the parameters and operations of models, --model tuto, or of a frozen --graph."""
+"""Prints the size of models, --model tuto, or of a frozen --graph; or lists the --recipes."""
 
 from absl import flags
 
@@ -13,6 +13,7 @@ flags.DEFINE_bool('all', False, 'Show every model, a line each.')
 flags.DEFINE_integer('image_size', None, 'Side of the images, in pixels. Default: 24; cs231n '
                      '32; --all has tuto at 24 and at 32.')
 flags.DEFINE_string('graph', None, 'Frozen graph to show, in place of models.')
+flags.DEFINE_bool('recipes', False, 'List the recipes, in place of models.')
 flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')
 flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
 
@@ -21,9 +22,13 @@ def main():
     if FLAGS.all and FLAGS.model is not None:
         raise UsageError('give --model or --all, not both')
     if FLAGS.graph is not None:
-        if FLAGS.all or FLAGS.model is not None or FLAGS.image_size is not None:
+        if FLAGS.all or FLAGS.model is not None or FLAGS.image_size is not None or FLAGS.recipes:
             raise UsageError('--graph goes with --json alone')
         info.show_graph(FLAGS.graph, FLAGS.json)
+    elif FLAGS.recipes:
+        if FLAGS.all or FLAGS.model is not None or FLAGS.image_size is not None:
+            raise UsageError('--recipes goes with --json alone')
+        info.show_recipes(FLAGS.json)
     else:
         info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json)
 

@@ -10,10 +10,15 @@ config.define_train_flags()
 config.define_run_flags()
 flags.DEFINE_bool('resume', False, "Continue --run, or the model's newest run; where there is "
                   'none, start it.', module_name=sys.argv[0])
+flags.DEFINE_bool('plot', False, 'Train nothing: draw the learning rate of the recipe to '
+                  '<recipe>-learning-rate.png.', module_name=sys.argv[0])
 FLAGS = flags.FLAGS
 
 
 def main():
+    if FLAGS.plot:
+        from permafrost import plot  # imports Pillow, which training does without
+        return plot.learning_rate(FLAGS)
     start = launch.launch(FLAGS)
     session_config = engine.prepare(start.config.deterministic, start.config.intra_op_threads,
                                     start.config.inter_op_threads)

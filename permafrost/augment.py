@@ -8,10 +8,11 @@ where ops image by image take hundreds.
 
 from typing import NamedTuple, Union
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from models import streams
-from permafrost import config
+from permafrost import config, standardize
 
 
 class Distortion(NamedTuple):
@@ -20,19 +21,52 @@ class Distortion(NamedTuple):
     mirror: tf.Tensor  # bool [B, 1]: swap left and right
     contrast: Union[float, tf.Tensor] = 1.  # [B, 1]: factor about each channel's mean
     brightness: Union[float, tf.Tensor] = 0.  # [B, 1]: added, of 255
+    hole: Union[float, tf.Tensor] = 0.  # [B, 2]: where a square is set to zero, of the room
+    hole_side: int = 0  # pixels; 0: no square
+    turn: Union[bool, tf.Tensor] = False  # [B]: to be mirrored in this epoch, not in the next
 
 
 # An augmentation takes a Distortion, the room that the crop leaves (rows, columns: float32
-# [2]), and a function that draws n numbers from [0, 1) for each image: float32 [B, n].
+# [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and, where the
+# recipe gives one, a number.
 
 def crop(now, room, uniform):
     """Cuts at a random place, all of them equally likely."""
     return now._replace(corner=tf.floor(uniform(2) * (room + 1)))
 
 
+def pad_crop(now, room, uniform, pixels=4):
+    """Moves the image by up to so many pixels; what comes in is black, or the mean image."""
+    return crop(now, room, uniform)  # padded already: see PADDING
+
+
+def reflect_crop(now, room, uniform, pixels=4):
+    """As pad_crop, but what comes in mirrors what is beside it."""
+    return crop(now, room, uniform)
+
+
+PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
+
+
 def flip(now, room, uniform):
     """Mirrors every other image, at random."""
     return now._replace(mirror=uniform(1) < 0.5)
+
+
+def alternate_flip(now, room, uniform):
+    """Mirrors each image in every other epoch; in which ones is random.
+
+    https://arxiv.org/abs/2404.00498: two epochs show all that there is of an image.
+    """
+    if not tf.is_tensor(now.turn):
+        raise config.UserError('alternate_flip counts the epochs of each image: use '
+                               '--source=memory, or flip in its place')
+    return now._replace(mirror=now.turn[:, None])
+
+
+def cutout(now, room, uniform, side=8):
+    """Sets a square to zero, after standardization (https://arxiv.org/abs/1708.04552)."""
+    return now._replace(hole=uniform(2), hole_side=int(side))
 
 
 def brightness(now, room, uniform, most=63.):
@@ -45,39 +79,52 @@ def contrast(now, room, uniform, low=0.2, high=1.8):
     return now._replace(contrast=now.contrast * (low + (high - low) * uniform(1)))
 
 
-AUGMENTATIONS = {function.__name__: function for function in (crop, flip, brightness, contrast)}
+AUGMENTATIONS = {function.__name__: function for function in (
+    crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
+STANDARDIZE = standardize.STANDARDIZE
 
 
-def per_image(images):
-    """Mean 0 and deviation 1 for each image; a flat image is divided by 1 / sqrt(n) at most."""
-    _, height, width, channels = images.shape.as_list()
-    values = [1, 2, 3]
-    centred = images - tf.reduce_mean(images, values, keepdims=True)
-    deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), values, keepdims=True))
-    return centred * (1 / tf.maximum(deviation, (height * width * channels) ** -0.5))
+def _parsed(recipe):
+    """[(name, [number])] of the augmentations of `recipe`. Raises UsageError for unknown ones."""
+    found = []
+    for text in recipe.augmentation:
+        name, _, number = text.partition(':')
+        if name not in AUGMENTATIONS:
+            raise config.nearest('augmentation', name, AUGMENTATIONS)
+        try:
+            found.append((name, [float(number)] if number else []))
+            if number and AUGMENTATIONS[name].__defaults__ is None:
+                raise ValueError('it takes none')
+        except ValueError as error:
+            raise config.UsageError('augmentation %r has a wrong number (%s)' % (text, error))
+    return found
 
 
-STANDARDIZE = {function.__name__: function for function in (per_image,)}
+def _pad(images, recipe):
+    """`images` with the borders that pad_crop or reflect_crop cut from."""
+    for name, number in _parsed(recipe):
+        if name in PADDING:
+            by = int(number[0] if number else AUGMENTATIONS[name].__defaults__[0])
+            images = tf.pad(images, [[0, 0], [by, by], [by, by], [0, 0]], PADDING[name])
+    return images
 
 
-def choose(images, recipe, seed, step):
+def choose(images, recipe, seed, step, turn=False):
     """The Distortion that `recipe` gives to `images`, from the random stream of `seed`."""
     count = images.shape.as_list()[0]
     room = _room(images, recipe)
     chosen = Distortion(tf.tile([[float(side // 2) for side in room]], [count, 1]),
-                        tf.zeros([count, 1], tf.bool))
-    for name in recipe.augmentation:
-        if name not in AUGMENTATIONS:
-            raise config.nearest('augmentation', name, AUGMENTATIONS)
+                        tf.zeros([count, 1], tf.bool), turn=turn)
+    for name, number in _parsed(recipe):
         key = streams.seeds(seed, name, step)
         chosen = AUGMENTATIONS[name](
             chosen, tf.constant(room, tf.float32),
-            lambda n, key=key: tf.random.stateless_uniform([count, n], key))
+            lambda n, key=key: tf.random.stateless_uniform([count, n], key), *number)
     return chosen
 
 
 def distort(images, distortion, size):
-    """Cuts `size` x `size` from uint8 [B, H, W, 3] and distorts it: float32, not clipped."""
+    """Cuts `size` x `size` from [B, H, W, 3] and distorts it: float32, not clipped."""
     count, height, width, _ = images.shape.as_list()
     top, left = tf.unstack(distortion.corner, axis=1)
     right, mirror = left + size - 1, distortion.mirror[:, 0]
@@ -98,30 +145,53 @@ def distort(images, distortion, size):
     return tf.reshape(rows, [count, size, size, 3])
 
 
-def training(images, recipe, seed, step):
+def cut_out(images, hole, side):
+    """Zeroes a square of `side` pixels in each of float [B, h, w, 3]; see Distortion.hole."""
+    count, height, width, channels = images.shape.as_list()
+    first = tf.floor(hole * (np.array([height, width]) - side + 1.))  # [B, 2]
+    rows = tf.range(height, dtype=tf.float32) - first[:, :1]
+    # By rows: see distort.
+    columns = tf.constant(np.arange(width * channels) // channels, tf.float32) - first[:, 1:]
+    keep = 1 - tf.cast((rows >= 0) & (rows < side), tf.float32)[:, :, None] * tf.cast(
+        (columns >= 0) & (columns < side), tf.float32)[:, None]
+    kept = tf.reshape(images, [count, height, width * channels]) * keep
+    return tf.reshape(kept, images.shape)
+
+
+def training(images, recipe, seed, step, statistics=(), turn=False):
     """What the network sees in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
     B must be known. The same `seed` and `step` (a number or a scalar tensor) distort in
     the same way.
+
+    Args:
+      statistics: of the training images; see permafrost.statistics.
+      turn: bool [B], or False where it is not known; see Distortion.
     """
-    distorted = distort(images, choose(images, recipe, seed, step), recipe.image_size)
-    return _standardize(distorted, recipe)
+    before, after = standardize.standardization(recipe.standardize, statistics)
+    images = _pad(before(images), recipe)
+    chosen = choose(images, recipe, seed, step, turn)
+    images = after(distort(images, chosen, recipe.image_size))
+    if not tf.is_tensor(chosen.hole):
+        return images
+    if not 0 < chosen.hole_side <= recipe.image_size:
+        raise config.UsageError('cutout:%d does not fit into images of %d pixels' % (
+            chosen.hole_side, recipe.image_size))
+    return cut_out(images, chosen.hole, chosen.hole_side)
 
 
-def evaluation(images, recipe):
+def evaluation(images, recipe, statistics=()):
     """What the network sees otherwise: the centre, standardized. uint8 -> float32.
 
-    This goes into the frozen graph: slices, reductions and elementwise ops alone.
+    This goes into the frozen graph: slices, reductions and elementwise ops, and the product and
+    convolution of yuv_local.
     """
+    before, after = standardize.standardization(recipe.standardize, statistics)
     (top, left), size = (side // 2 for side in _room(images, recipe)), recipe.image_size
-    centre = images[:, top:top + size, left:left + size]
-    return _standardize(tf.cast(centre, tf.float32), recipe)
-
-
-def _standardize(images, recipe):
-    if recipe.standardize not in STANDARDIZE:
-        raise config.nearest('standardization', recipe.standardize, STANDARDIZE)
-    return STANDARDIZE[recipe.standardize](images)
+    images = before(images)
+    if max(images.shape.as_list()[1:3]) > size:
+        images = images[:, top:top + size, left:left + size]
+    return after(tf.cast(images, tf.float32))
 
 
 def _room(images, recipe):

@@ -26,17 +26,25 @@ class UsageError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. Durations are in images, so they hold at any batch size."""
+    """How a model is trained. Durations are in images or epochs, so they hold at any batch size."""
     name: str
     image_size: int = 24  # pixels; the side of what the network sees
-    augmentation: Tuple[str, ...] = ()  # names in augment.AUGMENTATIONS, in order
+    augmentation: Tuple[str, ...] = ()  # names in augment.AUGMENTATIONS, in order, or name:number
     standardize: str = 'per_image'  # a name in augment.STANDARDIZE
     batch_size: int = 128  # images a step
-    images: int = 1280000  # images to train on, when --steps does not say
+    images: int = 1280000  # images to train on, when neither --steps nor `epochs` says
     optimizer: str = 'sgd'  # a name in optimizers.OPTIMIZERS
     learning_rate: float = 0.1  # of the mean gradient of a batch
-    weight_decay: float = 500.  # divided by a decayed variable's number of elements
-    average_decay: float = 0.9999  # of the moving averages of the weights; 0: none
+    weight_decay: float = 500.  # see decay_mode
+    average_decay: float = 0.9999  # a step, of the moving averages of the weights; 0: none
+    epochs: float = 0.  # to train; 0: `images` says
+    schedule: str = 'constant'  # of the learning rate; see permafrost.schedules
+    momentum: float = 0.9  # of momentum, nesterov and muon
+    decay_mode: str = 'layers'  # a name in training.DECAYS
+    rules: Tuple[str, ...] = ()  # exceptions for variables; see permafrost.recipes.Rule
+    label_smoothing: float = 0.  # share of a label spread evenly over all classes
+    average_every: int = 1  # steps between updates of the averages
+    average_epochs: float = 0.  # the last epochs that are averaged; 0: all
     about: str = dataclasses.field(default='', repr=False, compare=False)
 
 
@@ -62,6 +70,8 @@ class Config:
     log_steps: int = 100
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    train_images: int = 50000  # of the data set: the length of an epoch
+    statistics: Tuple[float, ...] = ()  # of the training images; see permafrost.statistics
 
     def to_json(self):
         """A value that json can write; from_json reads it back."""
@@ -72,8 +82,10 @@ class Config:
     @classmethod
     def from_json(cls, value):
         """The Config that to_json wrote; fields added since take their defaults."""
-        recipe = dict(value['recipe'], augmentation=tuple(value['recipe']['augmentation']))
-        return cls(**dict(value, recipe=Recipe(**recipe)))
+        recipe = {name: tuple(field) if isinstance(field, list) else field
+                  for name, field in value['recipe'].items()}
+        return cls(**dict(value, recipe=Recipe(**recipe),
+                          statistics=tuple(value.get('statistics', ()))))
 
 
 # What a resumed run may change; the rest decides what is trained and stays.
@@ -91,8 +103,8 @@ def define_train_flags():
 
     flags.DEFINE_string('model', 'tuto', 'Model to train; info.py --all lists them.',
                         module_name=script)
-    flags.DEFINE_string('recipe', 'tutorial', 'How to train: tutorial or plain.',
-                        module_name=script)
+    flags.DEFINE_string('recipe', None, "How to train; info.py --recipes lists them. Default: "
+                        "the model's own.", module_name=script)
     flags.DEFINE_multi_string('set', [], 'field=value: changes one field of the recipe, such '
                               'as learning_rate=0.05; may be repeated.', module_name=script)
     flags.DEFINE_integer('steps', None, "Global step at which training is done. Default: the "
@@ -175,7 +187,8 @@ def resumed(old, recipe, changes):
     `recipe` is what the flags make of the old recipe. Raises UsageError when a flag would
     change what is trained.
     """
-    fields = {field.name for field in dataclasses.fields(Config)} - {'recipe'}
+    fields = {field.name for field in dataclasses.fields(Config)} - {
+        'recipe', 'train_images', 'statistics'}
     for name in sorted(fields & set(changes) - set(RESUMABLE)):
         if changes[name] != getattr(old, name):
             raise UsageError('this run was started with --%s=%s, not %s: start another run, or '

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.net import Net
-from permafrost import augment, checkpoints, data, frozen, inputs, results, runs
+from permafrost import augment, checkpoints, data, frozen, inputs, results, runs, tta
 from permafrost.config import Recipe, UsageError, UserError, write_atomically, write_json
 
 # `images` uint8 [N, H, W, 3] as decoded; `inputs` float [N, h, w, 3] preprocessed; `predictions`
@@ -30,7 +30,8 @@ def inference_graph(config, classes, image_shape):
       image_shape: (H, W, 3) of the images as decoded.
     """
     images = tf.placeholder(tf.uint8, (None,) + tuple(image_shape), name='images')
-    pixels = tf.identity(augment.evaluation(images, config.recipe), name='inputs')
+    pixels = tf.identity(augment.evaluation(images, config.recipe, config.statistics),
+                         name='inputs')
     logits = models.build(config.model, Net(training=False, num_classes=len(classes)), pixels)
     logits = tf.identity(logits, name='predictions')
     return Inference(images, pixels, logits, tf.nn.softmax(logits, name='probabilities'))
@@ -85,30 +86,38 @@ def frozen_graph(graph, data_set, image_size=None):
     return Inference(images, pixels, logits, tf.nn.softmax(logits))
 
 
-def measure(session, inference, images, labels, batch_size):
+def measure(session, inference, images, labels, batch_size, views='none'):
     """Exact figures over all images, each counted once.
 
     Args:
       images: uint8 [N, H, W, 3].
       labels: int64 [N].
+      views: a name in tta.TTA. What it changes is told apart: all other figures are without it.
     Returns:
       {'images', 'correct', 'accuracy', 'loss' (mean cross entropy), 'per_class' (accuracies),
-      'confusion' (rows: true class, columns: predicted), 'images_per_second'}.
+      'confusion' (rows: true class, columns: predicted), 'images_per_second'} and, with `views`,
+      {'tta': its name, 'correct_tta', 'accuracy_tta'}.
     """
     classes = inference.predictions.shape.as_list()[1]
     confusion = np.zeros((classes, classes), np.int64)
-    loss, start = 0., time.time()
+    loss, correct_tta, start = 0., 0, time.time()
     for batch, truth in inputs.evaluation_batches(images, labels, batch_size):
-        logits = session.run(inference.predictions, {inference.images: batch}).astype(np.float64)
+        seen = [(weight, session.run(inference.predictions, {inference.images: view})
+                 .astype(np.float64)) for weight, view in tta.TTA[views](batch)]
+        correct_tta += int((sum(weight * of_view for weight, of_view in seen).argmax(1)
+                            == truth).sum())
+        logits = seen[0][1]
         np.add.at(confusion, (truth, logits.argmax(1)), 1)
         shifted = logits - logits.max(1, keepdims=True)
         loss += np.sum(np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(truth)), truth])
     count, correct = int(confusion.sum()), int(confusion.trace())
     per_class = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
+    also = {} if views == 'none' else {
+        'tta': views, 'correct_tta': correct_tta, 'accuracy_tta': correct_tta / count}
     return {'images': count, 'correct': correct, 'accuracy': correct / count,
             'loss': loss / count, 'per_class': [round(float(a), 6) for a in per_class],
             'confusion': confusion.tolist(),
-            'images_per_second': round(count / (time.time() - start), 1)}
+            'images_per_second': round(count / (time.time() - start), 1), **also}
 
 
 class Evaluator:
@@ -118,8 +127,9 @@ class Evaluator:
     """
 
     def __init__(self, run, session_config, split='test', weights=None, batch_size=500,
-                 data_dir=None):
+                 data_dir=None, tta='none'):
         self.run = run
+        self._views = tta
         self.config, self.extra = runs.read_config(run)
         data_set = data.open_data_set(self.config.data_set, data_dir or self.config.data_dir)
         self.weights = weights or default_weights(self.config)
@@ -152,7 +162,7 @@ class Evaluator:
         """
         checkpoints.restore(self._saver, self._session, checkpoint, self._variables)
         figures = measure(self._session, self.inference, self._images, self._labels,
-                          self._batch_size)
+                          self._batch_size, self._views)
         figures.update(step=step, split=self.split, weights=self.weights, date=runs.now(),
                        checkpoint=os.path.basename(checkpoint))
         self._write(figures)
@@ -168,7 +178,8 @@ class Evaluator:
         suffix = '' if self.weights == default_weights(self.config) else '_' + self.weights
         self._writer.add_summary(tf.Summary(value=[
             tf.Summary.Value(tag=name + suffix, simple_value=figures[name])
-            for name in ('accuracy', 'loss', 'images_per_second')]), figures['step'])
+            for name in ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')
+            if name in figures]), figures['step'])
         self._writer.flush()
 
     def profile(self, step):
@@ -243,7 +254,7 @@ def evaluate(run, session_config, step=None, following=False, profile=False, res
 
 
 def evaluate_graph(path, session_config, image_size=None, data_set='cifar10', data_dir=None,
-                   split='test', batch_size=500):
+                   split='test', batch_size=500, tta='none'):
     """What eval.py --graph does: evaluates the frozen graph at `path`; prints and returns figures.
 
     Args:
@@ -255,7 +266,7 @@ def evaluate_graph(path, session_config, image_size=None, data_set='cifar10', da
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = frozen_graph(graph, data_set, image_size)
         try:
-            figures = measure(session, inference, *data.load(data_set, split), batch_size)
+            figures = measure(session, inference, *data.load(data_set, split), batch_size, tta)
         except (tf.errors.OpError, ValueError) as error:
             raise UserError('%s cannot be run on these images: %s' % (
                 path, ' '.join(str(error).split())[:300]))
@@ -271,6 +282,9 @@ def describe(figures, classes):
     lines = [(of + ': %(correct)d of %(images)d %(split)s images correct, accuracy '
               '%(accuracy).4f, loss %(loss).4f (' + weights + '%(images_per_second).0f images/s)')
              % figures]
+    if 'tta' in figures:
+        lines.append('  with --tta %(tta)s: %(correct_tta)d of %(images)d correct, accuracy '
+                     '%(accuracy_tta).4f' % figures)
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, figures['per_class'], figures['confusion']):
         lines.append('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy,

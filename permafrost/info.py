@@ -1,12 +1,13 @@
 """How large models and frozen graphs are: parameters, operations and multiply-accumulates."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import sys
 
 import models
-from permafrost import engine
+from permafrost import engine, recipes
 from permafrost.config import UsageError, nearest
 
 ABOUT = ('For one image. ops: 2 per multiply-accumulate, 1 per bias, 2 per ReLU, 36 per element '
@@ -60,6 +61,24 @@ def show_graph(path, as_json=False):
     if size['not_counted']:
         lines.append('not counted: ' + ', '.join(size['not_counted']))
     print('\n'.join(lines + ['', ABOUT_GRAPH]))
+
+
+def show_recipes(as_json=False):
+    """Prints every recipe: for which models, how long, and what its docstring says."""
+    found = [{'recipe': name, 'models': [model for model in models.MODELS
+                                         if recipes.default(model) == name],
+              'about': recipe.about, 'settings': dataclasses.asdict(recipe)}
+             for name, recipe in recipes.RECIPES.items()]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for value in found:
+        recipe = recipes.RECIPES[value['recipe']]
+        print('%s%s\n  %s; batches of %d, %s, rate %g (%s)' % (
+            recipe.name, ' (%s)' % ', '.join(value['models']) if value['models'] else '',
+            '%g epochs' % recipe.epochs if recipe.epochs else '%d images' % recipe.images,
+            recipe.batch_size, recipe.optimizer, recipe.learning_rate, recipe.schedule))
+        print('\n'.join('  ' + line for line in recipe.about.splitlines() if line) + '\n')
 
 
 def measure_graph(path):

@@ -11,7 +11,7 @@ them. An error in one of them closes the queues and ends the session with that e
 import tensorflow.compat.v1 as tf
 
 from models import streams
-from permafrost import augment, config as configs
+from permafrost import augment, config as configs, data
 
 READY = 4  # batches that wait for the training step
 READ = 256  # records read from a file at a time
@@ -44,8 +44,8 @@ def training_batches(data_set, config, step, worker=0):
     seed = config.seed + 1000003 * worker
     batch = config.recipe.batch_size
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
-        images, labels, number = SOURCES[config.source](data_set, batch, seed, step)
-        images = augment.training(images, config.recipe, seed, number)
+        images, labels, number, *turn = SOURCES[config.source](data_set, batch, seed, step)
+        images = augment.training(images, config.recipe, seed, number, config.statistics, *turn)
         ready = tf.FIFOQueue(READY, [tf.float32, tf.int64], [images.shape, labels.shape])
         _run(ready, ready.enqueue([images, labels]))
         return ready.dequeue()
@@ -55,7 +55,8 @@ def _memory(data_set, batch, seed, step):
     """The next batch of the endless sequence of epochs: every image exactly once in each.
 
     The images stay in memory, one byte a value. Returns images uint8 [B, H, W, 3], labels
-    int64 [B] and the number of the batch, on which (and on the seed) its content depends.
+    int64 [B], the number of the batch, on which (and on the seed) its content depends, and whose
+    turn to be mirrored it is: bool [B]; see augment.Distortion.
     """
     count = data_set.counts['train']
     images, labels = _load(data_set, 'train')
@@ -68,11 +69,13 @@ def _memory(data_set, batch, seed, step):
     queue = tf.FIFOQueue(16 * batch, [tf.int32, tf.int64], [[], []])
     _run(queue, queue.enqueue_many([_order(count, seed, now)[skip:], positions[skip:]]))
     index, position = queue.dequeue_many(batch)
-    return tf.gather(images, index), tf.gather(labels, index), position[0] // batch
+    first = tf.random.stateless_uniform([count], streams.seeds(seed, 'turn')) < 0.5
+    turn = tf.not_equal(tf.gather(first, index), tf.equal(position // count % 2, 1))
+    return tf.gather(images, index), tf.gather(labels, index), position[0] // batch, turn
 
 
 def _stream(data_set, batch, seed, step):
-    """Batches drawn from records that pass by. Returns what `_memory` does.
+    """Batches drawn from records that pass by. Returns what `_memory` does, but no turns.
 
     Each draw is among SHUFFLED records, or among all where there are fewer: a true shuffle
     of files in any order. Larger sets should be many files, or be written in random order.
@@ -93,6 +96,19 @@ def _stream(data_set, batch, seed, step):
 
 
 SOURCES = {'memory': _memory, 'stream': _stream}
+
+
+def sample(data_set, config, session_config, count=5000):
+    """Evenly picked training images as the network sees them undistorted: float32 [n, h, w, 3].
+
+    `count` at most.
+    """
+    images, _ = data.load(data_set, 'train')
+    images = images[::-(-len(images) // count)]
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
+        decoded = tf.placeholder(tf.uint8, (None,) + images.shape[1:])
+        seen = augment.evaluation(decoded, config.recipe, config.statistics)
+        return session.run(seen, {decoded: images})
 
 
 def evaluation_batches(images, labels, batch_size):

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 
 import models
-from permafrost import data, recipes, runs
+from permafrost import data, recipes, runs, statistics
 from permafrost.config import Config, UsageError, given, nearest, resumed
 
 # `open_run` makes the run directory, or finds that to resume, and returns its path. It is called
@@ -27,12 +27,15 @@ def launch(values):
     run = _resumable(values) if values.resume else None
     if run:
         config, open_run = _continued(values, run), lambda: run
+        data_set = data.open_data_set(config.data_set, config.data_dir)
     else:
-        config = _new(values)
+        recipe = recipes.recipe(values.recipe or recipes.default(values.model), values.set)
+        data_set = data.open_data_set(values.data_set, values.data_dir)
+        config = _new(values, recipe, data_set)
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
         if values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
-    return Launch(config, data.open_data_set(config.data_set, config.data_dir), open_run)
+    return Launch(config, data_set, open_run)
 
 
 def _resumable(values):
@@ -43,11 +46,21 @@ def _resumable(values):
     return None
 
 
-def _new(values):
-    recipe = recipes.recipe(values.recipe, values.set)
-    fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
-              if f.name != 'recipe'}
-    return Config(recipe=recipe, **dict(fields, steps=values.steps or recipes.steps(recipe)))
+def _new(values, recipe, data_set):
+    count = data_set.counts['train']
+    found = {'recipe': recipe, 'train_images': count,
+             'steps': values.steps or recipes.steps(recipe, count),
+             'statistics': statistics.statistics(recipe.standardize, data_set)}
+    config = Config(**dict({f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
+                            if f.name not in found}, **found))
+    recipes.learning_rate(config, 0)  # a schedule that cannot be meant is answered here
+    print('recipe: %s%s, %d steps' % (
+        recipe.name, '' if values.recipe else " (%s's own)" % config.model, config.steps))
+    whole = recipes.steps(recipe, count)
+    if config.steps < whole and recipe.schedule != 'constant':
+        print('note: --steps=%d stops in the middle of its schedule of %d steps; --set epochs=%.3g '
+              'would shorten it' % (config.steps, whole, recipes.epoch(config, config.steps)))
+    return config
 
 
 def _continued(values, run):
@@ -58,5 +71,5 @@ def _continued(values, run):
             run, old.model, changes['model']))
     recipe = old.recipe
     if 'recipe' in changes or 'set' in changes:
-        recipe = recipes.recipe(changes.get('recipe', old.recipe.name), changes.get('set', ()))
+        recipe = recipes.recipe(changes.get('recipe') or old.recipe.name, changes.get('set', ()))
     return resumed(old, recipe, changes)

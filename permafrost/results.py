@@ -25,24 +25,44 @@ def record(folder, run, figures):
             run, figures['step'], config.steps))
     name = '-'.join([config.model, _recipe_name(recipe, config), str(figures['step'])])
     path = os.path.join(folder, name + '.json')
-    accuracy = dict(_seeds(path))
-    accuracy[config.seed] = figures['accuracy']
-    seeds = sorted(accuracy)
-    values = [accuracy[seed] for seed in seeds]
+    old = _read(path)
     os.makedirs(folder, exist_ok=True)
-    write_json(path, {
+    write_json(path, dict(_joined(old, config.seed, figures), **{
         'model': config.model, 'recipe': recipe.name, 'settings': config.to_json()['recipe'],
         'data_set': config.data_set, 'steps': figures['step'],
         'epochs': round(figures['step'] * recipe.batch_size / extra['train_images'], 2),
-        'batch_size': recipe.batch_size, 'seeds': seeds,
-        'accuracy': {'mean': float(np.mean(values)), 'std': float(np.std(values)),
-                     'values': values},
+        'batch_size': recipe.batch_size,
         'weights': figures['weights'], 'images': figures['images'],
         'engine': extra['versions'][-1]['engine'], 'versions': extra['versions'],
         'train_seconds': status['train_seconds'],
         'images_per_second': status['images_per_second'],
-        'command': extra['command'], 'date': figures['date']})
+        'command': extra['command'], 'date': figures['date']}))
     return path
+
+
+def _joined(old, seed, figures):
+    """'seeds' and, of each, 'accuracy' and 'accuracy_tta': those of `old` and the new ones.
+
+    Seeds have been evaluated with the same test-time augmentation, or it is left out.
+    """
+    found = {}
+    for name in ('accuracy', 'accuracy_tta'):
+        values = dict(zip(old.get('seeds', ()), old.get(name, {}).get('values', ())))
+        values.pop(seed, None)
+        if name in figures:
+            values[seed] = figures[name]
+        found[name] = values
+    seeds = sorted(found['accuracy'])
+    same = figures.get('tta') if old.get('tta', figures.get('tta')) == figures.get('tta') else None
+    if sorted(found['accuracy_tta']) != seeds or same is None:
+        del found['accuracy_tta']
+    return dict({name: _summary([values[seed] for seed in seeds])
+                 for name, values in found.items()},
+                seeds=seeds, **({'tta': same} if 'accuracy_tta' in found else {}))
+
+
+def _summary(values):
+    return {'mean': float(np.mean(values)), 'std': float(np.std(values)), 'values': values}
 
 
 def _recipe_name(recipe, config):
@@ -50,10 +70,9 @@ def _recipe_name(recipe, config):
         recipe.name, config.data_set)
 
 
-def _seeds(path):
-    """Pairs of seed and accuracy in the result file at `path`; none where there is no file."""
+def _read(path):
+    """The result in the file at `path`; {} where there is no file."""
     if not os.path.exists(path):
-        return []
+        return {}
     with open(path) as stream:
-        old = json.load(stream)
-    return zip(old['seeds'], old['accuracy']['values'])
+        return json.load(stream)

@@ -2,6 +2,8 @@
 
 import collections
 import contextlib
+import functools
+import math
 import os
 import shlex
 import shutil
@@ -12,15 +14,16 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.net import Net
-from permafrost import checkpoints, engine, hooks, inputs, optimizers, recipes, runs
-from permafrost.config import UserError
+from permafrost import averages, checkpoints, engine, hooks, inputs, optimizers, recipes, runs
+from permafrost import schedules
+from permafrost.config import UserError, nearest
 
 # Tensors of a training graph: `step` reads the global step after the update of that very run,
 # `train` makes the update, `scalars` are {name: scalar tensor} of the batch before it.
 Training = collections.namedtuple('Training', 'train step scalars images')
 
 
-def training_graph(config, num_classes, images, labels):
+def training_graph(config, num_classes, images, labels, sample=None):
     """Losses, updates and weight averages in the default graph.
 
     Args:
@@ -28,36 +31,90 @@ def training_graph(config, num_classes, images, labels):
       num_classes: number of classes of the data set.
       images: float [B, h, w, 3], preprocessed.
       labels: int64 [B].
+      sample: see Net.
     Returns:
       A Training.
+    Raises UserError where the model cannot be built for such images.
     """
     recipe = config.recipe
     global_step = tf.train.get_or_create_global_step()
-    net = Net(training=True, num_classes=num_classes, seed=config.seed, step=global_step)
-    logits = models.build(config.model, net, images)
+    net = Net(training=True, num_classes=num_classes, seed=config.seed, step=global_step,
+              sample=sample)
+    try:
+        logits = models.build(config.model, net, images)
+    except ValueError as error:
+        raise UserError('%s cannot be built for images of %dx%d (%s): try --set image_size=%d' % (
+            (config.model,) + tuple(images.shape.as_list()[1:3])
+            + (str(error).splitlines()[0][:200], models.IMAGE_SIZES.get(config.model, 32))))
     scalars = _losses(recipe, net, logits, labels)
-    rate = tf.convert_to_tensor(recipes.learning_rate(recipe, global_step))
+    rate = tf.cast(recipes.learning_rate(config, tf.cast(global_step, tf.float64),
+                                         schedules.tensors()), tf.float32)
     with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        update = optimizers.optimizer(recipe.optimizer, rate).minimize(
+        update = _optimizer(config, rate, global_step).minimize(
             scalars['loss'], global_step=global_step)
     with tf.control_dependencies([update]):
         step = global_step.read_value()
         if recipe.average_decay:
-            # num_updates makes the first averages short: decay is (1 + step) / (10 + step).
-            averages = tf.train.ExponentialMovingAverage(recipe.average_decay, global_step)
-            update = averages.apply(tf.trainable_variables())
+            update = averages.update(config, global_step)
     return Training(update, step, dict(scalars, learning_rate=rate), images)
+
+
+def _optimizer(config, rate, global_step):
+    """The recipe's optimizer, with the rules of the recipe for each variable."""
+    recipe = config.recipe
+    epoch = recipes.epoch(config, tf.cast(global_step, tf.float64))
+
+    def own_rate(variable):
+        rule = recipes.rule(recipe, variable.op.name)
+        own = rate * rule.rate if rule.rate != 1 else rate
+        return own if math.isinf(rule.until) else own * tf.cast(epoch < rule.until, tf.float32)
+
+    def own_decay(variable):
+        if recipe.decay_mode != 'decoupled':
+            return 0.
+        return recipe.weight_decay * recipes.rule(recipe, variable.op.name).decay
+    return optimizers.optimizer(recipe.optimizer, own_rate, own_decay, recipe.momentum,
+                                global_step)
 
 
 def _losses(recipe, net, logits, labels):
     """{'loss': ..., its parts, 'accuracy'} of a batch, each a scalar."""
-    cross_entropy = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(
-        logits=logits, labels=labels))
-    decay = tf.add_n([recipe.weight_decay * multiplier / v.shape.num_elements() * tf.nn.l2_loss(v)
-                      for v, multiplier in net.decayed] or [tf.constant(0.)])
+    if recipe.decay_mode not in DECAYS:
+        raise nearest('decay_mode', recipe.decay_mode, DECAYS)
+    if recipe.label_smoothing:
+        classes = logits.shape.as_list()[1]
+        cross_entropy = tf.nn.softmax_cross_entropy_with_logits_v2(
+            logits=logits, labels=tf.one_hot(
+                labels, classes, 1 - recipe.label_smoothing * (1 - 1 / classes),
+                recipe.label_smoothing / classes))
+    else:
+        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            logits=logits, labels=labels)
+    cross_entropy = tf.reduce_mean(cross_entropy)
+    decay = tf.add_n([by * tf.nn.l2_loss(v) for v, by in DECAYS[recipe.decay_mode](recipe, net)]
+                     or [tf.constant(0.)])
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
     return {'loss': cross_entropy + decay, 'cross_entropy': cross_entropy,
             'weight_decay': decay, 'accuracy': accuracy}
+
+
+def _by_layers(recipe, net):
+    return [(v, recipe.weight_decay * multiplier / v.shape.num_elements())
+            for v, multiplier in net.decayed]
+
+
+def _coupled(recipe, unused_net):
+    pairs = [(v, recipe.weight_decay * recipes.rule(recipe, v.op.name).decay)
+             for v in tf.trainable_variables()]
+    return [(v, by) for v, by in pairs if by]
+
+
+# What weight decay adds to the loss, as pairs of a variable and what multiplies half its squares:
+# layers: weight_decay / size, times what the model says, for the layers that it says.
+# coupled: weight_decay, for every variable.
+# decoupled: nothing; the optimizer takes rate * weight_decay of each variable off it
+# (https://arxiv.org/abs/1711.05101). In the last two rules may say otherwise.
+DECAYS = {'layers': _by_layers, 'coupled': _coupled, 'decoupled': lambda *unused: []}
 
 
 def train(config, data_set, open_run, session_config):
@@ -68,8 +125,10 @@ def train(config, data_set, open_run, session_config):
     """
     with hooks.Signals() as signals, tf.Graph().as_default():
         global_step = tf.train.get_or_create_global_step()
-        graph = training_graph(config, len(data_set.classes),
-                               *inputs.training_batches(data_set, config, global_step))
+        graph = training_graph(
+            config, len(data_set.classes),
+            *inputs.training_batches(data_set, config, global_step),
+            sample=functools.partial(inputs.sample, data_set, config, session_config))
         run = open_run()
         print('run: %s' % run, flush=True)
         with runs.lock(run), _disk_errors(run):
@@ -162,8 +221,8 @@ def _diverged(config, run, step):
     return UserError(
         'not a finite number at step %d, learning rate %g: the last good checkpoint is %s (step '
         '%d), and kept; train anew with a lower rate, such as --set learning_rate=%g' % (
-            step, recipes.learning_rate(config.recipe, step), checkpoint, last,
-            recipes.learning_rate(config.recipe, step) / 2))
+            step, recipes.learning_rate(config, step), checkpoint, last,
+            config.recipe.learning_rate / 2))
 
 
 @contextlib.contextmanager

@@ -7,13 +7,28 @@ import tensorflow.compat.v1 as tf
 from permafrost import augment, config, recipes
 
 tf.disable_v2_behavior()
+tf.enable_resource_variables()
 
 ALL = ('crop', 'flip', 'brightness', 'contrast')
 IMAGES = np.random.RandomState(0).randint(0, 256, (64, 32, 32, 3)).astype(np.uint8)
 
 
+KNOWN = (125., 123., 114., 63., 62., 67.)  # of per_channel
+
+
 def recipe(augmentation=(), image_size=24, standardize='per_image'):
     return config.Recipe('test', image_size, augmentation, standardize)
+
+
+def seen(augmentation, turn=None):
+    """IMAGES as a network sees them in training, standardized per channel."""
+    return run(lambda: augment.training(
+        tf.constant(IMAGES), recipe(augmentation, 32, 'per_channel'), 3, 5, KNOWN,
+        False if turn is None else tf.constant(turn)))
+
+
+def by_channel(images):
+    return (images - np.array(KNOWN[:3])) / np.array(KNOWN[3:])
 
 
 def run(make):
@@ -113,7 +128,7 @@ def test_random_numbers_follow_seed_and_step_alone():
         for one, other in zip(first, again):
             np.testing.assert_array_equal(one, other)
     for other in (draw(64, step=8), draw(64, seed=2, step=7)):
-        assert all((one != another).any() for one, another in zip(first, other))
+        assert all((one != another).any() for one, another in zip(first[:4], other))
 
 
 def test_evaluation_is_that_of_numpy():
@@ -154,8 +169,61 @@ def test_training_without_augmentation_is_evaluation():
 
 def test_names_of_recipes_are_known():
     for known in recipes.RECIPES.values():
-        assert set(known.augmentation) <= set(augment.AUGMENTATIONS)
+        assert {name.split(':')[0] for name in known.augmentation} <= set(augment.AUGMENTATIONS)
         assert known.standardize in augment.STANDARDIZE
+
+
+@pytest.mark.parametrize('name, mode', [('pad_crop', 'constant'), ('reflect_crop', 'reflect')])
+def test_images_are_moved_with_their_borders(name, mode):
+    found = seen(('%s:3' % name,))
+    padded = by_channel(np.pad(IMAGES, [(0, 0), (3, 3), (3, 3), (0, 0)], mode))
+    places = []
+    for image, whole in zip(found, padded):
+        fits = [(y, x) for y in range(7) for x in range(7)
+                if np.allclose(whole[y:y + 32, x:x + 32], image, atol=1e-4)]
+        assert len(fits) == 1
+        places += fits
+    assert len(set(places)) > 25 and {y for y, _ in places} == {x for _, x in places} == set(
+        range(7))
+
+
+def test_the_mean_image_comes_in_where_it_was_subtracted():
+    known = tuple(IMAGES.mean(0).ravel()) + (50.,)
+    found = run(lambda: augment.training(
+        tf.constant(IMAGES), recipe(('pad_crop:30',), 32, 'per_pixel'), 3, 5, known))
+    assert (found == 0).mean() > 0.3
+
+
+def test_cutout():
+    found, plain = seen(('cutout:8',)), by_channel(IMAGES.astype(float))
+    corners = set()
+    for image, whole in zip(found, plain):
+        hole = (image == 0).all(-1)
+        rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+        np.testing.assert_array_equal(np.ptp(rows), 7)
+        np.testing.assert_array_equal(np.ptp(columns), 7)
+        assert hole.sum() == 64
+        np.testing.assert_allclose(image[~hole], whole[~hole], atol=1e-4)
+        corners.add((rows[0], columns[0]))
+    assert len(corners) > 40 and max(map(max, corners)) == 24 and min(map(min, corners)) == 0
+
+
+def test_turns_are_mirrored():
+    turn = np.arange(64) % 3 == 0
+    found = seen(('alternate_flip',), turn)
+    plain = by_channel(IMAGES.astype(float))
+    np.testing.assert_allclose(found, np.where(turn[:, None, None, None], plain[:, :, ::-1], plain),
+                               atol=1e-4)
+    with pytest.raises(config.UserError, match='--source=memory'):
+        seen(('alternate_flip',))
+
+
+@pytest.mark.parametrize('wrong, message', [
+    (('crop:3',), 'it takes none'), (('cutout:x',), 'has a wrong number'),
+    (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout')])
+def test_numbers_of_augmentations(wrong, message):
+    with pytest.raises(config.UsageError, match=message):
+        seen(wrong)
 
 
 @pytest.mark.parametrize('wrong,message', [

@@ -71,11 +71,16 @@ def _images(data_set, count=64):
     return data.load(data_set, 'test')[0][:count]
 
 
-def _untrained(name, images, recipe='tutorial'):
+STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.)}  # about CIFAR-10's
+
+
+def _untrained(name, images, recipe=None):
     """The frozen graph of model `name` with random weights, and what eval's graph says."""
+    recipe = recipes.recipe(recipe or recipes.default(name))
     with tf.Graph().as_default(), tf.Session() as session:
         inference = evaluation.inference_graph(
-            config.Config(name, recipes.recipe(recipe), 1), data.CLASSES, data.IMAGE_SHAPE)
+            config.Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),
+            data.CLASSES, data.IMAGE_SHAPE)
         session.run(tf.global_variables_initializer())
         random = np.random.RandomState(1)
         for variable in tf.global_variables():
@@ -96,10 +101,18 @@ def test_every_model_freezes_to_what_eval_runs(name, synthetic):
     with networks.registered():
         graph, expected = _untrained(name, images)
     types = frozen.op_types(graph)
+    if name in models.MODELS:  # what the layers counted is what is in the file
+        recipe = recipes.recipe(recipes.default(name))
+        size, layers = info.measure(name, recipe.image_size), frozen.layers(graph)
+        assert not layers[1]
+        found = frozen.totals(layers[0])
+        assert (found['ops'], found['macs']) == (size['ops'], size['macs'])
+        assert found['params'] <= size['params'] + 2 * len(layers[0])  # numbers of activations
     assert set(types) <= export.ALLOWED and not [t for t in types if UNFIT.search(t)]
     assert types['Placeholder'] == 1
     assert not graph.library.function and graph.versions.producer <= 134
-    np.testing.assert_allclose(_logits(graph, images), expected, rtol=1e-5, atol=1e-5)
+    scale = max(1, np.abs(expected).max())
+    np.testing.assert_allclose(_logits(graph, images) / scale, expected / scale, atol=1e-5)
     chances = _logits(graph, images, 'probabilities')
     shifted = np.exp(expected - expected.max(1, keepdims=True))
     np.testing.assert_allclose(chances, shifted / shifted.sum(1, keepdims=True), atol=1e-5)
@@ -226,6 +239,30 @@ def test_fold_into_a_depthwise_convolution():
 def test_fold_twice_over():
     assert _folded(lambda x: _norm(_conv(tf.nn.relu(_norm(_conv(x), 'a')), 3), 'b')) == {
         'Placeholder': 1, 'Conv2D': 2, 'BiasAdd': 2, 'Relu': 1, 'Const': 4}
+
+
+def _positive(x, name):
+    channels = x.shape[-1]
+    return tf.nn.fused_batch_norm(
+        x, np.ones(channels, np.float32), _random(channels, 2)[:, 0], _random(channels, 3)[:, 0],
+        np.abs(_random(channels, 4)[:, 0]) + 0.1, 1e-3, is_training=False, name=name)[0]
+
+
+def test_fold_through_a_pool_where_no_scale_is_negative():
+    types = _folded(lambda x: tf.nn.relu(_positive(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn')))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 1, 'Relu': 1,
+                     'Const': 2}
+    types = _folded(lambda x: _positive(tf.nn.max_pool(
+        tf.nn.bias_add(_conv(x), _random(5)), 2, 2, 'SAME'), 'bn'))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 2, 'Const': 3}
+
+
+def test_fold_into_a_product():
+    def build(x):
+        rows = tf.matmul(tf.reshape(x, [-1, 144]), _random(144, 7))
+        return tf.reshape(_norm(tf.reshape(rows, [-1, 1, 1, 7]), 'bn'), [-1, 7])
+    types = _folded(build)
+    assert types['MatMul'] == types['BiasAdd'] == 1 and 'Mul' not in types
 
 
 def _shared(x):

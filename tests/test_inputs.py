@@ -43,7 +43,7 @@ def sorted_set(tmp_path_factory):
 def plain(monkeypatch):
     """Batches come out as they are in the files."""
     monkeypatch.setattr(inputs.augment, 'training',
-                        lambda images, recipe, seed, step: tf.cast(images, tf.float32))
+                        lambda images, *unused: tf.cast(images, tf.float32))
 
 
 def batches(data_set, count, step=0, worker=0, augmentation=(), batch=BATCH, **changes):
@@ -81,6 +81,24 @@ def test_a_batch_may_be_larger_than_an_epoch(tmp_path, plain):
     small = numbered(tmp_path, 10, 2)
     seen = numbers(batches(small, 4, batch=25))
     np.testing.assert_array_equal(np.sort(seen.reshape(10, 10)), np.tile(np.arange(10), (10, 1)))
+
+
+def test_turns_alternate_by_epoch(sorted_set, monkeypatch):
+    """Each image is mirrored in every other epoch, about half of them in the first."""
+    monkeypatch.setattr(inputs.augment, 'training', lambda images, recipe, seed, step, known, turn:
+                        tf.cast(images, tf.float32) + tf.cast(turn, tf.float32)[
+                            :, None, None, None] / 2)
+    taken = batches(sorted_set, 4 * 1010 // BATCH)
+    images = np.concatenate([images for images, _ in taken])
+    turned = [{} for _ in range(4)]
+    for place, image in enumerate(images):
+        whole = np.floor(image)
+        turned[place // 1010][int(number(whole[None])[0])] = image[0, 0, 0] > whole[0, 0, 0]
+    first = turned[0]
+    assert 0.4 < np.mean(list(first.values())) < 0.6
+    for epoch in range(1, 4):
+        assert len(turned[epoch]) == 1010
+        assert all(turned[epoch][i] == (first[i] != (epoch % 2 == 1)) for i in first)
 
 
 def test_streams_differ_by_seed_and_worker(sorted_set, plain):
@@ -191,7 +209,7 @@ def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
 
 @pytest.mark.parametrize('source', ['memory', 'stream'])
 def test_an_error_in_mid_training_ends_the_session(sorted_set, source, monkeypatch):
-    def failing(images, recipe, seed, step):
+    def failing(images, recipe, seed, step, *unused):
         with tf.control_dependencies([tf.assert_less(step, tf.constant(5, tf.int64),
                                                      message='step five')]):
             return tf.cast(images, tf.float32)

@@ -1,0 +1,80 @@
+"""What standardizations need to know of all training images: computed once, and cached.
+
+They travel in config.json, so that nothing of a run depends on the cache. The costly part of
+`yuv_local`, its neighbourhoods, stays in the graph: a frozen graph must take images as decoded.
+"""
+
+import hashlib
+import json
+import os
+
+import numpy as np
+import tqdm
+
+from permafrost import data
+from permafrost.config import write_json
+
+# Of analogue television (BT.601): rows are R, G, B; columns Y, U, V.
+YUV = np.array([[0.299, -0.14713, 0.615], [0.587, -0.28886, -0.51499], [0.114, 0.436, -0.10001]])
+PIECE = 1000  # images at a time
+
+
+def _moments(pieces, axes):
+    """(means, deviations) over all images and those axes besides."""
+    count, total, squares = 0, 0., 0.
+    for piece in pieces:
+        count += piece.size // np.mean(piece, axes).size
+        total = total + piece.sum(axes)
+        squares = squares + np.square(piece).sum(axes)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+
+
+def per_channel(pieces):
+    """Three means and three deviations, of values 0 to 255."""
+    return np.concatenate(_moments(pieces, (0, 1, 2)))
+
+
+def per_pixel(pieces):
+    """The mean image, flat, then the deviation from it of all values together."""
+    mean, deviation = _moments(pieces, 0)
+    return np.append(mean.ravel(), np.sqrt(np.mean(np.square(deviation))))
+
+
+def yuv_local(pieces):
+    """Means of U and V, then their deviations."""
+    return np.concatenate(_moments((piece.dot(YUV[:, 1:]) for piece in pieces), (0, 1, 2)))
+
+
+STATISTICS = {function.__name__: function for function in (per_channel, per_pixel, yuv_local)}
+
+
+def statistics(kind, data_set):
+    """Numbers that the standardization `kind` needs of `data_set`, a tuple; () where none."""
+    if kind not in STATISTICS:
+        return ()
+    path = os.path.join(data.cache_directory(), 'statistics', '%s-%s-%s.json' % (
+        data_set.name, kind, _key(data_set)))
+    try:
+        with open(path) as stream:
+            return tuple(json.load(stream))
+    except (OSError, ValueError):
+        pass
+    images, _ = data.load(data_set, 'train')
+    pieces = tqdm.tqdm(range(0, len(images), PIECE), 'statistics of ' + data_set.name,
+                       unit_scale=PIECE, unit='image', leave=False, disable=None)
+    found = STATISTICS[kind](images[first:first + PIECE].astype(np.float64) for first in pieces)
+    found = tuple(round(float(number), 4) for number in found)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_json(path, found)
+    except OSError:
+        pass  # a cache that cannot be written costs seconds the next time
+    return found
+
+
+def _key(data_set):
+    """Changes when a training file does."""
+    files = [(path, os.path.getsize(path), os.stat(path).st_mtime_ns)
+             for path in data_set.splits['train']]
+    return hashlib.sha256(repr(files).encode()).hexdigest()[:16]
