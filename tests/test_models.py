@@ -1,5 +1,6 @@
 """The models against the published table, and the layers against slow NumPy."""
 
+import math
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import models
+from models import activations, initializers
 from models.net import Net
 from tests import networks
 
@@ -591,3 +593,215 @@ def test_dropout_is_gone_in_inference():
 def test_dropout_without_a_step_is_refused():
     with pytest.raises(ValueError, match='needs a step'):
         Net(training=True).dropout('drop', tf.ones([2, 3]), 0.5)
+
+
+@pytest.mark.parametrize('stride, size', [(1, 3), (2, 3), (2, 1)])
+def test_strides(stride, size):
+    x = randoms(2, 6, 5, 3)
+    record, y, w, b = layer('conv', x, 4, size, stride=stride)
+    expected = np.zeros((2, 3, 3, 4) if stride == 2 else (2, 6, 5, 4))
+    for (i, j), (part, top, left) in windows(x, size, stride).items():
+        under = w[top:top + part.shape[1], left:left + part.shape[2]]
+        expected[:, i, j] = np.maximum(np.tensordot(part, under, 3) + b, 0)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    assert record.macs == w.size * expected[0, ..., 0].size
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_depthwise(stride):
+    x = randoms(2, 6, 6, 3)
+    record, y, w, b = layer('depthwise', x, 3, stride=stride)
+    assert w.shape == (3, 3, 3, 1) and b.shape == (3,)
+    expected = np.zeros((2, 6 // stride, 6 // stride, 3))
+    for (i, j), (part, top, left) in windows(x, 3, stride).items():
+        under = w[top:top + part.shape[1], left:left + part.shape[2], :, 0]
+        expected[:, i, j] = np.maximum((part * under).sum((1, 2)) + b, 0)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    macs = 27 * (6 // stride) ** 2
+    assert record[3:] == (30, 2 * macs + 3 * expected[0].size, macs)
+
+
+def test_separable_is_a_depthwise_and_a_pointwise_convolution():
+    net = Net(training=False)
+    y = net.separable('layer', tf.constant(randoms(2, 5, 5, 3)), 8, 3, stride=2, norm=True)
+    assert y.shape.as_list() == [2, 3, 3, 8]
+    assert [(part.name, part.kind, part.params, part.macs) for part in net.layers] == [
+        ('layer/depthwise', 'depthwise', 27, 27 * 9),
+        ('layer/pointwise', 'conv', 24 + 16, 24 * 9)]
+
+
+def test_avg_pool():
+    x = randoms(2, 5, 5, 3)
+    _, y = layer('avg_pool', x)
+    for (i, j), (part, _, _) in windows(x, 3, 2).items():
+        np.testing.assert_allclose(y[:, i, j], part.mean((1, 2)), atol=1e-6)
+
+
+def test_shortcut():
+    x = randoms(2, 6, 6, 4)
+    record, y = layer('shortcut', x, 8, 2)
+    np.testing.assert_array_equal(y[..., 2:6], x[:, ::2, ::2])
+    assert not y[..., :2].any() and not y[..., 6:].any() and record[3:] == (0, 0, 0)
+
+
+def test_add_and_scale():
+    net = Net(training=False)
+    x, y = randoms(2, 3, 3, 4), randoms(2, 3, 3, 4) + 1
+    both = net.scale('scale', net.add('add', tf.constant(x), tf.constant(y)), 0.5)
+    np.testing.assert_allclose(evaluate(both)[0], (x + y) / 2, rtol=1e-6)
+    assert [part.ops for part in net.layers] == [36, 36]
+
+
+ACTIVATIONS = {
+    'linear': lambda x: x,
+    'relu': lambda x: max(x, 0),
+    'celu': lambda x: max(0, x) + min(0, math.exp(x) - 1),
+    'celu:0.3': lambda x: max(0, x) + min(0, 0.3 * (math.exp(x / 0.3) - 1)),
+    'gelu': lambda x: x * 0.5 * math.erfc(-x / math.sqrt(2)),
+    'sigmoid_gelu': lambda x: x / (1 + math.exp(-1.702 * x)),
+    'silu': lambda x: x / (1 + math.exp(-x)),
+}
+
+
+@pytest.mark.parametrize('name', ACTIVATIONS)
+def test_activations(name):
+    x = np.linspace(-6, 6, 49).astype(np.float32).reshape(1, 49)
+    net = Net(training=False)
+    y, = evaluate(net.activate('act', tf.constant(x), name))
+    np.testing.assert_allclose(y[0], [ACTIVATIONS[name](float(v)) for v in x[0]], atol=2e-6)
+    if name == 'sigmoid_gelu':
+        np.testing.assert_allclose(y[0], [ACTIVATIONS['gelu'](float(v)) for v in x[0]], atol=0.021)
+
+
+def test_every_activation_is_tested():
+    assert {name.split(':')[0] for name in ACTIVATIONS} == set(activations.ACTIVATIONS)
+    with pytest.raises(ValueError, match='unknown activation'):
+        activations.activate('swish', tf.ones([2]))
+
+
+@pytest.mark.parametrize('activation', ['celu:0.3', 'gelu', 'silu'])
+def test_convolutions_take_the_activation_of_the_net(activation):
+    net = Net(training=False)
+    net.activation = activation
+    x = tf.constant(randoms(1, 4, 4, 3))
+    y = net.conv('a', x, 5, 3)
+    plain = net.conv('b', x, 5, 3, activation='linear')
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        a, b = [v for v in tf.global_variables() if 'weights' in v.name]
+        b.load(session.run(a), session)
+        found, before = session.run([y, plain])
+    np.testing.assert_allclose(
+        found.ravel(), [ACTIVATIONS[activation](float(v)) for v in before.ravel()], atol=1e-5)
+
+
+# Ghost batch normalization
+
+
+@pytest.mark.parametrize('count, group, sizes', [
+    (8, 4, [4, 4]), (8, 0, [8]), (8, 16, [8]), (10, 4, [4, 6])])
+def test_groups_are_normalized_apart(count, group, sizes):
+    x = randoms(count, 3, 3, 5) + np.arange(count)[:, None, None, None]
+    net = Net(training=True)
+    net.norm_group, net.norm_scale, net.norm_decay = group, False, 0.6
+    y = net.norm('bn', tf.constant(x.astype(np.float32)))
+    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        found = session.run(y)
+        session.run(updates)
+        moved = {v.op.name: session.run(v) for v in tf.global_variables()}
+    parts = np.split(x.astype(float), np.cumsum(sizes)[:-1])
+    expected = [(part - part.mean((0, 1, 2))) / np.sqrt(part.var((0, 1, 2)) + net.norm_epsilon)
+                for part in parts]
+    np.testing.assert_allclose(found, np.concatenate(expected), atol=1e-4)
+    means = np.mean([part.mean((0, 1, 2)) for part in parts], 0)
+    variances = np.mean([part.reshape(-1, 5).var(0, ddof=1) for part in parts], 0)
+    np.testing.assert_allclose(moved['bn/moving_mean'], 0.4 * means, rtol=1e-4)
+    np.testing.assert_allclose(moved['bn/moving_variance'], 0.6 + 0.4 * variances, rtol=1e-4)
+    assert {v.op.name for v in tf.trainable_variables()} == {'bn/beta'}
+
+
+def test_groups_need_a_known_batch():
+    net = Net(training=True)
+    net.norm_group = 4
+    with pytest.raises(ValueError, match='need a known batch size'):
+        net.norm('bn', tf.placeholder(tf.float32, [None, 3, 3, 5]))
+
+
+def test_rows_are_normalized_too():
+    x = randoms(6, 5)
+    net = Net(training=True)
+    y, = evaluate(net.norm('bn', tf.constant(x)))
+    np.testing.assert_allclose(y, (x - x.mean(0)) / np.sqrt(x.var(0) + net.norm_epsilon),
+                               atol=1e-4)
+
+
+# Whitening
+
+
+def images_to_whiten():
+    """Neighbouring pixels and channels go together, as in photographs."""
+    noise = np.random.RandomState(5).randn(64, 12, 12, 3)
+    smooth = noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2) + noise.mean(3, keepdims=True)
+    return smooth.astype(np.float32)
+
+
+@pytest.mark.parametrize('size, signs', [(3, False), (2, True)])
+def test_whitened_patches_are_unrelated(size, signs):
+    images = images_to_whiten()
+    net = Net(training=True, sample=lambda: images)
+    y = net.whiten('whiten', tf.constant(images), size, 1e-6, signs, padding='VALID')
+    found, weights = evaluate(y, tf.global_variables()[0])
+    count = 3 * size ** 2
+    assert weights.shape == (size, size, 3, count * (2 if signs else 1))
+    rows = found.reshape(-1, found.shape[-1])
+    np.testing.assert_allclose(rows.T.dot(rows)[:count, :count] / len(rows), np.eye(count),
+                               atol=1e-3)
+    if signs:
+        np.testing.assert_array_equal(found[..., count:], -found[..., :count])
+    lengths = np.square(weights[..., :count]).sum((0, 1, 2))
+    assert (np.diff(lengths) >= 0).all()  # 1 / variance: the largest component comes first
+    assert not tf.trainable_variables()
+
+
+def test_whitening_without_a_sample_is_random():
+    net = Net(training=False, seed=4)
+    net.whiten('whiten', tf.constant(images_to_whiten()), 2, 1e-2)
+    weights, = evaluate(tf.global_variables()[0])
+    assert np.isfinite(weights).all() and weights.std() > 0
+
+
+# Initializers
+
+# {name: (limits as multiples of the deviation, its deviation for 3x3 from 40 to 60 channels)}
+SPREADS = {'glorot_normal': (2.28, (2 / 900) ** 0.5), 'glorot_uniform': (1.74, (2 / 900) ** 0.5),
+           'he_normal': (6, (2 / 360) ** 0.5), 'he_normal_out': (6, (2 / 540) ** 0.5),
+           'fan_in_uniform': (1.74, (1 / 3 / 360) ** 0.5), 'normal:0.05': (6, 0.05),
+           'uniform:1': (1.74, 1)}
+
+
+@pytest.mark.parametrize('name', SPREADS)
+def test_initializers(name):
+    values, = evaluate(initializers.initial(name, [3, 3, 40, 60], [1, 2]))
+    most, deviation = SPREADS[name]
+    assert values.dtype == np.float32 and abs(values.mean()) < 0.02 * deviation
+    assert abs(values.std() / deviation - 1) < 0.02
+    assert np.abs(values).max() < most * deviation
+
+
+@pytest.mark.parametrize('channels, filters', [(4, 9), (9, 4), (5, 5)])
+def test_dirac_passes_channels_on(channels, filters):
+    values, = evaluate(initializers.initial('dirac', [3, 3, channels, filters], [1, 2]))
+    x, kept = randoms(2, 4, 4, channels), min(channels, filters)
+    np.testing.assert_allclose(convolved(x, values)[..., :kept], x[..., :kept], atol=1e-6)
+    drawn = values[..., kept:]
+    assert not drawn.size or drawn.std() > 0 and np.abs(drawn).max() < (9 * channels) ** -0.5
+
+
+def test_every_initializer_is_tested():
+    assert {name.split(':')[0] for name in SPREADS} | {'dirac'} == set(initializers.INITIALIZERS)
+    with pytest.raises(ValueError, match='unknown initializer'):
+        initializers.initial('xavier', [3, 3, 4, 5], [1, 2])
+    values, = evaluate(initializers.initial('he_normal', [3, 3, 400, 1], [1, 2], depthwise=True))
+    assert abs(values.std() / (2 / 9) ** 0.5 - 1) < 0.05
