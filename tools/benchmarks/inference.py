@@ -142,8 +142,8 @@ def _runners(model, graph, batch, threads, running, folder, seconds, versions):
 def _cut(graph, size, output):
     """Writes the part of `graph` from NODE, as floats [N, size, size, 3], to its logits."""
     # Not engine.prepare(): label_image would inherit the threads that it sets.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    from permafrost import frozen
+    with engine.held_stderr():
+        from permafrost import frozen
     part = frozen.cut(frozen.read(graph), ['predictions'], [NODE])
     for node in part.node:
         if node.name == NODE:
