@@ -7,11 +7,11 @@ from tests.label_image.program import PROGRAM, colours, execute, make, write_gra
 
 @pytest.fixture(scope='session')
 def program():
-    """program(*flags): standard output of the built program, which must succeed quietly."""
+    """program(*flags, **environment): output of the built program, which must succeed quietly."""
     make()
 
-    def run(*flags):
-        done = execute(PROGRAM, *flags)
+    def run(*flags, **environment):
+        done = execute(PROGRAM, *flags, **environment)
         assert (done.returncode, done.stderr) == (0, ''), done.stderr
         return done.stdout
     return run
