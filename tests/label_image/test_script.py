@@ -1,6 +1,7 @@
 """label_image.sh: builds when needed, finds the library and the graph."""
 
 import os
+import shutil
 
 import PIL.Image
 import pytest
@@ -28,3 +29,20 @@ def test_script_builds_finds_the_library_and_the_model(graph, tmp_path):
         assert done.returncode == code and message in done.stderr, done.stderr
     done = execute(script, graph, 'i.png', ENGINE='nonesuch')
     assert done.returncode == 1 and 'make setup ENGINE=nonesuch' in done.stderr
+
+
+@pytest.mark.parametrize('environment, message', [
+    ({'CXX': 'nonesuch++'}, 'no C++ compiler (nonesuch++): apt-get install g++'),
+    ({'CPPFLAGS': '-nostdinc'}, 'no headers of libpng and libjpeg: apt-get install libpng-dev'),
+    ({}, 'cannot write ')])
+def test_what_the_build_lacks_is_one_line(graph, tmp_path, environment, message):
+    shutil.copy(os.path.join(ROOT, 'label_image.sh'), str(tmp_path))
+    shutil.copytree(os.path.join(ROOT, 'label_image'), str(tmp_path / 'label_image'),
+                    ignore=shutil.ignore_patterns('build'))
+    (tmp_path / '.venv' / 'default').mkdir(parents=True)
+    if not environment:
+        (tmp_path / 'label_image' / 'build').write_text('in the way')
+    done = execute(tmp_path / 'label_image.sh', graph, 'i.png', ENGINE='', **environment)
+    assert done.returncode == 1
+    building, line = done.stderr.splitlines()
+    assert building == 'building label_image' and line.startswith('label_image: ' + message)
