@@ -18,8 +18,8 @@ tf.enable_resource_variables()
 TRAINED = ['tuto', 'squeeze1']  # in trained_models/
 UNTRAINED = [pytest.param('nin2', marks=pytest.mark.slow), 'normed']  # trained here, a few steps
 # nin2 takes 2.5 TFLOP for the 10,000 images: with one library, the one that the tests run on.
-FULL = [(name, name_of) for name in TRAINED + ['nin2', 'normed'] for name_of in ENGINES
-        if name != 'nin2' or name_of == engine.installed()]
+FULL = [(name, of) for name in TRAINED + ['nin2', 'normed'] for of in ENGINES
+        if name != 'nin2' or of == engine.installed()]
 
 
 def answers(program, path, batch_file, folder, *flags):
