@@ -1,4 +1,4 @@
-"""The models against the published table, and the layers against slow NumPy."""
+"""The models against the published table, and their weights."""
 
 import subprocess
 import sys
@@ -9,7 +9,6 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.net import Net
-from tests import networks
 
 tf.disable_eager_execution()
 tf.enable_resource_variables()
@@ -80,11 +79,7 @@ DECAYED = {
     **dict.fromkeys(['nin0', 'nin1', 'nin2', 'squeeze0', 'squeeze1'], {}),
 }
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default():
-        yield
+pytestmark = pytest.mark.usefixtures('default_graph')
 
 
 def build(name, size=None, batch=None, training=False, **net_args):
@@ -240,212 +235,3 @@ def test_weights_are_glorot_normal(name, fans):
     assert abs(values.mean()) < 0.02 * std
     assert 2.2 < np.abs(values).max() / std < 2.28  # cut off at 2 / 0.8796
     assert not biases.any()
-
-
-# Layers
-
-
-def same(length, size, stride):
-    """Output length and padding before of SAME, as TensorFlow documents it."""
-    out = -(-length // stride)
-    return out, max((out - 1) * stride + size - length, 0) // 2
-
-
-def windows(x, size, stride):
-    """{(i, j): the part of x [N, H, W, C] under output i, j, and where it lies in the window}."""
-    (rows, top), (columns, left) = (same(n, size, stride) for n in x.shape[1:3])
-    result = {}
-    for i in range(rows):
-        for j in range(columns):
-            y, z = i * stride - top, j * stride - left
-            part = x[:, max(y, 0):y + size, max(z, 0):z + size]
-            result[i, j] = part, max(-y, 0), max(-z, 0)
-    return result
-
-
-def randoms(*shape):
-    return np.random.RandomState(3).randn(*shape).astype(np.float32)
-
-
-def layer(method, x, *args, **kwargs):
-    """The Layer and output of net.<method>('layer', x, ...), its weights and its biases."""
-    net = Net(training=False)
-    y = getattr(net, method)('layer', tf.constant(x), *args, **kwargs)
-    variables = tf.global_variables()
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        for variable in variables[1:]:
-            variable.load(randoms(*variable.shape.as_list()), session)  # zeros would hide them
-        record, = net.layers
-        values = session.run([y] + variables)
-    assert record.name == 'layer' and record.kind == method
-    assert record.output_shape == values[0].shape[1:]
-    return (record,) + tuple(values)
-
-
-@pytest.mark.parametrize('shape, filters, size', [
-    ((2, 5, 4, 3), 6, 3), ((1, 3, 6, 2), 3, 5), ((2, 4, 4, 5), 4, 1), ((1, 5, 5, 2), 3, 2)])
-def test_conv(shape, filters, size):
-    x = randoms(*shape)
-    record, y, w, b = layer('conv', x, filters, size)
-    expected = np.zeros(shape[:3] + (filters,))
-    for (i, j), (part, top, left) in windows(x, size, 1).items():
-        under = w[top:top + part.shape[1], left:left + part.shape[2]]
-        expected[:, i, j] = np.maximum(np.tensordot(part, under, 3) + b, 0)
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    macs = size * size * shape[3] * filters * shape[1] * shape[2]
-    outputs = shape[1] * shape[2] * filters
-    assert record[3:] == (w.size + b.size, 2 * macs + 3 * outputs, macs)
-
-
-def normed(training, x):
-    """net.conv with batch normalization: the net, its output, {name: variable}."""
-    net = Net(training)
-    y = net.conv('layer', tf.constant(x), 6, 3, norm=True)
-    return net, y, {v.op.name[len('layer/'):]: v for v in tf.global_variables()}
-
-
-def test_batch_normalization_has_its_names_and_counts():
-    net, _, variables = normed(True, randoms(2, 5, 4, 3))
-    assert {name: v.shape.as_list() for name, v in variables.items()} == dict(
-        {'weights': [3, 3, 3, 6]}, **dict.fromkeys(
-            ['bn/gamma', 'bn/beta', 'bn/moving_mean', 'bn/moving_variance'], [6]))
-    assert {v.op.name for v in tf.trainable_variables()} == {
-        'layer/weights', 'layer/bn/gamma', 'layer/bn/beta'}
-    macs = 9 * 3 * 6 * 20
-    assert net.layers == [('layer', 'conv', (5, 4, 6), 162 + 12, 2 * macs + 3 * 120, macs)]
-
-
-def convolved(x, w):
-    y = np.zeros(x.shape[:3] + w.shape[3:])
-    for (i, j), (part, top, left) in windows(x, w.shape[0], 1).items():
-        y[:, i, j] = np.tensordot(part, w[top:top + part.shape[1], left:left + part.shape[2]], 3)
-    return y
-
-
-def test_batch_normalization_in_training():
-    x = randoms(4, 5, 4, 3)
-    net, y, variables = normed(True, x)
-    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    assert len(updates) == 2
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        variables['bn/gamma'].load(randoms(6), session)
-        variables['bn/beta'].load(randoms(6) + 1, session)
-        got, w = session.run([y, variables['weights']])
-        session.run(updates)
-        mean, variance = session.run([variables['bn/moving_mean'],
-                                      variables['bn/moving_variance']])
-    maps = convolved(x, w)
-    by_channel = maps.reshape(-1, 6)
-    normal = (maps - by_channel.mean(0)) / np.sqrt(by_channel.var(0) + net.norm_epsilon)
-    np.testing.assert_allclose(got, np.maximum(normal * randoms(6) + randoms(6) + 1, 0), atol=1e-4)
-    np.testing.assert_allclose(mean, 0.1 * by_channel.mean(0), atol=1e-5)
-    np.testing.assert_allclose(variance, 0.9 + 0.1 * by_channel.var(0, ddof=1), rtol=1e-4)
-
-
-def test_batch_normalization_in_inference():
-    x = randoms(2, 5, 4, 3)
-    net, y, variables = normed(False, x)
-    assert not tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-    values = {'gamma': randoms(6), 'beta': randoms(6) + 1, 'moving_mean': randoms(6) / 2,
-              'moving_variance': np.abs(randoms(6)) + 0.2}
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        for name, value in values.items():
-            variables['bn/' + name].load(value, session)
-        got, w = session.run([y, variables['weights']])
-    normal = (convolved(x, w) - values['moving_mean']) / np.sqrt(
-        values['moving_variance'] + net.norm_epsilon)
-    np.testing.assert_allclose(
-        got, np.maximum(normal * values['gamma'] + values['beta'], 0), atol=1e-4)
-
-
-def test_training_moves_the_moving_statistics(synthetic, tmp_path):
-    with networks.registered():
-        networks.train(synthetic, str(tmp_path), 3)
-    reader = tf.train.load_checkpoint(str(tmp_path / 'train'))
-    for name, first in (('moving_mean', 0), ('moving_variance', 1)):
-        assert (reader.get_tensor('conv1/bn/' + name) != first).all()
-
-
-@pytest.mark.parametrize('shape', [(3, 7), (2, 2, 3, 4)])
-@pytest.mark.parametrize('relu', [True, False])
-def test_fc(shape, relu):
-    x = randoms(*shape)
-    record, y, w, b = layer('fc', x, 5, relu=relu)
-    expected = x.reshape(shape[0], -1).dot(w) + b
-    assert expected.min() < 0
-    np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-5)
-    assert record[3:] == (w.size + 5, 2 * w.size + (15 if relu else 5), w.size)
-
-
-@pytest.mark.parametrize('shape, size', [
-    ((2, 6, 6, 3), 3), ((1, 5, 7, 2), 3), ((2, 4, 5, 3), 2), ((1, 1, 1, 2), 3)])
-def test_max_pool(shape, size):
-    x = randoms(*shape) - 5  # below zero: what pads must not win
-    record, y = layer('max_pool', x, size=size)
-    for (i, j), (part, _, _) in windows(x, size, 2).items():
-        np.testing.assert_array_equal(y[:, i, j], part.max((1, 2)))
-    assert y.shape[1:3] == (-(-shape[1] // 2), -(-shape[2] // 2))
-    assert record[3:] == (0, 0, 0)
-
-
-@pytest.mark.parametrize('channels', [3, 12])
-def test_lrn(channels):
-    x = 50 * randoms(2, 3, 2, channels)
-    record, y = layer('lrn', x)
-    for c in range(channels):
-        squares = (x[..., max(c - 4, 0):c + 5] ** 2).sum(-1)
-        np.testing.assert_allclose(y[..., c], x[..., c] / (1 + 0.001 / 9 * squares) ** 0.75,
-                                   rtol=2e-4)
-    assert record[3:] == (0, 36 * 3 * 2 * channels, 0)
-
-
-def test_global_avg_pool():
-    x = randoms(2, 3, 5, 4)
-    record, y = layer('global_avg_pool', x)
-    np.testing.assert_allclose(y, x.reshape(2, 15, 4).mean(1), atol=1e-6)
-    assert record[3:] == (0, 0, 0)
-
-
-def test_concat():
-    net = Net(training=False)
-    one, two = randoms(2, 3, 3, 4), randoms(2, 3, 3, 2)
-    y, = evaluate(net.concat('both', [tf.constant(one), tf.constant(two)]))
-    np.testing.assert_array_equal(y[..., :4], one)
-    np.testing.assert_array_equal(y[..., 4:], two)
-    assert net.layers == [('both', 'concat', (3, 3, 6), 0, 0, 0)]
-
-
-def dropped(x, rate, name='drop', **net_args):
-    return evaluate(Net(True, **net_args).dropout(name, tf.constant(x), rate))[0]
-
-
-@pytest.mark.parametrize('rate', [0.3, 0.5])
-def test_dropout_keeps_the_mean(rate):
-    y = dropped(np.ones([8, 50, 50, 4], np.float32), rate, step=tf.constant(3))
-    assert set(np.unique(y)) == {0, np.float32(1 / (1 - rate))}
-    assert abs(y.mean() - 1) < 0.02
-    assert abs(y.mean((0, 1, 2)) - 1).max() < 0.05  # and each channel's
-
-
-def test_dropout_follows_from_seed_name_and_step():
-    x = np.ones([4, 100], np.float32)
-    one = dropped(x, 0.5, step=tf.constant(3), seed=1)
-    tf.random.uniform([2])  # an unrelated op
-    np.testing.assert_array_equal(one, dropped(x, 0.5, step=tf.constant(3), seed=1))
-    for other in (dropped(x, 0.5, step=tf.constant(4), seed=1),
-                  dropped(x, 0.5, step=tf.constant(3), seed=2),
-                  dropped(x, 0.5, 'drop2', step=tf.constant(3), seed=1)):
-        assert 0.3 < (one != other).mean() < 0.7
-
-
-def test_dropout_is_gone_in_inference():
-    x = tf.ones([2, 3])
-    assert Net(training=False).dropout('drop', x, 0.5) is x
-
-
-def test_dropout_without_a_step_is_refused():
-    with pytest.raises(ValueError, match='needs a step'):
-        Net(training=True).dropout('drop', tf.ones([2, 3]), 0.5)
