@@ -162,8 +162,8 @@ def test_parts_of_batches_make_the_whole(sorted_set):
     parts = [batches(sorted_set, 3, step=49, part=(k, 4), **distorted) for k in range(4)]
     for number, batch in enumerate(whole):
         for kind in (0, 1):
-            np.testing.assert_array_equal(
-                np.concatenate([part[number][kind] for part in parts]), batch[kind])
+            np.testing.assert_allclose(  # the last bit depends on where vectors end
+                np.concatenate([part[number][kind] for part in parts]), batch[kind], atol=1e-6)
     with pytest.raises(config.UsageError, match='cannot be parted among 3 workers'):
         batches(sorted_set, 1, part=(0, 3))
 
@@ -205,7 +205,7 @@ def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
 
 @pytest.mark.parametrize('source', ['memory', 'stream'])
 def test_an_error_in_mid_training_ends_the_session(sorted_set, source, monkeypatch):
-    def failing(images, recipe, seed, step):
+    def failing(images, recipe, seed, step, part):
         with tf.control_dependencies([tf.assert_less(step, tf.constant(5, tf.int64),
                                                      message='step five')]):
             return tf.cast(images, tf.float32)

@@ -112,7 +112,8 @@ def test_a_damaged_cluster_json_is_named(tmp_path):
 
 @pytest.mark.parametrize('address, public', [
     ('127.0.0.1:1', False), ('10.1.2.3:1', False), ('172.16.0.1:1', False),
-    ('192.168.1.1:1', False), ('169.254.1.1:1', False), ('[::1]:1', False), ('[fd00::1]:1', False), ('localhost:1', False),
+    ('192.168.1.1:1', False), ('169.254.1.1:1', False), ('[::1]:1', False),
+    ('[fd00::1]:1', False), ('localhost:1', False),
     ('8.8.8.8:1', True), ('172.32.0.1:1', True), ('[2001:4860:4860::8888]:1', True),
     ('no-such-host.invalid:1', False)])
 def test_public_addresses_are_refused(address, public, capsys):
