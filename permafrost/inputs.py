@@ -16,6 +16,7 @@ from permafrost import augment, config as configs
 READY = 4  # batches that wait for the training step
 READ = 256  # records read from a file at a time
 SHUFFLED = 50000  # records among which the stream source draws: 154 MB of CIFAR-10
+WORKER_SEED = 1000003  # between the seeds of two workers
 
 
 def training_batches(data_set, config, step, worker=0, part=(0, 1)):
@@ -42,7 +43,7 @@ def training_batches(data_set, config, step, worker=0, part=(0, 1)):
     if not data_set.counts['train']:
         raise configs.UserError('%s in %s has no image to train on' %
                                 (data_set.name, data_set.directory))
-    seed = config.seed + 1000003 * worker
+    seed = config.seed + WORKER_SEED * worker
     batch = config.recipe.batch_size
     if batch % part[1]:
         raise configs.UsageError('batches of %d images cannot be parted among %d workers: --set '
