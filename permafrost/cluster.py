@@ -128,6 +128,10 @@ class Cluster:
                       backup_workers=self._options.backup_workers)
         return number
 
+    def close(self):
+        """Stops the server: at the interpreter's exit 1.15 would write a stack trace."""
+        self.server = None
+
     def others(self):
         """{name: address} of the workers but this."""
         return {'worker %d' % i: address for i, address in enumerate(self.spec.workers)

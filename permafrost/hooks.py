@@ -103,6 +103,7 @@ class ProgressHook(tf.train.SessionRunHook):
         self._seen = step
 
     def _begin(self, step):
+        self._seen = step - 1  # a worker that joins late did not make those before
         print('first step after %.1f s' % (time.time() - _process_start()), flush=True)
         self._time, self._since = time.time(), step
         if sys.stderr.isatty():
@@ -114,7 +115,7 @@ class ProgressHook(tf.train.SessionRunHook):
         if step > self._since:
             self.images_per_second = (step - self._since) * self._batch_size / seconds
             self._time, self._since = time.time(), step
-        shown = ' '.join('%s %.4g' % item for item in sorted(values.items()))
+        shown = ' '.join('%s %.6g' % item for item in sorted(values.items()))
         rate = '%.0f images/s' % self.images_per_second
         if self._bar is not None:
             self._bar.set_postfix_str('%s %s' % (shown, rate))

@@ -35,7 +35,7 @@ class Sync:
     def update(self, optimizer, loss, averages):
         """See training.Local."""
         optimizer = _Averaging(optimizer, averages)
-        self._optimizer = tf.train.SyncReplicasOptimizer(optimizer, self.needed, self._workers)
+        self._optimizer = _Replicas(optimizer, self.needed, self._workers)
         gradients = optimizer.compute_gradients(loss)
         # Were moving statistics moved by every worker, they would move that many times a step.
         moved = tf.get_collection(tf.GraphKeys.UPDATE_OPS) if self._is_chief else []
@@ -49,6 +49,15 @@ class Sync:
         """The SessionRunHook that every worker needs. No tokens to begin with: the fast worker
         would use them to supply the gradients of others."""
         return self._optimizer.make_session_run_hook(self._is_chief, num_tokens=0)
+
+
+class _Replicas(tf.train.SyncReplicasOptimizer):
+    """One whose thread ends without a stack trace when the session is closed."""
+
+    def get_chief_queue_runner(self):
+        runner = super().get_chief_queue_runner()
+        return tf.train.QueueRunner(runner.queue, runner.enqueue_ops, queue_closed_exception_types=(
+            tf.errors.OutOfRangeError, tf.errors.CancelledError))
 
 
 class _Averaging:

@@ -1,6 +1,7 @@
 """From the flags of a cluster's task to what it runs; TensorFlow is imported once they are good."""
 
 import collections
+import contextlib
 import os
 import time
 
@@ -51,10 +52,11 @@ def _work(place, options, values):
     from permafrost import cluster, training
     if not place.spec.ps:
         return training.train(*start, session_config)
-    here = cluster.Cluster(place, options, start.config, session_config)
-    if place.task.is_chief:
-        return training.train(*start, session_config, here)
-    return cluster.work(start.config, start.data_set, session_config, here)
+    with contextlib.closing(cluster.Cluster(
+            place, options, start.config, session_config)) as here:
+        if place.task.is_chief:
+            return training.train(*start, session_config, here)
+        return cluster.work(start.config, start.data_set, session_config, here)
 
 
 def _evaluate(place, options, values):
