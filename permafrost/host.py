@@ -1,5 +1,6 @@
 """A cluster whose tasks are all processes of this host: for trials, tests and measurements."""
 
+import json
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ class HostCluster:
       environment: {variable: value} besides this process's.
       directory: where tasks run; default: the repository.
     Attributes:
+      directory: as given; where tasks started from now on run.
+      by_tf_config: whether they learn of their place by TF_CONFIG, not by flags.
       tasks: {name, such as 'ps 0': subprocess.Popen} of those started last.
       lines: {name: [lines]} of all that each has printed.
     """
@@ -42,16 +45,16 @@ class HostCluster:
                  directory=ROOT):
         self.names = (['ps %d' % i for i in range(servers)]
                       + ['worker %d' % i for i in range(workers)])
-        hosts = ['127.0.0.1:%d' % port for port in free_ports(servers + workers)]
-        self.hosts = dict(zip(self.names, hosts))
-        self._arguments = ['--ps_hosts=' + ','.join(hosts[:servers]),
-                           '--worker_hosts=' + ','.join(hosts[servers:])] + list(arguments)
+        self.hosts = {name: '127.0.0.1:%d' % port
+                      for name, port in zip(self.names, free_ports(servers + workers))}
+        self.directory = directory
+        self.by_tf_config = False
+        self._arguments = list(arguments)
         self._show = show
         self._environment = dict(os.environ, **dict(environment))
-        self._directory = directory
         self.tasks = {}
         self.lines = {}
-        self._readers = []
+        self._readers = {}
 
     def __enter__(self):
         return self
@@ -62,17 +65,32 @@ class HostCluster:
     def start(self, *names, more=()):
         """Starts tasks by name, all by default; `more` are further arguments."""
         for name in names or self.names:
-            job, _, index = name.partition(' ')
+            flags, environment = self._place(name)
             process = subprocess.Popen(
-                [sys.executable, os.path.join(ROOT, 'train_cluster.py'), '--job_name=' + job,
-                 '--task_index=' + (index or '0')] + self._arguments + list(more),
-                cwd=self._directory, env=self._environment, stdin=subprocess.DEVNULL,
+                [sys.executable, os.path.join(ROOT, 'train_cluster.py')] + flags
+                + self._arguments + list(more), cwd=self.directory,
+                env=dict(self._environment, **environment), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                 start_new_session=True)  # Ctrl-C comes to this process alone
             self.tasks[name] = process
-            reader = threading.Thread(target=self._read, args=(name, process), daemon=True)
-            reader.start()
-            self._readers.append(reader)
+            self._readers[name] = threading.Thread(
+                target=self._read, args=(name, process), daemon=True)
+            self._readers[name].start()
+
+    def _place(self, name):
+        """(flags, environment) that tell task `name` of its place."""
+        job, _, index = name.partition(' ')
+        jobs = {kind: [host for task, host in self.hosts.items() if task.startswith(kind)]
+                for kind in ('ps', 'worker')}
+        if self.by_tf_config:
+            return [], {'TF_CONFIG': json.dumps(
+                {'cluster': jobs, 'task': {'type': job, 'index': index}})}
+        return ['--ps_hosts=' + ','.join(jobs['ps']), '--worker_hosts=' + ','.join(jobs['worker']),
+                '--job_name=' + job, '--task_index=' + (index or '0')], {}
+
+    def reading(self, name):
+        """Whether there may be lines of task `name` still to come."""
+        return self._readers[name].is_alive()
 
     def _read(self, name, process):
         with process.stdout:
@@ -84,7 +102,7 @@ class HostCluster:
     def wait(self, *names, timeout=None):
         """{name: exit code} of the tasks, all by default, when they have ended."""
         codes = {name: self.tasks[name].wait(timeout) for name in names or list(self.tasks)}
-        for reader in self._readers:
+        for reader in self._readers.values():
             reader.join(1.)
         return codes
 

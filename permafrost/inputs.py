@@ -139,7 +139,7 @@ def _load(data_set, split):
         row = _fill([images, labels], row, content, data_set)
         done = [row]
     whole = tf.assert_equal(row, count, message='%s has changed' % data_set.directory)
-    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, whole)  # run with local variables'
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, tf.group(whole))  # with local variables'
     return images, labels
 
 
