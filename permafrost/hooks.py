@@ -121,8 +121,9 @@ class ProgressHook(tf.train.SessionRunHook):
             self._bar.set_postfix_str('%s %s' % (shown, rate))
             return
         left = max(self._steps - step, 0) * self._batch_size / max(self.images_per_second, 1e-9)
-        eta = 'ETA %d:%02d:%02d' % (left // 3600, left // 60 % 60, left % 60)
-        print('step %d/%d %s %s %s' % (step, self._steps, shown, rate, eta), flush=True)
+        eta = ' %s ETA %d:%02d:%02d' % (rate, left // 3600, left // 60 % 60, left % 60)
+        print('step %d/%d %s%s' % (step, self._steps, shown, eta if self.images_per_second else ''),
+              flush=True)
 
     def end(self, unused_session):
         if self._bar is not None:

@@ -34,6 +34,8 @@ class HostCluster:
       show: called with each line of output, 'worker 0: ...'; the thread that reads it calls.
       environment: {variable: value} besides this process's.
       directory: where tasks run; default: the repository.
+      hosts: {name: 'host:port'}; default: free ports of the loopback interface.
+      within: from a task's name to the beginning of its command line.
     Attributes:
       directory: as given; where tasks started from now on run.
       by_tf_config: whether they learn of their place by TF_CONFIG, not by flags.
@@ -42,11 +44,12 @@ class HostCluster:
     """
 
     def __init__(self, servers, workers, arguments, show=lambda line: None, environment=(),
-                 directory=ROOT):
+                 directory=ROOT, hosts=None, within=lambda name: []):
         self.names = (['ps %d' % i for i in range(servers)]
                       + ['worker %d' % i for i in range(workers)])
-        self.hosts = {name: '127.0.0.1:%d' % port
-                      for name, port in zip(self.names, free_ports(servers + workers))}
+        self.hosts = hosts or {name: '127.0.0.1:%d' % port for name, port in zip(
+            self.names, free_ports(servers + workers))}
+        self._within = within
         self.directory = directory
         self.by_tf_config = False
         self._arguments = list(arguments)
@@ -67,8 +70,8 @@ class HostCluster:
         for name in names or self.names:
             flags, environment = self._place(name)
             process = subprocess.Popen(
-                [sys.executable, os.path.join(ROOT, 'train_cluster.py')] + flags
-                + self._arguments + list(more), cwd=self.directory,
+                self._within(name) + [sys.executable, os.path.join(ROOT, 'train_cluster.py')]
+                + flags + self._arguments + list(more), cwd=self.directory,
                 env=dict(self._environment, **environment), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                 start_new_session=True)  # Ctrl-C comes to this process alone

@@ -14,6 +14,7 @@ from permafrost import config
 # TensorFlow does.
 BENCHMARKS = {
     'pipeline': 'training through the input pipeline and without it, start-up, memory',
+    'cluster': 'training on 1 server and 1 or 2 workers of this host, and without them',
     'threads': 'training with several settings of threads and MKL',
 }
 
