@@ -1,4 +1,4 @@
-"""Times this machine: python tools/benchmark.py [pipeline|cluster|threads] --models tuto,squeeze1."""
+"""Times this machine: tools/benchmark.py [pipeline|cluster|threads] --models tuto,squeeze1."""
 
 import os
 import sys

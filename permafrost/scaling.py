@@ -1,0 +1,87 @@
+"""How fast a cluster is, by simulation: workers that share links, servers and processors.
+
+A step is a list of phases, one after the other; a phase takes an amount of one resource. Who uses
+a resource at a time shares it fairly, each up to the phase's own limit. Nothing here imports
+TensorFlow.
+"""
+
+import math
+from typing import Dict, List, NamedTuple
+
+
+class Phase(NamedTuple):
+    """A part of a step."""
+    resource: str
+    amount: float  # bytes, or seconds of one core
+    limit: float  # most of it a second that one worker can use: bytes/s, or cores
+
+
+def step_rate(workers: List[List[Phase]], capacity: Dict[str, float], steps=200) -> float:
+    """Steps a second of all `workers` together, each with its own list of phases.
+
+    `capacity` is {resource: bytes/s or cores}; the first fifth of the `steps` does not count.
+    """
+    now, done, since = 0., 0, None
+    # (phase's number, amount left); starts are spread, as those of a real cluster are.
+    state = [[0, phases[0].amount * (1 + i / len(workers))] for i, phases in enumerate(workers)]
+    total = steps * len(workers)
+    while done < total:
+        rates = _rates([phases[at] for phases, (at, _) in zip(workers, state)], capacity)
+        passed = min(left / rate for (_, left), rate in zip(state, rates))
+        now += passed
+        for i, rate in enumerate(rates):
+            state[i][1] -= rate * passed
+            if state[i][1] <= 1e-9 * workers[i][state[i][0]].amount:
+                at = (state[i][0] + 1) % len(workers[i])
+                state[i] = [at, workers[i][at].amount]
+                done += at == 0
+        if since is None and done >= total / 5:
+            since = now, done
+    return (done - since[1]) / (now - since[0])
+
+
+def _rates(phases, capacity):
+    """What each of the phases that run now gets of its resource, by max-min fairness."""
+    rates = [0.] * len(phases)
+    for resource in {phase.resource for phase in phases}:
+        users = sorted((i for i, phase in enumerate(phases) if phase.resource == resource),
+                       key=lambda i: phases[i].limit)
+        left = capacity[resource]
+        for n, i in enumerate(users):
+            rates[i] = min(phases[i].limit, left / (len(users) - n))
+            left -= rates[i]
+    return rates
+
+
+def on_one_host(workers, cores, compute, pull, push):
+    """Steps a second of `workers` that share a host with their servers.
+
+    `compute`, `pull` and `push` are (seconds, seconds of processor) of one worker alone.
+    """
+    phases = [Phase('processor', work, work / seconds) for seconds, work in (pull, compute, push)]
+    return step_rate([phases] * workers, {'processor': cores})
+
+
+def on_many(workers, servers, size, compute, link):
+    """Steps a second of `workers` and `servers`, a machine each.
+
+    Args:
+      size: bytes of the variables; each step brings them, and takes as many of gradients.
+      compute: seconds that a worker calculates, alone.
+      link: bytes/s of each machine's link, in each direction.
+    """
+    phases = [[Phase('out', size, link), Phase('processor %d' % i, compute, 1.),
+               Phase('in', size, link)] for i in range(workers)]
+    capacity = dict({'processor %d' % i: 1. for i in range(workers)},
+                    out=servers * link, **{'in': servers * link})
+    return step_rate(phases, capacity, 40)
+
+
+def servers_needed(workers, size, compute, link, share=.9):
+    """The fewest servers with which `workers` make `share` of the steps that they could make
+    alone; see on_many."""
+    alone = 1 / (compute + 2 * size / link)
+    servers = max(1, math.floor(workers * size * alone * share / link))
+    while on_many(workers, servers, size, compute, link) < share * workers * alone:
+        servers += 1
+    return servers
