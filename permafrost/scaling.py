@@ -42,11 +42,12 @@ def step_rate(workers: List[List[Phase]], capacity: Dict[str, float], steps=200)
 
 def _rates(phases, capacity):
     """What each of the phases that run now gets of its resource, by max-min fairness."""
-    rates = [0.] * len(phases)
-    for resource in {phase.resource for phase in phases}:
-        users = sorted((i for i, phase in enumerate(phases) if phase.resource == resource),
-                       key=lambda i: phases[i].limit)
+    rates, sharing = [0.] * len(phases), {}
+    for i, phase in enumerate(phases):
+        sharing.setdefault(phase.resource, []).append(i)
+    for resource, users in sharing.items():
         left = capacity[resource]
+        users.sort(key=lambda i: phases[i].limit)
         for n, i in enumerate(users):
             rates[i] = min(phases[i].limit, left / (len(users) - n))
             left -= rates[i]
@@ -74,7 +75,7 @@ def on_many(workers, servers, size, compute, link):
                Phase('in', size, link)] for i in range(workers)]
     capacity = dict({'processor %d' % i: 1. for i in range(workers)},
                     out=servers * link, **{'in': servers * link})
-    return step_rate(phases, capacity, 40)
+    return step_rate(phases, capacity, 12)
 
 
 def servers_needed(workers, size, compute, link, share=.9):

@@ -130,6 +130,7 @@ def test_eval_follows_a_cluster_to_its_end(trained):
     assert 'step %d: ' % max(runs.checkpoints(run)) in figures or 'step 6' in figures
 
 
+@pytest.mark.slow
 def test_killed_workers_and_servers_come_back_and_lose_nothing_saved(synthetic, tmp_path):
     """A worker, the server and the chief are killed in turn, and started again."""
     with _cluster(synthetic, tmp_path, '--steps=100000', '--save_steps=10', '--resume') as cluster:
@@ -172,6 +173,7 @@ def test_killed_workers_and_servers_come_back_and_lose_nothing_saved(synthetic, 
     assert 10 <= max(runs.checkpoints(str(tmp_path))) - step <= 11
 
 
+@pytest.mark.slow
 def test_sync_counts_are_equal_and_all_end_soon(synthetic, tmp_path):
     """The chief is started first and alone: it must not make steps by itself."""
     with _cluster(synthetic, tmp_path, '--mode=sync', '--steps=25') as cluster:
@@ -187,6 +189,7 @@ def test_sync_counts_are_equal_and_all_end_soon(synthetic, tmp_path):
     assert max(runs.checkpoints(str(tmp_path))) == 25
 
 
+@pytest.mark.slow
 def test_a_late_worker_joins_at_once(synthetic, tmp_path):
     """It polls every second; TensorFlow's own sessions sleep for 30."""
     with _cluster(synthetic, tmp_path, '--steps=100000') as cluster:
@@ -202,6 +205,7 @@ def test_a_late_worker_joins_at_once(synthetic, tmp_path):
         assert cluster.wait('worker 0', 'ps 0', timeout=60) == {'worker 0': 130, 'ps 0': 130}
 
 
+@pytest.mark.slow
 def test_who_is_missing_is_named(synthetic, tmp_path):
     with _cluster(synthetic, tmp_path, '--wait_secs=3', workers=3) as cluster:
         cluster.start('worker 0', 'worker 1')
@@ -209,13 +213,17 @@ def test_who_is_missing_is_named(synthetic, tmp_path):
         for name in ('worker 0', 'worker 1'):
             assert re.search(r'error: no answer from ps 0 \(%s\) for \d+ s: start what is missing'
                              % cluster.hosts['ps 0'], '\n'.join(cluster.lines[name]))
-        cluster.start('ps 0', 'worker 2')
-        assert cluster.wait(timeout=TIMEOUT)['worker 2'] == 1
-        assert 'error: the chief has not set' in '\n'.join(cluster.lines['worker 2'])
-        assert re.search(r'error: worker 0 \(\S+\), the chief, did not answer for 3 s',
+        cluster.start('worker 2')
+        _until(cluster, 'worker 2', '^listening')
+        cluster.start('ps 0', more=['--wait_secs=15'])  # longer than the worker waits
+        assert cluster.wait('worker 2', 'ps 0', timeout=TIMEOUT) == {'worker 2': 1, 'ps 0': 1}
+        assert re.search('error: (the chief has not set|no answer from ps 0)',
+                         '\n'.join(cluster.lines['worker 2']))
+        assert re.search(r'error: worker 0 \(\S+\), the chief, did not answer for 15 s',
                          '\n'.join(cluster.lines['ps 0']))
 
 
+@pytest.mark.slow
 def test_a_worker_that_trains_something_else_is_refused(synthetic, tmp_path):
     with _cluster(synthetic, tmp_path, '--steps=100000') as cluster:
         cluster.start('ps 0', 'worker 0')
@@ -224,6 +232,7 @@ def test_a_worker_that_trains_something_else_is_refused(synthetic, tmp_path):
         assert 'error: the chief trains something else' in cluster.lines['worker 1'][-1]
 
 
+@pytest.mark.slow
 def test_sigterm_while_a_synchronous_step_waits_for_others(synthetic, tmp_path):
     """The chief's main thread is held by TensorFlow; it saves and exits all the same."""
     with _cluster(synthetic, tmp_path, '--mode=sync', '--steps=100000') as cluster:
@@ -235,6 +244,42 @@ def test_sigterm_while_a_synchronous_step_waits_for_others(synthetic, tmp_path):
         cluster.send(signal.SIGTERM, 'worker 0', 'ps 0')
         assert cluster.wait('worker 0', 'ps 0', timeout=60) == {'worker 0': 143, 'ps 0': 143}
     assert max(runs.checkpoints(str(tmp_path))) >= reached
+
+
+@pytest.mark.slow
+def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
+    """Of twice the batch: the mean of both losses is the one process's, but for rounding.
+
+    The rate is low: at 0.1, on this data, rounding grows tenfold a step.
+    """
+    flags = ('--model=tuto', '--set=batch_size=32', '--set=learning_rate=0.01', '--steps=50',
+             '--deterministic')
+    alone = processes.finish(processes.training(
+        synthetic, tmp_path / 'alone', *flags + ('--summary_steps=0', '--histogram_steps=0')))
+    with _cluster(synthetic, tmp_path / 'both', '--mode=sync', *flags) as cluster:
+        cluster.start()
+        _finished(cluster)
+        both = [_losses(cluster.lines[name]) for name in ('worker 0', 'worker 1')]
+    expected = _losses(alone.splitlines())
+    assert sorted(expected) == list(range(1, 51))
+    for step, loss in expected.items():
+        assert abs((both[0][step] + both[1][step]) / 2 - loss) < 1e-4, step
+
+
+def _losses(lines):
+    """{step: loss} of lines of progress."""
+    found = (re.match(r'step (\d+)/.* loss ([\d.]+)', line) for line in lines)
+    return {int(match.group(1)): float(match.group(2)) for match in found if match}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['async', 'sync'])
+def test_soak(mode):
+    """Random kills for two minutes; see the script."""
+    output = processes.finish(processes.command(
+        'tools/soak.py', '--minutes=1.5' if mode == 'async' else '--minutes=0.7', '--least=15',
+        '--most=30', '--mode=' + mode), timeout=580)
+    assert re.search(r'^[2-9] kills; the run reached its last step', output, re.M), output
 
 
 def test_a_port_in_use_and_a_public_address_are_one_line(synthetic, tmp_path):

@@ -18,7 +18,7 @@ def test_a_saturated_link_bounds_the_rate():
 
 
 def test_idle_servers_leave_the_workers_alone():
-    assert scaling.on_many(8, 64, 1., 1., 1000.) == pytest.approx(8 / 1.002, rel=.01)
+    assert scaling.on_many(8, 64, 1., 1., 1000.) == pytest.approx(8 / 1.002, rel=.05)
 
 
 def test_workers_of_one_host_share_its_cores():

@@ -28,7 +28,7 @@ flags.DEFINE_string('mode', 'async', 'async or sync.', **SCRIPT)
 flags.DEFINE_integer('seed', 1, 'Of who is killed when.', **SCRIPT)
 flags.DEFINE_integer('grace_steps', 200, 'Steps after the last kill.', 1, **SCRIPT)
 FLAGS = flags.FLAGS
-HANG_SECS = 120.  # without a step of any worker
+HANG_SECS = 180.  # without a step of any worker
 
 
 class Soak:
@@ -40,7 +40,7 @@ class Soak:
         self.cluster = host.HostCluster(FLAGS.ps, FLAGS.workers, [
             '--model=squeeze1', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
             '--set=batch_size=16', '--run=' + self.run, '--resume', '--save_secs=5',
-            '--log_steps=1', '--wait_secs=60', '--mode=' + FLAGS.mode])
+            '--log_steps=1', '--wait_secs=300', '--mode=' + FLAGS.mode])
         self.random = random.Random(FLAGS.seed)
         self.kills = 0
         self._read = dict.fromkeys(self.cluster.names, 0)
