@@ -22,36 +22,41 @@ def step_rate(workers: List[List[Phase]], capacity: Dict[str, float], steps=200)
     `capacity` is {resource: bytes/s or cores}; the first fifth of the `steps` does not count.
     """
     now, done, since = 0., 0, None
-    # (phase's number, amount left); starts are spread, as those of a real cluster are.
-    state = [[0, phases[0].amount * (1 + i / len(workers))] for i, phases in enumerate(workers)]
-    total = steps * len(workers)
+    running = [phases[0] for phases in workers]
+    at, rates = [0] * len(workers), [0.] * len(workers)
+    # Starts are spread, as those of a real cluster are.
+    left = [phase.amount * (1 + i / len(workers)) for i, phase in enumerate(running)]
+    users = {}
+    for i, phase in enumerate(running):
+        users.setdefault(phase.resource, []).append(i)
+    changed, total = set(users), steps * len(workers)
     while done < total:
-        rates = _rates([phases[at] for phases, (at, _) in zip(workers, state)], capacity)
-        passed = min(left / rate for (_, left), rate in zip(state, rates))
+        for resource in changed:
+            _share(users[resource], running, capacity[resource], rates)
+        passed = min(amount / rate for amount, rate in zip(left, rates))
         now += passed
-        for i, rate in enumerate(rates):
-            state[i][1] -= rate * passed
-            if state[i][1] <= 1e-9 * workers[i][state[i][0]].amount:
-                at = (state[i][0] + 1) % len(workers[i])
-                state[i] = [at, workers[i][at].amount]
-                done += at == 0
+        left = [amount - rate * passed for amount, rate in zip(left, rates)]
+        changed = set()
+        for i, amount in enumerate(left):
+            if amount <= 1e-9 * running[i].amount:
+                users[running[i].resource].remove(i)
+                changed.add(running[i].resource)
+                at[i] = (at[i] + 1) % len(workers[i])
+                running[i] = workers[i][at[i]]
+                users.setdefault(running[i].resource, []).append(i)
+                changed.add(running[i].resource)
+                left[i] = running[i].amount
+                done += at[i] == 0
         if since is None and done >= total / 5:
             since = now, done
     return (done - since[1]) / (now - since[0])
 
 
-def _rates(phases, capacity):
-    """What each of the phases that run now gets of its resource, by max-min fairness."""
-    rates, sharing = [0.] * len(phases), {}
-    for i, phase in enumerate(phases):
-        sharing.setdefault(phase.resource, []).append(i)
-    for resource, users in sharing.items():
-        left = capacity[resource]
-        users.sort(key=lambda i: phases[i].limit)
-        for n, i in enumerate(users):
-            rates[i] = min(phases[i].limit, left / (len(users) - n))
-            left -= rates[i]
-    return rates
+def _share(users, running, capacity, rates):
+    """Sets what each of `users` gets of a resource in `rates`, by max-min fairness."""
+    for n, i in enumerate(sorted(users, key=lambda i: running[i].limit)):
+        rates[i] = min(running[i].limit, capacity / (len(users) - n))
+        capacity -= rates[i]
 
 
 def on_one_host(workers, cores, compute, pull, push):
@@ -75,7 +80,7 @@ def on_many(workers, servers, size, compute, link):
                Phase('in', size, link)] for i in range(workers)]
     capacity = dict({'processor %d' % i: 1. for i in range(workers)},
                     out=servers * link, **{'in': servers * link})
-    return step_rate(phases, capacity, 12)
+    return step_rate(phases, capacity, max(12, 1000 // workers))
 
 
 def servers_needed(workers, size, compute, link, share=.9):

@@ -73,4 +73,5 @@ def _evaluate(place, options, values):
     session_config = _prepare(values)
     from permafrost import evaluation
     evaluation.evaluate(values.run or runs.numbered(values.log_dir, values.model)[-1],
-                        session_config, following=True, data_dir=values.data_dir)
+                        session_config, following=True, patience=options.wait_secs,
+                        data_dir=values.data_dir)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import socket
 import sys
 import time
 
@@ -125,10 +126,11 @@ def _begin(config, run, data_set):
         'command': before.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': used + [here] * (here not in used)})
     if not runs.checkpoints(run):
-        runs.write_status(run, state='running', step=0, train_seconds=0., images_per_second=0.)
+        runs.write_status(run, state='running', host=socket.gethostname(), step=0,
+                          train_seconds=0., images_per_second=0.)
         return 0, None
     step, checkpoint = runs.checkpoint(run)
-    runs.write_status(run, state='running', step=step)
+    runs.write_status(run, state='running', host=socket.gethostname(), step=step)
     print('resuming at step %d' % step, flush=True)
     return step, checkpoint
 

@@ -282,6 +282,34 @@ def test_soak(mode):
     assert re.search(r'^[2-9] kills; the run reached its last step', output, re.M), output
 
 
+@pytest.mark.slow
+def test_a_local_cluster_merges_logs_and_stops_cleanly(synthetic, tmp_path):
+    arguments = processes.command(
+        'tools/local_cluster.py', '--evaluator', '--data_dir=' + synthetic.directory,
+        '--run=%s' % tmp_path, '--save_steps=5', '--resume', *FLAGS)
+    code, output = processes.interrupt(arguments + ['--steps=100000'], '^worker 1: step',
+                                       signal.SIGINT)
+    assert code == 130 and 'Traceback' not in output, output
+    step = max(runs.checkpoints(str(tmp_path)))
+    assert 'worker 0: stopped at step %d' % step in output
+    output = processes.finish(arguments + ['--steps=%d' % (step + 5)])
+    last = max(runs.checkpoints(str(tmp_path)))
+    for line in ('worker 0: done at step %d' % last, 'worker 1: done', 'ps 0: done',
+                 'evaluator: step %d: ' % last):
+        assert line in output
+
+
+def test_a_run_on_another_host_is_followed_by_its_status(tmp_path):
+    (tmp_path / 'lock').touch()
+    run = str(tmp_path)
+    runs.write_status(run, state='running', host=socket.gethostname())
+    assert not runs.training(run)  # it holds no lock here: it was killed
+    runs.write_status(run, host='another')
+    assert runs.training(run)
+    runs.write_status(run, state='done')
+    assert not runs.training(run)
+
+
 def test_a_port_in_use_and_a_public_address_are_one_line(synthetic, tmp_path):
     arguments = FLAGS + ('--data_dir=' + synthetic.directory, '--run=%s' % tmp_path)
     with socket.socket() as taken:

@@ -30,8 +30,10 @@ def test_workers_of_one_host_share_its_cores():
 
 
 def test_fairness_gives_what_some_do_not_need_to_others():
-    phases = [Phase('r', 1., 1.), Phase('r', 1., 10.), Phase('r', 1., 10.)]
-    assert scaling._rates(phases, {'r': 9.}) == [1., 4., 4.]
+    # Who is slow by itself takes a second for its step, the other two share the other 8 of 9.
+    slow, fast = [Phase('r', 1., 1.)], [Phase('r', 1., 10.)]
+    assert scaling.step_rate([slow, fast, fast], {'r': 9.}) == pytest.approx(9., rel=.02)
+    assert scaling.step_rate([slow, slow, slow], {'r': 9.}) == pytest.approx(3., rel=.02)
 
 
 def test_servers_needed_are_the_fewest():
