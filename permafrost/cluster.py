@@ -118,8 +118,13 @@ class Cluster:
                          Done(self.task.index, len(self.spec.ps), self._config.steps)]
             if self.sync:
                 found.insert(0, self.sync.hook())
-            with tf.train.MonitoredSession(creator, found, GRACE_SECS) as session:
-                yield session
+            try:
+                with tf.train.MonitoredSession(creator, found, GRACE_SECS) as session:
+                    yield session
+            except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+                raise configs.UserError(
+                    'lost a server while ending (%s): the last checkpoint is kept; start the '
+                    'cluster again with --resume' % ' '.join(str(error).split())[:200])
 
     def _remember(self, run):
         """Writes cluster.json; returns the number that tells this run from others."""

@@ -37,12 +37,13 @@ class Sync:
         optimizer = _Averaging(optimizer, averages)
         self._optimizer = _Replicas(optimizer, self.needed, self._workers)
         gradients = optimizer.compute_gradients(loss)
+        train = self._optimizer.apply_gradients(gradients, tf.train.get_global_step())
         # Were moving statistics moved by every worker, they would move that many times a step.
+        # Not before the update, as elsewhere: it is made by a thread that computes no loss.
         moved = tf.get_collection(tf.GraphKeys.UPDATE_OPS) if self._is_chief else []
         with tf.control_dependencies(moved):
-            train = self._optimizer.apply_gradients(gradients, tf.train.get_global_step())
-        # The token that ends this worker's wait is the step; the variable may be further on.
-        train = tf.identity(train)
+            # The token that ends this worker's wait is the step; the variable may be further on.
+            train = tf.identity(train)
         return train, train
 
     def hook(self):

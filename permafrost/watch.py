@@ -11,7 +11,7 @@ from permafrost import addresses
 
 STALL_SECS = 30.  # without a step, before it is said who is missing, and how often
 LEAVE_SECS = 5.  # for the main thread to notice a signal
-SAVE_SECS = 60.  # for it to save and leave, once it has
+SAVE_SECS = 60.  # to save and leave
 
 
 class Watch:
@@ -52,7 +52,8 @@ class Watch:
 
     def leaving(self):
         """The main thread has left the loop of steps: what it does now is saving."""
-        self._deadline = time.time() + SAVE_SECS
+        self._deadline = time.time() + max(SAVE_SECS, self._wait_secs)
+        self.rescue = lambda: None
 
     def missing(self):
         """The names and addresses of the others that do not answer."""
@@ -68,7 +69,7 @@ class Watch:
                         self._deadline = self._deadline or time.time() + LEAVE_SECS
             now = time.time()
             if self._deadline and now > self._deadline:
-                self._leave(now)
+                self._leave()
             elif not self._deadline and now - self._said > STALL_SECS:
                 self._said = now
                 print('no step for %d s: %s' % (now - self._beat, self._reason()), flush=True)
@@ -80,13 +81,13 @@ class Watch:
         missing = self.missing()
         return 'no answer from ' + ', '.join(missing) if missing else 'all tasks answer'
 
-    def _leave(self, now):
+    def _leave(self):
         """Ends the process, whose main thread is held: after a signal, or after the last step."""
         saver = threading.Thread(target=self.rescue, daemon=True)
         saver.start()
         saver.join(SAVE_SECS)
-        _exit(self._code or 1, '' if self._code else 'error: could not end within %d s: %s' % (
-            SAVE_SECS, self._reason()))
+        _exit(self._code or 1, '' if self._code else 'error: could not save and end: %s'
+              % self._reason())
 
 
 def _exit(code, message):
