@@ -1,15 +1,12 @@
 """Trains a model: python train.py --model tuto --recipe tutorial --steps 10000."""
 
-import sys
-
 from absl import flags
 
 from permafrost import cli, config, engine, launch
 
 config.define_train_flags()
 config.define_run_flags()
-flags.DEFINE_bool('resume', False, "Continue --run, or the model's newest run; where there is "
-                  'none, start it.', module_name=sys.argv[0])
+config.define_resume()
 FLAGS = flags.FLAGS
 
 

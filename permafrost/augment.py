@@ -60,8 +60,12 @@ def per_image(images):
 STANDARDIZE = {function.__name__: function for function in (per_image,)}
 
 
-def choose(images, recipe, seed, step):
-    """The Distortion that `recipe` gives to `images`, from the random stream of `seed`."""
+def choose(images, recipe, seed, step, part=(0, 1)):
+    """The Distortion that `recipe` gives to `images`, from the random stream of `seed`.
+
+    `images` are the k-th of n equal parts of a batch, `part` = (k, n); all n together are
+    distorted as the batch would be.
+    """
     count = images.shape.as_list()[0]
     room = _room(images, recipe)
     chosen = Distortion(tf.tile([[float(side // 2) for side in room]], [count, 1]),
@@ -72,7 +76,8 @@ def choose(images, recipe, seed, step):
         key = streams.seeds(seed, name, step)
         chosen = AUGMENTATIONS[name](
             chosen, tf.constant(room, tf.float32),
-            lambda n, key=key: tf.random.stateless_uniform([count, n], key))
+            lambda n, key=key: tf.split(
+                tf.random.stateless_uniform([count * part[1], n], key), part[1])[part[0]])
     return chosen
 
 
@@ -98,13 +103,13 @@ def distort(images, distortion, size):
     return tf.reshape(rows, [count, size, size, 3])
 
 
-def training(images, recipe, seed, step):
+def training(images, recipe, seed, step, part=(0, 1)):
     """What the network sees in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
     B must be known. The same `seed` and `step` (a number or a scalar tensor) distort in
-    the same way.
+    the same way; `part`: see choose.
     """
-    distorted = distort(images, choose(images, recipe, seed, step), recipe.image_size)
+    distorted = distort(images, choose(images, recipe, seed, step, part), recipe.image_size)
     return _standardize(distorted, recipe)
 
 

@@ -13,11 +13,12 @@ from permafrost.config import Config, UsageError, given, nearest, resumed
 Launch = collections.namedtuple('Launch', 'config data_set open_run')
 
 
-def launch(values):
+def launch(values, chief=True):
     """The Launch that the absl flags `values` ask for; every file of the data is checked.
 
     With --resume it is the named run, or the model's newest, as it was started; where there is
-    none a new one is made.
+    none a new one is made. A worker that is not the `chief` opens no run: that of the chief may
+    be there already, or be on another machine.
     Raises:
       UsageError: flags that cannot be meant, or that a resumed run may not change.
       UserError: data or a run directory that cannot be used.
@@ -30,7 +31,7 @@ def launch(values):
     else:
         config = _new(values)
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
-        if values.run and runs.exists(values.run):
+        if chief and values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
     return Launch(config, data.open_data_set(config.data_set, config.data_dir), open_run)
 

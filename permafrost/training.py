@@ -5,6 +5,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import socket
 import sys
 import time
 
@@ -20,7 +21,35 @@ from permafrost.config import UserError
 Training = collections.namedtuple('Training', 'train step scalars images')
 
 
-def training_graph(config, num_classes, images, labels):
+class Local:
+    """What training asks of a cluster, where there is none: one process does it all."""
+    batches = staticmethod(inputs.training_batches)
+    placed = variables = contextlib.nullcontext
+    seed = 0  # added to that of dropout
+    program = 'train.py'
+
+    def update(self, optimizer, loss, averages):
+        """(operation that trains and averages, tensor of the global step after it)."""
+        global_step = tf.train.get_global_step()
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            update = optimizer.minimize(loss, global_step=global_step)
+        with tf.control_dependencies([update]):
+            step = global_step.read_value()
+            return averages.apply(tf.trainable_variables()) if averages else update, step
+
+    def session(self, run, saver, found, signals, session_config):
+        """A MonitoredSession with the hooks `found`; the last checkpoint of `run` is restored."""
+        del signals  # a hook's
+        return tf.train.MonitoredTrainingSession(
+            checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
+            hooks=found, save_checkpoint_secs=None, save_summaries_steps=None,
+            log_step_count_steps=None, config=session_config)
+
+
+LOCAL = Local()
+
+
+def training_graph(config, num_classes, images, labels, cluster=LOCAL):
     """Losses, updates and weight averages in the default graph.
 
     Args:
@@ -28,24 +57,23 @@ def training_graph(config, num_classes, images, labels):
       num_classes: number of classes of the data set.
       images: float [B, h, w, 3], preprocessed.
       labels: int64 [B].
+      cluster: places and combines the updates: a Local or a cluster.Cluster.
     Returns:
       A Training.
     """
     recipe = config.recipe
     global_step = tf.train.get_or_create_global_step()
-    net = Net(training=True, num_classes=num_classes, seed=config.seed, step=global_step)
-    logits = models.build(config.model, net, images)
+    net = Net(training=True, num_classes=num_classes, seed=config.seed + cluster.seed,
+              step=global_step)
+    with cluster.variables():
+        logits = models.build(config.model, net, images)
     scalars = _losses(recipe, net, logits, labels)
     rate = tf.convert_to_tensor(recipes.learning_rate(recipe, global_step))
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        update = optimizers.optimizer(recipe.optimizer, rate).minimize(
-            scalars['loss'], global_step=global_step)
-    with tf.control_dependencies([update]):
-        step = global_step.read_value()
-        if recipe.average_decay:
-            # num_updates makes the first averages short: decay is (1 + step) / (10 + step).
-            averages = tf.train.ExponentialMovingAverage(recipe.average_decay, global_step)
-            update = averages.apply(tf.trainable_variables())
+    # num_updates makes the first averages short: decay is (1 + step) / (10 + step).
+    averages = tf.train.ExponentialMovingAverage(
+        recipe.average_decay, global_step) if recipe.average_decay else None
+    update, step = cluster.update(optimizers.optimizer(recipe.optimizer, rate),
+                                  scalars['loss'], averages)
     return Training(update, step, dict(scalars, learning_rate=rate), images)
 
 
@@ -60,27 +88,33 @@ def _losses(recipe, net, logits, labels):
             'weight_decay': decay, 'accuracy': accuracy}
 
 
-def train(config, data_set, open_run, session_config):
+def train(config, data_set, open_run, session_config, cluster=LOCAL):
     """Trains to step `config.steps`, in the run directory that `open_run()` makes or finds.
 
-    Returns the exit code: 0 done, 143 or 130 stopped by a signal after saving.
-    Raises UserError for what the user can mend.
+    `cluster` is that whose chief this is. Returns the exit code: 0 done, 143 or 130 stopped by a
+    signal after saving. Raises UserError for what the user can mend.
     """
-    with hooks.Signals() as signals, tf.Graph().as_default():
-        global_step = tf.train.get_or_create_global_step()
-        graph = training_graph(config, len(data_set.classes),
-                               *inputs.training_batches(data_set, config, global_step))
+    with hooks.Signals() as signals, tf.Graph().as_default(), cluster.placed():
+        graph = build(config, data_set, cluster)
         run = open_run()
         print('run: %s' % run, flush=True)
         with runs.lock(run), _disk_errors(run):
             step, checkpoint = _begin(config, run, data_set)
             if step >= config.steps:
                 print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
+                runs.write_status(run, state='done')
                 return 0
             if checkpoint:
                 checkpoints.check(checkpoint, {v.op.name: v for v in tf.global_variables()})
-            _loop(config, run, step, graph, signals, session_config)
-            return _end(config, run, signals)
+            _loop(config, run, graph, signals, session_config, cluster)
+            return _end(config, run, signals, cluster)
+
+
+def build(config, data_set, cluster):
+    """The Training of `config`, and its input, in the default graph."""
+    global_step = tf.train.get_or_create_global_step()
+    return training_graph(config, len(data_set.classes),
+                          *cluster.batches(data_set, config, global_step), cluster=cluster)
 
 
 def _begin(config, run, data_set):
@@ -92,28 +126,24 @@ def _begin(config, run, data_set):
         'command': before.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': used + [here] * (here not in used)})
     if not runs.checkpoints(run):
-        runs.write_status(run, state='running', step=0, train_seconds=0., images_per_second=0.)
+        runs.write_status(run, state='running', host=socket.gethostname(), step=0,
+                          train_seconds=0., images_per_second=0.)
         return 0, None
     step, checkpoint = runs.checkpoint(run)
-    runs.write_status(run, state='running', step=step)
+    runs.write_status(run, state='running', host=socket.gethostname(), step=step)
     print('resuming at step %d' % step, flush=True)
     return step, checkpoint
 
 
-def _loop(config, run, step, graph, signals, session_config):
+def _loop(config, run, graph, signals, session_config, cluster):
     saver = tf.train.Saver(max_to_keep=config.max_to_keep or None, save_relative_paths=True)
     there = list(runs.checkpoints(run).values())
     if there:
         checkpoints.take_up(saver, there)
     with contextlib.closing(tf.summary.FileWriter(
             runs.train_dir(run), tf.get_default_graph())) as writer:
-        # TensorBoard drops the points after this step that a killed run had written.
-        writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step + 1)
-        with tf.train.MonitoredTrainingSession(
-                checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
-                hooks=_hooks(config, run, graph, signals, saver, writer),
-                save_checkpoint_secs=None, save_summaries_steps=None, log_step_count_steps=None,
-                config=session_config) as session:
+        found = _hooks(config, run, graph, signals, saver, writer)
+        with cluster.session(run, saver, found, signals, session_config) as session:
             while not session.should_stop():
                 session.run(graph.train)
 
@@ -140,7 +170,8 @@ def _hooks(config, run, graph, signals, saver, writer):
         hooks.CheckpointHook(graph.step, saver, os.path.join(runs.train_dir(run), runs.CHECKPOINT),
                              config.save_steps, config.save_secs, finite, saved,
                              lambda step: _diverged(config, run, step)),
-        hooks.StopHook(graph.step, config.steps, signals)]
+        hooks.StopHook(graph.step, config.steps, signals),
+        hooks.StartHook(writer)]
     if config.summary_steps:
         scalars = [tf.summary.scalar(name, value) for name, value in graph.scalars.items()]
         found.append(hooks.SummaryHook(graph.step, writer, tf.summary.merge(scalars),
@@ -193,11 +224,11 @@ def _remove(path):
     shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def _end(config, run, signals):
+def _end(config, run, signals, cluster):
     step, checkpoint = runs.checkpoint(run)
     done = step >= config.steps
     runs.write_status(run, state='done' if done else 'stopped')
     print('%s at step %d: %s' % ('done' if done else 'stopped', step, checkpoint))
     print('next: python %s' % ('eval.py --run ' + run if done else
-                               'train.py --run %s --resume' % run), flush=True)
+                               '%s --run %s --resume' % (cluster.program, run)), flush=True)
     return signals.code if not done else 0

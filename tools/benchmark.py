@@ -1,4 +1,4 @@
-"""Times this machine: python tools/benchmark.py [pipeline|inference|threads] --models tuto."""
+"""Times this machine: tools/benchmark.py [pipeline|inference|cluster|threads] --models tuto."""
 
 import os
 import sys

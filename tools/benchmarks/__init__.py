@@ -15,6 +15,7 @@ from permafrost import config
 BENCHMARKS = {
     'pipeline': 'training through the input pipeline and without it, start-up, memory',
     'inference': 'frozen graphs in label_image on all engines, and in other runtimes',
+    'cluster': 'training on 1 server and 1 or 2 workers of this host, and without them',
     'threads': 'training with several settings of threads and MKL',
 }
 
