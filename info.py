@@ -10,8 +10,8 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.')
 flags.DEFINE_bool('all', False, 'Show every model, a line each.')
-flags.DEFINE_integer('image_size', None, 'Side of the images, in pixels. Default: 24; cs231n '
-                     '32; --all has tuto at 24 and at 32.')
+flags.DEFINE_integer('image_size', None, "Side of the images, in pixels. Default: the model's, 24 "
+                     'or 32; --all has tuto at both.')
 flags.DEFINE_string('graph', None, 'Frozen graph to show, in place of models.')
 flags.DEFINE_bool('recipes', False, 'List the recipes, in place of models.')
 flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')

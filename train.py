@@ -8,8 +8,7 @@ from permafrost import cli, config, engine, launch
 
 config.define_train_flags()
 config.define_run_flags()
-flags.DEFINE_bool('resume', False, "Continue --run, or the model's newest run; where there is "
-                  'none, start it.', module_name=sys.argv[0])
+config.define_resume()
 flags.DEFINE_bool('plot', False, 'Train nothing: draw the learning rate of the recipe to '
                   '<recipe>-learning-rate.png.', module_name=sys.argv[0])
 FLAGS = flags.FLAGS

@@ -1,5 +1,6 @@
 #include "benchmark.h"
 
+#include <dlfcn.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -64,6 +65,7 @@ Timing Benchmark(Network* network, int64_t batch_size, int warmup, int runs, int
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
   timing.peak_rss_mb = usage.ru_maxrss / 1024.;
+  timing.allocator = dlsym(RTLD_DEFAULT, "tc_version") ? "tcmalloc" : "libc";
   return timing;
 }
 

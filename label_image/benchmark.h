@@ -26,6 +26,7 @@ struct Timing {
   std::vector<double> medians_ms;  // of each repeat
   double images_per_second = 0;    // by the median
   double peak_rss_mb = 0;          // of the process, library and all
+  std::string allocator;           // tcmalloc or libc
 };
 
 // Times `repeats` times `runs` runs on `batch_size` random images, after `warmup` runs that are

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "error.h"
+#include "exif.h"
 #include "image.h"
 
 namespace label_image {
@@ -18,6 +19,8 @@ namespace {
 
 // A progressive image of few bytes can ask for any number of passes over all its pixels.
 constexpr int kMostScans = 200;
+
+constexpr int kExifMarker = JPEG_APP0 + 1, kMostMarkerBytes = 0xffff;
 
 // What outlives libjpeg's longjmp; nothing with a destructor lives in the function it leaves.
 struct Decoder {
@@ -61,6 +64,7 @@ bool ReadHeader(Decoder* decoder, std::string_view bytes) {
   jpeg->client_data = decoder;
   jpeg->progress = &decoder->progress;
   jpeg_mem_src(jpeg, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  jpeg_save_markers(jpeg, kExifMarker, kMostMarkerBytes);
   jpeg_read_header(jpeg, TRUE);
   decoder->image.width = jpeg->image_width;
   decoder->image.height = jpeg->image_height;
@@ -101,6 +105,16 @@ void AppendRow(Decoder* decoder) {
   }
 }
 
+// The first block of EXIF data counts; XMP has markers of the same number.
+int OrientationOf(const jpeg_decompress_struct& jpeg) {
+  constexpr std::string_view kStart("Exif\0\0", 6);
+  for (const jpeg_marker_struct* marker = jpeg.marker_list; marker; marker = marker->next) {
+    const std::string_view data(reinterpret_cast<const char*>(marker->data), marker->data_length);
+    if (data.substr(0, kStart.size()) == kStart) return Orientation(data.substr(kStart.size()));
+  }
+  return 1;
+}
+
 }  // namespace
 
 Image DecodeJpeg(std::string_view bytes) {
@@ -123,7 +137,7 @@ Image DecodeJpeg(std::string_view bytes) {
     if (!ReadRow(&decoder)) throw error();
     AppendRow(&decoder);
   }
-  return std::move(decoder.image);
+  return Upright(std::move(decoder.image), OrientationOf(decoder.jpeg));
 }
 
 }  // namespace label_image

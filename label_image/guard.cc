@@ -13,7 +13,13 @@ namespace {
 int real_stderr = STDERR_FILENO;
 int held = -1;
 
-#if defined(__SANITIZE_ADDRESS__)
+// as g++ and as clang say it
+#if defined(__has_feature)
+#define LABEL_IMAGE_FEATURE(name) __has_feature(name)
+#else
+#define LABEL_IMAGE_FEATURE(name) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || LABEL_IMAGE_FEATURE(address_sanitizer)
 constexpr bool kSanitized = true;
 #else
 constexpr bool kSanitized = false;

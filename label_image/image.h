@@ -21,8 +21,9 @@ constexpr int64_t kMostPixels = 100'000'000;
 void CheckSize(int64_t width, int64_t height);
 
 // Decodes a whole file as RGB: grey and palettes are expanded, CMYK converted, 16 bits cut to 8
-// and transparency ignored, as TensorFlow's decoders do. Throws Failure on what is not a PNG,
-// JPEG or BMP, is truncated, or has more than kMostPixels.
+// and transparency ignored, as TensorFlow's decoders do; unlike theirs, a JPEG is turned as its
+// EXIF data says. Throws Failure on what is not a PNG, JPEG or BMP, is truncated, or has more
+// than kMostPixels.
 Image Decode(std::string_view bytes);
 
 // The three of them; see Decode.

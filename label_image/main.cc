@@ -162,7 +162,7 @@ int Time(const Flags& flags, const TensorFlow& tf, const Graph& graph, NetworkOp
         .Add("repeats", flags.repeats).AddRaw("latency_ms", latency.str())
         .Add("repeat_medians_ms", timing.medians_ms)
         .Add("images_per_second", timing.images_per_second)
-        .Add("peak_rss_mb", timing.peak_rss_mb);
+        .Add("peak_rss_mb", timing.peak_rss_mb).Add("allocator", timing.allocator);
     std::string list;
     for (const Operation& operation : operations) {
       json::Object entry;
@@ -180,7 +180,8 @@ int Time(const Flags& flags, const TensorFlow& tf, const Graph& graph, NetworkOp
          flags.warmup);
   printf("  ms a run: min %.3f  median %.3f  mean %.3f  p90 %.3f  p99 %.3f\n", ms.min, ms.median,
          ms.mean, ms.p90, ms.p99);
-  printf("  %.1f images/s, peak memory %.0f MB\n", timing.images_per_second, timing.peak_rss_mb);
+  printf("  %.1f images/s, peak memory %.0f MB, memory from %s\n", timing.images_per_second,
+         timing.peak_rss_mb, timing.allocator.c_str());
   if (flags.profile && operations.empty()) printf("  this library gives no profile\n");
   for (const Operation& operation : operations) {
     printf("  %9.1f us %5.1f %%  %-20s %s\n", operation.microseconds,

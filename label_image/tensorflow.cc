@@ -36,13 +36,21 @@ std::string FindLibrary(const std::string& directory) {
   return "";
 }
 
+// The first official name under which the system's loader finds a library.
+std::string SystemLibrary() {
+  for (const char* name : {"libtensorflow.so", "libtensorflow.so.2", "libtensorflow.so.1"}) {
+    if (dlopen(name, RTLD_LAZY | RTLD_LOCAL)) return name;
+  }
+  return "libtensorflow.so";
+}
+
 }  // namespace
 
 TensorFlow LoadTensorFlow(const std::string& path) {
   TensorFlow tf;
   tf.path = path;
   if (path.empty()) {
-    tf.path = "libtensorflow.so";  // where the system looks
+    tf.path = SystemLibrary();
   } else if (IsDirectory(path)) {
     tf.path = FindLibrary(path);
     if (tf.path.empty()) throw Failure(path + ": no TensorFlow library in it");

@@ -109,8 +109,12 @@ def _pad(images, recipe):
     return images
 
 
-def choose(images, recipe, seed, step, turn=False):
-    """The Distortion that `recipe` gives to `images`, from the random stream of `seed`."""
+def choose(images, recipe, seed, step, part=(0, 1), turn=False):
+    """The Distortion that `recipe` gives to `images`, from the random stream of `seed`.
+
+    `images` are the k-th of n equal parts of a batch, `part` = (k, n); all n together are
+    distorted as the batch would be. `turn`: see Distortion.
+    """
     count = images.shape.as_list()[0]
     room = _room(images, recipe)
     chosen = Distortion(tf.tile([[float(side // 2) for side in room]], [count, 1]),
@@ -119,7 +123,9 @@ def choose(images, recipe, seed, step, turn=False):
         key = streams.seeds(seed, name, step)
         chosen = AUGMENTATIONS[name](
             chosen, tf.constant(room, tf.float32),
-            lambda n, key=key: tf.random.stateless_uniform([count, n], key), *number)
+            lambda n, key=key: tf.split(
+                tf.random.stateless_uniform([count * part[1], n], key), part[1])[part[0]],
+            *number)
     return chosen
 
 
@@ -158,19 +164,20 @@ def cut_out(images, hole, side):
     return tf.reshape(kept, images.shape)
 
 
-def training(images, recipe, seed, step, statistics=(), turn=False):
+def training(images, recipe, seed, step, part=(0, 1), statistics=(), turn=False):
     """What the network sees in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
     B must be known. The same `seed` and `step` (a number or a scalar tensor) distort in
     the same way.
 
     Args:
+      part: see choose.
       statistics: of the training images; see permafrost.statistics.
       turn: bool [B], or False where it is not known; see Distortion.
     """
     before, after = standardize.standardization(recipe.standardize, statistics)
     images = _pad(before(images), recipe)
-    chosen = choose(images, recipe, seed, step, turn)
+    chosen = choose(images, recipe, seed, step, part, turn)
     images = after(distort(images, chosen, recipe.image_size))
     if not tf.is_tensor(chosen.hole):
         return images

@@ -9,20 +9,20 @@ from permafrost import recipes
 NAME = 'ExponentialMovingAverage'  # a variable's average has this for its slot's name
 
 
-def update(config, global_step):
-    """The operation that brings the averages up to date, after the update of the weights.
+def averages(config, global_step):
+    """What keeps the averages of a recipe: its `apply(variables)`, run after the update of the
+    weights, makes the operation that brings them up to date. None where there are none.
 
     Over the whole run decay is (1 + step) / (10 + step) at most, which makes the first averages
     short. Over the last epochs the first update takes the weights as they are, the next few are
     plain means, and until then averages are the weights.
     """
     recipe = config.recipe
+    if not recipe.average_decay:
+        return None
     if recipe.average_every == 1 and not recipe.average_epochs:
-        return tf.train.ExponentialMovingAverage(
-            recipe.average_decay, global_step).apply(tf.trainable_variables())
-    share = _share(recipe, _first(config), tf.cast(global_step.read_value(), tf.float64))
-    keeper = _Averages(share)
-    return tf.group(*[keeper.apply(variable) for variable in tf.trainable_variables()])
+        return tf.train.ExponentialMovingAverage(recipe.average_decay, global_step)
+    return Averages(recipe, _first(config), global_step)
 
 
 def _first(config):
@@ -44,16 +44,17 @@ def _share(recipe, first, step):
     return tf.cast(share, tf.float32)
 
 
-class _Averages:
+class Averages:
     """Averages named as those of tf.train.ExponentialMovingAverage, so that all else finds them."""
 
-    def __init__(self, share):
-        self._share = share
+    def __init__(self, recipe, first, global_step):
+        self._recipe, self._first, self._step = recipe, first, global_step
 
-    def apply(self, variable):
-        with tf.variable_scope(tf.get_variable_scope(), reuse=False):
-            average = tf.get_variable(
-                variable.op.name + '/' + NAME, initializer=variable.initial_value,
-                trainable=False, use_resource=True)
-        now = variable.read_value()
-        return average.assign(average * (1. - self._share) + now * self._share)
+    def apply(self, variables):
+        share = _share(self._recipe, self._first, tf.cast(self._step.read_value(), tf.float64))
+        return tf.group(*[self._apply(variable, share) for variable in variables])
+
+    def _apply(self, variable, share):
+        average = tf.get_variable(variable.op.name + '/' + NAME, trainable=False,
+                                  initializer=variable.initial_value)
+        return average.assign(average * (1. - share) + variable.read_value() * share)

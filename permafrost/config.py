@@ -143,6 +143,40 @@ def define_run_flags():
                         'everything else takes the one used last.', module_name=sys.argv[0])
 
 
+def define_resume():
+    """The flag --resume, of trainings."""
+    flags.DEFINE_bool('resume', False, "Continue --run, or the model's newest run; where there is "
+                      'none, start it.', module_name=sys.argv[0])
+
+
+def define_cluster_flags():
+    """The flags that say which cluster, and which task of it this process is."""
+    script = sys.argv[0]
+    flags.DEFINE_list('ps_hosts', [], 'Parameter servers, host:port,... Default: those of '
+                      "TF_CONFIG, then of the run's cluster.json.", module_name=script)
+    flags.DEFINE_list('worker_hosts', [], 'Workers, host:port,...; the first is the chief.',
+                      module_name=script)
+    flags.DEFINE_enum('job_name', None, ['ps', 'worker', 'chief', 'evaluator'], 'What this task '
+                      'is; default: what TF_CONFIG says.', module_name=script)
+    flags.DEFINE_integer('task_index', None, 'Its number among them, from 0.', 0,
+                         module_name=script)
+    define_training_cluster_flags()
+
+
+def define_training_cluster_flags():
+    """The flags of a cluster's training, the same for all tasks."""
+    script = sys.argv[0]
+    flags.DEFINE_enum('mode', None, ['async', 'sync'], 'async (default): each worker updates when '
+                      'it is ready; sync: one update of all, who part the batch.',
+                      module_name=script)
+    flags.DEFINE_integer('backup_workers', None, 'Of --mode sync: workers a step does not wait '
+                         'for. Default: 0.', 0, module_name=script)
+    flags.DEFINE_integer('wait_secs', 600, 'Seconds to wait for tasks that are missing.', 1,
+                         module_name=script)
+    flags.DEFINE_bool('allow_public', False, 'Let addresses of the cluster be public.',
+                      module_name=script)
+
+
 def define_checkpoint_flags():
     """The flags that say which weights: those of define_run_flags, --step and --weights."""
     define_run_flags()

@@ -76,7 +76,7 @@ def prepare(deterministic=False, intra=0, inter=0):
     # numpy's and Python's own changes since 2019, of no use to who runs 1.15 on purpose.
     warnings.filterwarnings('ignore', category=FutureWarning)
     warnings.filterwarnings('ignore', category=DeprecationWarning)
-    with _held_stderr():
+    with held_stderr():
         import tensorflow.compat.v1 as tf
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()
@@ -89,7 +89,7 @@ def prepare(deterministic=False, intra=0, inter=0):
 
 
 @contextlib.contextmanager
-def _held_stderr():
+def held_stderr():
     """Keeps what C++ code writes to stderr, and shows it only where an exception follows.
 
     TensorFlow 2.21 logs at its import, whatever TF_CPP_MIN_LOG_LEVEL says.

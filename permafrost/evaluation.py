@@ -205,15 +205,19 @@ def _read(path):
         return {}
 
 
-def follow(evaluator):
+def follow(evaluator, patience=0.):
     """Evaluates each new checkpoint of a running training until the training has ended.
 
     Checkpoints that the training deletes meanwhile are skipped. Yields the figures of each.
+    `patience` is for how many seconds one that was stopped or killed may be started again.
     """
-    done = -1
+    done, running = -1, time.time()
     while True:
         # Asked before looking: a training that ends in between has its last one still to come.
-        ended = not runs.training(evaluator.run)
+        if runs.training(evaluator.run):
+            running = time.time()
+        ended = time.time() - running >= patience or runs.read_status(
+            evaluator.run).get('state') in ('done', 'failed')
         new = [item for item in runs.checkpoints(evaluator.run).items() if item[0] > done]
         if new:
             done, checkpoint = new[-1]
@@ -229,19 +233,20 @@ def follow(evaluator):
             time.sleep(POLL_SECONDS)
 
 
-def evaluate(run, session_config, step=None, following=False, profile=False, results_dir=None,
-             **options):
+def evaluate(run, session_config, step=None, following=False, patience=0., profile=False,
+             results_dir=None, **options):
     """What eval.py does: evaluates one checkpoint of `run`, or all that come; prints figures.
 
     Args:
       step: of the checkpoint; None: the last.
       following: whether to go on until the training has ended.
+      patience: see follow.
       results_dir: where to record the result of a finished run, or None.
       **options: of Evaluator.
     """
     figures = None
     with Evaluator(run, session_config, **options) as evaluator:
-        for figures in (follow(evaluator) if following else
+        for figures in (follow(evaluator, patience) if following else
                         [evaluator.evaluate(*runs.checkpoint(run, step))]):
             print(describe(figures, evaluator.extra['classes']), flush=True)
         if figures is None:

@@ -17,11 +17,13 @@ import tqdm
 class Signals:
     """Context in which SIGTERM and SIGINT set `code` instead of ending the process.
 
-    A second signal ends it at once.
+    A second signal ends it at once. `says`, with the signal's name for %s, is what the first
+    one prints.
     """
 
-    def __init__(self):
+    def __init__(self, says='%s: saving at this step, then exiting; again to exit at once'):
         self.code = 0
+        self._says = says
         self._old = {}
 
     def __enter__(self):
@@ -37,8 +39,7 @@ class Signals:
         if self.code:
             os._exit(self.code)
         self.code = 128 + number
-        print('\n%s: saving at this step, then exiting; again to exit at once' %
-              {signal.SIGTERM: 'SIGTERM', signal.SIGINT: 'SIGINT'}[number],
+        print('\n' + self._says % {signal.SIGTERM: 'SIGTERM', signal.SIGINT: 'SIGINT'}[number],
               file=sys.stderr, flush=True)
 
 
@@ -56,6 +57,10 @@ class StopHook(tf.train.SessionRunHook):
     def after_run(self, context, values):
         if self._signals.code or values.results >= self._last:
             context.request_stop()
+
+    def after_create_session(self, session, coord):
+        if session.run(tf.train.get_global_step()) >= self._last:
+            coord.request_stop()  # others have done it: not a step more
 
 
 class ProgressHook(tf.train.SessionRunHook):
@@ -75,6 +80,11 @@ class ProgressHook(tf.train.SessionRunHook):
         self._first = True
         self.images_per_second = 0.
 
+    def after_create_session(self, session, unused_coord):
+        self._seen = int(session.run(tf.train.get_global_step()))
+        if not self._first:  # a cluster's server was lost: what it did since its save is undone
+            self._time, self._since = time.time(), self._seen
+
     def before_run(self, unused_context):
         return tf.train.SessionRunArgs(self._fetches)
 
@@ -88,10 +98,12 @@ class ProgressHook(tf.train.SessionRunHook):
             self._begin(step)
         elif self._bar is not None:
             self._bar.update(step - self._bar.n)
-        if step % self._every == 0 or step >= self._steps:
+        if _passed(self._seen, step, self._every) or step >= self._steps:
             self._log(step, values)
+        self._seen = step
 
     def _begin(self, step):
+        self._seen = step - 1  # a worker that joins late did not make those before
         print('first step after %.1f s' % (time.time() - _process_start()), flush=True)
         self._time, self._since = time.time(), step
         if sys.stderr.isatty():
@@ -103,18 +115,27 @@ class ProgressHook(tf.train.SessionRunHook):
         if step > self._since:
             self.images_per_second = (step - self._since) * self._batch_size / seconds
             self._time, self._since = time.time(), step
-        shown = ' '.join('%s %.4g' % item for item in sorted(values.items()))
+        shown = ' '.join('%s %.6g' % item for item in sorted(values.items()))
         rate = '%.0f images/s' % self.images_per_second
         if self._bar is not None:
             self._bar.set_postfix_str('%s %s' % (shown, rate))
             return
-        left = (self._steps - step) * self._batch_size / max(self.images_per_second, 1e-9)
-        eta = 'ETA %d:%02d:%02d' % (left // 3600, left // 60 % 60, left % 60)
-        print('step %d/%d %s %s %s' % (step, self._steps, shown, rate, eta), flush=True)
+        left = max(self._steps - step, 0) * self._batch_size / max(self.images_per_second, 1e-9)
+        eta = ' %s ETA %d:%02d:%02d' % (rate, left // 3600, left // 60 % 60, left % 60)
+        print('step %d/%d %s%s' % (step, self._steps, shown, eta if self.images_per_second else ''),
+              flush=True)
 
     def end(self, unused_session):
         if self._bar is not None:
             self._bar.close()
+
+
+def _passed(before, step, every):
+    """Whether a multiple of `every` lies after step `before` and not after `step`.
+
+    In a cluster the steps between may be other workers'.
+    """
+    return step // every > before // every
 
 
 def _process_start():
@@ -161,7 +182,7 @@ class CheckpointHook(tf.train.SessionRunHook):
 
     def after_run(self, context, values):
         step = int(values.results)
-        if (self._steps and step % self._steps == 0 or
+        if (self._steps and _passed(self._last, step, self._steps) or
                 self._secs and time.time() - self._time >= self._secs):
             self._save(context.session, step)
 
@@ -178,6 +199,17 @@ class CheckpointHook(tf.train.SessionRunHook):
         self._saved(step)
 
 
+class StartHook(tf.train.SessionRunHook):
+    """Has TensorBoard drop the points that were written after the step that is restored."""
+
+    def __init__(self, writer):
+        self._writer = writer
+
+    def after_create_session(self, session, unused_coord):
+        self._writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START),
+                                     int(session.run(tf.train.get_global_step())) + 1)
+
+
 class SummaryHook(tf.train.SessionRunHook):
     """Writes `summary` (a serialized Summary) every `every` steps and at the first.
 
@@ -192,10 +224,10 @@ class SummaryHook(tf.train.SessionRunHook):
         self._speed = speed
 
     def after_create_session(self, session, unused_coord):
-        self._seen = int(session.run(tf.train.get_global_step()))
+        self._seen = self._written = int(session.run(tf.train.get_global_step()))
 
     def before_run(self, unused_context):
-        self._due = (self._seen + 1) % self._every == 0 or self._seen == 0
+        self._due = _passed(self._written, self._seen + 1, self._every) or self._seen == 0
         fetches = {'step': self._step}
         if self._due:
             fetches['summary'] = self._summary
@@ -204,6 +236,7 @@ class SummaryHook(tf.train.SessionRunHook):
     def after_run(self, unused_context, values):
         self._seen = int(values.results['step'])
         if self._due:
+            self._written = self._seen
             self._writer.add_summary(values.results['summary'], self._seen)
             if self._speed is not None and self._speed():
                 self._writer.add_summary(tf.Summary(value=[tf.Summary.Value(

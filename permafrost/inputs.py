@@ -16,9 +16,10 @@ from permafrost import augment, config as configs, data
 READY = 4  # batches that wait for the training step
 READ = 256  # records read from a file at a time
 SHUFFLED = 50000  # records among which the stream source draws: 154 MB of CIFAR-10
+WORKER_SEED = 1000003  # between the seeds of two workers
 
 
-def training_batches(data_set, config, step, worker=0):
+def training_batches(data_set, config, step, worker=0, part=(0, 1)):
     """The endless stream of distorted training batches of `config`.
 
     Args:
@@ -29,29 +30,34 @@ def training_batches(data_set, config, step, worker=0):
             a resumed run goes on in the very stream that it left, `deterministic` or not;
             the stream source goes on in the epoch of files that it left.
         worker: the number of this worker; each has its own stream.
+        part: (k, n): the k-th of n equal parts of each batch of the stream, and no more.
 
     Returns:
-        images float32 [B, h, w, 3] and labels int64 [B], of known shape.
+        images float32 [B / n, h, w, 3] and labels int64 [B / n], of known shape.
 
     Raises:
-        UserError: the source is unknown, or there is no image.
+        UserError: the source is unknown, there is no image, or B cannot be parted.
     """
     if config.source not in SOURCES:
         raise configs.nearest('source', config.source, SOURCES)
     if not data_set.counts['train']:
         raise configs.UserError('%s in %s has no image to train on' %
                                 (data_set.name, data_set.directory))
-    seed = config.seed + 1000003 * worker
+    seed = config.seed + WORKER_SEED * worker
     batch = config.recipe.batch_size
+    if batch % part[1]:
+        raise configs.UsageError('batches of %d images cannot be parted among %d workers: --set '
+                                 'batch_size to a multiple' % (batch, part[1]))
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
-        images, labels, number, *turn = SOURCES[config.source](data_set, batch, seed, step)
-        images = augment.training(images, config.recipe, seed, number, config.statistics, *turn)
+        images, labels, number, *turn = SOURCES[config.source](data_set, batch, seed, step, part)
+        images = augment.training(images, config.recipe, seed, number, part, config.statistics,
+                                  *turn)
         ready = tf.FIFOQueue(READY, [tf.float32, tf.int64], [images.shape, labels.shape])
         _run(ready, ready.enqueue([images, labels]))
         return ready.dequeue()
 
 
-def _memory(data_set, batch, seed, step):
+def _memory(data_set, batch, seed, step, part):
     """The next batch of the endless sequence of epochs: every image exactly once in each.
 
     The images stay in memory, one byte a value. Returns images uint8 [B, H, W, 3], labels
@@ -69,12 +75,14 @@ def _memory(data_set, batch, seed, step):
     queue = tf.FIFOQueue(16 * batch, [tf.int32, tf.int64], [[], []])
     _run(queue, queue.enqueue_many([_order(count, seed, now)[skip:], positions[skip:]]))
     index, position = queue.dequeue_many(batch)
+    number, epoch = position[0] // batch, position // count
+    index, epoch = (tf.split(whole, part[1])[part[0]] for whole in (index, epoch))
     first = tf.random.stateless_uniform([count], streams.seeds(seed, 'turn')) < 0.5
-    turn = tf.not_equal(tf.gather(first, index), tf.equal(position // count % 2, 1))
-    return tf.gather(images, index), tf.gather(labels, index), position[0] // batch, turn
+    turn = tf.not_equal(tf.gather(first, index), tf.equal(epoch % 2, 1))
+    return tf.gather(images, index), tf.gather(labels, index), number, turn
 
 
-def _stream(data_set, batch, seed, step):
+def _stream(data_set, batch, seed, step, part):
     """Batches drawn from records that pass by. Returns what `_memory` does, but no turns.
 
     Each draw is among SHUFFLED records, or among all where there are fewer: a true shuffle
@@ -90,6 +98,7 @@ def _stream(data_set, batch, seed, step):
     records = tf.RandomShuffleQueue(size + 8 * max(READ, batch), size, [tf.string], [[]],
                                     seed=seed)
     _run(records, records.enqueue_many([reader.read_up_to(names, READ)[1]]))
+    batch //= part[1]  # which of the records is up to the threads
     images, labels = _decode(records.dequeue_many(batch), data_set, batch)
     number = _local('number', tf.cast(step, tf.int64))
     return images, labels, number.assign_add(1) - 1
@@ -148,7 +157,7 @@ def _load(data_set, split):
         row = _fill([images, labels], row, content, data_set)
         done = [row]
     whole = tf.assert_equal(row, count, message='%s has changed' % data_set.directory)
-    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, whole)  # run with local variables'
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, tf.group(whole))  # with local variables'
     return images, labels
 
 

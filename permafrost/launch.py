@@ -13,11 +13,12 @@ from permafrost.config import Config, UsageError, given, nearest, resumed
 Launch = collections.namedtuple('Launch', 'config data_set open_run')
 
 
-def launch(values):
+def launch(values, chief=True):
     """The Launch that the absl flags `values` ask for; every file of the data is checked.
 
     With --resume it is the named run, or the model's newest, as it was started; where there is
-    none a new one is made.
+    none a new one is made. A worker that is not the `chief` opens no run: that of the chief may
+    be there already, or be on another machine.
     Raises:
       UsageError: flags that cannot be meant, or that a resumed run may not change.
       UserError: data or a run directory that cannot be used.
@@ -33,7 +34,7 @@ def launch(values):
         data_set = data.open_data_set(values.data_set, values.data_dir)
         config = _new(values, recipe, data_set)
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
-        if values.run and runs.exists(values.run):
+        if chief and values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
     return Launch(config, data_set, open_run)
 
@@ -54,12 +55,13 @@ def _new(values, recipe, data_set):
     config = Config(**dict({f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
                             if f.name not in found}, **found))
     recipes.learning_rate(config, 0)  # a schedule that cannot be meant is answered here
-    print('recipe: %s%s, %d steps' % (
-        recipe.name, '' if values.recipe else " (%s's own)" % config.model, config.steps))
+    own = '' if values.recipe else " (%s's own)" % config.model
+    print('recipe: %s%s, %d steps' % (recipe.name, own, config.steps), flush=True)
     whole = recipes.steps(recipe, count)
     if config.steps < whole and recipe.schedule != 'constant':
         print('note: --steps=%d stops in the middle of its schedule of %d steps; --set epochs=%.3g '
-              'would shorten it' % (config.steps, whole, recipes.epoch(config, config.steps)))
+              'would shorten it' % (config.steps, whole, recipes.epoch(config, config.steps)),
+              flush=True)
     return config
 
 

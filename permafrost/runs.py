@@ -1,7 +1,8 @@
 """Run directories: `<log_dir>/<model>/<n>/`, their config.json, checkpoints and state.
 
     config.json     the Config, the data set's classes, versions and engine
-    status.json     state (running, stopped, done, failed), step, seconds trained
+    status.json     state (running, stopped, done, failed), host, step, seconds trained
+    cluster.json    the hosts of a cluster's tasks
     lock            held by the training process as long as it lives
     train/          checkpoints and events
     eval/<split>/   events, metrics.jsonl, best.json
@@ -16,10 +17,13 @@ import glob
 import json
 import os
 import re
+import socket
 
 from permafrost.config import Config, UsageError, UserError, write_json
 
 CHECKPOINT = 'model.ckpt'
+DATE = '%Y-%m-%dT%H:%M:%SZ'
+AWAY_SECS = 900.  # several times what passes between two checkpoints
 
 
 def create(log_dir, model, directory=None):
@@ -157,7 +161,7 @@ def write_status(run, **fields):
 
 def now():
     """UTC date and time as results carry it."""
-    return datetime.datetime.utcnow().strftime('%Y-%m-%dT%H:%M:%SZ')
+    return datetime.datetime.utcnow().strftime(DATE)
 
 
 @contextlib.contextmanager
@@ -176,12 +180,17 @@ def lock(run):
 
 
 def training(run):
-    """Whether a process on this host is training in `run` now."""
+    """Whether a process trains in `run` now: on this host by its lock; on another, whose locks may
+    not be seen here, by its status, until AWAY_SECS after its last save."""
     try:
         with open(os.path.join(run, 'lock')) as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
     except FileNotFoundError:
         return False
     except BlockingIOError:
         return True
+    status = read_status(run)
+    if status.get('state') != 'running' or status.get('host') in (None, socket.gethostname()):
+        return False
+    saved = datetime.datetime.strptime(status['updated'], DATE)
+    return (datetime.datetime.utcnow() - saved).total_seconds() < AWAY_SECS

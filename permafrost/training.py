@@ -7,6 +7,7 @@ import math
 import os
 import shlex
 import shutil
+import socket
 import sys
 import time
 
@@ -23,7 +24,35 @@ from permafrost.config import UserError, nearest
 Training = collections.namedtuple('Training', 'train step scalars images')
 
 
-def training_graph(config, num_classes, images, labels, sample=None):
+class Local:
+    """What training asks of a cluster, where there is none: one process does it all."""
+    batches = staticmethod(inputs.training_batches)
+    placed = variables = contextlib.nullcontext
+    seed = 0  # added to that of dropout
+    program = 'train.py'
+
+    def update(self, optimizer, loss, averages):
+        """(operation that trains and averages, tensor of the global step after it)."""
+        global_step = tf.train.get_global_step()
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            update = optimizer.minimize(loss, global_step=global_step)
+        with tf.control_dependencies([update]):
+            step = global_step.read_value()
+            return averages.apply(tf.trainable_variables()) if averages else update, step
+
+    def session(self, run, saver, found, signals, session_config):
+        """A MonitoredSession with the hooks `found`; the last checkpoint of `run` is restored."""
+        del signals  # a hook's
+        return tf.train.MonitoredTrainingSession(
+            checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
+            hooks=found, save_checkpoint_secs=None, save_summaries_steps=None,
+            log_step_count_steps=None, config=session_config)
+
+
+LOCAL = Local()
+
+
+def training_graph(config, num_classes, images, labels, cluster=LOCAL, sample=None):
     """Losses, updates and weight averages in the default graph.
 
     Args:
@@ -31,6 +60,7 @@ def training_graph(config, num_classes, images, labels, sample=None):
       num_classes: number of classes of the data set.
       images: float [B, h, w, 3], preprocessed.
       labels: int64 [B].
+      cluster: places and combines the updates: a Local or a cluster.Cluster.
       sample: see Net.
     Returns:
       A Training.
@@ -38,10 +68,11 @@ def training_graph(config, num_classes, images, labels, sample=None):
     """
     recipe = config.recipe
     global_step = tf.train.get_or_create_global_step()
-    net = Net(training=True, num_classes=num_classes, seed=config.seed, step=global_step,
-              sample=sample)
+    net = Net(training=True, num_classes=num_classes, seed=config.seed + cluster.seed,
+              step=global_step, sample=sample)
     try:
-        logits = models.build(config.model, net, images)
+        with cluster.variables():
+            logits = models.build(config.model, net, images)
     except ValueError as error:
         raise UserError('%s cannot be built for images of %dx%d (%s): try --set image_size=%d' % (
             (config.model,) + tuple(images.shape.as_list()[1:3])
@@ -49,13 +80,8 @@ def training_graph(config, num_classes, images, labels, sample=None):
     scalars = _losses(recipe, net, logits, labels)
     rate = tf.cast(recipes.learning_rate(config, tf.cast(global_step, tf.float64),
                                          schedules.tensors()), tf.float32)
-    with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-        update = _optimizer(config, rate, global_step).minimize(
-            scalars['loss'], global_step=global_step)
-    with tf.control_dependencies([update]):
-        step = global_step.read_value()
-        if recipe.average_decay:
-            update = averages.update(config, global_step)
+    update, step = cluster.update(_optimizer(config, rate, global_step), scalars['loss'],
+                                  averages.averages(config, global_step))
     return Training(update, step, dict(scalars, learning_rate=rate), images)
 
 
@@ -117,29 +143,35 @@ def _coupled(recipe, unused_net):
 DECAYS = {'layers': _by_layers, 'coupled': _coupled, 'decoupled': lambda *unused: []}
 
 
-def train(config, data_set, open_run, session_config):
+def train(config, data_set, open_run, session_config, cluster=LOCAL):
     """Trains to step `config.steps`, in the run directory that `open_run()` makes or finds.
 
-    Returns the exit code: 0 done, 143 or 130 stopped by a signal after saving.
-    Raises UserError for what the user can mend.
+    `cluster` is that whose chief this is. Returns the exit code: 0 done, 143 or 130 stopped by a
+    signal after saving. Raises UserError for what the user can mend.
     """
-    with hooks.Signals() as signals, tf.Graph().as_default():
-        global_step = tf.train.get_or_create_global_step()
-        graph = training_graph(
-            config, len(data_set.classes),
-            *inputs.training_batches(data_set, config, global_step),
-            sample=functools.partial(inputs.sample, data_set, config, session_config))
+    with hooks.Signals() as signals, tf.Graph().as_default(), cluster.placed():
+        graph = build(config, data_set, cluster, session_config)
         run = open_run()
         print('run: %s' % run, flush=True)
         with runs.lock(run), _disk_errors(run):
             step, checkpoint = _begin(config, run, data_set)
             if step >= config.steps:
                 print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
+                runs.write_status(run, state='done')
                 return 0
             if checkpoint:
                 checkpoints.check(checkpoint, {v.op.name: v for v in tf.global_variables()})
-            _loop(config, run, step, graph, signals, session_config)
-            return _end(config, run, signals)
+            _loop(config, run, graph, signals, session_config, cluster)
+            return _end(config, run, signals, cluster)
+
+
+def build(config, data_set, cluster, session_config):
+    """The Training of `config`, and its input, in the default graph."""
+    global_step = tf.train.get_or_create_global_step()
+    return training_graph(
+        config, len(data_set.classes), *cluster.batches(data_set, config, global_step),
+        cluster=cluster,
+        sample=functools.partial(inputs.sample, data_set, config, session_config))
 
 
 def _begin(config, run, data_set):
@@ -151,28 +183,24 @@ def _begin(config, run, data_set):
         'command': before.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': used + [here] * (here not in used)})
     if not runs.checkpoints(run):
-        runs.write_status(run, state='running', step=0, train_seconds=0., images_per_second=0.)
+        runs.write_status(run, state='running', host=socket.gethostname(), step=0,
+                          train_seconds=0., images_per_second=0.)
         return 0, None
     step, checkpoint = runs.checkpoint(run)
-    runs.write_status(run, state='running', step=step)
+    runs.write_status(run, state='running', host=socket.gethostname(), step=step)
     print('resuming at step %d' % step, flush=True)
     return step, checkpoint
 
 
-def _loop(config, run, step, graph, signals, session_config):
+def _loop(config, run, graph, signals, session_config, cluster):
     saver = tf.train.Saver(max_to_keep=config.max_to_keep or None, save_relative_paths=True)
     there = list(runs.checkpoints(run).values())
     if there:
         checkpoints.take_up(saver, there)
     with contextlib.closing(tf.summary.FileWriter(
             runs.train_dir(run), tf.get_default_graph())) as writer:
-        # TensorBoard drops the points after this step that a killed run had written.
-        writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), step + 1)
-        with tf.train.MonitoredTrainingSession(
-                checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
-                hooks=_hooks(config, run, graph, signals, saver, writer),
-                save_checkpoint_secs=None, save_summaries_steps=None, log_step_count_steps=None,
-                config=session_config) as session:
+        found = _hooks(config, run, graph, signals, saver, writer)
+        with cluster.session(run, saver, found, signals, session_config) as session:
             while not session.should_stop():
                 session.run(graph.train)
 
@@ -199,7 +227,8 @@ def _hooks(config, run, graph, signals, saver, writer):
         hooks.CheckpointHook(graph.step, saver, os.path.join(runs.train_dir(run), runs.CHECKPOINT),
                              config.save_steps, config.save_secs, finite, saved,
                              lambda step: _diverged(config, run, step)),
-        hooks.StopHook(graph.step, config.steps, signals)]
+        hooks.StopHook(graph.step, config.steps, signals),
+        hooks.StartHook(writer)]
     if config.summary_steps:
         scalars = [tf.summary.scalar(name, value) for name, value in graph.scalars.items()]
         found.append(hooks.SummaryHook(graph.step, writer, tf.summary.merge(scalars),
@@ -252,11 +281,11 @@ def _remove(path):
     shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
 
-def _end(config, run, signals):
+def _end(config, run, signals, cluster):
     step, checkpoint = runs.checkpoint(run)
     done = step >= config.steps
     runs.write_status(run, state='done' if done else 'stopped')
     print('%s at step %d: %s' % ('done' if done else 'stopped', step, checkpoint))
     print('next: python %s' % ('eval.py --run ' + run if done else
-                               'train.py --run %s --resume' % run), flush=True)
+                               '%s --run %s --resume' % (cluster.program, run)), flush=True)
     return signals.code if not done else 0

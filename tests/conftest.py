@@ -35,3 +35,11 @@ def python():
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             universal_newlines=True, timeout=570, env=dict(os.environ, **environment))
     return run
+
+
+@pytest.fixture
+def default_graph():
+    """A TensorFlow graph of the test's own."""
+    import tensorflow.compat.v1 as tf  # not for tests that do without
+    with tf.Graph().as_default():
+        yield

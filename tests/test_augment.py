@@ -23,8 +23,8 @@ def recipe(augmentation=(), image_size=24, standardize='per_image'):
 def seen(augmentation, turn=None):
     """IMAGES as a network sees them in training, standardized per channel."""
     return run(lambda: augment.training(
-        tf.constant(IMAGES), recipe(augmentation, 32, 'per_channel'), 3, 5, KNOWN,
-        False if turn is None else tf.constant(turn)))
+        tf.constant(IMAGES), recipe(augmentation, 32, 'per_channel'), 3, 5,
+        statistics=KNOWN, turn=False if turn is None else tf.constant(turn)))
 
 
 def by_channel(images):
@@ -190,7 +190,8 @@ def test_images_are_moved_with_their_borders(name, mode):
 def test_the_mean_image_comes_in_where_it_was_subtracted():
     known = tuple(IMAGES.mean(0).ravel()) + (50.,)
     found = run(lambda: augment.training(
-        tf.constant(IMAGES), recipe(('pad_crop:30',), 32, 'per_pixel'), 3, 5, known))
+        tf.constant(IMAGES), recipe(('pad_crop:30',), 32, 'per_pixel'), 3, 5,
+        statistics=known))
     assert (found == 0).mean() > 0.3
 
 

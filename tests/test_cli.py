@@ -18,7 +18,7 @@ def _refused(code, *arguments):
 
 @pytest.mark.parametrize('arguments, expected', [
     (['train.py', '--model=txto'], "unknown model 'txto'; did you mean tuto? (there are: alex0,"),
-    (['train.py', '--recipe=tutorail'], 'did you mean tutorial? (there are: plain, tutorial)'),
+    (['train.py', '--recipe=tutorail'], 'did you mean tutorial? (there are: cifarnet, davidnet,'),
     (['train.py', '--stepps=3'], 'stepps'),
     (['train.py', '--steps=-3'], 'steps'),
     (['train.py', '--steps=many'], 'steps'),
@@ -34,8 +34,16 @@ def _refused(code, *arguments):
     (['train.py', '--data_set=cifar11'], 'did you mean cifar10?'),
     (['train.py', '--set=augmentation=crop,flop'], 'did you mean flip?'),
     (['train.py', '--set=optimizer=sgdd'], 'did you mean sgd?'),
+    (['train.py', '--set=schedule=cosin 5'], 'did you mean cosine?'),
+    (['train.py', '--set=schedule=linear 5'], 'epoch:factor'),
+    (['train.py', '--set=rules=beta speed=2'], "write it as 'beta rate=64 decay=1/64'"),
+    (['train.py', '--set=decay_mode=couple'], 'did you mean coupled?'),
+    (['train.py', '--set=augmentation=cutout:99'], 'does not fit'),
+    (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be in [0, 1)'),
+    (['train.py', '--plot', '--recipe=resnett'], 'did you mean resnet?'),
     (['eval.py', '--batch_size=0'], 'batch_size'),
     (['eval.py', '--split=tset'], 'test'),
+    (['eval.py', '--tta=flop'], 'flip_shift'),
     (['info.py', '--model=tutoo'], 'did you mean tuto?'),
     (['info.py', '--image_size=-4'], 'image_size'),
 ])
@@ -110,9 +118,9 @@ def test_no_run_yet(tmp_path):
 
 @pytest.mark.parametrize('script, flags', [
     ('train.py', ['model', 'recipe', 'set', 'steps', 'seed', 'resume', 'deterministic',
-                  'log_dir', 'run', 'data_dir', 'save_steps', 'max_to_keep']),
-    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir']),
-    ('info.py', ['model', 'all', 'image_size', 'layers', 'json'])])
+                  'log_dir', 'run', 'data_dir', 'save_steps', 'max_to_keep', 'plot']),
+    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta']),
+    ('info.py', ['model', 'all', 'image_size', 'layers', 'json', 'recipes'])])
 def test_help_documents_the_flags(script, flags):
     output = processes.finish(processes.command(script, '--help'), 1)  # absl's code for help
     for flag in flags:

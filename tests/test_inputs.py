@@ -46,7 +46,8 @@ def plain(monkeypatch):
                         lambda images, *unused: tf.cast(images, tf.float32))
 
 
-def batches(data_set, count, step=0, worker=0, augmentation=(), batch=BATCH, **changes):
+def batches(data_set, count, step=0, worker=0, augmentation=(), batch=BATCH, part=(0, 1),
+            **changes):
     """[(images, labels)] of the `count` batches that a session takes from `step` on."""
     recipe = config.Recipe('test', 24, augmentation, batch_size=batch)
     settings = config.Config('tuto', recipe, 100, **dict({'deterministic': True}, **changes))
@@ -54,8 +55,9 @@ def batches(data_set, count, step=0, worker=0, augmentation=(), batch=BATCH, **c
         global_step = tf.get_variable('global_step', [], tf.int64, trainable=False,
                                       initializer=tf.constant_initializer(step))
         tf.add_to_collection(tf.GraphKeys.GLOBAL_STEP, global_step)
-        both = inputs.training_batches(data_set, settings, global_step, worker)
-        assert both[0].shape.as_list()[0] == batch and both[1].shape.as_list() == [batch]
+        both = inputs.training_batches(data_set, settings, global_step, worker, part)
+        assert both[0].shape.as_list()[0] == batch // part[1]
+        assert both[1].shape.as_list() == [batch // part[1]]
         with tf.train.MonitoredTrainingSession() as session:
             return [session.run(both) for _ in range(count)]
 
@@ -85,9 +87,9 @@ def test_a_batch_may_be_larger_than_an_epoch(tmp_path, plain):
 
 def test_turns_alternate_by_epoch(sorted_set, monkeypatch):
     """Each image is mirrored in every other epoch, about half of them in the first."""
-    monkeypatch.setattr(inputs.augment, 'training', lambda images, recipe, seed, step, known, turn:
-                        tf.cast(images, tf.float32) + tf.cast(turn, tf.float32)[
-                            :, None, None, None] / 2)
+    def marked(images, recipe, seed, step, part, statistics, turn):
+        return tf.cast(images, tf.float32) + tf.cast(turn, tf.float32)[:, None, None, None] / 2
+    monkeypatch.setattr(inputs.augment, 'training', marked)
     taken = batches(sorted_set, 4 * 1010 // BATCH)
     images = np.concatenate([images for images, _ in taken])
     turned = [{} for _ in range(4)]
@@ -170,6 +172,18 @@ def test_stream_shows_every_image_about_equally_often(sorted_set, plain):
     for found, truth in taken[:10]:
         np.testing.assert_array_equal(found, images[number(found).astype(int)])
         np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
+
+
+def test_parts_of_batches_make_the_whole(sorted_set):
+    distorted = {'augmentation': ('crop', 'flip', 'brightness', 'contrast')}
+    whole = batches(sorted_set, 3, step=49, **distorted)
+    parts = [batches(sorted_set, 3, step=49, part=(k, 4), **distorted) for k in range(4)]
+    for number, batch in enumerate(whole):
+        for kind in (0, 1):
+            np.testing.assert_allclose(  # the last bit depends on where vectors end
+                np.concatenate([part[number][kind] for part in parts]), batch[kind], atol=1e-6)
+    with pytest.raises(config.UsageError, match='cannot be parted among 3 workers'):
+        batches(sorted_set, 1, part=(0, 3))
 
 
 def test_stream_starts_elsewhere_for_another_seed_or_worker(sorted_set, plain):

@@ -95,7 +95,7 @@ def test_what_needs_the_whole_image_comes_before_the_crop(name, synthetic, image
     with tf.Graph().as_default(), tf.Session() as session:
         few = tf.constant(images[:2].astype(np.uint8))
         centre, trained = session.run([augment.evaluation(few, recipe, known),
-                                       augment.training(few, recipe, 1, 0, known)])
+                                       augment.training(few, recipe, 1, 0, statistics=known)])
     np.testing.assert_allclose(centre, trained, atol=1e-5)
     np.testing.assert_allclose(centre[0], slow(name, images[0], known)[4:28, 4:28],
                                rtol=1e-3, atol=1e-3)

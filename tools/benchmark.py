@@ -1,4 +1,4 @@
-"""Times this machine: python tools/benchmark.py [pipeline|threads] --models tuto,squeeze1."""
+"""Times this machine: tools/benchmark.py [pipeline|inference|cluster|threads] --models tuto."""
 
 import os
 import sys
@@ -12,9 +12,10 @@ from permafrost import cli, config
 
 SCRIPT = {'module_name': sys.argv[0]}
 flags.DEFINE_list('models', None, "Models to time; default: the benchmark's own.", **SCRIPT)
-flags.DEFINE_integer('rounds', None, 'Times that each thing is timed, in turn; default: 8 of '
-                     'pipeline, 3 of threads.', 1, **SCRIPT)
-flags.DEFINE_float('seconds', None, 'Seconds that each timing takes; default: 8.', 0.01, **SCRIPT)
+flags.DEFINE_integer('rounds', None, 'Times that each thing is timed, in turn; default: 8, of '
+                     'threads 3.', 1, **SCRIPT)
+flags.DEFINE_float('seconds', None, 'Seconds that each timing takes, or eight of '
+                   'inference; default: 8.', 0.01, **SCRIPT)
 flags.DEFINE_bool('quick', False, 'A try: 2 rounds of 1 second, recorded only where --results '
                   'says so.', **SCRIPT)
 flags.DEFINE_string('results', None, 'Folder in which to record the figures; default: results.',

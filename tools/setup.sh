@@ -2,6 +2,7 @@
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
 #   tools/setup.sh [ENGINE]          tf1, tf1-mkl or tf2; without one: the default, or the best
 #   tools/setup.sh lint              the environment of `make lint`
+#   tools/setup.sh onnxruntime       or litert, openvino: what tools/benchmark.py compares with
 #   tools/setup.sh --find VERSION... prints the first Python of those versions that runs
 # The first engine chosen becomes .venv/default. Nothing happens where all is up to date.
 set -euo pipefail
@@ -59,15 +60,19 @@ case $engine in
   tf1|tf1-mkl) versions='3.7'; megabytes=1000; package=tensorflow ;;
   tf2) versions='3.13 3.12 3.11 3.10'; megabytes=2000; package=tensorflow ;;
   lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=50; package= ;;
+  onnxruntime) versions='3.13 3.12 3.11'; megabytes=2100; package=onnxruntime ;;
+  litert) versions='3.13 3.12 3.11'; megabytes=150; package=ai_edge_litert ;;
+  openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;
   *) say "unknown engine '$engine' (there are: tf1, tf1-mkl, tf2)"; exit 2 ;;
 esac
+case $engine in tf*) tool= ;; *) tool=1 ;; esac  # a tool is never the default
 
 requirements=requirements/$engine.txt
 hash=$(sha256sum "$requirements" | cut -c1-8)
 use() {  # links .venv/ENGINE to the environment $1
   mkdir -p .venv
   ln -sfn "$1" ".venv/$engine"
-  [ "$engine" = lint ] || [ -L .venv/default ] || ln -s "$engine" .venv/default
+  [ -n "$tool" ] || [ -L .venv/default ] || ln -s "$engine" .venv/default
 }
 ready() { [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null; }
 

@@ -14,6 +14,8 @@ from permafrost import config
 # TensorFlow does.
 BENCHMARKS = {
     'pipeline': 'training through the input pipeline and without it, start-up, memory',
+    'inference': 'frozen graphs in label_image on all engines, and in other runtimes',
+    'cluster': 'training on 1 server and 1 or 2 workers of this host, and without them',
     'threads': 'training with several settings of threads and MKL',
 }
 
@@ -22,7 +24,7 @@ class Options(typing.NamedTuple):
     """What a benchmark is asked for; None: its own choice."""
     models: typing.Optional[typing.List[str]]
     rounds: typing.Optional[int]
-    seconds: float  # that one timing takes
+    seconds: float  # that one timing takes; of inference, eight of them
     results: typing.Optional[str]  # folder to record in; None: nothing is recorded
     data_set: str
     data_dir: typing.Optional[str]
@@ -30,6 +32,8 @@ class Options(typing.NamedTuple):
 
 def run(name, options):
     """Runs benchmark `name`, and records what it found as benchmark-<name>-<engine>.json.
+
+    What ran on several engines has none in its name.
 
     Raises UsageError for an unknown benchmark or model, UserError for what stops it.
     """
@@ -41,7 +45,8 @@ def run(name, options):
     found = importlib.import_module('benchmarks.' + name).benchmark(options)
     if options.results is not None:
         os.makedirs(options.results, exist_ok=True)
-        path = os.path.join(options.results, 'benchmark-%s-%s.json' % (name, found['engine']))
+        name_parts = ['benchmark', name] + ([found['engine']] if 'engine' in found else [])
+        path = os.path.join(options.results, '-'.join(name_parts) + '.json')
         command = [sys.argv[0], name] + sys.argv[1:]
         config.write_json(path, dict(found, benchmark=name,
                                      command='python ' + ' '.join(map(shlex.quote, command))))

@@ -113,10 +113,14 @@ def train(arguments, environment=()):
 
 
 def circumstances():
-    """Where, when and how this process measures; `versions` imports TensorFlow."""
-    return {'versions': engine.versions(), 'engine': engine.installed(), 'date': runs.now(),
-            'machine': {'cpu': _cpu(), 'cores': CORES, 'system': platform.platform(),
-                        'load': list(os.getloadavg())}}
+    """Where, when and with what this process measures; `versions` imports TensorFlow."""
+    return dict(machine(), versions=engine.versions(), engine=engine.installed())
+
+
+def machine():
+    """Where and when this process measures."""
+    return {'date': runs.now(), 'machine': {'cpu': _cpu(), 'cores': CORES,
+            'system': platform.platform(), 'load': list(os.getloadavg())}}
 
 
 def _cpu():

@@ -1,0 +1,77 @@
+"""From the flags of a cluster's task to what it runs; TensorFlow is imported once they are good."""
+
+import collections
+import contextlib
+import os
+import time
+
+from permafrost import addresses, engine, launch, runs, spec
+from permafrost.config import UserError
+
+# mode: 'async' or 'sync'; backup_workers: that may be late in a synchronous step; wait_secs: for
+# tasks that are missing.
+Options = collections.namedtuple('Options', 'mode backup_workers wait_secs')
+
+POLL_SECS = 1.
+
+
+def run(values):
+    """Runs the task that the absl flags `values` ask for to its end; returns the exit code."""
+    directory = values.run or (runs.numbered(values.log_dir, values.model)[-1:] or [None])[0] \
+        if values.run or values.resume else None
+    place = spec.choose(values.ps_hosts, values.worker_hosts, values.job_name, values.task_index,
+                        run=directory)
+    print('cluster: ' + place.says, flush=True)
+    hosts = list(place.spec.tasks().values())
+    addresses.refuse_public(hosts, values.allow_public)
+    proxies = addresses.except_from_proxies(hosts)
+    if proxies:
+        print(proxies, flush=True)
+    known = spec.recall(directory) if directory else {}
+    options = Options(values.mode or known.get('mode', 'async'),
+                      known.get('backup_workers', 0) if values.backup_workers is None
+                      else values.backup_workers, values.wait_secs)
+    return {'ps': _serve, 'worker': _work, 'evaluator': _evaluate}[place.task.job](
+        place, options, values)
+
+
+def _prepare(values):
+    return engine.prepare(values.deterministic, values.intra_op_threads, values.inter_op_threads)
+
+
+def _serve(place, options, values):
+    session_config = _prepare(values)
+    from permafrost import server
+    return server.serve(place.spec, place.task, session_config, options.wait_secs)
+
+
+def _work(place, options, values):
+    start = launch.launch(values, place.task.is_chief)
+    session_config = engine.prepare(start.config.deterministic, start.config.intra_op_threads,
+                                    start.config.inter_op_threads)
+    from permafrost import cluster, training
+    if not place.spec.ps:
+        return training.train(*start, session_config)
+    with contextlib.closing(cluster.Cluster(
+            place, options, start.config, session_config)) as here:
+        if place.task.is_chief:
+            return training.train(*start, session_config, here)
+        return cluster.work(start.config, start.data_set, session_config, here)
+
+
+def _evaluate(place, options, values):
+    """What eval.py --follow does, for a run that may be still to come."""
+    start = time.time()
+    while not (values.run and runs.exists(values.run) or not values.run
+               and runs.numbered(values.log_dir, values.model)):
+        if time.time() - start > options.wait_secs:
+            raise UserError('no run in %s after %d s: give the evaluator the --run of the chief, '
+                            'on a disk that both see' % (
+                                values.run or os.path.join(values.log_dir, values.model),
+                                options.wait_secs))
+        time.sleep(POLL_SECS)
+    session_config = _prepare(values)
+    from permafrost import evaluation
+    evaluation.evaluate(values.run or runs.numbered(values.log_dir, values.model)[-1],
+                        session_config, following=True, patience=options.wait_secs,
+                        data_dir=values.data_dir)

@@ -1,0 +1,98 @@
+"""A thread that acts where the main thread cannot, because a call of TensorFlow holds it."""
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+
+from permafrost import addresses
+
+STALL_SECS = 30.  # without a step, before it is said who is missing, and how often
+LEAVE_SECS = 5.  # for the main thread to notice a signal
+SAVE_SECS = 60.  # to save and leave
+
+
+class Watch:
+    """Context that bounds how long this process waits for other tasks, and for itself.
+
+    Python runs handlers of signals in the main thread, between two of its instructions: while it
+    waits in a step for a task that is gone, neither SIGTERM nor Ctrl-C would do anything, and
+    it could wait for ever.
+
+    Args:
+      others: {name: address} of the tasks without which there is no step.
+      wait_secs: seconds without a step after which the process fails.
+      rescue: called, once, where a signal finds the main thread held; then the process ends.
+    """
+
+    def __init__(self, others, wait_secs, rescue=lambda: None):
+        self.others = others
+        self.rescue = rescue
+        self._wait_secs = wait_secs
+        self._beat = self._said = time.time()
+        self._deadline = self._code = None
+        self._over = threading.Event()
+
+    def __enter__(self):
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._old = signal.set_wakeup_fd(self._write)
+        threading.Thread(target=self._run, daemon=True).start()
+        return self
+
+    def __exit__(self, *unused):
+        self._over.set()
+        signal.set_wakeup_fd(self._old)
+
+    def beat(self):
+        """A step was made: all is well."""
+        self._beat = self._said = time.time()
+
+    def leaving(self):
+        """The main thread has left the loop of steps: what it does now is saving."""
+        self._deadline = time.time() + max(SAVE_SECS, self._wait_secs)
+        self.rescue = lambda: None
+
+    def missing(self):
+        """The names and addresses of the others that do not answer."""
+        return ['%s (%s)' % item for item in self.others.items()
+                if not addresses.answers(item[1])]
+
+    def _run(self):
+        while not self._over.is_set():
+            if select.select([self._read], [], [], 1.)[0]:
+                for number in os.read(self._read, 64):
+                    if number in (signal.SIGTERM, signal.SIGINT):
+                        self._code = 128 + number
+                        self._deadline = self._deadline or time.time() + LEAVE_SECS
+            now = time.time()
+            if self._deadline and now > self._deadline:
+                self._leave()
+            elif not self._deadline and now - self._said > STALL_SECS:
+                self._said = now
+                print('no step for %d s: %s' % (now - self._beat, self._reason()), flush=True)
+            if not self._deadline and now - self._beat > self._wait_secs + STALL_SECS:
+                _exit(1, 'error: no step for %d s: %s; start what is missing, then this task '
+                      'again' % (now - self._beat, self._reason()))
+
+    def _reason(self):
+        missing = self.missing()
+        return 'no answer from ' + ', '.join(missing) if missing else 'all tasks answer'
+
+    def _leave(self):
+        """Ends the process, whose main thread is held: after a signal, or after the last step."""
+        saver = threading.Thread(target=self.rescue, daemon=True)
+        saver.start()
+        saver.join(SAVE_SECS)
+        _exit(self._code or 1, '' if self._code else 'error: could not save and end: %s'
+              % self._reason())
+
+
+def _exit(code, message):
+    if message:
+        print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

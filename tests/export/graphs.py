@@ -1,0 +1,54 @@
+"""What the tests of freezing share: graphs, what they answer, and the files beside them."""
+
+import json
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost import config, data, evaluation, export, frozen, recipes
+from tests import processes
+
+tf.disable_v2_behavior()
+tf.enable_resource_variables()
+
+THIRD_PARTY = os.path.join(processes.ROOT, '..', 'shared', 'thirdparty', 'squeeze1.pb')
+
+
+def read_json(path):
+    with open(os.path.splitext(path)[0] + '.json') as stream:
+        return json.load(stream)
+
+
+def logits_of(path_or_graph, images, node='predictions', feed='images'):
+    graph = path_or_graph
+    if not isinstance(graph, tf.GraphDef):
+        graph = frozen.read(graph)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(graph, name='')
+        return session.run(node + ':0', {feed + ':0': images})
+
+
+def some_images(data_set, count=64):
+    return data.load(data_set, 'test')[0][:count]
+
+
+STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.)}  # about CIFAR-10's
+
+
+def untrained(name, images, recipe=None):
+    """The frozen graph of model `name` with random weights, and what eval's graph says."""
+    recipe = recipes.recipe(recipe or recipes.default(name))
+    with tf.Graph().as_default(), tf.Session() as session:
+        inference = evaluation.inference_graph(
+            config.Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),
+            data.CLASSES, data.IMAGE_SHAPE)
+        session.run(tf.global_variables_initializer())
+        random = np.random.RandomState(1)
+        for variable in tf.global_variables():
+            if variable.op.name.endswith(('biases', 'beta', 'moving_mean')):
+                variable.load(0.1 * random.randn(*variable.shape.as_list()), session)
+            elif not variable.op.name.endswith('weights'):
+                variable.load(random.uniform(0.5, 2, variable.shape.as_list()), session)
+        expected = session.run(inference.predictions, {inference.images: images})
+        return export.frozen_graph(session, data.CLASSES), expected

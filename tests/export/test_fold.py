@@ -1,0 +1,110 @@
+"""Batch normalization is folded into weights, and what is left computes the same."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost import export, frozen
+from tests.export.graphs import logits_of
+
+
+def _random(*shape):
+    return np.random.RandomState(len(shape) + sum(shape)).randn(*shape).astype(np.float32)
+
+
+def _norm(x, name):
+    channels = x.shape[-1]
+    return tf.nn.fused_batch_norm(
+        x, _random(channels, 1)[:, 0], _random(channels, 2)[:, 0], _random(channels, 3)[:, 0],
+        np.abs(_random(channels, 4)[:, 0]) + 0.1, 1e-3, is_training=False, name=name)[0]
+
+
+def _folded(build):
+    """Folds the graph that `build(x)` makes; types of the result, which must compute the same."""
+    x_value = _random(2, 6, 6, 4)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        x = tf.placeholder(tf.float32, x_value.shape, name='images')
+        tf.identity(build(x), name='probabilities')
+        expected = session.run('probabilities:0', {x: x_value})
+    result = export.fold(export.lean(graph.as_graph_def()))
+    got = logits_of(result, x_value, 'probabilities')
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    types = frozen.op_types(result)
+    assert not [t for t in types if 'BatchNorm' in t]
+    return types
+
+
+def _conv(x, filters=5):
+    return tf.nn.conv2d(x, _random(3, 3, x.shape.as_list()[-1], filters), [1, 1, 1, 1], 'SAME')
+
+
+def test_fold_into_a_convolution():
+    types = _folded(lambda x: tf.nn.relu(_norm(_conv(x), 'bn')))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'BiasAdd': 1, 'Relu': 1, 'Const': 2}
+
+
+def test_fold_into_a_convolution_with_a_bias():
+    types = _folded(lambda x: _norm(tf.nn.bias_add(_conv(x), _random(5)), 'bn'))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'BiasAdd': 1, 'Const': 2}
+
+
+def test_fold_into_a_depthwise_convolution():
+    types = _folded(lambda x: _norm(tf.nn.depthwise_conv2d(
+        x, _random(3, 3, 4, 2), [1, 1, 1, 1], 'SAME'), 'bn'))
+    assert types == {'Placeholder': 1, 'DepthwiseConv2dNative': 1, 'BiasAdd': 1, 'Const': 2}
+
+
+def test_fold_twice_over():
+    assert _folded(lambda x: _norm(_conv(tf.nn.relu(_norm(_conv(x), 'a')), 3), 'b')) == {
+        'Placeholder': 1, 'Conv2D': 2, 'BiasAdd': 2, 'Relu': 1, 'Const': 4}
+
+
+def _positive(x, name):
+    channels = x.shape[-1]
+    return tf.nn.fused_batch_norm(
+        x, np.ones(channels, np.float32), _random(channels, 2)[:, 0], _random(channels, 3)[:, 0],
+        np.abs(_random(channels, 4)[:, 0]) + 0.1, 1e-3, is_training=False, name=name)[0]
+
+
+def test_fold_through_a_pool_where_no_scale_is_negative():
+    types = _folded(lambda x: tf.nn.relu(_positive(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn')))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 1, 'Relu': 1,
+                     'Const': 2}
+    types = _folded(lambda x: _positive(tf.nn.max_pool(
+        tf.nn.bias_add(_conv(x), _random(5)), 2, 2, 'SAME'), 'bn'))
+    assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 2, 'Const': 3}
+
+
+def test_fold_into_a_product():
+    def build(x):
+        rows = tf.matmul(tf.reshape(x, [-1, 144]), _random(144, 7))
+        return tf.reshape(_norm(tf.reshape(rows, [-1, 1, 1, 7]), 'bn'), [-1, 7])
+    types = _folded(build)
+    assert types['MatMul'] == types['BiasAdd'] == 1 and 'Mul' not in types
+
+
+def _shared(x):
+    y = _conv(x)
+    return _norm(y, 'bn') + y
+
+
+def _same_weights(x):
+    weights = tf.constant(_random(3, 3, 4, 4))
+    y = tf.nn.relu(_norm(tf.nn.conv2d(x, weights, [1, 1, 1, 1], 'SAME'), 'a'))
+    return _norm(tf.nn.conv2d(y, weights, [1, 1, 1, 1], 'SAME'), 'b')
+
+
+@pytest.mark.parametrize('build, count', [
+    (lambda x: _norm(x, 'bn'), 1),
+    (lambda x: _norm(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn'), 1),
+    (_shared, 1), (_same_weights, 2)])
+def test_what_has_no_convolution_of_its_own_is_multiplied(build, count):
+    assert _folded(build)['Mul'] == count
+
+
+def test_batch_statistics_are_refused():
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [2, 4, 4, 3], name='images')
+        tf.nn.fused_batch_norm(x, [1.] * 3, [0.] * 3, name='probabilities')
+    with pytest.raises(ValueError, match='normalizes by the batch'):
+        export.fold(graph.as_graph_def())

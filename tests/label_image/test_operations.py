@@ -1,0 +1,103 @@
+"""Graphs with operations, placeholders or devices that inference does not have."""
+
+import json
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tests.label_image.program import (
+    ENGINES, OWN, classify, colours, expected, library, noise, softmax, write_graph)
+
+
+# What graphs hold that has no place in inference, each between `images` and `predictions`.
+def _variable(x):
+    return x * tf.Variable(2., use_resource=False, name='v')
+
+
+def _queue(x):
+    queue = tf.FIFOQueue(1, tf.float32)
+    return x * tf.reshape(queue.dequeue(), [])
+
+
+def _file(x):
+    return x + tf.cast(tf.strings.length(tf.io.read_file('/etc/passwd')), tf.float32)
+
+
+def _written(x):
+    with tf.control_dependencies([tf.io.write_file('/tmp/never', 'x')]):
+        return tf.identity(x)
+
+
+def _python(x):
+    return tf.py_func(lambda y: y, [x], tf.float32)
+
+
+def _random(x):
+    return tf.nn.dropout(x, rate=0.5)
+
+
+@pytest.mark.parametrize('spoil, op', [
+    (_variable, 'Variable'), (_queue, 'QueueDequeue'), (_file, 'ReadFile'),
+    (_written, 'WriteFile'), (_python, 'PyFunc'), (_random, 'RandomUniform')])
+def test_what_does_not_belong_is_refused(refusal, tmp_path, spoil, op):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        pixels = tf.reshape(spoil(tf.cast(images, tf.float32)), [-1, 32, 32, 3])
+        tf.identity(tf.reduce_mean(pixels, [1, 2]), name='predictions')
+    path = write_graph(tmp_path / 'spoilt.pb', build)
+    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
+    line = refusal(1, '--graph=' + path, OWN, tmp_path / 'i.png')
+    assert 'do not belong in inference' in line and '--allow_any_op' in line
+    assert re.search(r' \w*%s\w* \(' % op, line), line
+
+
+def test_any_op_is_run_when_asked_for(program, tmp_path):
+    (tmp_path / 'three').write_bytes(b'123')
+
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        size = tf.strings.length(tf.io.read_file(str(tmp_path / 'three')))
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        tf.identity(means * 0 + tf.cast(size, tf.float32) * [0., 1., 0.], name='predictions')
+    path = write_graph(tmp_path / 'reads.pb', build)
+    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
+    out = program('--graph=' + path, OWN, '--allow_any_op', '--top=1', tmp_path / 'i.png')
+    assert '%.2f' % (100 * softmax(np.array([0., 3., 0.]))[1]) in out
+
+
+def test_another_placeholder_is_named(refusal, tmp_path):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        scale = tf.placeholder(tf.float32, [], name='phase_train')
+        tf.identity(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) * scale, 'predictions')
+    path = write_graph(tmp_path / 'two.pb', build)
+    assert "'phase_train'" in refusal(1, '--graph=' + path, OWN, '--benchmark')
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+@pytest.mark.parametrize('engine', ENGINES)
+def test_control_flow_runs_at_any_number_of_threads(program, tmp_path, engine, threads):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        training = tf.placeholder_with_default(False, [], name='training')
+        no, yes = tf.raw_ops.Switch(data=means, pred=training)
+        tf.raw_ops.Merge(inputs=[no, yes * 0], name='merged')
+        tf.identity(tf.get_default_graph().get_tensor_by_name('merged:0'), name='predictions')
+    path = write_graph(tmp_path / 'switch.pb', build)
+    answer = json.loads(program('--graph=' + path, library(engine), '--benchmark', '--json',
+                                '--runs=3', '--repeats=1', '--threads=%d' % threads, '--profile'))
+    assert answer['latency_ms']['min'] > 0 and answer['profile']
+
+
+def test_device_placements_are_forgotten(program, tmp_path):
+    def build():
+        with tf.device('/job:worker/task:3/device:GPU:1'):
+            colours()()
+    path = write_graph(tmp_path / 'placed.pb', build)
+    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
+    assert classify(program, path, tmp_path / 'i.png')[0] == pytest.approx(
+        expected(noise(32, 32)), abs=1e-4)

@@ -1,0 +1,124 @@
+"""Recipes: that all of them train, are listed, are drawn, and go on to the bit."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+import models
+from permafrost import augment, config, recipes, runs, schedules, training
+from tests import processes
+
+tf.disable_v2_behavior()
+tf.enable_resource_variables()
+
+
+def test_every_model_has_a_recipe_that_is_known():
+    for model in models.MODELS:
+        assert recipes.default(model) in recipes.RECIPES
+    assert set(recipes.DEFAULTS) <= set(models.MODELS)
+
+
+@pytest.mark.parametrize('name', sorted(recipes.RECIPES))
+def test_recipes_are_whole(name):
+    recipe = recipes.recipe(name)
+    settings = config.Config('tuto', recipe, 1)
+    schedules.schedule(recipe.schedule, recipes.epochs(settings))
+    first = recipe.about.splitlines()[0]
+    assert first.endswith('.') and len(first) < 100
+    assert '`python train.py --model ' in recipe.about and 'ccuracy' in recipe.about
+    assert recipes.steps(recipe) > 0 and recipe.decay_mode in training.DECAYS
+    value = json.loads(json.dumps(config.Config('tuto', recipe, 3).to_json()))
+    assert config.Config.from_json(value).recipe == recipe
+
+
+def test_a_config_of_before_these_fields_still_loads():
+    recipe = dict(name='tutorial', image_size=24, augmentation=['crop'], standardize='per_image',
+                  batch_size=128, images=1280000, optimizer='sgd', learning_rate=0.1,
+                  weight_decay=500., average_decay=0.9999)
+    old = dict(model='tuto', recipe=recipe, steps=10, data_set='cifar10', data_dir=None,
+               source='memory', seed=1, deterministic=False, save_steps=1000, save_secs=120,
+               max_to_keep=5, summary_steps=100, histogram_steps=1000, log_steps=100,
+               intra_op_threads=0, inter_op_threads=0)
+    found = config.Config.from_json(old)
+    assert found.recipe == dataclasses.replace(recipes.recipe('tutorial'), augmentation=('crop',))
+    assert found.train_images == 50000 and found.statistics == ()
+
+
+# One model for each way of training; all others differ from one of them in numbers alone.
+@pytest.mark.parametrize('model, changes', [
+    ('sprint', []), ('davidnet_tricks', ['average_epochs=0.4']), ('lenet5', ['optimizer=adam',
+                                                                  'decay_mode=decoupled'])])
+def test_an_interrupted_run_ends_with_the_very_weights(synthetic, tmp_path, model, changes):
+    def train(run, *flags):
+        processes.finish(processes.command(
+            'train.py', '--model=' + model, '--data_set=synthetic', '--deterministic',
+            '--data_dir=' + synthetic.directory, '--run=%s' % run, '--histogram_steps=0',
+            '--set=batch_size=16', '--set=epochs=0.8', '--set=schedule=one_cycle 0.3',
+            *(['--set=' + change for change in changes] + list(flags))))
+        return tf.train.load_checkpoint(runs.checkpoint(str(run))[1])
+    whole = train(tmp_path / 'whole', '--steps=6')
+    train(tmp_path / 'parts', '--steps=3')
+    parts = train(tmp_path / 'parts', '--steps=6', '--resume')
+    names = whole.get_variable_to_shape_map()
+    assert len(names) > 10
+    for name in names:
+        np.testing.assert_array_equal(whole.get_tensor(name), parts.get_tensor(name), name)
+
+
+def test_learning_shows(synthetic, tmp_path):
+    """A whitened network with Muon learns the synthetic classes in forty steps."""
+    output = processes.finish(processes.command(
+        'train.py', '--model=sprint', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
+        '--run=%s' % (tmp_path / 'run'), '--set=batch_size=64', '--set=epochs=4',
+        '--set=schedule=linear 0:1 4:0', '--log_steps=10', '--histogram_steps=0'))
+    assert "recipe: sprint (sprint's own), 40 steps" in output
+    accuracy = float(output.split('step 40/40 accuracy ')[1].split()[0])
+    assert accuracy > 0.5  # chance gives 0.1
+
+
+def test_a_schedule_cut_short_is_told(synthetic, tmp_path):
+    output = processes.finish(processes.command(
+        'train.py', '--model=lenet5', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
+        '--run=%s' % (tmp_path / 'run'), '--steps=2', '--histogram_steps=0'))
+    assert 'note: --steps=2 stops in the middle of its schedule of 100 steps' in output
+
+
+def test_recipes_are_listed(python):
+    done = python('info.py', '--recipes')
+    assert done.returncode == 0, done.stderr
+    for name, recipe in recipes.RECIPES.items():
+        assert recipe.about.splitlines()[0] in done.stdout and name in done.stdout
+    value = json.loads(python('info.py', '--recipes', '--json').stdout)
+    assert [row['recipe'] for row in value] == list(recipes.RECIPES)
+    assert 'resnet56' in [row for row in value if row['recipe'] == 'resnet'][0]['models']
+    assert python('info.py', '--recipes', '--all').returncode == 2
+
+
+def test_schedules_are_drawn(tmp_path):
+    done = subprocess.run(
+        [sys.executable, processes.ROOT + '/train.py', '--recipe=davidnet', '--plot'],
+        cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0 and 'learning rate 0 to 0.4' in done.stdout
+    picture = np.asarray(Image.open(str(tmp_path / 'davidnet-learning-rate.png')).convert('RGB'))
+    curve = (picture == (20, 90, 180)).all(-1)
+    rows, columns = np.nonzero(curve)
+    peak = columns[rows == rows.min()].mean()
+    left, right = columns.min(), columns.max()
+    assert (peak - left) / (right - left) == pytest.approx(5 / 24, abs=0.01)
+
+
+def test_augmentations_of_recipes_fit_their_images():
+    for recipe in recipes.RECIPES.values():
+        with tf.Graph().as_default():
+            settings = config.Config('tuto', recipe, 1)
+            statistics = {'per_channel': (1.,) * 6, 'per_pixel': (1.,) * 3073,
+                          'yuv_local': (1.,) * 4}.get(settings.recipe.standardize, ())
+            images = augment.training(tf.zeros([4, 32, 32, 3], tf.uint8), recipe, 1, 0,
+                                      statistics=statistics, turn=tf.zeros([4], tf.bool))
+            assert images.shape.as_list() == [4, recipe.image_size, recipe.image_size, 3]

@@ -1,0 +1,28 @@
+"""OpenVINO as a peer: one stream, float32, as the others."""
+
+import openvino
+from serve import serve
+
+CORE = openvino.Core()
+
+
+def load(path, threads):
+    model = CORE.read_model(path)
+
+    def bind(array):
+        model.reshape(list(array.shape))  # known shapes are what it is fastest with
+        request = CORE.compile_model(model, 'CPU', {
+            'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1, 'PERFORMANCE_HINT': 'LATENCY',
+            'INFERENCE_PRECISION_HINT': 'f32'}).create_infer_request()
+        request.set_input_tensor(openvino.Tensor(array))
+
+        def run():
+            request.start_async()
+            request.wait()
+
+        return run, lambda: request.get_output_tensor(0).data.copy()
+
+    return bind
+
+
+serve(openvino.__version__, load)
