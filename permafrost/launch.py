@@ -47,12 +47,16 @@ def _new(values):
     recipe = recipes.recipe(values.recipe, values.set)
     fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
               if f.name != 'recipe'}
+    fields['data_set'], fields['data_dir'] = data.resolve(values.data_set, values.data_dir)
     return Config(recipe=recipe, **dict(fields, steps=values.steps or recipes.steps(recipe)))
 
 
 def _continued(values, run):
     old, _ = runs.read_config(run)
     changes = given(values)
+    if 'data_set' in changes:
+        changes['data_set'], place = data.resolve(changes['data_set'], changes.get('data_dir'))
+        changes.update({'data_dir': place} if place else {})
     if changes.get('model', old.model) != old.model:
         raise UsageError('%s is a run of %s, not of %s: name another --run' % (
             run, old.model, changes['model']))
