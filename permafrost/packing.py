@@ -18,6 +18,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 
 import numpy as np
 
@@ -139,7 +141,7 @@ def _pack(directory, output, listing, image_size, processes):
                     images.append(image)
                     labels.append(item.label)
                 bar.add(1)
-            images = np.array(images, np.uint8).reshape(-1, image_size, image_size, 3)
+            images = np.array(images, np.uint8).reshape(len(images), image_size, image_size, 3)
             note = _write_shard(output, shard.name, shard.split, images, np.array(labels, int),
                                 listing.classes)
             notes[shard.name] = dict(note, bad=bad, made_of=wanted[shard.name])
@@ -207,7 +209,7 @@ def _read_all(paths, side, processes):
         return
     # Not forked: the caller may have threads, and TensorFlow's do not outlive that.
     executor = concurrent.futures.ProcessPoolExecutor(
-        processes, multiprocessing.get_context('spawn'))
+        processes, multiprocessing.get_context('spawn'), _watch, [os.getpid()])
     waiting = collections.deque()
     try:
         with _interrupts_blocked():  # in the processes for good: they end when this one does
@@ -226,6 +228,15 @@ def _read_all(paths, side, processes):
         for future in waiting:
             future.cancel()
         executor.shutdown()
+
+
+def _watch(parent):
+    """Ends this process soon after its parent, which when killed cannot see to that."""
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -57,9 +57,10 @@ def encode(images, labels, layout=CIFAR10, template=0):
     for i in range(layout.label_bytes):
         more = 128 if i + 1 < layout.label_bytes else 0
         rows[:, layout.label + i] = np.asarray(labels) >> 7 * i & (127 if more else 255) | more
-    channels = layout.shape[2]
-    pixels = np.asarray(images).reshape(len(rows), -1, channels)
+    height, width, channels = layout.shape
+    pixels = np.asarray(images).reshape(len(rows), height * width, channels)
     if layout.planar:
         pixels = pixels.transpose(0, 2, 1)
-    rows[:, layout.image:layout.image + layout.image_bytes] = pixels.reshape(len(rows), -1)
+    rows[:, layout.image:layout.image + layout.image_bytes] = pixels.reshape(
+        len(rows), layout.image_bytes)
     return rows
