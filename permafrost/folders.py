@@ -34,6 +34,9 @@ def scan(directory, test_fraction):
     bad, ignored = {}, collections.Counter()
     roots = {split: os.path.join(directory, split) for split in SPLITS}
     parted = all(map(os.path.isdir, roots.values()))
+    others = sorted(set(os.listdir(directory)) - set(SPLITS)) if parted else []
+    if others:
+        ignored['beside train and test, such as %s' % shown(others[0])] = len(others)
     found = {}  # (split or None, class) -> paths
     for split, root in roots.items() if parted else [(None, directory)]:
         for name in sorted(os.listdir(root)):

@@ -32,7 +32,11 @@ def launch(values):
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
         if values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
-    return Launch(config, data.open_data_set(config.data_set, config.data_dir), open_run)
+    data_set = data.open_data_set(config.data_set, config.data_dir)
+    if 2 * config.recipe.image_size < data_set.image_shape[0]:
+        print('note: the recipe cuts %dx%d from images of %dx%d (--set image_size=N changes it)'
+              % ((config.recipe.image_size,) * 2 + data_set.image_shape[:2]), flush=True)
+    return Launch(config, data_set, open_run)
 
 
 def _resumable(values):

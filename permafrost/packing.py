@@ -318,8 +318,10 @@ def _report(output, manifest, listing):
     for what, count in sorted(listing.ignored.items()):
         print('ignored: %d %s' % (count, what))
     counts, per_class = manifest['counts'], manifest['counts_per_class']
+    if not counts['test']:
+        print('note: no image is held out: eval and freeze need some (--test_fraction)')
     for name, *numbers in zip(manifest['classes'], *(per_class[s] for s in folders.SPLITS)):
-        if not all(numbers):
+        if counts['test'] and not all(numbers):
             print('note: class %s has %d images to train on and %d to test' % (name, *numbers))
     print('packed: %d images of %d classes, %dx%d, %d to train and %d to test, in %s' % (
         sum(counts.values()), len(manifest['classes']), manifest['image_size'],

@@ -131,13 +131,15 @@ def test_what_is_held_out_stays_so_when_images_are_added(images, tmp_path):
     assert folders.scan(str(images[0]), 0).items['test'] == []
 
 
-def test_train_and_test_folders_are_the_splits(images, tmp_path):
+def test_train_and_test_folders_are_the_splits(images, tmp_path, capsys):
     directory, paths = images
     for number, path in enumerate(paths):
         target = tmp_path / 'in' / ('test' if number % 10 < 3 else 'train') / path
         os.makedirs(os.path.dirname(str(target)), exist_ok=True)
         shutil.copy(str(directory / path), str(target))
+    (tmp_path / 'in/val').mkdir()
     pack(tmp_path / 'in', tmp_path / 'out')
+    assert 'ignored: 1 beside train and test, such as val' in capsys.readouterr().out
     opened = data.open_data_set(str(tmp_path / 'out'))
     assert opened.counts == {'train': 63, 'test': 27} and len(opened.classes) == 3
     (tmp_path / 'in/test/purple').mkdir()
