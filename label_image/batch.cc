@@ -37,15 +37,13 @@ Batch ReadExamples(std::string_view bytes, const std::string& path, int side, in
 Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit,
                 int label_bytes) {
   if (IsTfRecords(bytes)) return ReadExamples(bytes, path, side, limit);
-  const size_t plane = size_t{1} * side * side;
-  if (label_bytes == 0) {
-    label_bytes = bytes.size() % (1 + 3 * plane) != 0 && bytes.size() % (2 + 3 * plane) == 0 ? 2 : 1;
-  }
-  const size_t record = label_bytes + 3 * plane;
+  const size_t plane = size_t{1} * side * side, record = label_bytes + 3 * plane;
   if (bytes.empty() || bytes.size() % record != 0) {
+    const bool two = label_bytes == 1 && !bytes.empty() && bytes.size() % (record + 1) == 0;
     throw Failure(path + Format(": %zu bytes are not whole records of %zu (%d label byte%s and an "
-                                "image of %dx%d), nor TFRecords", bytes.size(), record,
-                                label_bytes, label_bytes == 1 ? "" : "s", side, side));
+                                "image of %dx%d), nor TFRecords%s", bytes.size(), record,
+                                label_bytes, label_bytes == 1 ? "" : "s", side, side,
+                                two ? "; if it is CIFAR-100's, give --label_bytes=2" : ""));
   }
   size_t count = bytes.size() / record;
   if (limit > 0) count = std::min<size_t>(count, limit);

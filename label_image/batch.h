@@ -16,12 +16,11 @@ struct Batch {
 };
 
 // Reads a file of TFRecords (see tfrecord.h), or of records of `label_bytes` label bytes, of
-// which the last counts, and 3 * side * side bytes, colour by colour; the first `limit` of them
-// where it is not 0. Where `label_bytes` is 0 it is 1, or 2 (CIFAR-100) where only that gives
-// whole records. `path` names the file in messages. Throws Failure where the bytes are not whole
-// records.
+// which the last counts (CIFAR-100 has 2), and 3 * side * side bytes, colour by colour; the first
+// `limit` of them where it is not 0. `path` names the file in messages. Throws Failure where the
+// bytes are not whole records.
 Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit,
-                int label_bytes = 0);
+                int label_bytes = 1);
 
 // What came of it. Rows of `confusion` are true classes, columns predicted ones.
 struct Figures {

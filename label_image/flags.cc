@@ -42,7 +42,7 @@ std::vector<Row> Rows() {
           "evaluate; again for more",
           nullptr, nullptr, nullptr, &Flags::batch_files},
       number("label_bytes", &Flags::label_bytes, 1, 2,
-             "label bytes of a CIFAR record, of which the last counts: 1, or 2 if that alone fits"),
+             "label bytes of a CIFAR record, of which the last counts: 1, or 2 for CIFAR-100"),
       number("limit", &Flags::limit, 1, 1000000000, "evaluate only the first images"),
       text("predictions", &Flags::predictions,
            "file to write: index, label, prediction, probabilities of each image of --batch_file"),

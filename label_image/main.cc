@@ -122,7 +122,8 @@ int EvaluateFile(const Flags& flags, const TensorFlow& tf, const Graph& graph, N
   Batch batch;
   for (const std::string& path : flags.batch_files) {
     const Batch part =
-        ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes);
+        ReadBatch(ReadFile(path), path, network->image_size(), flags.limit,
+                  flags.label_bytes ? flags.label_bytes : 1);
     batch.labels.insert(batch.labels.end(), part.labels.begin(), part.labels.end());
     batch.images.insert(batch.images.end(), part.images.begin(), part.images.end());
   }
