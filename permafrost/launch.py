@@ -33,7 +33,11 @@ def launch(values, chief=True):
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
         if chief and values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
-    return Launch(config, data.open_data_set(config.data_set, config.data_dir), open_run)
+    data_set = data.open_data_set(config.data_set, config.data_dir)
+    if 2 * config.recipe.image_size < data_set.image_shape[0]:
+        print('note: the recipe cuts %dx%d from images of %dx%d (--set image_size=N changes it)'
+              % ((config.recipe.image_size,) * 2 + data_set.image_shape[:2]), flush=True)
+    return Launch(config, data_set, open_run)
 
 
 def _resumable(values):
@@ -48,12 +52,16 @@ def _new(values):
     recipe = recipes.recipe(values.recipe, values.set)
     fields = {f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
               if f.name != 'recipe'}
+    fields['data_set'], fields['data_dir'] = data.resolve(values.data_set, values.data_dir)
     return Config(recipe=recipe, **dict(fields, steps=values.steps or recipes.steps(recipe)))
 
 
 def _continued(values, run):
     old, _ = runs.read_config(run)
     changes = given(values)
+    if 'data_set' in changes:
+        changes['data_set'], place = data.resolve(changes['data_set'], changes.get('data_dir'))
+        changes.update({'data_dir': place} if place else {})
     if changes.get('model', old.model) != old.model:
         raise UsageError('%s is a run of %s, not of %s: name another --run' % (
             run, old.model, changes['model']))
