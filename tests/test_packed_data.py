@@ -142,12 +142,17 @@ def pixels_graph(tmp_path_factory):
     return str(path)
 
 
-def test_cpp_decodes_every_mode_alike(program, pixels_graph, tmp_path):
+def test_cpp_decodes_every_mode_and_orientation_alike(program, pixels_graph, tmp_path):
     paths = []
     for mode, ending in MODES:
         for size in ((16, 16), (41, 70)):
             paths.append(str(tmp_path / ('%s-%d.%s' % (mode, size[0], ending))))
             Image.fromarray(colours(*size)).convert(mode).save(paths[-1])
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        paths.append(str(tmp_path / ('turned-%d.jpg' % orientation)))
+        Image.fromarray(colours(41, 70)).save(paths[-1], exif=exif.tobytes())
     answer = program('--graph=' + pixels_graph, '--top=12', *paths)
     for path, image in zip(paths, answer['images']):
         logits = pictures.read(path, 16).astype(float).reshape(4, 64, 3).mean(1).reshape(12) / 32
