@@ -11,7 +11,7 @@ setup: ## build the Python environment of ENGINE
 	@tools/setup.sh $(ENGINE)
 
 data: setup ## fetch CIFAR-10 and check it; goes on where it stopped
-	@$(PYTHON) tools/get_data.py
+	@$(PYTHON) tools/get_data.py $(if $(filter data,$(MAKECMDGOALS)),$(ARGS))
 
 test: data ## run the fast tests; SLOW=1 runs all, ARGS=... goes to pytest
 	@$(PYTHON) -m pytest $(if $(SLOW),,-m 'not slow') $(ARGS)

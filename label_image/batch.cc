@@ -5,21 +5,52 @@
 
 #include "error.h"
 #include "network.h"
+#include "tfrecord.h"
 
 namespace label_image {
+namespace {
 
-Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit) {
-  const size_t plane = size_t{1} * side * side, record = 1 + 3 * plane;
+constexpr size_t kMostShown = 20;  // classes whose confusion is printed too
+
+Batch ReadExamples(std::string_view bytes, const std::string& path, int side, int64_t limit) {
+  const size_t size = size_t{3} * side * side;
+  Batch batch;
+  while (!bytes.empty() && (limit == 0 || static_cast<int64_t>(batch.labels.size()) < limit)) {
+    Example example;
+    try {
+      example = TakeExample(&bytes);
+    } catch (const Failure& failure) {
+      throw Failure(path + Format(": record %zu: ", batch.labels.size()) + failure.what());
+    }
+    if (example.image.size() != size) {
+      throw Failure(path + Format(": an image of %zu bytes, where the graph takes %zu (%dx%d)",
+                                  example.image.size(), size, side, side));
+    }
+    batch.labels.push_back(example.label);
+    batch.images.insert(batch.images.end(), example.image.begin(), example.image.end());
+  }
+  return batch;
+}
+
+}  // namespace
+
+Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit,
+                int label_bytes) {
+  if (IsTfRecords(bytes)) return ReadExamples(bytes, path, side, limit);
+  const size_t plane = size_t{1} * side * side, record = label_bytes + 3 * plane;
   if (bytes.empty() || bytes.size() % record != 0) {
-    throw Failure(path + Format(": %zu bytes are not whole records of %zu (a label byte and an "
-                                "image of %dx%d)", bytes.size(), record, side, side));
+    const bool two = label_bytes == 1 && !bytes.empty() && bytes.size() % (record + 1) == 0;
+    throw Failure(path + Format(": %zu bytes are not whole records of %zu (%d label byte%s and an "
+                                "image of %dx%d), nor TFRecords%s", bytes.size(), record,
+                                label_bytes, label_bytes == 1 ? "" : "s", side, side,
+                                two ? "; if it is CIFAR-100's, give --label_bytes=2" : ""));
   }
   size_t count = bytes.size() / record;
   if (limit > 0) count = std::min<size_t>(count, limit);
   Batch batch;
   batch.images.resize(count * 3 * plane);
   for (size_t i = 0; i < count; ++i) {
-    const char* source = bytes.data() + i * record;
+    const char* source = bytes.data() + i * record + label_bytes - 1;
     batch.labels.push_back(static_cast<unsigned char>(*source++));
     uint8_t* target = &batch.images[i * 3 * plane];
     for (size_t c = 0; c < 3; ++c) {
@@ -82,12 +113,16 @@ std::string Describe(const Figures& figures, const std::vector<std::string>& lab
              figures.accuracy(), figures.images / figures.seconds);
   size_t width = 0;
   for (const std::string& label : labels) width = std::max(width, label.size());
+  const bool matrix = labels.size() <= kMostShown;
   for (size_t row = 0; row < figures.confusion.size(); ++row) {
     int64_t all = 0;
     for (int64_t n : figures.confusion[row]) all += n;
-    text += Format("  %-*s %6.2f %% ", static_cast<int>(width), labels[row].c_str(),
-                   100. * figures.confusion[row][row] / std::max<int64_t>(all, 1));
-    for (int64_t n : figures.confusion[row]) text += Format(" %5lld", static_cast<long long>(n));
+    text += Format("  %-*s %6.2f %%%s", static_cast<int>(width), labels[row].c_str(),
+                   100. * figures.confusion[row][row] / std::max<int64_t>(all, 1),
+                   matrix ? " " : "");
+    for (int64_t n : figures.confusion[row]) {
+      if (matrix) text += Format(" %5lld", static_cast<long long>(n));
+    }
     text += '\n';
   }
   return text;

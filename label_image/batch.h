@@ -1,4 +1,4 @@
-// Evaluation on a file of labelled images in CIFAR-10's binary format.
+// Evaluation on files of labelled images: CIFAR's binary formats, or TFRecords.
 
 #ifndef LABEL_IMAGE_BATCH_H_
 #define LABEL_IMAGE_BATCH_H_
@@ -15,10 +15,12 @@ struct Batch {
   std::vector<uint8_t> images;  // RGB [count, side, side, 3]
 };
 
-// Reads records of a label byte and 3 * side * side bytes, colour by colour; the first `limit`
-// of them where it is not 0. `path` names the file in messages. Throws Failure where the bytes
-// are not whole records.
-Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit);
+// Reads a file of TFRecords (see tfrecord.h), or of records of `label_bytes` label bytes, of
+// which the last counts (CIFAR-100 has 2), and 3 * side * side bytes, colour by colour; the first
+// `limit` of them where it is not 0. `path` names the file in messages. Throws Failure where the
+// bytes are not whole records.
+Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit,
+                int label_bytes = 1);
 
 // What came of it. Rows of `confusion` are true classes, columns predicted ones.
 struct Figures {

@@ -9,13 +9,14 @@
 namespace label_image {
 namespace {
 
-// One of `text`, `number` and `flag` is set.
+// One of `text`, `number`, `flag` and `list` is set.
 struct Row {
   const char* name;
   const char* help;
   std::string Flags::*text = nullptr;
   int Flags::*number = nullptr;
   bool Flags::*flag = nullptr;
+  std::vector<std::string> Flags::*list = nullptr;  // given again, it adds
   int least = 1, most = 1000000000;
 };
 
@@ -25,7 +26,7 @@ std::vector<Row> Rows() {
   };
   const auto number = [](const char* name, int Flags::*member, int least, int most,
                          const char* help) {
-    return Row{name, help, nullptr, member, nullptr, least, most};
+    return Row{name, help, nullptr, member, nullptr, nullptr, least, most};
   };
   const auto flag = [](const char* name, bool Flags::*member, const char* help) {
     return Row{name, help, nullptr, nullptr, member};
@@ -36,7 +37,12 @@ std::vector<Row> Rows() {
            "TensorFlow: a library, or a directory (virtual environment, package, libtensorflow)"),
       text("labels", &Flags::labels, "a file of labels, one a line; else those in the graph"),
       number("top", &Flags::top, 1, 100000, "how many labels to print for an image"),
-      text("batch_file", &Flags::batch_file, "a CIFAR-10 binary file to evaluate"),
+      Row{"batch_file",
+          "a binary file of CIFAR-10 or CIFAR-100, or TFRecords of tools/make_tfrecords.py, to "
+          "evaluate; again for more",
+          nullptr, nullptr, nullptr, &Flags::batch_files},
+      number("label_bytes", &Flags::label_bytes, 1, 2,
+             "label bytes of a CIFAR record, of which the last counts: 1, or 2 for CIFAR-100"),
       number("limit", &Flags::limit, 1, 1000000000, "evaluate only the first images"),
       text("predictions", &Flags::predictions,
            "file to write: index, label, prediction, probabilities of each image of --batch_file"),
@@ -116,6 +122,8 @@ Flags ParseFlags(int argc, char** argv) {
       flags.*found->number = ParseNumber(*found, value);
     } else if (value.empty()) {
       throw UsageError("--" + name + " is empty");
+    } else if (found->list) {
+      (flags.*found->list).push_back(value);
     } else {
       flags.*found->text = value;
     }
@@ -127,11 +135,12 @@ Flags ParseFlags(int argc, char** argv) {
     throw UsageError("--standardize must be per_image or none, not '" +
                      OneLine(flags.standardize, 50) + "'");
   }
-  const int tasks = !flags.images.empty() + !flags.batch_file.empty() + flags.benchmark;
+  const int tasks = !flags.images.empty() + !flags.batch_files.empty() + flags.benchmark;
   if (tasks == 0) throw UsageError("nothing to do: name images, or --batch_file, or --benchmark");
   if (tasks > 1) throw UsageError("give images or --batch_file or --benchmark, one at a time");
-  if (flags.batch_file.empty() && (flags.limit || !flags.predictions.empty())) {
-    throw UsageError("--limit and --predictions go with --batch_file");
+  if (flags.batch_files.empty() &&
+      (flags.limit || flags.label_bytes || !flags.predictions.empty())) {
+    throw UsageError("--limit, --label_bytes and --predictions go with --batch_file");
   }
   if (flags.profile && !flags.benchmark) throw UsageError("--profile goes with --benchmark");
   return flags;
@@ -143,10 +152,10 @@ std::string Usage() {
       "       label_image --graph FILE [--library PATH] --batch_file FILE [--limit N]\n"
       "       label_image --graph FILE [--library PATH] --benchmark [--batch_size N]\n\n"
       "Classifies images (PNG, JPEG or BMP of any size: the middle square is resized),\n"
-      "evaluates a CIFAR-10 binary file, or times a frozen graph.\n\n";
+      "evaluates files of labelled images, or times a frozen graph.\n\n";
   for (const Row& row : Rows()) {
     const std::string name =
-        std::string(row.name) + (row.text ? " TEXT" : row.number ? " N" : "");
+        std::string(row.name) + (row.text || row.list ? " TEXT" : row.number ? " N" : "");
     text += Format("  --%-20s %s\n", name.c_str(), row.help);
   }
   return text + "\nexit codes: 0 done, 1 failed, 2 usage\n";

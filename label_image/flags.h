@@ -10,9 +10,9 @@
 namespace label_image {
 
 struct Flags {
-  std::string graph, library, labels, node, output, standardize, batch_file, predictions, config;
-  std::vector<std::string> images;
-  int top = 3, image_size = 0, crop_size = 0, threads = 0, batch_size = 0;
+  std::string graph, library, labels, node, output, standardize, predictions, config;
+  std::vector<std::string> images, batch_files;
+  int top = 3, label_bytes = 0, image_size = 0, crop_size = 0, threads = 0, batch_size = 0;
   int limit = 0, warmup = 20, runs = 100, repeats = 5;
   bool allow_any_op = false, benchmark = false, profile = false, json = false, help = false;
 };

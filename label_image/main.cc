@@ -119,8 +119,17 @@ int Classify(const Flags& flags, const TensorFlow& tf, const Graph& graph, Netwo
 }
 
 int EvaluateFile(const Flags& flags, const TensorFlow& tf, const Graph& graph, Network* network) {
-  const Batch batch = ReadBatch(ReadFile(flags.batch_file), flags.batch_file,
-                                network->image_size(), flags.limit);
+  Batch batch;
+  for (const std::string& path : flags.batch_files) {
+    const Batch part =
+        ReadBatch(ReadFile(path), path, network->image_size(), flags.limit,
+                  flags.label_bytes ? flags.label_bytes : 1);
+    batch.labels.insert(batch.labels.end(), part.labels.begin(), part.labels.end());
+    batch.images.insert(batch.images.end(), part.images.begin(), part.images.end());
+  }
+  if (flags.limit && batch.labels.size() > static_cast<size_t>(flags.limit)) {
+    batch.labels.resize(flags.limit);
+  }
   const Figures figures = Evaluate(network, batch, flags.batch_size);
   const auto labels = Labels(flags, graph, static_cast<int>(figures.confusion.size()));
   if (!flags.predictions.empty()) {
@@ -214,7 +223,7 @@ int Run(int argc, char** argv) {
   const TensorFlow tf = LoadTensorFlow(flags.library);
   Network network(tf, graph, options, flags.benchmark);
   if (flags.benchmark) return Time(flags, tf, graph, options, &network);
-  if (!flags.batch_file.empty()) return EvaluateFile(flags, tf, graph, &network);
+  if (!flags.batch_files.empty()) return EvaluateFile(flags, tf, graph, &network);
   return Classify(flags, tf, graph, &network);
 }
 

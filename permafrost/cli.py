@@ -1,5 +1,6 @@
 """What every script does around its one call: flags, one-line errors, exit codes, signals."""
 
+import functools
 import signal
 import sys
 
@@ -9,12 +10,12 @@ from absl import flags
 from permafrost.config import UserError
 
 
-def _parse(argv):
+def _parse(arguments, argv):
     """Flags of `argv`, or exit 2 with one line that names the wrong flag."""
     try:
         rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise flags.Error('unexpected argument %r (flags begin with --)' % rest[1])
+        if len(rest) > 1 + arguments:
+            raise flags.Error('unexpected argument %r (flags begin with --)' % rest[1 + arguments])
     except flags.Error as error:
         message = ' '.join(str(error).split()).replace('flag --', '--')
         sys.exit(_say(message + ' (%s --help lists the flags)' % argv[0], 2))
@@ -31,17 +32,19 @@ def _terminated(signum, frame):
     raise SystemExit(128 + signum)
 
 
-def run(main):
+def run(main, arguments=0):
     """Parses the flags, calls `main()` and exits with the code that it returns (None: 0).
+
+    What is no flag, `arguments` of them at most, is given to `main`.
 
     A UserError is one line on stderr and its exit code: 1 failed, 2 usage. SIGTERM gives 143,
     SIGINT 130.
     """
-    def guarded(unused_argv):
+    def guarded(argv):
         signal.signal(signal.SIGTERM, _terminated)
         signal.signal(signal.SIGINT, _terminated)
         try:
-            return main()
+            return main(*argv[1:])
         except UserError as error:
             return _say(str(error), error.exit_code)
         except OSError as error:
@@ -49,4 +52,4 @@ def run(main):
                 raise
             return _say('%s: %s' % (error.filename or 'system', error.strerror), 1)
 
-    app.run(guarded, flags_parser=_parse)
+    app.run(guarded, flags_parser=functools.partial(_parse, arguments))

@@ -209,7 +209,14 @@ class Alive(tf.train.SessionRunHook):
                 for hook in self._saving:
                     hook.end(session)
                     runs.write_status(self._run, state='stopped')
-        self._watcher.rescue = rescue
+
+        def poke():
+            try:
+                with session.graph.as_default():
+                    session.run(tf.train.get_global_step())
+            except (tf.errors.OpError, RuntimeError):
+                pass  # the step that waits fails with it, and begins anew
+        self._watcher.rescue, self._watcher.poke = rescue, poke
         self._watcher.beat()
 
     def after_run(self, unused_context, unused_values):

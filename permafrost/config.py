@@ -109,8 +109,7 @@ def define_train_flags():
                               'as learning_rate=0.05; may be repeated.', module_name=script)
     flags.DEFINE_integer('steps', None, "Global step at which training is done. Default: the "
                          "recipe's number of images.", 1, module_name=script)
-    flags.DEFINE_string('data_set', default['data_set'], 'Data set: cifar10.',
-                        module_name=script)
+    define_data_set()
     define_data_dir()
     flags.DEFINE_enum('source', default['source'], ['memory', 'stream'], 'Where batches come '
                       'from: all images in memory, or files read through a shuffling queue.',
@@ -128,10 +127,16 @@ def define_train_flags():
     integer('inter_op_threads', "Operations at a time; 0: the engine's best.")
 
 
+def define_data_set(more=''):
+    """The flag --data_set; `more` is said after what it takes."""
+    flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10, cifar100, or a directory that '
+                        'tools/make_tfrecords.py made.' + more, module_name=sys.argv[0])
+
+
 def define_data_dir():
     """The flag --data_dir, of training and evaluation alike."""
     flags.DEFINE_string('data_dir', None, 'Directory of the data set. Default: where make data '
-                        'puts it.', module_name=sys.argv[0])
+                        'puts it, or where the training found it.', module_name=sys.argv[0])
 
 
 def define_run_flags():
@@ -190,8 +195,7 @@ def define_graph_flags():
     """The flags that say which frozen graph to evaluate, in place of a run, and on what."""
     flags.DEFINE_string('graph', None, 'A frozen graph, in place of a run.',
                         module_name=sys.argv[0])
-    flags.DEFINE_string('data_set', 'cifar10', 'With --graph, the data set.',
-                        module_name=sys.argv[0])
+    define_data_set(' Goes with --graph.')
     flags.DEFINE_integer('image_size', None, 'With --graph, the side of the centre that a graph '
                          'without a node `images` takes. Default: what it says.', 1,
                          module_name=sys.argv[0])

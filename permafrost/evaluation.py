@@ -19,6 +19,7 @@ from permafrost.config import Recipe, UsageError, UserError, write_atomically, w
 Inference = collections.namedtuple('Inference', 'images inputs predictions probabilities')
 
 POLL_SECONDS = 2.
+SHOWN = 20  # classes at most whose confusion is printed too
 
 
 def inference_graph(config, classes, image_shape):
@@ -132,6 +133,7 @@ class Evaluator:
         self._views = tta
         self.config, self.extra = runs.read_config(run)
         data_set = data.open_data_set(self.config.data_set, data_dir or self.config.data_dir)
+        runs.check_data(run, self.extra, data_set)
         self.weights = weights or default_weights(self.config)
         self.split = split
         self._batch_size = batch_size
@@ -292,6 +294,6 @@ def describe(figures, classes):
                      '%(accuracy_tta).4f' % figures)
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, figures['per_class'], figures['confusion']):
-        lines.append('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy,
-                                             ' '.join('%5d' % n for n in row)))
+        counts = ' '.join('%5d' % n for n in row) if len(classes) <= SHOWN else ''
+        lines.append(('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy, counts)).rstrip())
     return '\n'.join(lines)

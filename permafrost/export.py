@@ -57,6 +57,7 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
     step, checkpoint = runs.checkpoint(run, step)
     weights = weights or evaluation.default_weights(config)
     data_set = data.open_data_set(config.data_set, data_dir or config.data_dir)
+    runs.check_data(run, extra, data_set)
     images, labels = data.load(data_set, 'test')
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = evaluation.inference_graph(config, extra['classes'], data_set.image_shape)
@@ -68,8 +69,9 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
     figures, difference = _check(content, session_config, images, labels, expected)
     result = dict(
         _figures(content), model=config.model, run=os.path.normpath(run), step=step,
-        weights=weights, recipe=config.recipe.name, data_set=config.data_set,
-        classes=extra['classes'], image_shape=list(data_set.image_shape),
+        weights=weights, recipe=config.recipe.name, data_set=data_set.name,
+        data_set_identity=data_set.identity, classes=extra['classes'],
+        image_shape=list(data_set.image_shape),
         image_size=config.recipe.image_size, trained_with=extra['versions'],
         accuracy=figures['accuracy'], correct=figures['correct'], images=figures['images'],
         accuracy_of='this file, on the test images', largest_difference=difference)

@@ -7,7 +7,7 @@ import os
 import sys
 
 import models
-from permafrost import engine, recipes
+from permafrost import data, engine, recipes
 from permafrost.config import UsageError, nearest
 
 ABOUT = ('For one image. ops: 2 per multiply-accumulate, 1 per bias, sum or product, 2 per ReLU, '
@@ -21,8 +21,9 @@ COUNTS = ('params', 'ops', 'macs')
 LARGEST = 4096  # pixels
 
 
-def show(model=None, image_size=None, layers=False, as_json=False):
-    """Prints the counts of `model` (None: of all), at its own image size unless given one.
+def show(model=None, image_size=None, layers=False, as_json=False, data_set='cifar10'):
+    """Prints the counts of `model` (None: of all), at its own image size unless given one, with
+    as many classes as `data_set` has.
 
     As text, a single model is shown layer by layer. Raises UsageError for an unknown model or an
     impossible size before TensorFlow is imported.
@@ -31,11 +32,12 @@ def show(model=None, image_size=None, layers=False, as_json=False):
         raise nearest('model', model, models.MODELS)
     if image_size is not None and not 1 <= image_size <= LARGEST:
         raise UsageError('image_size must be from 1 to %d, not %d' % (LARGEST, image_size))
+    classes = len(data.describe(data_set).classes)
     wanted = [(name, image_size or models.IMAGE_SIZES[name])
               for name in ([model] if model else models.MODELS)]
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for what was asked
         engine.prepare()
-    sizes = [measure(*pair) for pair in wanted + ([] if model or image_size else ALSO)]
+    sizes = [measure(*pair, classes) for pair in wanted + ([] if model or image_size else ALSO)]
     if as_json:
         if not layers:
             sizes = [{k: size[k] for k in size if k != 'layers'} for size in sizes]
@@ -93,12 +95,12 @@ def measure_graph(path):
                 **frozen.totals(layers))
 
 
-def measure(model, image_size):
+def measure(model, image_size, classes=10):
     """{'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]} of `model`."""
     import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked before
     from models.net import Net
     with tf.Graph().as_default():
-        net = Net(training=False)
+        net = Net(training=False, num_classes=classes)
         models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
     return dict({'model': model, 'image_size': image_size},
                 layers=[dict(layer._asdict()) for layer in net.layers],

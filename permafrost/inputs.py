@@ -17,6 +17,7 @@ READY = 4  # batches that wait for the training step
 READ = 256  # records read from a file at a time
 SHUFFLED = 50000  # records among which the stream source draws: 154 MB of CIFAR-10
 WORKER_SEED = 1000003  # between the seeds of two workers
+SHUFFLED_BYTES = 256e6  # and no more than that, but some batches
 
 
 def training_batches(data_set, config, step, worker=0, part=(0, 1)):
@@ -36,7 +37,8 @@ def training_batches(data_set, config, step, worker=0, part=(0, 1)):
         images float32 [B / n, h, w, 3] and labels int64 [B / n], of known shape.
 
     Raises:
-        UserError: the source is unknown, there is no image, or B cannot be parted.
+        UserError: the source is unknown, there is no image or too many for the source, or B
+            cannot be parted.
     """
     if config.source not in SOURCES:
         raise configs.nearest('source', config.source, SOURCES)
@@ -65,6 +67,7 @@ def _memory(data_set, batch, seed, step, part):
     turn to be mirrored it is: bool [B]; see augment.Distortion.
     """
     count = data_set.counts['train']
+    data.check_memory(data_set, 'train')
     images, labels = _load(data_set, 'train')
     start = _local('start', tf.cast(step, tf.int64) * batch)
     epoch = _local('epoch', tf.cast(step, tf.int64) * batch // count)
@@ -86,18 +89,20 @@ def _stream(data_set, batch, seed, step, part):
     """Batches drawn from records that pass by. Returns what `_memory` does, but no turns.
 
     Each draw is among SHUFFLED records, or among all where there are fewer: a true shuffle
-    of files in any order. Larger sets should be many files, or be written in random order.
+    of files in any order. Larger sets should be many files, or be written in random order, as
+    `packing` does.
     """
-    files = data_set.splits['train']
-    size = min(SHUFFLED, data_set.counts['train'])
+    files, record = data_set.splits['train'], data_set.layout.size
+    size = min(SHUFFLED, data_set.counts['train'], max(int(SHUFFLED_BYTES / record), 4 * batch))
+    read = max(1, min(READ, int(1e6 / record)))
     epoch = _local('epoch', tf.cast(step, tf.int64) * batch // data_set.counts['train'])
     names = tf.FIFOQueue(len(files), [tf.string], [[]])
     _run(names, names.enqueue_many(
         [tf.gather(tf.constant(files), _order(len(files), seed, epoch.assign_add(1) - 1))]))
-    reader = tf.FixedLengthRecordReader(_record_bytes(data_set))
-    records = tf.RandomShuffleQueue(size + 8 * max(READ, batch), size, [tf.string], [[]],
+    reader = tf.FixedLengthRecordReader(data_set.layout.size)
+    records = tf.RandomShuffleQueue(size + 8 * max(read, batch), size, [tf.string], [[]],
                                     seed=seed)
-    _run(records, records.enqueue_many([reader.read_up_to(names, READ)[1]]))
+    _run(records, records.enqueue_many([reader.read_up_to(names, read)[1]]))
     batch //= part[1]  # which of the records is up to the threads
     images, labels = _decode(records.dequeue_many(batch), data_set, batch)
     number = _local('number', tf.cast(step, tf.int64))
@@ -126,21 +131,20 @@ def evaluation_batches(images, labels, batch_size):
         yield images[first:first + batch_size], labels[first:first + batch_size]
 
 
-def _record_bytes(data_set):
-    height, width, channels = data_set.image_shape
-    return 1 + height * width * channels
-
-
-def _decode(records, data_set, count=-1):
-    """Strings of `count` whole records -> uint8 [count, H, W, 3] and int64 [count].
-
-    A record is a byte of label, then the planes R, G and B of the image.
-    """
-    height, width, channels = data_set.image_shape
-    records = tf.reshape(tf.decode_raw(records, tf.uint8),
-                         [count, _record_bytes(data_set)])
-    planes = tf.reshape(records[:, 1:], [count, channels, height, width])
-    return tf.transpose(planes, [0, 2, 3, 1]), tf.cast(records[:, 0], tf.int64)
+def _decode(rows, data_set, count=-1):
+    """Strings of `count` whole records -> uint8 [count, H, W, 3] and int64 [count]."""
+    layout = data_set.layout
+    height, width, channels = layout.shape
+    rows = tf.reshape(tf.decode_raw(rows, tf.uint8), [count, layout.size])
+    images = rows[:, layout.image:layout.image + layout.image_bytes]
+    if layout.planar:
+        images = tf.transpose(tf.reshape(images, [count, channels, height, width]), [0, 2, 3, 1])
+    images = tf.reshape(images, [count, height, width, channels])
+    parts = tf.cast(rows[:, layout.label:layout.label + layout.label_bytes], tf.int64)
+    if layout.label_bytes == 1:
+        return images, parts[:, 0]
+    weights = [128 ** i for i in range(layout.label_bytes)]
+    return images, tf.reduce_sum(parts % 128 * tf.constant(weights, tf.int64), 1)
 
 
 def _load(data_set, split):
@@ -166,7 +170,7 @@ def _fill(variables, start, content, data_set, piece=500):
 
     `piece` records at a time and in place: touching new memory is what takes the time.
     """
-    size = _record_bytes(data_set)
+    size = data_set.layout.size
     stop = start + tf.strings.length(content) // size
 
     def put(row):

@@ -31,11 +31,15 @@ def launch(values, chief=True):
         data_set = data.open_data_set(config.data_set, config.data_dir)
     else:
         recipe = recipes.recipe(values.recipe or recipes.default(values.model), values.set)
-        data_set = data.open_data_set(values.data_set, values.data_dir)
-        config = _new(values, recipe, data_set)
+        name, place = data.resolve(values.data_set, values.data_dir)
+        data_set = data.open_data_set(name, place)
+        config = _new(values, recipe, data_set, name, place)
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
         if chief and values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
+    if 2 * config.recipe.image_size < data_set.image_shape[0]:
+        print('note: the recipe cuts %dx%d from images of %dx%d (--set image_size=N changes it)'
+              % ((config.recipe.image_size,) * 2 + data_set.image_shape[:2]), flush=True)
     return Launch(config, data_set, open_run)
 
 
@@ -47,9 +51,9 @@ def _resumable(values):
     return None
 
 
-def _new(values, recipe, data_set):
+def _new(values, recipe, data_set, name, place):
     count = data_set.counts['train']
-    found = {'recipe': recipe, 'train_images': count,
+    found = {'recipe': recipe, 'data_set': name, 'data_dir': place, 'train_images': count,
              'steps': values.steps or recipes.steps(recipe, count),
              'statistics': statistics.statistics(recipe.standardize, data_set)}
     config = Config(**dict({f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
@@ -68,6 +72,9 @@ def _new(values, recipe, data_set):
 def _continued(values, run):
     old, _ = runs.read_config(run)
     changes = given(values)
+    if 'data_set' in changes:
+        changes['data_set'], place = data.resolve(changes['data_set'], changes.get('data_dir'))
+        changes.update({'data_dir': place} if place else {})
     if changes.get('model', old.model) != old.model:
         raise UsageError('%s is a run of %s, not of %s: name another --run' % (
             run, old.model, changes['model']))

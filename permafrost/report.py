@@ -41,7 +41,9 @@ def load(folder):
 
 
 def _key(result):
-    return result['model'], result['recipe']
+    """As in PUBLISHED, which is of CIFAR-10."""
+    other = result['data_set'] != 'cifar10'
+    return result['model'], result['recipe'] + (' on ' + result['data_set'] if other else '')
 
 
 def table(results):
@@ -56,7 +58,7 @@ def table(results):
         if len(result['seeds']) > 1:
             accuracy += ' ± %.2f' % (100 * result['accuracy']['std'])
         lines.append('| %s | %s | %.2f | %.2f | %s | **%s** | %s | %d | %s |' % (
-            result['model'], result['recipe'], size['params'] / 1e6, size['ops'] / 1e6,
+            *_key(result), size['params'] / 1e6, size['ops'] / 1e6,
             '{:,}'.format(result['steps']), accuracy, published or '–', len(result['seeds']),
             result['engine']))
     return lines
@@ -64,7 +66,8 @@ def table(results):
 
 def _size(result):
     from permafrost import info  # imports TensorFlow, which only the table needs
-    return info.measure(result['model'], result['settings']['image_size'])
+    return info.measure(result['model'], result['settings']['image_size'],
+                        result.get('classes', 10))
 
 
 def render(text, lines):

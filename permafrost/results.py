@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from permafrost import runs
+from permafrost import data, runs
 from permafrost.config import UserError, write_json
 
 
@@ -29,7 +29,7 @@ def record(folder, run, figures):
     os.makedirs(folder, exist_ok=True)
     write_json(path, dict(_joined(old, config.seed, figures), **{
         'model': config.model, 'recipe': recipe.name, 'settings': config.to_json()['recipe'],
-        'data_set': config.data_set, 'steps': figures['step'],
+        'data_set': _data_set(config), 'classes': len(extra['classes']), 'steps': figures['step'],
         'epochs': round(figures['step'] * recipe.batch_size / extra['train_images'], 2),
         'batch_size': recipe.batch_size,
         'weights': figures['weights'], 'images': figures['images'],
@@ -67,7 +67,11 @@ def _summary(values):
 
 def _recipe_name(recipe, config):
     return recipe.name if config.data_set == 'cifar10' else '%s-%s' % (
-        recipe.name, config.data_set)
+        recipe.name, _data_set(config))
+
+
+def _data_set(config):
+    return data.title(config.data_set, config.data_dir)
 
 
 def _read(path):

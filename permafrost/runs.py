@@ -117,6 +117,30 @@ def read_config(run):
         raise UserError('%s is damaged (%s): restore it, or start another run' % (path, error))
 
 
+def check_data(run, extra, data_set, resuming=False):
+    """Says where `data_set` is not what `run`, whose `extra` read_config gave, was trained on.
+
+    Raises UserError where its classes are others, or, when `resuming`, anything is.
+    """
+    here = list(data_set.classes)
+    if here != extra['classes']:
+        raise UserError('%s was trained on %d classes (%s), and %s has %d (%s): name the data set '
+                        'that it was trained on with --data_dir' % (
+                            run, len(extra['classes']), _some(extra['classes']),
+                            data_set.directory, len(here), _some(here)))
+    then = extra.get('data_set_identity', data_set.identity)
+    if then != data_set.identity:
+        changed = '%s has changed since %s was started (%s... instead of %s...)' % (
+            data_set.directory, run, data_set.identity[:12], then[:12])
+        if resuming:
+            raise UserError(changed + ': bring back what it was, or start another run')
+        print('note: %s: these figures are of what is there now' % changed, flush=True)
+
+
+def _some(names):
+    return ', '.join(names[:5]) + (', ...' if len(names) > 5 else '')
+
+
 def train_dir(run):
     return os.path.join(run, 'train')
 

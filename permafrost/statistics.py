@@ -60,10 +60,9 @@ def statistics(kind, data_set):
             return tuple(json.load(stream))
     except (OSError, ValueError):
         pass
-    images, _ = data.load(data_set, 'train')
-    pieces = tqdm.tqdm(range(0, len(images), PIECE), 'statistics of ' + data_set.name,
-                       unit_scale=PIECE, unit='image', leave=False, disable=None)
-    found = STATISTICS[kind](images[first:first + PIECE].astype(np.float64) for first in pieces)
+    with tqdm.tqdm(total=data_set.counts['train'], desc='statistics of ' + data_set.name,
+                   unit='image', leave=False, disable=None) as bar:
+        found = STATISTICS[kind](_pieces(data_set, bar))
     found = tuple(round(float(number), 4) for number in found)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -71,6 +70,16 @@ def statistics(kind, data_set):
     except OSError:
         pass  # a cache that cannot be written costs seconds the next time
     return found
+
+
+def _pieces(data_set, bar):
+    """The training images, float64 [n, H, W, 3], some at a time: they need not fit in memory."""
+    for path in data_set.splits['train']:
+        rows = np.memmap(path, np.uint8, 'r').reshape(-1, data_set.layout.size)
+        for first in range(0, len(rows), PIECE):
+            images, _ = data.decode(rows[first:first + PIECE], data_set.layout)
+            yield images.astype(np.float64)
+            bar.update(len(images))
 
 
 def _key(data_set):

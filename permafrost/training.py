@@ -177,9 +177,12 @@ def build(config, data_set, cluster, session_config):
 def _begin(config, run, data_set):
     """Writes config.json; the step to continue from and its checkpoint (0 and None: new)."""
     before = runs.read_config(run)[1] if runs.exists(run) else {}
+    if before:
+        runs.check_data(run, before, data_set, resuming=True)
     used, here = before.get('versions', []), engine.versions()
     runs.write_config(run, config, {
         'classes': list(data_set.classes), 'train_images': data_set.counts['train'],
+        'data_set_identity': data_set.identity,
         'command': before.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': used + [here] * (here not in used)})
     if not runs.checkpoints(run):

@@ -24,12 +24,17 @@ class Watch:
     Args:
       others: {name: address} of the tasks without which there is no step.
       wait_secs: seconds without a step after which the process fails.
+
+    Attributes:
+      poke: called, in a thread of its own, when there has been no step for STALL_SECS. It should
+        send something to the servers. After a link was cut a server may have dropped the
+        connection, which this end, waiting for an answer, finds out by sending alone.
       rescue: called, once, where a signal finds the main thread held; then the process ends.
     """
 
-    def __init__(self, others, wait_secs, rescue=lambda: None):
-        self.others = others
-        self.rescue = rescue
+    def __init__(self, others, wait_secs):
+        self.poke = self.rescue = lambda: None
+        self._others = others
         self._wait_secs = wait_secs
         self._beat = self._said = time.time()
         self._deadline = self._code = None
@@ -57,7 +62,7 @@ class Watch:
 
     def missing(self):
         """The names and addresses of the others that do not answer."""
-        return ['%s (%s)' % item for item in self.others.items()
+        return ['%s (%s)' % item for item in self._others.items()
                 if not addresses.answers(item[1])]
 
     def _run(self):
@@ -73,6 +78,7 @@ class Watch:
             elif not self._deadline and now - self._said > STALL_SECS:
                 self._said = now
                 print('no step for %d s: %s' % (now - self._beat, self._reason()), flush=True)
+                threading.Thread(target=self.poke, daemon=True).start()
             if not self._deadline and now - self._beat > self._wait_secs + STALL_SECS:
                 _exit(1, 'error: no step for %d s: %s; start what is missing, then this task '
                       'again' % (now - self._beat, self._reason()))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from permafrost import config, data, download
+from permafrost import config, data, download, records
 
 CLOSED = 'http://127.0.0.1:9/cifar-10-binary.tar.gz'  # nothing listens on the discard port
 
@@ -108,7 +108,7 @@ def relabel(path):
     text = read(manifest).decode()
     for row in json.loads(text):
         if row['name'] == os.path.basename(path):
-            text = text.replace(row['sha256'], hashlib.sha256(content).hexdigest())
+            text = text.replace(row['checksum'], hashlib.sha256(content).hexdigest())
     write(manifest, text, 'w')
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_archive_in_the_cache_is_fetched_again(small, tmp_path, take, 
 
 
 def test_bytes_that_are_not_canonical_never_get_a_name(small, tmp_path):
-    other = dict(small[1], **{'data_batch_2.bin': bytes(3 * data.RECORD_BYTES)})
+    other = dict(small[1], **{'data_batch_2.bin': bytes(3 * records.CIFAR10.size)})
     with pytest.raises(config.UserError, match='data_batch_2.bin is not the canonical one'):
         download.prepare(str(tmp_path / 'data'), small[0],
                          [source(download.unpack, tar(other), tar(other))])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import config, data, inputs
+from permafrost import config, data, inputs, packing
 
 tf.disable_v2_behavior()
 tf.enable_resource_variables()
@@ -37,6 +37,21 @@ def numbered(directory, count, files, classes=10):
 def sorted_set(tmp_path_factory):
     """1,010 images in 3 files, not all of one length: no multiple of the batch."""
     return numbered(tmp_path_factory.mktemp('numbered'), 1010, 3)
+
+
+@pytest.fixture(scope='module')
+def packed_set(tmp_path_factory):
+    """As `sorted_set`, of 300 classes, 9x9 pixels and TFRecords; one file is empty."""
+    directory = str(tmp_path_factory.mktemp('packed'))
+    images = np.random.RandomState(0).randint(0, 256, (1010, 9, 9, 3)).astype(np.uint8)
+    images[:, 3, 5, 1], images[:, 7, 2, 2] = np.divmod(np.arange(1010), 256)
+    labels = np.arange(1010) * 300 // 1010
+    packing.write(directory, list(map(str, range(300))), {'train': (images, labels)})
+    opened = data.open_data_set(directory)
+    paths = opened.splits['train'] + [os.path.join(directory, 'empty')]
+    open(paths[-1], 'w').close()
+    assert len(paths) == 3
+    return opened._replace(splits={'train': paths})
 
 
 @pytest.fixture
@@ -75,6 +90,19 @@ def test_every_image_once_an_epoch_with_its_label(sorted_set, plain):
         np.testing.assert_array_equal(np.sort(epoch), np.arange(1010))
     assert (epochs[0] != epochs[1]).mean() > 0.9 and (epochs[1] != epochs[2]).mean() > 0.9
     for found, truth in taken[:60]:
+        np.testing.assert_array_equal(found, images[number(found).astype(int)])
+        np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
+
+
+@pytest.mark.parametrize('source', ['memory', 'stream'])
+def test_tfrecords_give_every_image_with_its_label(packed_set, plain, source):
+    images, labels = data.load(packed_set, 'train')
+    np.testing.assert_array_equal(labels, np.arange(1010) * 300 // 1010)
+    taken = batches(packed_set, 3 * 1010 // BATCH + 1, source=source)
+    seen = np.bincount(numbers(taken), minlength=1010)
+    assert len(seen) == 1010
+    assert seen.min() >= 3 if source == 'memory' else (seen > 0).mean() > 0.9
+    for found, truth in taken:
         np.testing.assert_array_equal(found, images[number(found).astype(int)])
         np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
 

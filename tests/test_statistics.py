@@ -73,7 +73,7 @@ def test_statistics(synthetic, images):
 def test_statistics_are_computed_once(synthetic, cache, monkeypatch):
     first = statistics.statistics('per_channel', synthetic)
     assert len(os.listdir(str(cache / 'statistics'))) == 1
-    monkeypatch.setattr(data, 'load', None)  # what is cached needs no image
+    monkeypatch.setattr(data, 'decode', None)  # what is cached needs no image
     assert statistics.statistics('per_channel', synthetic) == first
 
 

@@ -20,7 +20,7 @@ flags.DEFINE_bool('quick', False, 'A try: 2 rounds of 1 second, recorded only wh
                   'says so.', **SCRIPT)
 flags.DEFINE_string('results', None, 'Folder in which to record the figures; default: results.',
                     **SCRIPT)
-flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10.', **SCRIPT)
+config.define_data_set()
 config.define_data_dir()
 FLAGS = flags.FLAGS
 NAME = sys.argv.pop(1) if sys.argv[1:] and sys.argv[1][0] != '-' else 'pipeline'

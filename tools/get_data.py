@@ -1,4 +1,4 @@
-"""Makes CIFAR-10 whole in its directory: `make data`."""
+"""Makes CIFAR-10 whole in its directory: `make data`; CIFAR-100 with ARGS=--data_set=cifar100."""
 
 import os
 import sys
@@ -9,13 +9,16 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 from permafrost import cli, download
 
-flags.DEFINE_string('data_dir', None, 'Where the six .bin files go; default: '
-                    '$PERMAFROST_DATA/cifar10, or ~/.cache/permafrost/data/cifar10.',
+flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10 or cifar100.',
                     module_name=sys.argv[0])
+flags.DEFINE_string('data_dir', None, 'Where its .bin files go; default: $PERMAFROST_DATA/<data '
+                    'set>, or ~/.cache/permafrost/data/<data set>.', module_name=sys.argv[0])
 
 
 def main():
-    print('data: CIFAR-10 is whole in ' + download.prepare(flags.FLAGS.data_dir))
+    name = flags.FLAGS.data_set
+    directory = download.prepare(flags.FLAGS.data_dir, name=name)
+    print('data: %s is whole in %s' % (name.replace('cifar', 'CIFAR-'), directory))
 
 
 if __name__ == '__main__':

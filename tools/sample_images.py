@@ -13,7 +13,7 @@ from permafrost import cli, config, data
 
 flags.DEFINE_string('output', 'samples', 'Folder to write to.')
 flags.DEFINE_integer('count', 2, 'How many images, from the first of the test set on.', 1)
-flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10.')
+config.define_data_set()
 config.define_data_dir()
 FLAGS = flags.FLAGS
 

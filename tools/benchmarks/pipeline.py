@@ -6,11 +6,12 @@ the machine's matrix product in the same minutes, start-up and memory of train.p
 
 import contextlib
 import re
+import tempfile
 
 import numpy as np
 
 from benchmarks import measure
-from permafrost import data, engine, recipes
+from permafrost import data, engine, packing, recipes
 from permafrost.config import Config, UserError
 
 MODELS = ('tuto', 'alex4', 'nin2', 'squeeze1')
@@ -119,26 +120,35 @@ def _training(model, data_set, batch, session_config, rounds, seconds, peak):
 
 
 def _alone(data_set, session_config, rounds, seconds):
-    """Figures of the pipeline without training, from each source."""
+    """Figures of the pipeline without training, from each source, and from TFRecords."""
     import tensorflow.compat.v1 as tf
     from permafrost import inputs
 
-    def dequeue(source):
-        images, _ = inputs.training_batches(data_set, _settings('tuto', data_set, source),
+    def dequeue(of, source):
+        images, _ = inputs.training_batches(of, _settings('tuto', of, source),
                                             tf.train.get_or_create_global_step())
         return images.op  # makes the batch, without copying it to Python
 
     settle = 64  # more than all queues hold: only what is made during the round counts
     batch_size = _settings('tuto', data_set).recipe.batch_size
     with contextlib.ExitStack() as stack:
-        runs = {source: stack.enter_context(_session(lambda s=source: dequeue(s), session_config))
-                for source in inputs.SOURCES}
+        packed = _packed(data_set, stack.enter_context(tempfile.TemporaryDirectory()))
+        wanted = dict({source: (data_set, source) for source in inputs.SOURCES},
+                      tfrecords=(packed, 'stream'))
+        runs = {name: stack.enter_context(_session(lambda w=what: dequeue(*w), session_config))
+                for name, what in wanted.items()}
         speeds = measure.in_turn(
             {source: lambda run=run: batch_size * measure.rate(run, min(seconds, 4.), settle)
              for source, run in runs.items()},
             rounds, lambda text: print('pipeline alone ' + text, flush=True))
     return {'alone, %s' % source: measure.figure(values, 'images/s', 20000)
             for source, values in speeds.items()}
+
+
+def _packed(data_set, folder):
+    """The training images of `data_set` as TFRecords, which the stream source reads."""
+    packing.write(folder, data_set.classes, {'train': data.load(data_set, 'train')})
+    return data.open_data_set(folder)
 
 
 def _batch(data_set, session_config):
