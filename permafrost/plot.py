@@ -30,7 +30,7 @@ def learning_rate(values):
         write_atomically(path, png(epochs, rates, title))
     except OSError as error:
         raise UserError('cannot write %s (%s): go to another directory' % (path, error.strerror))
-    print('%s: learning rate %g to %g over %g epochs of %d images' % (
+    print('%s: learning rate %.3g to %.3g over %g epochs of %d images' % (
         path, min(rates), max(rates), epochs[-1], config.train_images))
 
 
