@@ -10,9 +10,9 @@ import models
 from permafrost import data, engine, recipes
 from permafrost.config import UsageError, nearest
 
-ABOUT = ('For one image. ops: 2 per multiply-accumulate, 1 per bias, sum or product, 2 per ReLU, '
-         'ELU, erf or\nsigmoid, 36 per element of an lrn, all else free. macs: the '
-         'multiply-accumulates of convolutions\nand fully connected layers.')
+ABOUT = ('For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per bias, '
+         'sum or product,\n36 per element of an lrn, all else free. macs: the '
+         'multiply-accumulates of convolutions and fully connected layers.')
 ABOUT_GRAPH = ABOUT + '''
 Of the network alone, from `inputs`; batch normalization as 1 per element. params: all numbers in
 float constants.'''

@@ -34,7 +34,7 @@ _MOVED = dict(image_size=32, augmentation=('pad_crop:4', 'flip'), standardize='p
 
 _recipe("""Twenty epochs in one cycle for the smallest network.
 
-`python train.py --model lenet5`, some minutes on two cores. Accuracy: 72.03 %, and 75.11 % with
+`python train.py --model lenet5`. Accuracy: 72.03 %, and 75.11 % with
 --tta flip_shift (one seed, tf2).""",
         'lenet5', models=['lenet5'], **dict(
             _MOVED, augmentation=('pad_crop:2', 'flip'), epochs=20, learning_rate=0.05,
