@@ -1,10 +1,17 @@
-"""A batch-normalised network to test with, and its training: no model of the published tables."""
+"""The models to test, and a batch-normalised network that is none of the published tables'."""
 
 import contextlib
 from unittest import mock
 
+import pytest
+
 import models
 from permafrost import config, recipes, runs, training
+
+# The same as resnet20, but deeper: what is run, not only built, is theirs in the slow tests.
+DEEP = ('resnet32', 'resnet44', 'resnet56', 'resnet110')
+EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
+         for name in sorted(models.MODELS)]
 
 
 def normed(net, x):

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.net import Net
+from tests import networks
 from tests.layers import evaluate
 
 tf.disable_eager_execution()
@@ -272,7 +273,7 @@ def test_variables(name):
         np.prod(expected[v]) for v in counted)
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS))
+@pytest.mark.parametrize('name', networks.EVERY)
 def test_trains_and_decays(name):
     net, logits, _ = build(name, training=True, step=tf.train.create_global_step(), batch=64)
     assert None not in tf.gradients(logits, tf.trainable_variables())
@@ -280,7 +281,7 @@ def test_trains_and_decays(name):
         scope + '/weights': by for scope, by in DECAYED[name].items()}
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS))
+@pytest.mark.parametrize('name', networks.EVERY)
 def test_logits(name):
     _, logits, images = build(name, num_classes=7)
     assert logits.dtype == tf.float32 and logits.shape.as_list() == [None, 7]

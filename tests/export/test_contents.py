@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import models
 from permafrost import data, export, frozen
 from tests import networks
 from tests.export.graphs import logits_of, some_images, untrained
@@ -16,7 +15,7 @@ UNFIT = re.compile('Queue|Switch|Merge|Assign|Variable|VarHandle|Random|Dropout|
 PUBLISHED_BYTES = {'tuto': 4278750, 'alex4': 5979938, 'nin2': 3881548, 'squeeze1': 602892}
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS) + ['normed'])
+@pytest.mark.parametrize('name', networks.EVERY + ['normed'])
 def test_every_model_freezes_to_what_eval_runs(name, synthetic):
     images = some_images(synthetic, 8)
     with networks.registered():

@@ -24,7 +24,7 @@ def test_what_others_froze_is_counted(third_party):
     assert not size['not_counted'] and size['layers'][0]['name'] == 'conv1/conv'
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS) + ['normed'])
+@pytest.mark.parametrize('name', networks.EVERY + ['normed'])
 def test_counts_of_the_frozen_are_those_of_the_model(name, synthetic):
     with networks.registered():
         graph, _ = untrained(name, some_images(synthetic, 1))
