@@ -36,13 +36,13 @@ def test_logits_are_those_of_python(name, program, synthetic, tmp_path):
 
 
 def tempered(graph, by):
-    """`graph` with probabilities of its logits times `by`: none is 0 or 1."""
+    """`graph` with its logits times `by`: no probability is 0 or 1."""
+    for node in graph.node:
+        if node.name == 'predictions':
+            node.name = 'untempered'
     node = graph.node.add(name='by', op='Const')
     node.attr['dtype'].type = tf.float32.as_datatype_enum
     node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(np.float32(by)))
-    node = graph.node.add(name='tempered', op='Mul', input=['predictions', 'by'])
+    node = graph.node.add(name='predictions', op='Mul', input=['untempered', 'by'])
     node.attr['T'].type = tf.float32.as_datatype_enum
-    for node in graph.node:
-        if node.name == 'probabilities':
-            node.input[0] = 'tempered'
     return graph
