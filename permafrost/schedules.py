@@ -59,9 +59,9 @@ def steps(unused_last, *words):
     points = _points(words)
 
     def factor(ops, epoch):
-        value = 1.
+        value = one = 1. + 0. * epoch  # of the precision of `epoch`
         for start, now in points:
-            value = ops.where(epoch >= start, now, value)
+            value = ops.where(epoch >= start, now * one, value)
         return value
     return factor
 
