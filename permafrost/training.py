@@ -165,7 +165,7 @@ def train(config, data_set, open_run, session_config, cluster=LOCAL):
             return _end(config, run, signals, cluster)
 
 
-def build(config, data_set, cluster, session_config):
+def build(config, data_set, cluster, session_config=None):
     """The Training of `config`, and its input, in the default graph."""
     global_step = tf.train.get_or_create_global_step()
     return training_graph(
