@@ -253,7 +253,7 @@ def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
     The rate is low: at 0.1 rounding grows tenfold in two steps, as it does between one thread and
     two of one process.
     """
-    flags = ('--model=tuto', '--set=batch_size=32', '--set=learning_rate=0.003', '--steps=50',
+    flags = ('--model=tuto', '--set=batch_size=32', '--set=learning_rate=0.0005', '--steps=50',
              '--deterministic')
     alone = processes.finish(processes.training(
         synthetic, tmp_path / 'alone', *flags + ('--summary_steps=0', '--histogram_steps=0')))
