@@ -53,8 +53,10 @@ if [ ${#library[@]} -gt 0 ] && [ ! -e "$root/.venv/${ENGINE:-default}" ]; then
   fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup${ENGINE:+ ENGINE=$ENGINE}"
 fi
 
-# The lock lets two of us start at once; make's own words matter only where it fails.
-if ! make -q -C "$root/label_image" >/dev/null 2>&1; then
+# The lock lets two of us start at once; make's own words matter only where it fails. A container
+# has the program, and no make.
+if { command -v make || [ ! -x "$root/label_image/build/label_image" ]; } >/dev/null &&
+   ! make -q -C "$root/label_image" >/dev/null 2>&1; then
   echo 'building label_image' >&2
   log=$(flock "$root/label_image" make -j2 -s -C "$root/label_image" 2>&1) || {
     echo "$log" >&2
