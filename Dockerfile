@@ -46,7 +46,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && { getent passwd 1000 || useradd --uid 1000 --no-create-home --home-dir /tmp permafrost; } \
     # as /tmp: whatever user a container is given can write to a volume that begins as these
-    && install -d -m 1777 /data /work
+    && install -d -m 1777 /data /work /work/runs /work/trained_models
 COPY --from=engine /opt/venv /opt/venv
 COPY --from=engine /opt/permafrost/.venv /opt/permafrost/.venv
 WORKDIR /opt/permafrost

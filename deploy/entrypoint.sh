@@ -59,8 +59,9 @@ must_write() {  # $1 is what will be made: the directory for it is what must be 
  --user \"\$(id -u):\$(id -g)\" where that is you, or mount a directory that user $(id -u) may write to"
 }
 
-must_have_data() {
-  if given data_dir "$@" || given data_set "$@" || [ -d "$PERMAFROST_DATA/cifar10" ]; then return; fi
+must_have_data() {  # what a run that exists has been trained on is in its config.json
+  ! given resume "$@" && ! given data_dir "$@" && ! given data_set "$@" || return 0
+  [ ! -d "$PERMAFROST_DATA/cifar10" ] || return 0
   fail 1 "no CIFAR-10 in $PERMAFROST_DATA: mount the directory in which cifar10/ has the .bin files,\
  -v DIR:$PERMAFROST_DATA:ro, or fetch them into it once: docker run -v DIR:$PERMAFROST_DATA IMAGE data"
 }
@@ -91,8 +92,8 @@ if ! given help "$@"; then
   case $command in
     train) must_write "$run"; must_have_data "$@" ;;
     cluster) is_server "$@" || { must_write "$run"; must_have_data "$@"; } ;;
-    eval) given graph "$@" || must_write "$run"; must_have_data "$@" ;;
-    freeze) must_write "$(value_of output trained_models "$@")"; must_have_data "$@" ;;
+    eval) given graph "$@" || must_write "$run" ;;
+    freeze) must_write "$(value_of output trained_models "$@")" ;;
     data) must_write "$(value_of data_dir "$PERMAFROST_DATA" "$@")" ;;
   esac
 fi
