@@ -24,7 +24,7 @@ RUN if [ -n "$TENSORFLOW" ]; then \
 FROM engine AS tested
 # hadolint ignore=DL3008 # the versions are those of the base's distribution
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends g++ libjpeg-dev libpng-dev make \
+    && apt-get install -y --no-install-recommends g++ libjpeg-dev libpng-dev make procps \
     && rm -rf /var/lib/apt/lists/*
 COPY label_image label_image
 RUN make -j2 -C label_image
