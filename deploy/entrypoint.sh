@@ -66,8 +66,11 @@ must_have_data() {  # what a run that exists has been trained on is in its confi
  -v DIR:$PERMAFROST_DATA:ro, or fetch them into it once: docker run -v DIR:$PERMAFROST_DATA IMAGE data"
 }
 
-is_server() {  # whether this is a parameter server, which reads no data and writes no run
-  [ "$(value_of job_name '' "$@")" = ps ] || [[ ${TF_CONFIG:-} =~ \"type\":\ *\"ps\" ]]
+is_task() {  # $1: a job; whether this task of a cluster is one of them
+  local job=$1
+  shift
+  [ "$(value_of job_name '' "$@")" = "$job" ] ||
+    [[ ${TF_CONFIG:-} =~ \"type\":\ *\"$job\" ]]
 }
 
 pass_signals_to() {  # a program that has no handlers: as process 1 it would ignore them
@@ -91,7 +94,11 @@ if ! given help "$@"; then
   run=$(value_of run "$(value_of log_dir runs "$@")" "$@")
   case $command in
     train) must_write "$run"; must_have_data "$@" ;;
-    cluster) is_server "$@" || { must_write "$run"; must_have_data "$@"; } ;;
+    cluster)  # servers read no data; the first worker alone writes the run
+      is_task ps "$@" || must_have_data "$@"
+      if is_task worker "$@" && [ "$(value_of task_index '' "$@")" = 0 ] || is_task chief "$@"; then
+        must_write "$run"
+      fi ;;
     eval) given graph "$@" || must_write "$run" ;;
     freeze) must_write "$(value_of output trained_models "$@")" ;;
     data) must_write "$(value_of data_dir "$PERMAFROST_DATA" "$@")" ;;

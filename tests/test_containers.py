@@ -97,7 +97,7 @@ def as_nobody():
     (['train', '--run', 'mine/a', '--run=theirs/b'], 'work/theirs'),
     (['train', '--log_dir=theirs'], 'work/theirs'), (['freeze'], 'work'),
     (['freeze', '--output', 'theirs/a.pb'], 'work/theirs'), (['data'], 'data'),
-    (['cluster', '--job_name=worker'], 'work')])
+    (['cluster', '--job_name=worker', '--task_index=0'], 'work')])
 def test_a_volume_that_cannot_be_written_is_one_line(container, arguments, place):
     if os.getuid():
         pytest.skip('only root can be somebody else')
@@ -111,18 +111,16 @@ def test_a_volume_that_cannot_be_written_is_one_line(container, arguments, place
     assert '--user "$(id -u):$(id -g)"' in output
 
 
-@pytest.mark.parametrize('arguments, tf_config', [
-    (['train', '--run=mine/a'], ''), (['train', '--log_dir', 'mine'], ''), (['info'], ''),
-    (['train', '--help'], ''), (['eval', '--graph=a.pb'], ''),
-    (['cluster', '--job_name=ps'], ''), (['cluster', '--job_name', 'ps'], ''),
-    (['cluster'], '{"task": {"type": "ps", "index": 0}}'),
-    (['cluster'], '{"task":{"type":"ps","index":0}}')])
-def test_what_writes_nothing_there_needs_no_volume(container, arguments, tf_config):
+@pytest.mark.parametrize('arguments', [
+    (['train', '--run=mine/a']), (['train', '--log_dir', 'mine']), (['info']),
+    (['train', '--help']), (['eval', '--graph=a.pb']),
+    (['cluster', '--job_name=worker', '--task_index=1']),
+    (['cluster', '--job_name', 'ps', '--task_index=0'])])
+def test_what_writes_nothing_there_needs_no_volume(container, arguments):
     if os.getuid():
         pytest.skip('only root can be somebody else')
     (container.work / 'mine').mkdir()
     (container.work / 'mine').chmod(0o777)
-    container.environment['TF_CONFIG'] = tf_config
     _, code, output = container.run(*arguments, preexec_fn=as_nobody)
     assert code == 0, output
 
@@ -135,6 +133,15 @@ def test_no_data_says_how_to_mount_or_fetch_it(container, command):
     assert '-v DIR:%s' % container.data in output and 'IMAGE data' in output
     for flag in ('--data_dir=elsewhere', '--data_set=synthetic', '--resume', '--help'):
         assert container.run(command, flag)[1] == 0
+
+
+@pytest.mark.parametrize('task', ['{"task": {"type": "%s", "index": 0}}',
+                                  '{"task":{"type":"%s","index":0}}'])
+def test_a_task_that_tf_config_names_is_asked_for_what_it_needs(container, task):
+    shutil.rmtree(str(container.data))
+    for job, needs in (('ps', False), ('chief', True), ('worker', True), ('evaluator', True)):
+        container.environment['TF_CONFIG'] = task % job
+        assert container.run('cluster')[1] == needs
 
 
 def test_label_passes_arguments_and_exit_codes_on(container):
@@ -236,6 +243,7 @@ def test_the_image_has_all_that_its_commands_import(image, monkeypatch, tmp_path
     assert 'tuto' in processes.finish([image, 'info', '--model=tuto'])
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_container_saves_and_resuming_goes_on_there(
         image, synthetic, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / 'work')
@@ -338,16 +346,20 @@ def test_compose_isolates_the_cluster(compose):
 def test_compose_starts_what_the_scripts_understand(compose):
     tasks = {}
     for name, service in compose['services'].items():
-        words = re.sub(r'\$\{TRAIN:-([^}]*)\}', r'\1', service['command'])
+        words = re.sub(r'\$\{(?:TRAIN|RUN):-([^}]*)\}', r'\1', service['command'])
         assert '$' not in words
         command, given = parsed(shlex.split(words))
-        if command == 'cluster' and given:
-            tasks[name] = '%s%s' % (given['job_name'], given['task_index'])
-            assert list(given['ps_hosts']) == ['ps:2222'] or given['ps_hosts'] == 'ps:2222'
-            assert given['run'] == 'runs/cluster'
-        elif command == 'eval':
-            assert given == {'run': 'runs/cluster', 'follow': True}
-    assert tasks in ({}, {'ps': 'ps0', 'worker0': 'worker0', 'worker1': 'worker1'})
+        if command == 'cluster':
+            tasks[name] = given
+    if os.path.exists(os.path.join(ROOT, COMMANDS['cluster'])):
+        assert {name: (given['job_name'], given['task_index'])
+                for name, given in tasks.items()} == {
+            'ps': ('ps', 0), 'worker0': ('worker', 0), 'worker1': ('worker', 1),
+            'evaluator': ('evaluator', 0)}
+        for given in tasks.values():
+            assert given['ps_hosts'] == ['ps:2222']
+            assert given['worker_hosts'] == ['worker0:2222', 'worker1:2222']
+            assert given['run'] == 'runs/cluster' and given['resume'] is True
 
 
 def manifests(*paths):
@@ -404,7 +416,8 @@ def test_the_job_is_isolated_and_starts_what_the_scripts_understand():
     peers = [{'podSelector': {'matchLabels': labels}}]
     assert [rule['from'] for rule in policy['ingress']] == [peers]
     ports = {port['port'] for rule in policy['ingress'] for port in rule['ports']}
-    for name, replica in job['tfReplicaSpecs'].items():
+    assert set(job['tfReplicaSpecs']) == {'Chief', 'Worker', 'PS', 'Evaluator'}
+    for replica in job['tfReplicaSpecs'].values():
         template = replica['template']
         assert labels.items() <= template['metadata']['labels'].items()
         assert template['spec']['securityContext']['runAsNonRoot'] is True
@@ -416,5 +429,6 @@ def test_the_job_is_isolated_and_starts_what_the_scripts_understand():
         assert container['securityContext']['readOnlyRootFilesystem'] is True
         assert container['securityContext']['capabilities'] == {'drop': ['ALL']}
         command, given = parsed(container['args'])
-        assert command == ('eval' if name == 'Evaluator' else 'cluster')
-        assert given.get('run', 'runs/cluster') == 'runs/cluster'
+        assert command == 'cluster'
+        if given:
+            assert given['run'] == 'runs/cluster' and given['resume'] is True
