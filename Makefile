@@ -19,9 +19,11 @@ test: data ## run the fast tests; SLOW=1 runs all, ARGS=... goes to pytest
 lint: ## ruff, the oldest Python's syntax, shell scripts, Dockerfile and manifests
 	@tools/setup.sh lint
 	@.venv/lint/bin/ruff check .
-	@.venv/lint/bin/shellcheck --severity=warning *.sh */*.sh .ci/run
-	@.venv/lint/bin/hadolint Dockerfile
-	@.venv/lint/bin/python tools/check_manifests.py deploy/kubernetes/*.yaml
+	@[ -x .venv/lint/bin/hadolint ] || { \
+	  echo 'lint: no Python 3.9, shell scripts, Dockerfile and manifests unchecked'; exit 0; }; \
+	.venv/lint/bin/shellcheck --severity=warning *.sh */*.sh .ci/run && \
+	.venv/lint/bin/hadolint Dockerfile && \
+	.venv/lint/bin/python tools/check_manifests.py deploy/kubernetes/*.yaml
 	@python=$$(tools/setup.sh --find 3.7) || { echo 'lint: no Python 3.7, syntax unchecked'; exit 0; }; \
 	find . -name '*.py' -not -path './.*' | sort | xargs $$python -c \
 	'import sys; [compile(open(path, encoding="utf-8").read(), path, "exec") for path in sys.argv[1:]]'

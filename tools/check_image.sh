@@ -24,6 +24,8 @@ data=$(realpath "$data")
 work=$(mktemp -d)
 name=permafrost-check-$$
 trap '"$docker" rm -f "$name" >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
 chmod 1777 "$work"
 sandbox=(--network none --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
          -v "$data:/data:ro" -v "$work:/work")

@@ -58,7 +58,7 @@ fi
 case $engine in
   tf1|tf1-mkl) versions='3.7'; megabytes=1000; package=tensorflow ;;
   tf2) versions='3.13 3.12 3.11 3.10'; megabytes=2000; package=tensorflow ;;
-  lint) versions='3.13 3.12 3.11 3.10 3.9'; megabytes=200; package= ;;
+  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=200; package= ;;
   *) say "unknown engine '$engine' (there are: tf1, tf1-mkl, tf2)"; exit 2 ;;
 esac
 
