@@ -59,9 +59,10 @@ must_write() {  # $1 is what will be made: the directory for it is what must be 
  --user \"\$(id -u):\$(id -g)\" where that is you, or mount a directory that user $(id -u) may write to"
 }
 
-must_have_data() {  # what a run that exists has been trained on is in its config.json
-  ! given resume "$@" && ! given data_dir "$@" && ! given data_set "$@" || return 0
-  [ ! -d "$PERMAFROST_DATA/cifar10" ] || return 0
+must_have_data() {
+  ! given data_dir "$@" && ! given data_set "$@" && [ ! -d "$PERMAFROST_DATA/cifar10" ] || return 0
+  # a run that exists says in its config.json on what it is trained
+  if given resume "$@" && { ! given run "$@" || [ -e "$run/config.json" ]; }; then return; fi
   fail 1 "no CIFAR-10 in $PERMAFROST_DATA: mount the directory in which cifar10/ has the .bin files,\
  -v DIR:$PERMAFROST_DATA:ro, or fetch them into it once: docker run -v DIR:$PERMAFROST_DATA IMAGE data"
 }

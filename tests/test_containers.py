@@ -131,8 +131,12 @@ def test_no_data_says_how_to_mount_or_fetch_it(container, command):
     _, code, output = container.run(command)
     assert code == 1 and output.count('\n') == 1
     assert '-v DIR:%s' % container.data in output and 'IMAGE data' in output
-    for flag in ('--data_dir=elsewhere', '--data_set=synthetic', '--resume', '--help'):
-        assert container.run(command, flag)[1] == 0
+    (container.work / 'there').mkdir()
+    (container.work / 'there/config.json').write_text('{}')
+    assert container.run(command, '--resume', '--run=new')[1] == 1
+    for flags in (['--data_dir=elsewhere'], ['--data_set=synthetic'], ['--help'], ['--resume'],
+                  ['--resume', '--run=there']):
+        assert container.run(command, *flags)[1] == 0
 
 
 @pytest.mark.parametrize('task', ['{"task": {"type": "%s", "index": 0}}',
