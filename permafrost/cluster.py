@@ -115,7 +115,7 @@ class Cluster:
                 contextlib.closing(self._feed):
             found = [self._feed, Alive(creator, watcher, run, found),
                      End(self, signals, watcher)] + found + [
-                         Done(self.task.index, len(self.spec.ps), self._config.steps)]
+                         Done(self, watcher, run, self._config.steps)]
             if self.sync:
                 found.insert(0, self.sync.hook())
             try:
@@ -243,9 +243,12 @@ class End(tf.train.SessionRunHook):
 class Done(tf.train.SessionRunHook):
     """Tells every server that this worker is done, after all else."""
 
-    def __init__(self, index, servers, last):
+    def __init__(self, cluster, watcher, run, last):
+        self._watcher = watcher
+        self._run = run
         self._last = last
-        self._tell = [server.done_queue(i).enqueue(index) for i in range(servers)]
+        self._tell = [server.done_queue(i).enqueue(cluster.task.index)
+                      for i in range(len(cluster.spec.ps))]
 
     def end(self, session):
         if session.run(tf.train.get_global_step()) >= self._last:
@@ -254,6 +257,11 @@ class Done(tf.train.SessionRunHook):
                     session.run(tell)
                 except tf.errors.OpError:
                     pass  # that server is gone: it need not be told to go
+            self._watcher.saved(self._state_done)
+
+    def _state_done(self):
+        if self._run is not None:
+            runs.write_status(self._run, state='done')
 
 
 def _fingerprint(config, options, place):

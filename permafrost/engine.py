@@ -43,7 +43,7 @@ def installed():
         names = sorted(n.lower() for n in os.listdir(folder) if n.endswith('.dist-info'))
         if any(n.startswith('intel_tensorflow-1') for n in names):
             return 'tf1-mkl'
-        if any(n.startswith('tensorflow-1') for n in names):
+        if any(n.startswith(('tensorflow-1', 'tensorflow_gpu-1')) for n in names):
             return 'tf1'
         if any(n.startswith(('tensorflow-2', 'tensorflow_cpu-2')) for n in names):
             return 'tf2'

@@ -216,10 +216,10 @@ def follow(evaluator, patience=0.):
     done, running = -1, time.time()
     while True:
         # Asked before looking: a training that ends in between has its last one still to come.
-        if runs.training(evaluator.run):
-            running = time.time()
-        ended = time.time() - running >= patience or runs.read_status(
-            evaluator.run).get('state') in ('done', 'failed')
+        alive = runs.training(evaluator.run)
+        running = time.time() if alive else running
+        ended = not alive and (time.time() - running >= patience or runs.read_status(
+            evaluator.run).get('state') in ('done', 'failed'))
         new = [item for item in runs.checkpoints(evaluator.run).items() if item[0] > done]
         if new:
             done, checkpoint = new[-1]

@@ -13,7 +13,7 @@ from permafrost import addresses, hooks
 from permafrost.config import UserError
 
 POLL_SECS = .2
-LINGER_SECS = 1.  # for the last answer to reach the worker that waits for it
+LINGER_SECS = 5.  # for the chief to close its session: 1.15 hangs where a server went before
 CHIEF_SECS = 3.  # from the chief's end to the server's where other workers are missing
 SAVE_SECS = 8.  # that the chief has to save after a signal: docker kills after ten
 
@@ -56,7 +56,9 @@ def serve(spec, task, session_config, wait_secs):
                             signals, wait_secs)
     if signals.code:
         return signals.code
-    time.sleep(LINGER_SECS)
+    limit = time.time() + LINGER_SECS
+    while time.time() < limit and addresses.answers(spec.workers[0]):
+        time.sleep(POLL_SECS)
     print('done', flush=True)
     return 0
 

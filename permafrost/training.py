@@ -155,7 +155,7 @@ def train(config, data_set, open_run, session_config, cluster=LOCAL):
         print('run: %s' % run, flush=True)
         with runs.lock(run), _disk_errors(run):
             step, checkpoint = _begin(config, run, data_set)
-            if step >= config.steps:
+            if step >= config.steps and cluster is LOCAL:  # a cluster's other tasks must be told
                 print('nothing to do: %s is at step %d already (--steps trains on)' % (run, step))
                 runs.write_status(run, state='done')
                 return 0

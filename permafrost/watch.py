@@ -12,6 +12,7 @@ from permafrost import addresses
 STALL_SECS = 30.  # without a step, before it is said who is missing, and how often
 LEAVE_SECS = 5.  # for the main thread to notice a signal
 SAVE_SECS = 60.  # to save and leave
+CLOSE_SECS = 10.  # to close sessions, once all is saved
 
 
 class Watch:
@@ -60,6 +61,11 @@ class Watch:
         self._deadline = time.time() + max(SAVE_SECS, self._wait_secs)
         self.rescue = lambda: None
 
+    def saved(self, rescue):
+        """All is saved and the others are told: what is left is closing, which matters little."""
+        self._code, self.rescue = self._code or 0, rescue
+        self._deadline = time.time() + CLOSE_SECS
+
     def missing(self):
         """The names and addresses of the others that do not answer."""
         return ['%s (%s)' % item for item in self._others.items()
@@ -92,8 +98,9 @@ class Watch:
         saver = threading.Thread(target=self.rescue, daemon=True)
         saver.start()
         saver.join(SAVE_SECS)
-        _exit(self._code or 1, '' if self._code else 'error: could not save and end: %s'
-              % self._reason())
+        if self._code is None:
+            _exit(1, 'error: could not save and end: ' + self._reason())
+        _exit(self._code, '')
 
 
 def _exit(code, message):

@@ -11,6 +11,13 @@ from permafrost import data
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def pytest_collection_modifyitems(items):
+    """Marks what needs CIFAR-10, for where it cannot be had, such as the build of an image."""
+    for item in items:
+        if 'cifar10' in getattr(item, 'fixturenames', ()):
+            item.add_marker('real_data')
+
+
 @pytest.fixture(scope='session')
 def synthetic(tmp_path_factory):
     """A DataSet of 640 training and 500 test images that a model learns in a few steps."""

@@ -161,7 +161,7 @@ def test_batches_have_its_labels(small):
         with tf.Graph().as_default():
             step = tf.train.get_or_create_global_step()
             images, labels = inputs.SOURCES[source](opened, recipe.batch_size, settings.seed,
-                                                    step)[:2]
+                                                    step, (0, 1))[:2]
             with tf.train.MonitoredTrainingSession() as session:
                 for _ in range(4):
                     found, truth = session.run([images, labels])

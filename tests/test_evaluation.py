@@ -1,10 +1,12 @@
 """Evaluation: exact at any batch size, of any checkpoint, beside a training, across engines."""
 
+import contextlib
 import glob
 import json
 import os
 import shutil
 import subprocess
+import types
 
 import numpy as np
 import pytest
@@ -172,6 +174,24 @@ def test_following_a_training_sees_its_end(synthetic, tmp_path):
     steps = [int(line.split()[1][:-1]) for line in output.splitlines()
              if line.startswith('step') and 'correct' in line]
     assert steps == sorted(set(steps)) and steps[-1] == 120
+
+
+@pytest.mark.parametrize('patience', [0., 1000.])
+def test_following_goes_on_while_there_is_nothing_new(run, monkeypatch, patience):
+    evaluator = types.SimpleNamespace(run=run, evaluate=lambda step, checkpoint: step)
+    naps = []
+    held = contextlib.ExitStack()
+    held.enter_context(runs.lock(run))
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 3:
+            held.close()  # the training ends
+            runs.write_status(run, state='done')
+
+    monkeypatch.setattr(evaluation.time, 'sleep', nap)
+    assert list(evaluation.follow(evaluator, patience)) == [max(runs.checkpoints(run))]
+    assert len(naps) == 3
 
 
 def test_sigterm_ends_following_with_143(run, tmp_path):

@@ -59,7 +59,7 @@ fi
 case $engine in
   tf1|tf1-mkl) versions='3.7'; megabytes=1000; package=tensorflow ;;
   tf2) versions='3.13 3.12 3.11 3.10'; megabytes=2000; package=tensorflow ;;
-  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=50; package= ;;
+  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=200; package= ;;
   onnxruntime) versions='3.13 3.12 3.11'; megabytes=2100; package=onnxruntime ;;
   litert) versions='3.13 3.12 3.11'; megabytes=150; package=ai_edge_litert ;;
   openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;

@@ -1,0 +1,68 @@
+# Trains, evaluates, freezes and labels in a container: docs/containers.md.
+#   docker build -t permafrost .
+#   docker build -t permafrost --build-arg BASE=python:3.12-slim-bookworm --build-arg ENGINE=tf2 .
+
+# Needs bash, a Debian or Ubuntu, and the Python of ENGINE.
+ARG BASE=python:3.7-slim-bookworm
+
+# The Python packages of ENGINE, which change seldom.
+FROM ${BASE} AS engine
+ARG ENGINE=tf1
+# Another package in place of the TensorFlow that requirements/ENGINE.txt pins, for a GPU.
+ARG TENSORFLOW=
+ENV PERMAFROST_CACHE=/opt PIP_NO_CACHE_DIR=1
+WORKDIR /opt/permafrost
+COPY requirements requirements
+COPY tools/setup.sh tools/
+RUN if [ -n "$TENSORFLOW" ]; then \
+      sed -Ei "s|^(intel-)?tensorflow[^ ]*|$TENSORFLOW|" "requirements/$ENGINE.txt"; \
+    fi \
+    && tools/setup.sh "$ENGINE" \
+    && rm -f /opt/venv/*.lock
+
+# label_image, and the tests: the image takes the program from here, so a failing test fails it.
+FROM engine AS tested
+# hadolint ignore=DL3008 # the versions are those of the base's distribution
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ libjpeg-dev libpng-dev libtcmalloc-minimal4 make procps \
+    && rm -rf /var/lib/apt/lists/*
+COPY label_image label_image
+RUN make -j2 -C label_image
+COPY . .
+# 0 leaves the tests out.
+ARG TESTS=1
+RUN if [ "$TESTS" != 0 ]; then \
+      .venv/default/bin/python -m pytest -q -p no:cacheprovider -m 'not slow and not real_data'; \
+    fi
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="Permafrost" \
+      org.opencontainers.image.description="Trains small convnets, and freezes them for C++" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The names are patterns, for Debian and Ubuntu call libjpeg by different ones.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libpng16-16 libtcmalloc-minimal4 \
+       '^libjpeg(62-turbo|-turbo8)$' \
+    && rm -rf /var/lib/apt/lists/* \
+    && { getent passwd 1000 || useradd --uid 1000 --no-create-home --home-dir /tmp permafrost; } \
+    # as /tmp: whatever user a container is given can write to a volume that begins as these
+    && install -d -m 1777 /data /work /work/runs /work/trained_models
+COPY --from=engine /opt/venv /opt/venv
+COPY --from=engine /opt/permafrost/.venv /opt/permafrost/.venv
+WORKDIR /opt/permafrost
+COPY trained_models trained_models
+COPY --from=tested /opt/permafrost/label_image/build/label_image label_image/build/
+COPY label_image.sh ./
+COPY deploy/entrypoint.sh deploy/
+COPY tools/get_data.py tools/
+COPY models models
+COPY permafrost permafrost
+COPY LICENSE README.md *.py ./
+
+ENV HOME=/tmp PERMAFROST_CACHE=/data PERMAFROST_DATA=/data PYTHONUNBUFFERED=1
+VOLUME ["/data", "/work"]
+WORKDIR /work
+USER 1000:1000
+ENTRYPOINT ["/opt/permafrost/deploy/entrypoint.sh"]
+CMD ["help"]
