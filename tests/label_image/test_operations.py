@@ -27,7 +27,7 @@ def _file(x):
 
 
 def _written(x):
-    with tf.control_dependencies([tf.io.write_file('/tmp/never', 'x')]):
+    with tf.control_dependencies([tf.io.write_file('never', 'x')]):
         return tf.identity(x)
 
 

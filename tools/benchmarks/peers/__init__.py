@@ -49,6 +49,8 @@ def convert(name, graph, node, size, folder):
     """
     row = PEERS[name]
     output = os.path.join(folder, os.path.basename(graph)[:-len('.pb')] + row.suffix)
+    if os.path.exists(output):  # of another batch size
+        return output
     command = [python(row.converter_environment)] + [
         word.format(here=HERE, graph=graph, node=node, size=size, output=output)
         for word in row.converter.split()]
