@@ -46,18 +46,23 @@ class Net:
       decayed: pairs of a variable and the multiplier of the recipe's weight decay.
     """
 
-    def __init__(self, training, num_classes=10, seed=0, step=None, sample=None):
+    def __init__(self, training, num_classes=10, seed=0, step=None, sample=None,
+                 precision='float32'):
         """
         Args:
           step: a scalar tensor, moves the dropout of a `training` graph on.
           sample: a function that returns training images, float array [n, H, W, C], as the
             network sees them; layers that begin with what they find in them call it.
+        precision: to what a `training` graph rounds what convolutions multiply: 'float32' or
+          'bfloat16' (8 bits, https://arxiv.org/abs/1905.12322), with sums in float32; variables
+          and all other layers are float32 in any case.
         """
         self.training = training
         self.num_classes = num_classes
         self.seed = seed
         self.step = step
         self.sample = sample
+        self.precision = precision
         self.padding = 'SAME'
         self.activation = 'relu'
         self.initializer = 'glorot_normal'
@@ -76,7 +81,7 @@ class Net:
         """
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
-            x = tf.nn.conv2d(x, self._weights(shape, decay), [1, stride, stride, 1], self.padding)
+            x = self._convolved(x, self._weights(shape, decay), stride, self.padding)
             x, params, ops = self._complete(x, bias, norm, activation)
         macs = product(shape) * product(x.shape.as_list()[1:3])
         return self._record('conv', name, x, product(shape) + params, macs, ops)
@@ -115,7 +120,7 @@ class Net:
                 first = initializers.initial('fan_in_uniform', shape,
                                              streams.seeds(self.seed, scope.name))
             weights = tf.get_variable('weights', initializer=first, trainable=False)
-            x = tf.nn.conv2d(x, weights, [1, 1, 1, 1], padding or self.padding)
+            x = self._convolved(x, weights, 1, padding or self.padding)
             x, params, ops = self._complete(x, bias, False, 'linear')
         macs = product(shape) * product(x.shape.as_list()[1:3])
         return self._record('whiten', name, x, product(shape) + params, macs, ops)
@@ -201,6 +206,12 @@ class Net:
     def concat(self, name, xs):
         """Joins the channels of maps: [N, H, W, C1], [N, H, W, C2] ... -> [N, H, W, sum]."""
         return self._record('concat', name, tf.concat(xs, 3, name=name))
+
+    def _convolved(self, x, weights, stride, padding):
+        """The convolution of `x`; in training at the net's precision, gradients included."""
+        kind = tf.as_dtype(self.precision) if self.training else tf.float32
+        y = tf.nn.conv2d(tf.cast(x, kind), tf.cast(weights, kind), [1, stride, stride, 1], padding)
+        return tf.cast(y, tf.float32)
 
     def _weights(self, shape, decay=0., initializer=None, depthwise=False):
         """The scope's weights; their first values depend on the seed and their name alone."""

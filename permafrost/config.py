@@ -44,6 +44,7 @@ class Recipe:
     rules: Tuple[str, ...] = ()  # exceptions for variables; see permafrost.recipes.Rule
     label_smoothing: float = 0.  # share of a label spread evenly over all classes
     average_every: int = 1  # steps between updates of the averages
+    precision: str = 'float32'  # of what convolutions multiply in training; or bfloat16
     average_epochs: float = 0.  # the last epochs that are averaged; 0: all
     about: str = dataclasses.field(default='', repr=False, compare=False)
 

@@ -18,18 +18,24 @@ MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
 def _mkl(threads):
     """The environment of MKL and OpenMP for a number of threads."""
     wanted = dict(MKL, OMP_NUM_THREADS=str(threads))
-    if _vendor() == 'AuthenticAMD':
+    if _cpu('vendor_id') == 'AuthenticAMD':
         wanted['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; else MKL of 2019 takes its slowest path there
     return wanted
 
 
-def _vendor():
+def _cpu(field):
+    """What the system says of a `field` of the first processor, such as 'flags'; or ''."""
     try:
         with open('/proc/cpuinfo') as stream:
             return next((line.split(':')[1].strip() for line in stream
-                         if line.startswith('vendor_id')), '')
+                         if line.startswith(field)), '')
     except OSError:  # not Linux
         return ''
+
+
+def has_bfloat16(name):
+    """Whether engine `name` convolves in bfloat16 on this processor, and faster than in float32."""
+    return name == 'tf2' and not {'avx512_bf16', 'amx_bf16'}.isdisjoint(_cpu('flags').split())
 
 
 def cores():

@@ -30,7 +30,8 @@ def launch(values, chief=True):
         config, open_run = _continued(values, run), lambda: run
         data_set = data.open_data_set(config.data_set, config.data_dir)
     else:
-        recipe = recipes.recipe(values.recipe or recipes.default(values.model), values.set)
+        recipe = recipes.possible(recipes.recipe(
+            values.recipe or recipes.default(values.model), values.set))
         name, place = data.resolve(values.data_set, values.data_dir)
         data_set = data.open_data_set(name, place)
         config = _new(values, recipe, data_set, name, place)
@@ -80,5 +81,6 @@ def _continued(values, run):
             run, old.model, changes['model']))
     recipe = old.recipe
     if 'recipe' in changes or 'set' in changes:
-        recipe = recipes.recipe(changes.get('recipe') or old.recipe.name, changes.get('set', ()))
+        recipe = recipes.possible(recipes.recipe(
+            changes.get('recipe') or old.recipe.name, changes.get('set', ())))
     return resumed(old, recipe, changes)

@@ -67,9 +67,12 @@ def training_graph(config, num_classes, images, labels, cluster=LOCAL, sample=No
     Raises UserError where the model cannot be built for such images.
     """
     recipe = config.recipe
+    if recipe.precision != 'float32' and engine.installed() != 'tf2':
+        raise UserError('this run is trained in %s, which %s has not: resume it with tf2' % (
+            recipe.precision, engine.installed()))
     global_step = tf.train.get_or_create_global_step()
     net = Net(training=True, num_classes=num_classes, seed=config.seed + cluster.seed,
-              step=global_step, sample=sample)
+              step=global_step, sample=sample, precision=recipe.precision)
     try:
         with cluster.variables():
             logits = models.build(config.model, net, images)
