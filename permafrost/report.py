@@ -9,22 +9,31 @@ from permafrost.config import UserError, write_atomically
 BEGIN = '<!-- results: made by `make readme`, do not edit -->'
 END = '<!-- end of results -->'
 
-# (model, recipe): millions of parameters, of operations, and the accuracy at 10,000 steps, in
-# per cent, that were published for it (the operations at the recipe's image size).
-PUBLISHED = {
-    ('tuto', 'tutorial'): ('1.07', '37.75', '81.0 to 81.4'),
-    ('tuto', 'plain'): ('1.76', '66.98', '75.3'),
-    ('alex0', 'tutorial'): ('1.46', '25.24', '82.2'),
-    ('alex1', 'tutorial'): ('0.32', '43.51', '81.8'),
-    ('alex2', 'tutorial'): ('1.07', '37.08', '81.4'),
-    ('alex3', 'tutorial'): ('1.00', '37.60', '81.2'),
-    ('alex4', 'tutorial'): ('1.49', '35.20', '81.2'),
-    ('nin0', 'tutorial'): ('0.12', '46.21', '70.9'),
-    ('nin1', 'tutorial'): ('0.18', '69.33', '69.7'),
-    ('nin2', 'tutorial'): ('0.97', '251.36', '74.2'),
-    ('squeeze0', 'tutorial'): ('0.12', '16.04', '63.9'),
-    ('squeeze1', 'tutorial'): ('0.15', '22.84', '66.0'),
-}
+# The parts of the table: a title, the column that says how long was trained, and what was published
+# for (model, recipe): an accuracy in per cent, and how it was reached where that differs.
+FAMILIES = (
+    ('24x24 crops and plain gradient descent', 'steps', {
+        ('tuto', 'tutorial'): '81.0 to 81.4', ('tuto', 'plain'): '75.3',
+        ('alex0', 'tutorial'): '82.2', ('alex1', 'tutorial'): '81.8',
+        ('alex2', 'tutorial'): '81.4', ('alex3', 'tutorial'): '81.2',
+        ('alex4', 'tutorial'): '81.2', ('nin0', 'tutorial'): '70.9',
+        ('nin1', 'tutorial'): '69.7', ('nin2', 'tutorial'): '74.2',
+        ('squeeze0', 'tutorial'): '63.9', ('squeeze1', 'tutorial'): '66.0',
+        ('squeeze1', 'squeeze'): '87.8 in 300,000 steps'}),
+    ('The fast family', 'epochs', {
+        ('davidnet', 'davidnet'): '94 in 24 epochs',
+        ('davidnet_tricks', 'davidnet_tricks'): '94.1 in 10 epochs (flip)',
+        ('sprint', 'sprint'): '94.01 in 8 epochs (flip_shift)'}),
+    ('ResNet, and what came before it', 'epochs', {
+        ('resnet20', 'resnet'): '91.25 in 164 epochs',
+        ('resnet20', 'resnet_paper'): '91.25 in 164 epochs',
+        ('cifarnet', 'cifarnet'): '', ('lenet5', 'lenet5'): ''}),
+    ('VGG and NiN with batch normalization, Xception', 'epochs', {
+        ('vgg_bn_drop', 'vgg_bn_drop'): '92.45 in 300 epochs',
+        ('vgg_bn_drop', 'vgg_paper'): '92.45 in 300 epochs',
+        ('nin_bn', 'nin_bn'): '92', ('xception_mini', 'xception'): ''}),
+    ('Others', 'steps', {}))
+PUBLISHED_STEPS = 10000  # of the tutorial's and plain recipes' accuracies
 
 
 def load(folder):
@@ -35,33 +44,61 @@ def load(folder):
             value = json.load(stream)
         if 'accuracy' in value:
             found.append(value)
-    order = list(PUBLISHED)
+    order = [key for _, _, published in FAMILIES for key in published]
     return sorted(found, key=lambda r: (
         order.index(_key(r)) if _key(r) in order else len(order), r['steps']))
 
 
 def _key(result):
-    """As in PUBLISHED, which is of CIFAR-10."""
+    """As in FAMILIES, which are of CIFAR-10."""
     other = result['data_set'] != 'cifar10'
     return result['model'], result['recipe'] + (' on ' + result['data_set'] if other else '')
 
 
-def table(results):
-    """Lines of Markdown: a row for each result."""
-    lines = ['| model | recipe | parameters (M) | operations (M) | steps | accuracy (%) | '
-             'published (%) | seeds | engine |',
-             '| --- | --- | --- | --- | --- | --- | --- | --- | --- |']
-    for result in results:
-        size = _size(result)
-        published = PUBLISHED.get(_key(result), ('', '', ''))[2] if result['steps'] == 10000 else ''
-        accuracy = '%.2f' % (100 * result['accuracy']['mean'])
-        if len(result['seeds']) > 1:
-            accuracy += ' ± %.2f' % (100 * result['accuracy']['std'])
-        lines.append('| %s | %s | %.2f | %.2f | %s | **%s** | %s | %d | %s |' % (
-            *_key(result), size['params'] / 1e6, size['ops'] / 1e6,
-            '{:,}'.format(result['steps']), accuracy, published or '–', len(result['seeds']),
-            result['engine']))
+def tables(results):
+    """Lines of Markdown: a table for each family that has results, a row for each result."""
+    known = {key for _, _, published in FAMILIES for key in published}
+    lines = []
+    for title, length, published in FAMILIES:
+        rows = [result for result in results if _key(result) in (published or {}) or
+                not published and _key(result) not in known]
+        if rows:
+            lines += ['', '### ' + title, ''] if lines else ['### ' + title, '']
+            lines += _table(rows, length, published)
     return lines
+
+
+def _table(results, length, published):
+    lines = ['| model | recipe | parameters (M) | operations (M) | %s | accuracy (%%) | '
+             'with TTA (%%) | published (%%) | seeds | minutes | engine |' % length,
+             '| --- ' * 11 + '|']
+    for result in results:
+        size, with_tta = _size(result), result.get('accuracy_tta')
+        lines.append('| %s |' % ' | '.join([
+            *_key(result), '%.2f' % (size['params'] / 1e6), '%.2f' % (size['ops'] / 1e6),
+            '{:,}'.format(result['steps']) if length == 'steps' else '%g' % result['epochs'],
+            '**%s**' % _accuracy(result['accuracy']),
+            '%s (%s)' % (_accuracy(with_tta), result['tta']) if with_tta else '–',
+            _published(result, published) or '–', str(len(result['seeds'])),
+            '%.0f' % (result['train_seconds'] / 60), _engine(result)]))
+    return lines
+
+
+def _accuracy(summary):
+    spread = ' ± %.2f' % (100 * summary['std']) if len(summary['values']) > 1 else ''
+    return '%.2f%s' % (100 * summary['mean'], spread)
+
+
+def _published(result, published):
+    """What was published for as many steps as `result` has, or says after how many it was."""
+    found = published.get(_key(result), '')
+    whole = result['recipe'] not in ('tutorial', 'plain')
+    return found if whole or result['steps'] == PUBLISHED_STEPS else ''
+
+
+def _engine(result):
+    rounded = result['settings'].get('precision', 'float32') != 'float32'
+    return result['engine'] + (', ' + result['settings']['precision'] if rounded else '')
 
 
 def _size(result):
@@ -88,7 +125,7 @@ def update(readme, folder, check=False):
     """
     with open(readme) as stream:
         old = stream.read()
-    new = render(old, table(load(folder)))
+    new = render(old, tables(load(folder)))
     if check and new != old:
         raise UserError('%s is stale: run make readme' % readme)
     if new != old:

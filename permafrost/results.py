@@ -2,11 +2,14 @@
 
 import json
 import os
+import shlex
 
 import numpy as np
 
 from permafrost import data, runs
 from permafrost.config import UserError, write_json
+
+PLACES = ('run', 'log_dir', 'data_dir', 'resume', 'log_steps')  # flags without which it is the same
 
 
 def record(folder, run, figures):
@@ -34,9 +37,10 @@ def record(folder, run, figures):
         'batch_size': recipe.batch_size,
         'weights': figures['weights'], 'images': figures['images'],
         'engine': extra['versions'][-1]['engine'], 'versions': extra['versions'],
-        'train_seconds': status['train_seconds'],
+        # of the slowest of the seeds
+        'train_seconds': max(status['train_seconds'], old.get('train_seconds', 0.)),
         'images_per_second': status['images_per_second'],
-        'command': extra['command'], 'date': figures['date']}))
+        'command': _command(extra['command']), 'date': figures['date']}))
     return path
 
 
@@ -63,6 +67,19 @@ def _joined(old, seed, figures):
 
 def _summary(values):
     return {'mean': float(np.mean(values)), 'std': float(np.std(values)), 'values': values}
+
+
+def _command(command):
+    """The command of a training without what only says where it was, or how it was watched."""
+    words, left = shlex.split(command), []
+    while words:
+        word = words.pop(0)
+        name, equals, _ = word.lstrip('-').partition('=')
+        if not word.startswith('-') or name not in PLACES:
+            left.append(word)
+        elif not equals and name != 'resume':
+            words[:1] = []
+    return ' '.join(map(shlex.quote, left))
 
 
 def _recipe_name(recipe, config):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from permafrost import config, report
+from permafrost import config, report, results
 from tests.processes import ROOT, command, finish
 
 FIELDS = {'model', 'recipe', 'data_set', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
@@ -51,6 +51,40 @@ def test_what_was_promised(model, least):
              and r['steps'] == 10000]
     assert found and found[0]['accuracy']['mean'] >= least
     assert found[0]['weights'] == 'averaged'
+
+
+def _result(**changes):
+    return dict({
+        'model': 'sprint', 'recipe': 'sprint', 'data_set': 'cifar10', 'steps': 250, 'epochs': 10.0,
+        'accuracy': {'mean': 0.9123, 'std': 0.0012, 'values': [0.9111, 0.9135]}, 'seeds': [1, 2],
+        'settings': {'image_size': 32, 'precision': 'bfloat16'}, 'engine': 'tf2',
+        'train_seconds': 630.}, **changes)
+
+
+def test_each_family_has_its_table():
+    tta = {'mean': 0.9345, 'std': 0.001, 'values': [0.9335, 0.9355]}
+    lines = report.tables([
+        _result(), _result(tta='flip', accuracy_tta=tta), _result(model='tuto', recipe='mine'),
+        _result(model='tuto', recipe='tutorial', steps=10000, settings={'image_size': 24})])
+    titles = [line for line in lines if line.startswith('###')]
+    assert titles == ['### ' + report.FAMILIES[0][0], '### The fast family', '### Others']
+    rows = [line for line in lines if line.startswith(('| sprint', '| tuto'))]
+    ours = '| sprint | sprint | 1.97 | 236.70 | 10 | **91.23 ± 0.12** | '
+    end = ' | 94.01 in 8 epochs (flip_shift) | 2 | 10 | tf2, bfloat16 |'
+    assert rows[0].endswith(' | 10,000 | **91.23 ± 0.12** | – | 81.0 to 81.4 | 2 | 10 | tf2 |')
+    assert rows[1:3] == [ours + '–' + end, ours + '93.45 ± 0.10 (flip)' + end]
+    assert rows[3].startswith('| tuto | mine |') and '| – | – |' in rows[3]
+
+
+def test_what_was_published_is_of_as_many_steps():
+    short = _result(model='tuto', recipe='tutorial', steps=300)
+    assert '81.0 to 81.4' not in '\n'.join(report.tables([short]))
+
+
+def test_a_command_names_no_place():
+    assert results._command(
+        'python train.py --model sprint --log_dir=/tmp/x --run "/tmp/a b/1" --resume --seed 2 '
+        '--set epochs=8 --log_steps 25') == 'python train.py --model sprint --seed 2 --set epochs=8'
 
 
 def test_marks_must_be_there():

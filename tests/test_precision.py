@@ -1,0 +1,73 @@
+"""Convolutions in bfloat16: what they round, where they are not to be had, and what is said."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from models.net import Net
+from permafrost import config, engine, recipes, training
+
+tf.disable_v2_behavior()
+tf.enable_resource_variables()
+on_tf2 = pytest.mark.skipif(engine.installed() != 'tf2', reason='only tf2 has bfloat16')
+
+
+def _gradient(precision, is_training=True):
+    """(graph, gradient by the weights, output) of a convolution whose numbers are all random."""
+    rng = np.random.RandomState(0)
+    with tf.Graph().as_default() as graph:
+        net = Net(is_training, precision=precision, seed=3)
+        x = tf.constant(rng.randn(8, 12, 12, 16).astype(np.float32))
+        y = net.conv('conv', x, 32, 3, activation='linear')
+        gradient, = tf.gradients(y * rng.randn(*y.shape.as_list()).astype(np.float32),
+                                 tf.trainable_variables()[:1])
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            return (graph,) + tuple(session.run([gradient, y]))
+
+
+@on_tf2
+def test_convolutions_are_rounded_and_nothing_else():
+    graph, *rounded = _gradient('bfloat16')
+    _, *exact = _gradient('float32')
+    for one, other in zip(rounded, exact):
+        assert one.dtype == np.float32
+        error = np.abs(one - other).max() / np.abs(other).max()
+        assert 1e-5 < error < 2e-2
+    assert {v.dtype.base_dtype for v in graph.get_collection('variables')} == {tf.float32}
+    kinds = {op.type for op in graph.get_operations()
+             if op.type != 'Cast' and any(t.dtype == tf.bfloat16 for t in op.inputs)}
+    assert kinds == {'Conv2D', 'Conv2DBackpropFilter'}
+
+
+def test_inference_is_never_rounded():
+    graph, *_ = _gradient('bfloat16', is_training=False)
+    assert tf.bfloat16 not in {t.dtype for op in graph.get_operations() for t in op.outputs}
+
+
+@pytest.mark.parametrize('name, flags, expected', [
+    ('tf2', 'avx2 avx512_bf16', True), ('tf2', 'amx_bf16 sse', True), ('tf2', 'avx512f', False),
+    ('tf2', '', False), ('tf1', 'avx512_bf16', False), ('tf1-mkl', 'avx512_bf16', False)])
+def test_where_it_is_to_be_had(monkeypatch, name, flags, expected):
+    monkeypatch.setattr(engine, '_cpu', lambda field: {'flags': flags}[field])
+    assert engine.has_bfloat16(name) == expected
+
+
+def test_it_is_said_where_it_is_not(monkeypatch, capsys):
+    monkeypatch.setattr(engine, 'has_bfloat16', lambda name: False)
+    assert recipes.possible(recipes.recipe('sprint')).precision == 'float32'
+    assert 'note: precision float32, not bfloat16' in capsys.readouterr().out
+    assert recipes.possible(recipes.recipe('tutorial')) == recipes.recipe('tutorial')
+    assert not capsys.readouterr().out
+
+
+def test_a_run_in_bfloat16_goes_on_where_that_is(monkeypatch):
+    monkeypatch.setattr(engine, 'installed', lambda: 'tf1')
+    settings = config.Config('lenet5', recipes.recipe('lenet5', ['precision=bfloat16']), 1)
+    with tf.Graph().as_default(), pytest.raises(config.UserError, match='resume it with tf2'):
+        training.training_graph(settings, 10, tf.zeros([4, 32, 32, 3]), tf.zeros([4], tf.int64))
+
+
+def test_a_wrong_precision_is_refused():
+    with pytest.raises(config.UsageError, match='bfloat16, float32'):
+        recipes.recipe('sprint', ['precision=float16'])
