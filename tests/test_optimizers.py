@@ -161,7 +161,7 @@ def test_unknown_modes_are_refused():
     with tf.Graph().as_default(), pytest.raises(config.UsageError, match='did you mean coupled'):
         _graph(['decay_mode=couple'])
     with tf.Graph().as_default(), pytest.raises(config.UserError, match='image_size=32'):
-        recipe = recipes.recipe('sprint')
+        recipe = recipes.recipe('sprint', ['precision=float32'])
         training.training_graph(config.Config('sprint', recipe, 1), 10, tf.zeros([4, 8, 8, 3]),
                                 tf.zeros([4], tf.int64))
 
