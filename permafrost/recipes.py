@@ -36,8 +36,8 @@ _ROUNDED = dict(_MOVED, precision='bfloat16')
 
 _recipe("""Twenty epochs in one cycle for the smallest network.
 
-`python train.py --model lenet5`. Accuracy: 72.03 %, and 75.11 % with
---tta flip_shift (one seed, tf2).""",
+`python train.py --model lenet5`.
+Accuracy: 72.03 %, 75.11 % with --tta flip_shift (1 seed, 4 minutes, tf2).""",
         'lenet5', models=['lenet5'], **dict(
             _MOVED, augmentation=('pad_crop:2', 'flip'), epochs=20, learning_rate=0.05,
             schedule='one_cycle 4', weight_decay=2e-4))
@@ -69,12 +69,13 @@ _recipe("""Thirty-five epochs in one cycle, a fifth of what was published.
         'resnet', models=['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110'], **dict(
             _ROUNDED, epochs=35, learning_rate=0.2, schedule='one_cycle 8', weight_decay=5e-4))
 
-_recipe("""David Page's twenty-four epochs (94 % published), cutout included.
+_recipe("""David Page's recipe (94 % published, in 24 epochs) in twenty, with smoothed labels.
 
 `python train.py --model davidnet`. """ + NOT_MEASURED,
         'davidnet', models=['davidnet'], **dict(
             _ROUNDED, augmentation=('reflect_crop:4', 'flip', 'cutout:8'), batch_size=512,
-            epochs=24, learning_rate=0.4, schedule='linear 0:0 5:1 24:0', weight_decay=5e-4))
+            epochs=20, learning_rate=0.4, schedule='linear 0:0 4:1 20:0', weight_decay=5e-4,
+            label_smoothing=0.1, average_decay=0.99, average_every=5, average_epochs=2.))
 
 # Without a scale to train, what is left of the batch normalization learns 64 times as fast.
 _recipe("""David Page's bag of tricks: ten epochs (94.1 % published, with --tta flip).
@@ -90,7 +91,8 @@ _recipe("""David Page's bag of tricks: ten epochs (94.1 % published, with --tta 
 # 0.053 * 2000 = 106, the last layer 0.67 * 2000 = 1340; the decays are 2e-6 * 2000 of each.
 _recipe("""Ten epochs with Muon, after Keller Jordan's eight (94.01 % with --tta flip_shift).
 
-`python train.py --model sprint`; `python eval.py --tta flip_shift`. """ + NOT_MEASURED,
+`python train.py --model sprint`; `python eval.py --tta flip_shift`.
+Accuracy: 93.69 %, 94.38 % with --tta flip_shift (1 seed, 22 minutes, tf2).""",
         'sprint', models=['sprint'], **dict(
             _ROUNDED, augmentation=('alternate_flip', 'reflect_crop:2'), batch_size=2000,
             epochs=10, optimizer='muon', learning_rate=0.24, schedule='linear 0:1 10:0',

@@ -84,6 +84,16 @@ def _table(results, length, published):
     return lines
 
 
+def sentence(result):
+    """What a recipe's docstring says of its `result`."""
+    text = 'Accuracy: %s %%' % _accuracy(result['accuracy'])
+    if 'tta' in result:
+        text += ', %s %% with --tta %s' % (_accuracy(result['accuracy_tta']), result['tta'])
+    seeds = len(result['seeds'])
+    return text + ' (%d seed%s, %.0f minutes, %s).' % (
+        seeds, 's' * (seeds > 1), result['train_seconds'] / 60, result['engine'])
+
+
 def _accuracy(summary):
     spread = ' ± %.2f' % (100 * summary['std']) if len(summary['values']) > 1 else ''
     return '%.2f%s' % (100 * summary['mean'], spread)

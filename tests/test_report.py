@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from permafrost import config, report, results
+from permafrost import config, recipes, report, results
 from tests.processes import ROOT, command, finish
 
 FIELDS = {'model', 'recipe', 'data_set', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
@@ -51,6 +51,15 @@ def test_what_was_promised(model, least):
              and r['steps'] == 10000]
     assert found and found[0]['accuracy']['mean'] >= least
     assert found[0]['weights'] == 'averaged'
+
+
+@pytest.mark.parametrize('name', sorted(set(recipes.RECIPES) - {'tutorial', 'plain'}))
+def test_recipes_say_what_was_measured(name):
+    found = [r for r in _results() if r['recipe'] == name and r['data_set'] == 'cifar10'
+             and r['steps'] == recipes.steps(recipes.RECIPES[name])]
+    expected = [report.sentence(result) for result in found] or [recipes.NOT_MEASURED]
+    about = ' '.join(recipes.RECIPES[name].about.split())
+    assert [text for text in expected if text in about]
 
 
 def _result(**changes):
