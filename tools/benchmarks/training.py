@@ -36,17 +36,16 @@ def benchmark(options):
     names = ENGINES + ((PYTORCH,) if set(wanted) & set(NETWORKS) else ())
     for name in names:
         peers.python(peers.TRAINERS[name][1])
-    found, products = {}, {name: [] for name in ('numpy',) + names}
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        running = {name: stack.enter_context(peers.Peer(name)) for name in names}
-        for model in wanted:
-            if model in NETWORKS:
-                _agree(model, running, folder)
-        for model in wanted:
+    found, products, versions = {}, {name: [] for name in ('numpy',) + names}, {}
+    if PYTORCH in names:
+        _agree([model for model in wanted if model in NETWORKS])
+    for model in wanted:
+        with contextlib.ExitStack() as stack:  # new processes: MKL's keeps memory that it had
+            running = {name: stack.enter_context(peers.Peer(name)) for name in names
+                       if name in ENGINES or model in NETWORKS}
+            versions.update((name, peer.version) for name, peer in running.items())
             found[model] = _model(model, running, seconds, options.rounds, products)
-            print('\n'.join(_rows(model, found[model])), flush=True)
-        versions = {name: peer.version for name, peer in running.items()}
+        print('\n'.join(_rows(model, found[model])), flush=True)
     figures = {'matrix product, %s' % name: measure.figure(values, 'GFLOP/s')
                for name, values in products.items()}
     for model in wanted:
@@ -79,32 +78,35 @@ def _request(model):
     return {'batch_size': recipe.batch_size, 'image_size': recipe.image_size}
 
 
-def _agree(model, running, folder):
+def _agree(wanted):
     """Raises UserError where PyTorch's logits are not ours."""
-    path = os.path.join(folder, model + '.npz')
-    running['tf2'].ask(agree=model, path=path, **_request(model))
-    difference = running[PYTORCH].ask(agree=model, path=path)['difference']
-    print("%s in PyTorch: logits differ from ours by %.1e of the largest" % (model, difference),
-          flush=True)
-    if not difference <= DIFFERENCE:
-        raise UserError('%s of tools/benchmarks/peers/torch_networks.py is another network than '
-                        'ours: logits differ by %g of the largest' % (model, difference))
+    with tempfile.TemporaryDirectory() as folder, peers.Peer('tf2') as ours, \
+            peers.Peer(PYTORCH) as theirs:
+        for model in wanted:
+            path = os.path.join(folder, model + '.npz')
+            ours.ask(agree=model, path=path, **_request(model))
+            difference = theirs.ask(agree=model, path=path)['difference']
+            print('%s in PyTorch: logits differ from ours by %.1e of the largest' % (
+                model, difference), flush=True)
+            if not difference <= DIFFERENCE:
+                raise UserError('%s of tools/benchmarks/peers/torch_networks.py is another '
+                                'network than ours: logits differ by %g of the largest' % (
+                                    model, difference))
 
 
 def _model(model, running, seconds, rounds, products):
     """{'network': facts, 'speeds': {(contestant, kind): [images/s of each round]}, 'peak':
     [operations/s of each round]}. Appends GFLOP/s to `products`."""
     request = _request(model)
-    taking = [name for name in running if name in ENGINES or model in NETWORKS]
-    said = {name: running[name].ask(load=model, **request) for name in taking}
-    ours = said[taking[0]]
-    for name in taking:
+    said = {name: peer.ask(load=model, **request) for name, peer in running.items()}
+    ours = said[ENGINES[0]]
+    for name in running:
         if said[name]['params'] != ours['params']:
             raise UserError('%s has %d parameters in %s, %d in %s: not the same network' % (
-                model, said[name]['params'], name, ours['params'], taking[0]))
+                model, said[name]['params'], name, ours['params'], ENGINES[0]))
     batch_size, took, contestants = request['batch_size'], 0., {}
     for kind in KINDS:
-        for name in taking:
+        for name in running:
             def run(name=name, kind=kind):
                 if not np.isfinite(running[name].ask(run=kind)['loss']):
                     raise UserError('%s diverged in %s: its speed means nothing' % (model, name))
@@ -114,7 +116,7 @@ def _model(model, running, seconds, rounds, products):
                 batch_size * measure.rate(run, seconds, settle))
     rounds = rounds or (min(ROUNDS[1], max(ROUNDS[0], int(MODEL_SECS / took)))
                         if model in NETWORKS else OTHERS_ROUNDS)
-    product = {name: lambda name=name: running[name].ask(run='product') for name in taking}
+    product = {name: lambda name=name: running[name].ask(run='product') for name in running}
     product['numpy'] = graphs.numpy_product()
 
     def peak():
