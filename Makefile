@@ -31,7 +31,7 @@ lint: ## ruff, the oldest Python's syntax, shell scripts, Dockerfile and manifes
 bench: data ## time the input pipeline and training
 	@$(PYTHON) tools/benchmark.py $(ARGS)
 
-readme: setup ## write the results of results/*.json into README.md
+readme: setup ## write results/*.json into README.md and docs/speed.md
 	@$(PYTHON) tools/report.py $(ARGS)
 
 label_image: ## build the C++ program (label_image.sh does so by itself)

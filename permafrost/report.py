@@ -1,4 +1,4 @@
-"""The README's table of results, made from results/*.json."""
+"""The README's table of results and docs/speed.md's of training, made from results/*.json."""
 
 import glob
 import json
@@ -6,8 +6,12 @@ import os
 
 from permafrost.config import UserError, write_atomically
 
-BEGIN = '<!-- results: made by `make readme`, do not edit -->'
-END = '<!-- end of results -->'
+BEGIN = '<!-- %s: made by `make readme`, do not edit -->'
+END = '<!-- end of %s -->'
+
+# Columns of the table of training: contestants, as they are shown.
+TRAINERS = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`', 'pytorch': 'PyTorch',
+            'tf2-bfloat16': '`tf2`, bfloat16', 'pytorch-bfloat16': 'PyTorch, bfloat16'}
 
 # The parts of the table: a title, the column that says how long was trained, and what was published
 # for (model, recipe): an accuracy in per cent, and how it was reached where that differs.
@@ -117,27 +121,60 @@ def _size(result):
                         result.get('classes', 10))
 
 
-def render(text, lines):
-    """`text` with what stands between the marks replaced by `lines`.
+def training(folder):
+    """Lines of Markdown: training in images/s of what was compared with PyTorch, from the file of
+    `tools/benchmark.py training`, and what was wanted of it."""
+    path = os.path.join(folder, 'benchmark-training.json')
+    if not os.path.exists(path):
+        return ['Not recorded yet.']
+    with open(path) as stream:
+        found = json.load(stream)
+    lines = ['| network | | %s | the best by PyTorch |' % ' | '.join(TRAINERS.values()),
+             '| --- ' * (3 + len(TRAINERS)) + '|']
+    for model in found['networks']:
+        for kind in ('forward', 'backward', 'step'):
+            title, cells = '%s %s: ' % (model, kind), {}
+            for name in TRAINERS:
+                cells[name] = found['figures'].get(title + name, {}).get('median')
+            if cells['pytorch']:
+                ratio = max(value['median'] for name, value in found['figures'].items()
+                            if name.startswith(title) and name.endswith(' by pytorch'))
+                lines.append('| %s | %s | %s | %.2f |' % (
+                    model, kind, ' | '.join(_short(cells[name]) for name in TRAINERS), ratio))
+    targets = ['- %s: %.2f, %s %g: %s.' % (
+        name, value['median'], 'at ' + value['bound'], value['target'],
+        'met' if value['met'] else '**not met**')
+               for name, value in found['figures'].items() if 'target' in value]
+    return lines + [''] * bool(targets) + targets
+
+
+def _short(value):
+    return '–' if value is None else '%.0f' % value if value >= 100 else '%.3g' % value
+
+
+def render(text, lines, name='results'):
+    """`text` with what stands between the marks of `name` replaced by `lines`.
 
     Raises UserError where the marks are not in it.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UserError('the README must have the lines %r and %r once' % (BEGIN, END))
-    before, rest = text.split(BEGIN)
-    return before + '\n'.join([BEGIN, ''] + lines + ['', END]) + rest.split(END)[1]
+    begin, end = BEGIN % name, END % name
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise UserError('the text must have the lines %r and %r once' % (begin, end))
+    before, rest = text.split(begin)
+    return before + '\n'.join([begin, ''] + lines + ['', end]) + rest.split(end)[1]
 
 
-def update(readme, folder, check=False):
-    """Renews the table in the file `readme`; with `check` only says whether it is stale.
+def update(path, lines, name='results', check=False):
+    """Renews what is between the marks of `name` in the file `path`; with `check` only says
+    whether it is stale.
 
     Raises UserError where it is.
     """
-    with open(readme) as stream:
+    with open(path) as stream:
         old = stream.read()
-    new = render(old, tables(load(folder)))
+    new = render(old, lines, name)
     if check and new != old:
-        raise UserError('%s is stale: run make readme' % readme)
+        raise UserError('%s is stale: run make readme' % path)
     if new != old:
-        write_atomically(readme, new)
-    print('%s: %s' % (readme, 'up to date' if new == old else 'renewed'))
+        write_atomically(path, new)
+    print('%s: %s' % (path, 'up to date' if new == old else 'renewed'))

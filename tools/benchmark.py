@@ -1,4 +1,4 @@
-"""Times this machine: tools/benchmark.py [pipeline|inference|cluster|threads] --models tuto."""
+"""Times this machine: benchmark.py [pipeline|inference|training|cluster|threads] --models tuto."""
 
 import os
 import sys
@@ -11,11 +11,12 @@ import benchmarks
 from permafrost import cli, config
 
 SCRIPT = {'module_name': sys.argv[0]}
-flags.DEFINE_list('models', None, "Models to time; default: the benchmark's own.", **SCRIPT)
+flags.DEFINE_list('models', None, "Models to time, or all; default: the benchmark's own.",
+                  **SCRIPT)
 flags.DEFINE_integer('rounds', None, 'Times that each thing is timed, in turn; default: 8, of '
-                     'threads 3.', 1, **SCRIPT)
+                     'threads 3, of training 3 to 8, by model.', 1, **SCRIPT)
 flags.DEFINE_float('seconds', None, 'Seconds that each timing takes, or eight of '
-                   'inference; default: 8.', 0.01, **SCRIPT)
+                   'inference and training; default: 8.', 0.01, **SCRIPT)
 flags.DEFINE_bool('quick', False, 'A try: 2 rounds of 1 second, recorded only where --results '
                   'says so.', **SCRIPT)
 flags.DEFINE_string('results', None, 'Folder in which to record the figures; default: results.',

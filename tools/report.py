@@ -1,4 +1,4 @@
-"""Renews the README's table of results: python tools/report.py [--check]."""
+"""Renews the tables of results in README and docs/speed.md: python tools/report.py [--check]."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from absl import flags
 from permafrost import cli, engine, report
 
 flags.DEFINE_string('readme', 'README.md', 'File whose table to renew.')
+flags.DEFINE_string('speed', 'docs/speed.md', 'File whose table of training to renew.')
 flags.DEFINE_string('results', 'results', 'Folder of the results.')
 flags.DEFINE_bool('check', False, 'Change nothing; exit 1 where the table is stale.')
 FLAGS = flags.FLAGS
@@ -17,7 +18,8 @@ FLAGS = flags.FLAGS
 
 def main():
     engine.prepare()
-    report.update(FLAGS.readme, FLAGS.results, FLAGS.check)
+    report.update(FLAGS.readme, report.tables(report.load(FLAGS.results)), check=FLAGS.check)
+    report.update(FLAGS.speed, report.training(FLAGS.results), 'training', FLAGS.check)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
 #   tools/setup.sh [ENGINE]          tf1, tf1-mkl or tf2; without one: the default, or the best
 #   tools/setup.sh lint              the environment of `make lint`
-#   tools/setup.sh onnxruntime       or litert, openvino: what tools/benchmark.py compares with
+#   tools/setup.sh onnxruntime       or litert, openvino, pytorch: what is compared with
 #   tools/setup.sh --find VERSION... prints the first Python of those versions that runs
 # The first engine chosen becomes .venv/default. Nothing happens where all is up to date.
 set -euo pipefail
@@ -63,6 +63,7 @@ case $engine in
   onnxruntime) versions='3.13 3.12 3.11'; megabytes=2100; package=onnxruntime ;;
   litert) versions='3.13 3.12 3.11'; megabytes=150; package=ai_edge_litert ;;
   openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;
+  pytorch) versions='3.11 3.13 3.12'; megabytes=1000; package=torch ;;
   *) say "unknown engine '$engine' (there are: tf1, tf1-mkl, tf2)"; exit 2 ;;
 esac
 case $engine in tf*) tool= ;; *) tool=1 ;; esac  # a tool is never the default

@@ -15,6 +15,7 @@ from permafrost import config
 BENCHMARKS = {
     'pipeline': 'training through the input pipeline and without it, start-up, memory',
     'inference': 'frozen graphs in label_image on all engines, and in other runtimes',
+    'training': 'forward, backward and steps on all engines, and in PyTorch',
     'cluster': 'training on 1 server and 1 or 2 workers of this host, and without them',
     'threads': 'training with several settings of threads and MKL',
 }
@@ -24,7 +25,7 @@ class Options(typing.NamedTuple):
     """What a benchmark is asked for; None: its own choice."""
     models: typing.Optional[typing.List[str]]
     rounds: typing.Optional[int]
-    seconds: float  # that one timing takes; of inference, eight of them
+    seconds: float  # that one timing takes; of inference and training, eight of them
     results: typing.Optional[str]  # folder to record in; None: nothing is recorded
     data_set: str
     data_dir: typing.Optional[str]
@@ -39,6 +40,8 @@ def run(name, options):
     """
     if name not in BENCHMARKS:
         raise config.nearest('benchmark', name, BENCHMARKS)
+    if options.models == ['all']:
+        options = options._replace(models=list(models.MODELS))
     for model in options.models or []:
         if model not in models.MODELS:
             raise config.nearest('model', model, models.MODELS)

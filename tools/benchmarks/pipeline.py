@@ -10,7 +10,8 @@ import tempfile
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import graphs, measure
+from benchmarks.peers import serve
 from permafrost import data, engine, packing, recipes
 from permafrost.config import Config, UserError
 
@@ -22,7 +23,6 @@ TUTO = {'tf1-mkl': 850, 'tf2': 850}  # images/s wanted through the pipeline at P
 TABLE = {'tf1': {'tuto': 432, 'squeeze1': 626}, 'tf1-mkl': {'tuto': 688, 'squeeze1': 1057},
          'tf2': {'tuto': 981, 'squeeze1': 1500}}
 PEAK = 196.
-SIDE = 2048  # of the matrices
 
 
 def benchmark(options):
@@ -32,11 +32,13 @@ def benchmark(options):
     started = _starts(options, (rounds + 1) // 2)  # first: see measure.train
     session_config = engine.prepare()
     figures, peaks = {}, {'engine': [], 'numpy': []}
-    with _matrix_products(session_config) as products:
+    with graphs.runner(graphs.product, session_config) as product:
+        products = {'engine': product, 'numpy': graphs.numpy_product()}
+
         def peak():
             for name, product in products.items():
                 calls = measure.rate(product, min(options.seconds, .4))
-                peaks[name].append(calls * 2e-9 * SIDE ** 3)
+                peaks[name].append(calls * 2e-9 * serve.SIDE ** 3)
             return max(values[-1] for values in peaks.values())
 
         batch = _batch(data_set, session_config)
@@ -91,7 +93,7 @@ def _training(model, data_set, batch, session_config, rounds, seconds, peak):
         return graph.train, graph.step, graph.scalars  # what the loop and its hooks run
 
     def constant():
-        return step([_local(array) for array in batch])
+        return step([graphs.local(array) for array in batch])
 
     def pipeline():
         return step(inputs.training_batches(data_set, settings,
@@ -101,7 +103,7 @@ def _training(model, data_set, batch, session_config, rounds, seconds, peak):
     # batches made before do not count. The other graph waits, with full queues, meanwhile.
     settle = 2 * inputs.READY
     with contextlib.ExitStack() as stack:
-        runs = {name: stack.enter_context(_session(build, session_config))
+        runs = {name: stack.enter_context(graphs.runner(build, session_config))
                 for name, build in (('constant', constant), ('pipeline', pipeline))}
         for run in runs.values():
             measure.rate(run, min(seconds, 2.))  # warms up
@@ -135,7 +137,8 @@ def _alone(data_set, session_config, rounds, seconds):
         packed = _packed(data_set, stack.enter_context(tempfile.TemporaryDirectory()))
         wanted = dict({source: (data_set, source) for source in inputs.SOURCES},
                       tfrecords=(packed, 'stream'))
-        runs = {name: stack.enter_context(_session(lambda w=what: dequeue(*w), session_config))
+        runs = {name: stack.enter_context(graphs.runner(lambda w=what: dequeue(*w),
+                                                        session_config))
                 for name, what in wanted.items()}
         speeds = measure.in_turn(
             {source: lambda run=run: batch_size * measure.rate(run, min(seconds, 4.), settle)
@@ -155,42 +158,10 @@ def _batch(data_set, session_config):
     """One real batch, preprocessed: float32 [B, h, w, 3] and int64 [B] arrays."""
     import tensorflow.compat.v1 as tf
     from permafrost import inputs
-    with _session(lambda: inputs.training_batches(
+    with graphs.runner(lambda: inputs.training_batches(
             data_set, _settings('tuto', data_set), tf.train.get_or_create_global_step()),
-            session_config) as run:
+                       session_config) as run:
         return run()
-
-
-@contextlib.contextmanager
-def _matrix_products(session_config):
-    """Functions that multiply two SIDE x SIDE matrices: {'engine': ..., 'numpy': ...}."""
-    import tensorflow.compat.v1 as tf
-    left, right = np.random.RandomState(1).uniform(-1, 1, (2, SIDE, SIDE)).astype(np.float32)
-
-    def build():
-        return tf.matmul(*(_local(array) for array in (left, right))).op
-
-    with _session(build, session_config) as run:
-        yield {'engine': run, 'numpy': lambda: np.matmul(left, right)}
-
-
-def _local(array):
-    """A local variable; a constant could be folded into what it feeds."""
-    import tensorflow.compat.v1 as tf
-    return tf.Variable(array, trainable=False, use_resource=True,
-                       collections=[tf.GraphKeys.LOCAL_VARIABLES])
-
-
-@contextlib.contextmanager
-def _session(build, session_config):
-    """A function that runs what `build()` makes, in a graph and a session of its own."""
-    import tensorflow.compat.v1 as tf
-    with tf.Graph().as_default():
-        tf.train.get_or_create_global_step()
-        fetches = build()
-        with tf.train.MonitoredSession(
-                tf.train.ChiefSessionCreator(config=session_config)) as session:
-            yield lambda: session.run(fetches)
 
 
 def _starts(options, times):

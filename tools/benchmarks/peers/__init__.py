@@ -1,7 +1,8 @@
-"""What a user would pick instead to run a frozen graph. Each row runs in an environment of its own.
+"""What a user would pick instead to run a frozen graph, or to train. Each runs in an environment
+of its own.
 
-The scripts here import nothing of Permafrost: they run in .venv/<environment> and answer lines
-of JSON (serve.py). `Peer` is the side of the benchmark.
+The scripts here, but ours.py, import nothing of Permafrost: they run in .venv/<environment> and
+answer lines of JSON (serve.py). `Peer` is the side of the benchmark.
 """
 
 import collections
@@ -30,6 +31,10 @@ PEERS = {
         'vino.py', 'openvino', '.xml', 'openvino',
         '-m openvino.tools.ovc {graph} --output_model {output} --compress_to_fp16=False'),
 }
+
+TRAINERS = {name: ('ours.py', name) for name in ('tf1', 'tf1-mkl', 'tf2')}
+TRAINERS['pytorch'] = ('pytorch.py', 'pytorch')
+TRAINERS.update((name + '-bfloat16', TRAINERS[name]) for name in ('tf2', 'pytorch'))
 
 
 def python(environment):
@@ -67,8 +72,9 @@ class Peer:
 
     def __init__(self, name):
         self.name = name
+        self._script, environment = TRAINERS.get(name) or PEERS[name][:2]
         self._process = subprocess.Popen(
-            [python(PEERS[name].environment), os.path.join(HERE, PEERS[name].script)],
+            [python(environment), os.path.join(HERE, self._script)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             universal_newlines=True)
         self.version = self._answer()['version']
@@ -98,5 +104,5 @@ class Peer:
         line = self._process.stdout.readline()
         if not line:
             raise UserError('%s ended with code %s: try tools/benchmarks/peers/%s by hand' % (
-                self.name, self._process.wait(), PEERS[self.name].script))
+                self.name, self._process.wait(), self._script))
         return json.loads(line)
