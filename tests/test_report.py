@@ -46,12 +46,17 @@ def test_results_are_whole():
         assert all(0 < v < 1 and abs(v * 10000 - round(v * 10000)) < 1e-6 for v in values)
 
 
-@pytest.mark.parametrize('model, least', [('tuto', 0.805), ('alex2', 0.805), ('squeeze1', 0.65)])
-def test_what_was_promised(model, least):
-    found = [r for r in _results() if r['model'] == model and r['recipe'] == 'tutorial'
-             and r['steps'] == 10000]
-    assert found and found[0]['accuracy']['mean'] >= least
-    assert found[0]['weights'] == 'averaged'
+@pytest.mark.parametrize('model, recipe, steps, which, least', [
+    ('tuto', 'tutorial', 10000, 'accuracy', 0.805),
+    ('alex2', 'tutorial', 10000, 'accuracy', 0.805),
+    ('squeeze1', 'tutorial', 10000, 'accuracy', 0.65),
+    ('lenet5', 'lenet5', 7813, 'accuracy', 0.65),
+    ('sprint', 'sprint', 250, 'accuracy_tta', 0.94)])
+def test_what_was_promised(model, recipe, steps, which, least):
+    found, = [r for r in _results() if (r['model'], r['recipe'], r['steps'], r['data_set']) == (
+        model, recipe, steps, 'cifar10')]
+    assert found[which]['mean'] >= least
+    assert found['weights'] == ('averaged' if recipe == 'tutorial' else 'raw')
 
 
 @pytest.mark.parametrize('name', sorted(set(recipes.RECIPES) - {'tutorial', 'plain'}))
