@@ -53,7 +53,7 @@ _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Nesterov moment
 `python train.py --model squeeze1 --recipe squeeze`. """ + NOT_MEASURED,
         'squeeze', **dict(
             _MOVED, image_size=24, augmentation=('crop', 'flip'), images=3840000,
-            learning_rate=0.03, schedule='one_cycle 10', weight_decay=2e-4))
+            learning_rate=0.03, schedule='one_cycle 10', weight_decay=1e-4))
 
 _recipe("""As published for ResNets: rate 0.1, divided by 10 at 32,000 and 48,000 of 64,000 steps.
 

@@ -9,7 +9,8 @@ import numpy as np
 from permafrost import data, runs
 from permafrost.config import UserError, write_json
 
-PLACES = ('run', 'log_dir', 'data_dir', 'resume', 'log_steps')  # flags without which it is the same
+# Flags without which the training is the same.
+PLACES = ('run', 'log_dir', 'data_dir', 'resume', 'log_steps', 'summary_steps', 'histogram_steps')
 
 
 def record(folder, run, figures):
