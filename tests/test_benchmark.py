@@ -72,6 +72,7 @@ def test_targets_are_those_of_the_issue_and_judged_by_the_median(pipeline):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(engine.installed() != 'tf2', reason='one engine is enough: it takes minutes')
 def test_threads_times_each_setting(python, synthetic, tmp_path):
     name, found, printed = benchmark(python, synthetic, tmp_path, 'threads')
     assert name == 'benchmark-threads-%s.json' % engine.installed()

@@ -57,7 +57,7 @@ def test_what_cannot_be_meant(text, message):
 
 def test_steps_and_rates_of_a_recipe():
     """davidnet's published recipe: 0.4 at epoch 5 of 24, at 97.7 batches of 512 an epoch."""
-    recipe = recipes.recipe('davidnet')
+    recipe = recipes.recipe('davidnet', ['epochs=24', 'schedule=linear 0:0 5:1 24:0'])
     settings = config.Config('davidnet', recipe, 1)
     assert recipes.steps(recipe) == 2344  # 24 * 50000 / 512, rounded up
     assert recipes.steps(recipe, 1024) == 48
