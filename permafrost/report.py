@@ -1,4 +1,4 @@
-"""The README's table of results and docs/speed.md's of training, made from results/*.json."""
+"""The README's tables of accuracy, made from results/*.json, and what puts a table into a text."""
 
 import glob
 import json
@@ -8,10 +8,6 @@ from permafrost.config import UserError, write_atomically
 
 BEGIN = '<!-- %s: made by `make readme`, do not edit -->'
 END = '<!-- end of %s -->'
-
-# Columns of the table of training: contestants, as they are shown.
-TRAINERS = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`', 'pytorch': 'PyTorch',
-            'tf2-bfloat16': '`tf2`, bfloat16', 'pytorch-bfloat16': 'PyTorch, bfloat16'}
 
 # The parts of the table: a title, the column that says how long was trained, and what was published
 # for (model, recipe): an accuracy in per cent, and how it was reached where that differs.
@@ -119,37 +115,6 @@ def _size(result):
     from permafrost import info  # imports TensorFlow, which only the table needs
     return info.measure(result['model'], result['settings']['image_size'],
                         result.get('classes', 10))
-
-
-def training(folder):
-    """Lines of Markdown: training in images/s of what was compared with PyTorch, from the file of
-    `tools/benchmark.py training`, and what was wanted of it."""
-    path = os.path.join(folder, 'benchmark-training.json')
-    if not os.path.exists(path):
-        return ['Not recorded yet.']
-    with open(path) as stream:
-        found = json.load(stream)
-    lines = ['| network | | %s | the best by PyTorch |' % ' | '.join(TRAINERS.values()),
-             '| --- ' * (3 + len(TRAINERS)) + '|']
-    for model in found['networks']:
-        for kind in ('forward', 'backward', 'step'):
-            title, cells = '%s %s: ' % (model, kind), {}
-            for name in TRAINERS:
-                cells[name] = found['figures'].get(title + name, {}).get('median')
-            if cells['pytorch']:
-                ratio = max(value['median'] for name, value in found['figures'].items()
-                            if name.startswith(title) and name.endswith(' by pytorch'))
-                lines.append('| %s | %s | %s | %.2f |' % (
-                    model, kind, ' | '.join(_short(cells[name]) for name in TRAINERS), ratio))
-    targets = ['- %s: %.2f, %s %g: %s.' % (
-        name, value['median'], 'at ' + value['bound'], value['target'],
-        'met' if value['met'] else '**not met**')
-               for name, value in found['figures'].items() if 'target' in value]
-    return lines + [''] * bool(targets) + targets
-
-
-def _short(value):
-    return '–' if value is None else '%.0f' % value if value >= 100 else '%.3g' % value
 
 
 def render(text, lines, name='results'):

@@ -1,4 +1,4 @@
-"""The figures of README.md and docs/speed.md are those of results/*.json."""
+"""The figures of README.md, of docs/speed.md and of recipes are those of results/*.json."""
 
 import json
 import os
@@ -107,25 +107,3 @@ def test_marks_must_be_there():
         report.render('no marks', [])
     with pytest.raises(config.UserError, match='end of training'):
         report.render(report.BEGIN % 'results' + report.END % 'results', [], 'training')
-
-
-def test_training_is_shown_as_it_was_recorded(tmp_path):
-    assert report.training(str(tmp_path)) == ['Not recorded yet.']
-
-    def figure(median, **more):
-        return dict(median=median, **more)
-
-    speeds = dict(zip(('tf1', 'tf1-mkl', 'tf2', 'pytorch'), (100., 1234.4, 300.25, 200.)))
-    figures = {'tuto %s: %s' % (kind, name): figure(value)
-               for kind in ('forward', 'backward', 'step') for name, value in speeds.items()}
-    figures.update({'tuto %s: tf1-mkl by pytorch' % kind: figure(ratio) for kind, ratio in (
-        ('forward', 6.1), ('backward', 6.2), ('step', 6.3))})
-    figures['nin2 step: tf2'] = figure(50.)  # not in PyTorch: in the file alone
-    figures['davidnet step: tf2, of the peak'] = figure(.7, target=.8, bound='least', met=False)
-    config.write_json(str(tmp_path / 'benchmark-training.json'),
-                      {'networks': {'tuto': {}, 'nin2': {}}, 'figures': figures})
-    assert report.training(str(tmp_path))[2:] == [
-        '| tuto | forward | 100 | 1234 | 300 | 200 | – | – | 6.10 |',
-        '| tuto | backward | 100 | 1234 | 300 | 200 | – | – | 6.20 |',
-        '| tuto | step | 100 | 1234 | 300 | 200 | – | – | 6.30 |', '',
-        '- davidnet step: tf2, of the peak: 0.70, at least 0.8: **not met**.']

@@ -7,19 +7,20 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from permafrost import cli, engine, report
+from permafrost import cli, engine, report, speeds
 
-flags.DEFINE_string('readme', 'README.md', 'File whose table to renew.')
-flags.DEFINE_string('speed', 'docs/speed.md', 'File whose table of training to renew.')
+flags.DEFINE_string('readme', 'README.md', 'File whose tables of accuracy to renew.')
+flags.DEFINE_string('speed', 'docs/speed.md', 'File whose tables of speed to renew.')
 flags.DEFINE_string('results', 'results', 'Folder of the results.')
-flags.DEFINE_bool('check', False, 'Change nothing; exit 1 where the table is stale.')
+flags.DEFINE_bool('check', False, 'Change nothing; exit 1 where a table is stale.')
 FLAGS = flags.FLAGS
 
 
 def main():
     engine.prepare()
     report.update(FLAGS.readme, report.tables(report.load(FLAGS.results)), check=FLAGS.check)
-    report.update(FLAGS.speed, report.training(FLAGS.results), 'training', FLAGS.check)
+    for table in (speeds.pipeline, speeds.training, speeds.inference):
+        report.update(FLAGS.speed, table(FLAGS.results), table.__name__, FLAGS.check)
 
 
 if __name__ == '__main__':
