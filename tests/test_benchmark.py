@@ -74,12 +74,12 @@ def test_targets_are_those_of_the_issue_and_judged_by_the_median(pipeline):
 @pytest.mark.slow
 @pytest.mark.skipif(engine.installed() != 'tf2', reason='one engine is enough: it takes minutes')
 def test_threads_times_each_setting(python, synthetic, tmp_path):
-    name, found, printed = benchmark(python, synthetic, tmp_path, 'threads')
+    name, found, printed = benchmark(python, synthetic, tmp_path, 'threads', '--rounds=1')
     assert name == 'benchmark-threads-%s.json' % engine.installed()
     assert set(found['figures']['convone']) == set(found['settings'])
     assert 'defaults' in found['settings'] and len(found['settings']) > 4
     for setting, figure in found['figures']['convone'].items():
-        assert len(figure['values']) == 2 and min(figure['values']) > 0
+        assert len(figure['values']) == 1 and figure['values'][0] > 0
         assert '\n' + setting in printed
 
 

@@ -276,9 +276,9 @@ def _losses(lines):
 @pytest.mark.slow
 @pytest.mark.skipif(engine.installed() != 'tf2', reason='one engine is enough: it takes minutes')
 def test_soak():
-    """Random kills for two minutes; see the script."""
+    """Random kills for a minute; see the script."""
     output = processes.finish(processes.command(
-        'tools/soak.py', '--minutes=2', '--least=15', '--most=30'), timeout=580)
+        'tools/soak.py', '--minutes=1', '--least=10', '--most=20', '--grace_steps=50'), timeout=580)
     assert re.search(r'^[2-9] kills; the run reached its last step', output, re.M), output
 
 
