@@ -67,7 +67,8 @@ def _joined(old, seed, figures):
 
 
 def _summary(values):
-    return {'mean': float(np.mean(values)), 'std': float(np.std(values)), 'values': values}
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.  # of seeds not trained too
+    return {'mean': float(np.mean(values)), 'std': float(spread), 'values': values}
 
 
 def _command(command):

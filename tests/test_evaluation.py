@@ -240,7 +240,7 @@ def test_results_join_seeds(run, tmp_path):
     values = [figures['accuracy'], 0.25]
     assert result['seeds'] == [config.seed, 7] and result['accuracy']['values'] == values
     np.testing.assert_allclose(result['accuracy']['mean'], np.mean(values))
-    np.testing.assert_allclose(result['accuracy']['std'], np.std(values))
+    np.testing.assert_allclose(result['accuracy']['std'], np.std(values, ddof=1))
     with pytest.raises(UserError, match='finished run'):
         results.record(str(tmp_path), run, dict(figures, step=10))
 
