@@ -56,7 +56,28 @@ def training(folder):
         name, value['median'], 'at ' + value['bound'], value['target'],
         'met' if value['met'] else '**not met**')
                for name, value in found['figures'].items() if 'target' in value]
-    return lines + [''] * bool(targets) + targets
+    return lines + [''] * bool(targets) + targets + [''] + _whole_recipes(found)
+
+
+def _whole_recipes(found):
+    """Lines of Markdown: what the training of each network's recipe takes at those speeds."""
+    lines = ['| network | million images | PFLOP | minutes: the best engine | PyTorch | '
+             '`tf2`, bfloat16 | PyTorch, bfloat16 | share of the peak |', '| --- ' * 8 + '|']
+    for model, network in found['networks'].items():
+        minutes, share = {}, None
+        for title, figure in found['figures'].items():
+            recipe, colon, name = title.partition(', its whole recipe: ')
+            if colon and recipe == model:
+                minutes[name if name.startswith('pytorch') or name.endswith('bfloat16') else
+                        'best'] = figure['median']
+            if title.startswith(model + ' step: ') and title.endswith(', of the peak'):
+                share = figure['median']
+        lines.append('| %s | %s | %s | %s | %s |' % (
+            model, _short(network['images'] / 1e6),
+            '%.2g' % (network['images'] * network['training_ops'] / 1e15),
+            ' | '.join(_short(minutes.get(name)) for name in (
+                'best', 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')), _short(share)))
+    return lines
 
 
 def inference(folder):

@@ -51,11 +51,19 @@ def test_training_is_shown_as_it_was_recorded(tmp_path):
     figures.update({'tuto %s: tf1-mkl by pytorch' % kind: _figure(ratio) for kind, ratio in (
         ('forward', 6.1), ('backward', 6.2), ('step', 6.3))})
     figures['nin2 step: tf2'] = _figure(50.)  # not in PyTorch: in the file alone
-    figures['davidnet step: tf2, of the peak'] = _figure(.7, target=.8, bound='least', met=False)
+    figures['tuto step: tf2, of the peak'] = _figure(.7, target=.8, bound='least', met=False)
+    figures['tuto, its whole recipe: tf1-mkl'] = _figure(12.)
+    figures['tuto, its whole recipe: pytorch'] = _figure(24.)
+    networks = {'tuto': {'images': 1280000, 'training_ops': 1e8},
+                'nin2': {'images': 640000, 'training_ops': 7e8}}
     config.write_json(str(tmp_path / 'benchmark-training.json'),
-                      {'networks': {'tuto': {}, 'nin2': {}}, 'figures': figures})
+                      {'networks': networks, 'figures': figures})
     assert speeds.training(str(tmp_path))[2:] == [
         '| tuto | forward | 100 | 1234 | 300 | 200 | – | – | 6.10 |',
         '| tuto | backward | 100 | 1234 | 300 | 200 | – | – | 6.20 |',
         '| tuto | step | 100 | 1234 | 300 | 200 | – | – | 6.30 |', '',
-        '- davidnet step: tf2, of the peak: 0.70, at least 0.8: **not met**.']
+        '- tuto step: tf2, of the peak: 0.70, at least 0.8: **not met**.', '',
+        '| network | million images | PFLOP | minutes: the best engine | PyTorch | '
+        '`tf2`, bfloat16 | PyTorch, bfloat16 | share of the peak |', '| --- ' * 8 + '|',
+        '| nin2 | 0.640 | 0.45 | – | – | – | – | – |',
+        '| tuto | 1.28 | 0.13 | 12.0 | 24.0 | – | – | 0.700 |']
