@@ -43,12 +43,12 @@ def untrained(name, images, recipe=None):
         inference = evaluation.inference_graph(
             config.Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),
             data.CLASSES, data.IMAGE_SHAPE)
-        session.run(tf.global_variables_initializer())
-        random = np.random.RandomState(1)
+        random, first = np.random.RandomState(1), {}
         for variable in tf.global_variables():
             if variable.op.name.endswith(('biases', 'beta', 'moving_mean')):
-                variable.load(0.1 * random.randn(*variable.shape.as_list()), session)
+                first[variable.initial_value] = 0.1 * random.randn(*variable.shape.as_list())
             elif not variable.op.name.endswith('weights'):
-                variable.load(random.uniform(0.5, 2, variable.shape.as_list()), session)
+                first[variable.initial_value] = random.uniform(0.5, 2, variable.shape.as_list())
+        session.run(tf.global_variables_initializer(), first)  # one by one takes a while
         expected = session.run(inference.predictions, {inference.images: images})
         return export.frozen_graph(session, data.CLASSES), expected
