@@ -50,7 +50,8 @@ _recipe("""Forty epochs in one cycle for networks without batch normalization.
 
 _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Nesterov momentum.
 
-`python train.py --model squeeze1 --recipe squeeze`. """ + NOT_MEASURED,
+`python train.py --model squeeze1 --recipe squeeze`.
+Accuracy: 85.99 %, 87.94 % with --tta flip_shift (1 seed, 54 minutes, tf2).""",
         'squeeze', **dict(
             _MOVED, image_size=24, augmentation=('crop', 'flip'), images=3840000,
             learning_rate=0.03, schedule='one_cycle 10', weight_decay=1e-4))
