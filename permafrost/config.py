@@ -39,7 +39,7 @@ class Recipe:
     average_decay: float = 0.9999  # a step, of the moving averages of the weights; 0: none
     epochs: float = 0.  # to train; 0: `images` says
     schedule: str = 'constant'  # of the learning rate; see permafrost.schedules
-    momentum: float = 0.9  # of momentum, nesterov and muon
+    momentum: float = 0.9  # of momentum, nesterov and both muons
     decay_mode: str = 'layers'  # a name in training.DECAYS
     rules: Tuple[str, ...] = ()  # exceptions for variables; see permafrost.recipes.Rule
     label_smoothing: float = 0.  # share of a label spread evenly over all classes

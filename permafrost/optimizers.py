@@ -78,13 +78,29 @@ class Muon(Nesterov):
     def _update(self, grad, var, rate):
         if var.shape.ndims != 4:
             return super()._update(grad, var, rate)
-        slot = self.get_slot(var, 'momentum')
         filters = var.shape.as_list()[3]
-        momentum = slot.assign(self.MOMENTUM * slot + grad)
-        matrix = tf.reshape(grad + self.MOMENTUM * momentum, [-1, filters])
-        update = tf.reshape(orthogonal(matrix), var.shape)
-        return var.assign(var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
-                          - rate * update)
+        scaled = var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
+        return var.assign(scaled - rate * self._direction(grad, var, self.MOMENTUM))
+
+    def _direction(self, grad, var, momentum):
+        slot = self.get_slot(var, 'momentum')
+        now = slot.assign(momentum * slot + grad)
+        matrix = tf.reshape(grad + momentum * now, [-1, var.shape.as_list()[3]])
+        return tf.reshape(orthogonal(matrix), var.shape)
+
+
+class MuonUnscaled(Muon):
+    """As in the post: weights keep their norm, which counts where nothing normalizes later.
+
+    The recipe's momentum is for all; a convolution with more filters than inputs learns faster.
+    """
+
+    def _update(self, grad, var, rate):
+        if var.shape.ndims != 4:
+            return super()._update(grad, var, rate)
+        inputs, filters = var.shape[:3].num_elements(), var.shape.as_list()[3]
+        return var.assign_sub(rate * max(1., filters / inputs) ** 0.5
+                              * self._direction(grad, var, self._momentum))
 
 
 def orthogonal(matrix, steps=3):
@@ -102,7 +118,8 @@ def orthogonal(matrix, steps=3):
     return x
 
 
-OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Adam, 'muon': Muon}
+OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Adam, 'muon': Muon,
+              'muon_unscaled': MuonUnscaled}
 
 
 def optimizer(name, rate, decay, momentum, step):

@@ -10,9 +10,7 @@ tf.disable_v2_behavior()
 tf.enable_resource_variables()
 
 RATE, DECAY, MOMENTUM = 0.1, 0.02, 0.8
-SHAPE = (3, 3, 4, 6)
-FIRST = np.random.RandomState(0).randn(*SHAPE)
-GRADIENTS = np.random.RandomState(1).randn(5, *SHAPE)
+SHAPES = (3, 3, 4, 6), (1, 1, 4, 16)
 
 
 def slow_orthogonal(matrix):
@@ -24,10 +22,10 @@ def slow_orthogonal(matrix):
     return x
 
 
-def slow(name):
-    """The values of a variable after each of GRADIENTS."""
-    w, m, v, found = FIRST, 0., 0., []
-    for t, g in enumerate(GRADIENTS, 1):
+def slow(name, w, gradients):
+    """The values of a variable, `w` at first, after each of `gradients`."""
+    m, v, found, shape = 0., 0., [], w.shape
+    for t, g in enumerate(gradients, 1):
         w = w * (1 - RATE * DECAY)
         if name == 'sgd':
             w = w - RATE * g
@@ -39,18 +37,24 @@ def slow(name):
             w = w - RATE * (m / (1 - 0.9 ** t)) / (np.sqrt(v / (1 - 0.999 ** t)) + 1e-8)
         elif name == 'muon':
             m = 0.6 * m + g
-            update = slow_orthogonal((g + 0.6 * m).reshape(-1, SHAPE[-1])).reshape(SHAPE)
-            w = w * np.sqrt(SHAPE[-1]) / np.linalg.norm(w) - RATE * update
+            update = slow_orthogonal((g + 0.6 * m).reshape(-1, shape[-1])).reshape(shape)
+            w = w * np.sqrt(shape[-1]) / np.linalg.norm(w) - RATE * update
+        elif name == 'muon_unscaled':
+            m = MOMENTUM * m + g
+            update = slow_orthogonal((g + MOMENTUM * m).reshape(-1, shape[-1])).reshape(shape)
+            w = w - RATE * np.sqrt(max(1, shape[-1] / np.prod(shape[:-1]))) * update
         found.append(w)
     return found
 
 
+@pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('name', sorted(optimizers.OPTIMIZERS))
-def test_updates(name):
+def test_updates(name, shape):
+    first, *gradients = np.random.RandomState(0).randn(6, *shape)
     with tf.Graph().as_default(), tf.Session() as session:
         step = tf.train.get_or_create_global_step()
-        gradient = tf.placeholder(tf.float32, SHAPE)
-        w = tf.get_variable('w', initializer=FIRST.astype(np.float32))
+        gradient = tf.placeholder(tf.float32, shape)
+        w = tf.get_variable('w', initializer=first.astype(np.float32))
         rates = []
         optimizer = optimizers.optimizer(
             name, lambda variable: rates.append(variable) or tf.constant(RATE),
@@ -58,17 +62,18 @@ def test_updates(name):
         update = optimizer.apply_gradients([(gradient, w)], global_step=step)
         session.run(tf.global_variables_initializer())
         found = []
-        for value in GRADIENTS:
+        for value in gradients:
             session.run(update, {gradient: value})
             found.append(session.run(w))
-        assert rates == [w] and session.run(step) == len(GRADIENTS)
+        assert rates == [w] and session.run(step) == len(gradients)
     # NumPy has epsilon within Adam's corrected root, TensorFlow outside.
-    np.testing.assert_allclose(found, slow(name), rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(found, slow(name, first, gradients), rtol=1e-3, atol=2e-4)
 
 
-def test_muon_takes_the_weights_of_convolutions_alone():
+@pytest.mark.parametrize('muon', ['muon', 'muon_unscaled'])
+def test_muon_takes_the_weights_of_convolutions_alone(muon):
     shapes, found = {'conv': (3, 3, 2, 4), 'beta': (4,), 'fc': (5, 3)}, {}
-    for name in ('muon', 'nesterov'):
+    for name in (muon, 'nesterov'):
         with tf.Graph().as_default(), tf.Session() as session:
             step = tf.train.get_or_create_global_step()
             variables = [tf.get_variable(n, shape, initializer=tf.ones_initializer())
@@ -79,7 +84,7 @@ def test_muon_takes_the_weights_of_convolutions_alone():
             session.run(tf.global_variables_initializer())
             session.run(update)
             found[name] = session.run(variables)
-    same = [np.allclose(a, b) for a, b in zip(found['muon'], found['nesterov'])]
+    same = [np.allclose(a, b) for a, b in zip(found[muon], found['nesterov'])]
     assert dict(zip(sorted(shapes), same)) == {'beta': True, 'conv': False, 'fc': True}
 
 

@@ -68,6 +68,15 @@ def test_recipes_say_what_was_measured(name):
     assert [text for text in expected if text in about]
 
 
+def test_results_are_of_the_recipes_that_there_are():
+    for result in _results():
+        recipe = recipes.RECIPES[result['recipe']]
+        changed = {name for name, value in result['settings'].items()
+                   if name not in ('about', 'precision') and
+                   json.loads(json.dumps(getattr(recipe, name))) != value}
+        assert not changed, (result['model'], recipe.name)
+
+
 def _result(**changes):
     return dict({
         'model': 'sprint', 'recipe': 'sprint', 'data_set': 'cifar10', 'steps': 250, 'epochs': 10.0,
