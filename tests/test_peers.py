@@ -1,6 +1,5 @@
 """What tools/benchmark.py inference compares with, as far as that goes without installing it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -101,21 +100,3 @@ def test_the_network_alone_is_what_the_file_holds(tmp_path):
             frozen.add(graph)
             logits.append(session.run('predictions:0', {'inputs:0': inputs}))
     np.testing.assert_array_equal(*logits)
-
-
-def test_the_documented_times_are_the_recorded():
-    with open(os.path.join(ROOT, 'results', 'benchmark-inference.json')) as stream:
-        figures = json.load(stream)['figures']
-    with open(os.path.join(ROOT, 'docs', 'speed.md')) as stream:
-        rows = [line.replace('*', '').replace('`', '').split('|')[1:-1] for line in stream]
-    rows = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows if row}
-    settings = [('squeeze1', 1), ('squeeze1', 32), ('nin2', 1), ('nin2', 32)]
-    names = dict({name: name for name in inference.ENGINES}, onnxruntime='ONNX Runtime',
-                 litert='LiteRT', openvino='OpenVINO')
-    for name, shown in names.items():
-        assert rows[shown + ', one thread'] == [
-            '%#.3g' % figures['%s, batch %d, 1 thread: %s' % (setting + (name,))]['median']
-            for setting in settings]
-    ratios = [figure['median'] for setting in settings for title, figure in figures.items()
-              if title.startswith('%s, batch %d, 1 threads: ' % setting)]
-    assert rows['the best engine by ONNX Runtime'] == ['%.2f' % ratio for ratio in ratios]
