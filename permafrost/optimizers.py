@@ -71,12 +71,13 @@ class Muon(Nesterov):
     """Orthogonalized momentum for the weights of convolutions, Nesterov's for all else.
 
     Keller Jordan 2024 (https://kellerjordan.github.io/posts/muon/), as in his CIFAR-10 record:
-    before each update the weights of a convolution are scaled to the norm sqrt(filters).
+    before each update the weights of a convolution are scaled to the norm sqrt(filters). Those of
+    a depthwise convolution [k, k, channels, 1] are no matrix: Nesterov's.
     """
     MOMENTUM = 0.6
 
     def _update(self, grad, var, rate):
-        if var.shape.ndims != 4:
+        if not is_matrix(var.shape):
             return super()._update(grad, var, rate)
         filters = var.shape.as_list()[3]
         scaled = var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
@@ -96,11 +97,16 @@ class MuonUnscaled(Muon):
     """
 
     def _update(self, grad, var, rate):
-        if var.shape.ndims != 4:
+        if not is_matrix(var.shape):
             return super()._update(grad, var, rate)
         inputs, filters = var.shape[:3].num_elements(), var.shape.as_list()[3]
         return var.assign_sub(rate * max(1., filters / inputs) ** 0.5
                               * self._direction(grad, var, self._momentum))
+
+
+def is_matrix(shape):
+    """Whether `shape` is that of the weights of a convolution with filters across channels."""
+    return shape.ndims == 4 and shape[3] > 1
 
 
 def orthogonal(matrix, steps=3):

@@ -72,7 +72,8 @@ def test_updates(name, shape):
 
 @pytest.mark.parametrize('muon', ['muon', 'muon_unscaled'])
 def test_muon_takes_the_weights_of_convolutions_alone(muon):
-    shapes, found = {'conv': (3, 3, 2, 4), 'beta': (4,), 'fc': (5, 3)}, {}
+    shapes, found = {
+        'conv': (3, 3, 2, 4), 'depthwise': (3, 3, 2, 1), 'beta': (4,), 'fc': (5, 3)}, {}
     for name in (muon, 'nesterov'):
         with tf.Graph().as_default(), tf.Session() as session:
             step = tf.train.get_or_create_global_step()
@@ -85,7 +86,8 @@ def test_muon_takes_the_weights_of_convolutions_alone(muon):
             session.run(update)
             found[name] = session.run(variables)
     same = [np.allclose(a, b) for a, b in zip(found[muon], found['nesterov'])]
-    assert dict(zip(sorted(shapes), same)) == {'beta': True, 'conv': False, 'fc': True}
+    assert dict(zip(sorted(shapes), same)) == {
+        'beta': True, 'conv': False, 'depthwise': True, 'fc': True}
 
 
 @pytest.mark.parametrize('shape', [(40, 8), (8, 40), (8, 8)])
