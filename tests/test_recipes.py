@@ -102,15 +102,16 @@ def test_recipes_are_listed(python):
 
 def test_schedules_are_drawn(tmp_path):
     done = subprocess.run(
-        [sys.executable, processes.ROOT + '/train.py', '--recipe=davidnet', '--plot'],
+        [sys.executable, processes.ROOT + '/train.py', '--recipe=davidnet_tricks', '--plot'],
         cwd=str(tmp_path), stdout=subprocess.PIPE, universal_newlines=True)
-    assert done.returncode == 0 and 'learning rate 0 to 0.4' in done.stdout
-    picture = np.asarray(Image.open(str(tmp_path / 'davidnet-learning-rate.png')).convert('RGB'))
+    assert done.returncode == 0 and 'learning rate 0 to 1' in done.stdout
+    drawn = Image.open(str(tmp_path / 'davidnet_tricks-learning-rate.png'))
+    picture = np.asarray(drawn.convert('RGB'))
     curve = (picture == (20, 90, 180)).all(-1)
     rows, columns = np.nonzero(curve)
     peak = columns[rows == rows.min()].mean()
     left, right = columns.min(), columns.max()
-    assert (peak - left) / (right - left) == pytest.approx(5 / 24, abs=0.01)
+    assert (peak - left) / (right - left) == pytest.approx(2 / 10, abs=0.01)
 
 
 def test_augmentations_of_recipes_fit_their_images():
