@@ -50,7 +50,8 @@ _recipe("""Forty epochs in one cycle for networks without batch normalization.
 
 _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
 
-`python train.py --model squeeze1 --recipe squeeze`. """ + NOT_MEASURED,
+`python train.py --model squeeze1 --recipe squeeze`.
+Accuracy: 86.66 %, 88.83 % with --tta flip_shift (1 seed, 50 minutes, tf2).""",
         'squeeze', **dict(
             _MOVED, image_size=24, augmentation=('crop', 'flip'), images=3840000,
             optimizer='muon_unscaled', learning_rate=0.02, momentum=0.95,
