@@ -30,9 +30,11 @@ class Distortion(NamedTuple):
 # [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and, where the
 # recipe gives one, a number.
 
-def crop(now, room, uniform):
-    """Cuts at a random place, all of them equally likely."""
-    return now._replace(corner=tf.floor(uniform(2) * (room + 1)))
+def crop(now, room, uniform, pixels=float('inf')):
+    """Cuts at a random place, at most so many pixels off the centre; all are equally likely."""
+    first = tf.maximum(room // 2 - pixels, 0.)
+    last = tf.minimum(room // 2 + pixels, room)
+    return now._replace(corner=first + tf.floor(uniform(2) * (last - first + 1)))
 
 
 def pad_crop(now, room, uniform, pixels=4):

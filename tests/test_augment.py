@@ -106,6 +106,15 @@ def test_places_are_equally_likely():
     assert ((places - count / 81) ** 2 / (count / 81)).sum() < 125
 
 
+@pytest.mark.parametrize('pixels, size, offsets', [
+    (2, 24, range(2, 7)), (0, 24, [4]), (3, 25, range(0, 7)), (9, 24, range(9)), (1, 32, [0])])
+def test_crops_near_the_centre(pixels, size, offsets):
+    def make():
+        images = tf.zeros([2000, 32, 32, 3], tf.uint8)
+        return augment.choose(images, recipe(('crop:%d' % pixels,), size), 3, 5).corner
+    assert set(run(make).ravel()) == set(offsets)
+
+
 def test_values_are_uniform_and_independent():
     count = 40000
     drawn = draw(count)
@@ -220,7 +229,7 @@ def test_turns_are_mirrored():
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (('crop:3',), 'it takes none'), (('cutout:x',), 'has a wrong number'),
+    (('flip:3',), 'it takes none'), (('cutout:x',), 'has a wrong number'),
     (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout')])
 def test_numbers_of_augmentations(wrong, message):
     with pytest.raises(config.UsageError, match=message):
