@@ -33,6 +33,11 @@ _recipe("""The whole 32x32 image, standardized, without augmentation.
 _MOVED = dict(image_size=32, augmentation=('pad_crop:4', 'flip'), standardize='per_channel',
               optimizer='nesterov', decay_mode='coupled', average_decay=0.)
 _ROUNDED = dict(_MOVED, precision='bfloat16')
+# For networks with batch normalization: convolutions take Muon's steps, which need no decay, and
+# the rest learns three times as fast, about as it would without Muon. Four epochs of resnet20 gave
+# 83.8 % so, 82.0 % in one cycle of Nesterov's momentum.
+_MUON = dict(_ROUNDED, batch_size=500, optimizer='muon', learning_rate=0.1, weight_decay=5e-4,
+             rules=('weights decay=0', 'gamma|beta|fc|logits rate=3', 'depthwise rate=3 decay=0'))
 
 _recipe("""Twenty epochs in one cycle for the smallest network.
 
@@ -42,11 +47,12 @@ Accuracy: 72.03 %, 75.11 % with --tta flip_shift (1 seed, 4 minutes, tf2).""",
             _MOVED, augmentation=('pad_crop:2', 'flip'), epochs=20, learning_rate=0.05,
             schedule='one_cycle 4', weight_decay=2e-4))
 
-_recipe("""Forty epochs in one cycle for networks without batch normalization.
+_recipe("""Thirty epochs with Muon for convolutions without batch normalization.
 
 `python train.py --model cifarnet`. """ + NOT_MEASURED,
         'cifarnet', models=['cifarnet'], **dict(
-            _ROUNDED, epochs=40, learning_rate=0.05, schedule='one_cycle 8', weight_decay=2e-4))
+            _ROUNDED, epochs=30, optimizer='muon_unscaled', learning_rate=0.02, momentum=0.95,
+            schedule='one_cycle 4', weight_decay=2e-4))
 
 _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
 
@@ -65,11 +71,11 @@ He et al. 2015 (https://arxiv.org/abs/1512.03385, section 4.2): 91.25 % for resn
             _MOVED, standardize='per_pixel', images=8192000, optimizer='momentum',
             learning_rate=0.1, schedule='steps 81.92:0.1 122.88:0.01', weight_decay=1e-4))
 
-_recipe("""Thirty-five epochs in one cycle, a fifth of what was published.
+_recipe("""Thirty epochs with Muon, a fifth of what was published.
 
 `python train.py --model resnet20`. """ + NOT_MEASURED,
         'resnet', models=['resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110'], **dict(
-            _ROUNDED, epochs=35, learning_rate=0.2, schedule='one_cycle 8', weight_decay=5e-4))
+            _MUON, epochs=30, schedule='linear 0:1 30:0'))
 
 # The squared features of the last layer sum to about 6,000, and its output is divided by 8: with a
 # rate above 0.2 its logits run ahead of what they can predict.
@@ -107,17 +113,16 @@ Accuracy: 93.45 ± 0.27 %, 94.30 ± 0.18 % with --tta flip_shift (3 seeds, 23 mi
                    'whiten/biases rate=106/0.24 decay=0.004/106 until=3',
                    'fc/weights rate=1340/0.24 decay=0.004/1340'), label_smoothing=0.2))
 
-_recipe("""As published for NiN with batch normalization, in thirty epochs of one cycle.
+_recipe("""Fifteen epochs with Muon for NiN with batch normalization.
 
 `python train.py --model nin_bn`. """ + NOT_MEASURED,
-        'nin_bn', models=['nin_bn'], **dict(
-            _ROUNDED, epochs=30, learning_rate=0.1, schedule='one_cycle 6', weight_decay=5e-4))
+        'nin_bn', models=['nin_bn'], **dict(_MUON, epochs=15, schedule='linear 0:1 15:0'))
 
-_recipe("""Thirty epochs in one cycle, with flips and moves (published: 300 epochs, 92.45 %).
+_recipe("""Fifteen epochs with Muon, with flips and moves (published: 300 epochs, 92.45 %).
 
 `python train.py --model vgg_bn_drop`. """ + NOT_MEASURED,
         'vgg_bn_drop', models=['vgg_bn_drop'], **dict(
-            _ROUNDED, epochs=30, learning_rate=0.1, schedule='one_cycle 6', weight_decay=5e-4))
+            _MUON, epochs=15, schedule='linear 0:1 15:0'))
 
 _recipe("""As published for vgg_bn_drop: 300 epochs, rate 1 halved every 25, flips alone (92.45 %).
 
@@ -127,12 +132,11 @@ _recipe("""As published for vgg_bn_drop: 300 epochs, rate 1 halved every 25, fli
             optimizer='momentum', learning_rate=1., schedule='staircase 0.5 25',
             weight_decay=5e-4))
 
-_recipe("""Forty epochs in one cycle for depthwise separable convolutions.
+_recipe("""Thirty epochs with Muon for depthwise separable convolutions.
 
 `python train.py --model xception_mini`. """ + NOT_MEASURED,
         'xception', models=['xception_mini'], **dict(
-            _MOVED, epochs=40, learning_rate=0.1, schedule='one_cycle 8', weight_decay=2e-4,
-            rules=('depthwise decay=0',)))
+            _MUON, epochs=30, schedule='linear 0:1 30:0'))
 
 
 class Rule(NamedTuple):
