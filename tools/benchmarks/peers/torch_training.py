@@ -44,14 +44,18 @@ def orthogonal(x, steps=3):
     return x.T if tall else x
 
 
-class Sgd:
-    """Nesterov momentum and coupled weight decay: davidnet, resnet20, vgg_bn_drop."""
+class Recipe:
+    """Muon for the convolutions, Nesterov momentum and weight decay for all else."""
 
+    momentum = 0.9
     smoothing = 0.
 
     def __init__(self, network):
-        self.optimizers = [torch.optim.SGD(network.parameters(), RATE, momentum=0.9,
-                                           nesterov=True, weight_decay=5e-4)]
+        trained = [value for value in network.parameters() if value.requires_grad]
+        self.optimizers = [
+            Muon([value for value in trained if value.ndim == 4], 0.1, 0.6),
+            torch.optim.SGD([value for value in trained if value.ndim != 4], RATE,
+                            momentum=self.momentum, nesterov=True, weight_decay=5e-4)]
 
     def decay(self):
         """What weight decay adds to the loss, where the optimizer does not have it."""
@@ -62,7 +66,15 @@ class Sgd:
             optimizer.step()
 
 
-class Tuto(Sgd):
+class Davidnet(Recipe):
+    smoothing = 0.2
+
+
+class Sprint(Recipe):
+    momentum, smoothing = 0.85, 0.2
+
+
+class Tuto(Recipe):
     """Plain SGD, decay of two layers in the loss, and averages of the weights."""
 
     def __init__(self, network):
@@ -80,25 +92,12 @@ class Tuto(Sgd):
         self.averages.update_parameters(self.network)
 
 
-class Sprint(Sgd):
-    """Muon for the convolutions, Nesterov momentum and weight decay for all else."""
-
-    smoothing = 0.2
-
-    def __init__(self, network):
-        trained = [value for value in network.parameters() if value.requires_grad]
-        self.optimizers = [
-            Muon([value for value in trained if value.ndim == 4], 0.24, 0.6),
-            torch.optim.SGD([value for value in trained if value.ndim != 4], RATE, momentum=0.85,
-                            nesterov=True, weight_decay=1e-4)]
-
-
-RECIPES = {'tuto': Tuto, 'sprint': Sprint}
+RECIPES = {'davidnet': Davidnet, 'sprint': Sprint, 'tuto': Tuto}
 
 
 def runs(name, network, images, labels, precision):
     """{'forward', 'backward', 'step': function that computes it on that batch, gives the loss}."""
-    recipe = RECIPES.get(name, Sgd)(network)
+    recipe = RECIPES.get(name, Recipe)(network)
 
     def forward():
         with torch.autocast('cpu', torch.bfloat16, enabled=precision != torch.float32):
