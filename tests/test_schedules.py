@@ -57,7 +57,8 @@ def test_what_cannot_be_meant(text, message):
 
 def test_steps_and_rates_of_a_recipe():
     """davidnet's published recipe: 0.4 at epoch 5 of 24, at 97.7 batches of 512 an epoch."""
-    recipe = recipes.recipe('davidnet', ['epochs=24', 'schedule=linear 0:0 5:1 24:0'])
+    recipe = recipes.recipe('davidnet', [
+        'epochs=24', 'schedule=linear 0:0 5:1 24:0', 'learning_rate=0.4', 'batch_size=512'])
     settings = config.Config('davidnet', recipe, 1)
     assert recipes.steps(recipe) == 2344  # 24 * 50000 / 512, rounded up
     assert recipes.steps(recipe, 1024) == 48
@@ -68,7 +69,7 @@ def test_steps_and_rates_of_a_recipe():
 
 
 def test_a_schedule_follows_the_length_of_the_epoch():
-    recipe = recipes.recipe('davidnet')
+    recipe = recipes.recipe('davidnet', ['batch_size=512'])
     for images, step in ((50000, 500), (5000, 50)):
         settings = config.Config('davidnet', recipe, 1, train_images=images)
         assert recipes.epoch(settings, step) == pytest.approx(5.12)
