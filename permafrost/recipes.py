@@ -39,6 +39,13 @@ _ROUNDED = dict(_MOVED, precision='bfloat16')
 _MUON = dict(_ROUNDED, batch_size=500, optimizer='muon', learning_rate=0.1, weight_decay=5e-4,
              rules=('weights decay=0', 'gamma|beta|fc|logits rate=3', 'depthwise rate=3 decay=0'))
 
+# Without normalization, steps that are as long whatever the weights need a decay, or the weights
+# grow and learn ever less: 4,000 steps of squeeze1 ended at 84.9 % so, at 82.3 % without. The last
+# layers, of Nesterov's momentum, take little of it.
+_MUON_UNSCALED = dict(_MOVED, optimizer='muon_unscaled', learning_rate=0.02, momentum=0.95,
+                      decay_mode='decoupled', weight_decay=0.1,
+                      rules=('fc|logits decay=0.005', 'biases decay=0'))
+
 _recipe("""Twenty epochs in one cycle for the smallest network.
 
 `python train.py --model lenet5`.
@@ -51,8 +58,7 @@ _recipe("""Thirty epochs with Muon for convolutions without batch normalization.
 
 `python train.py --model cifarnet`. """ + NOT_MEASURED,
         'cifarnet', models=['cifarnet'], **dict(
-            _ROUNDED, epochs=30, optimizer='muon_unscaled', learning_rate=0.02, momentum=0.95,
-            schedule='one_cycle 4', weight_decay=2e-4))
+            _MUON_UNSCALED, precision='bfloat16', epochs=30, schedule='one_cycle 4'))
 
 _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
 
