@@ -87,7 +87,8 @@ _recipe("""Thirty epochs with Muon, a fifth of what was published.
 # rate above 0.2 its logits run ahead of what they can predict.
 _recipe("""Twelve epochs with Muon, half of David Page's twenty-four (94 % published).
 
-`python train.py --model davidnet`. """ + NOT_MEASURED,
+`python train.py --model davidnet`.
+Accuracy: 94.04 %, 94.79 % with --tta flip_shift (1 seed, 111 minutes, tf2).""",
         'davidnet', models=['davidnet'], **dict(
             _ROUNDED, augmentation=('alternate_flip', 'reflect_crop:3'), batch_size=1000,
             epochs=12, optimizer='muon', learning_rate=0.12,
