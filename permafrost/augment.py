@@ -135,11 +135,17 @@ def distort(images, distortion, size):
     """Cuts `size` x `size` from [B, H, W, 3] and distorts it: float32, not clipped."""
     count, height, width, _ = images.shape.as_list()
     top, left = tf.unstack(distortion.corner, axis=1)
-    right, mirror = left + size - 1, distortion.mirror[:, 0]
+
+    def edges(first, side):
+        """Of 1 from the first pixel to the last. The outermost are drawn in a little: one that
+        rounding puts outside by a millionth would come out black."""
+        return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
+                for edge in (first, first + size - 1)]
+    (above, below), (near, far) = edges(top, height), edges(left, width)
+    mirror = distortion.mirror[:, 0]
     # A box from right to left comes out mirrored; 'nearest' takes the very pixels.
-    boxes = tf.stack([top / (height - 1), tf.where_v2(mirror, right, left) / (width - 1),
-                      (top + size - 1) / (height - 1),
-                      tf.where_v2(mirror, left, right) / (width - 1)], 1)
+    boxes = tf.stack([above, tf.where_v2(mirror, far, near),
+                      below, tf.where_v2(mirror, near, far)], 1)
     images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, size],
                                       box_indices=tf.range(count))
     if not (tf.is_tensor(distortion.contrast) or tf.is_tensor(distortion.brightness)):
