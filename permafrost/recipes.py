@@ -56,7 +56,8 @@ Accuracy: 72.03 %, 75.11 % with --tta flip_shift (1 seed, 4 minutes, tf2).""",
 
 _recipe("""Thirty epochs with Muon for convolutions without batch normalization.
 
-`python train.py --model cifarnet`. """ + NOT_MEASURED,
+`python train.py --model cifarnet`.
+Accuracy: 84.42 %, 85.72 % with --tta flip_shift (1 seed, 31 minutes, tf2).""",
         'cifarnet', models=['cifarnet'], **dict(
             _MUON_UNSCALED, precision='bfloat16', epochs=30, schedule='one_cycle 4'))
 
