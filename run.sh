@@ -6,8 +6,9 @@ usage() {
 usage: [ENGINE=tf1|tf1-mkl|tf2] ./run.sh [MODEL [STEPS]]
 
 Sets up TensorFlow, gets CIFAR-10, trains MODEL (default: tuto) for STEPS steps
-(default: 10000), evaluates it on the 10,000 test images, freezes it into one
-file and labels two images with that in C++. What is already there is used.
+(default: what its recipe says, 10,000 for tuto), evaluates it on the 10,000
+test images, freezes it into one file and labels two images with that in C++.
+What is already there is used.
 Stopped with Ctrl-C or SIGTERM in training, it saves first.
 
 exit codes: 0 done, 1 failed, 2 usage, 143 stopped by SIGTERM after saving
@@ -19,8 +20,8 @@ fail() { echo "run.sh: $*" >&2; exit 2; }
 case ${1:-} in -h|--help) usage; exit ;; esac
 [ $# -le 2 ] || fail "too many arguments: $* (usage: ./run.sh [MODEL [STEPS]])"
 model=${1:-tuto}
-steps=${2:-10000}
-[[ $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"
+steps=${2-}
+[[ $# -lt 2 || $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"
 cd "$(dirname "$0")"
 
 # Any Python knows the models' names: a misspelt one is answered before minutes of set-up.
@@ -64,7 +65,7 @@ stage "$python" tools/get_data.py
 n=1
 while [ -e "runs/$model/$n" ]; do n=$((n + 1)); done
 run=runs/$model/$n
-stage "$python" train.py --model "$model" --steps "$steps" --run "$run"
+stage "$python" train.py --model "$model" ${steps:+--steps "$steps"} --run "$run"
 stage "$python" eval.py --run "$run"
 stage "$python" freeze_graph.py --run "$run" --output "$run/$model.pb"
 if why=$(make -s -C label_image 2>&1); then
@@ -74,14 +75,20 @@ else  # training and its result do not depend on a compiler
   echo "run.sh: no image was labelled: $(grep -m 1 label_image: <<< "$why" || echo "$why")" >&2
 fi
 
-accuracy=$(tail -n 1 "$run/eval/test/metrics.jsonl" | grep -o '"accuracy": [0-9.]*' | head -n 1)
+measured() {
+  tail -n 1 "$run/eval/test/metrics.jsonl" | grep -o "\"$1\": [0-9.]*" | grep -o "[0-9.]*\$"
+}
+steps=$(measured step)
 cat <<END
 
-$model, $steps steps on $engine: accuracy ${accuracy##* } on the 10,000 test images
+$model, $steps steps on $engine: accuracy $(measured accuracy) on the 10,000 test images
   the run, its checkpoints and results   $run
   the frozen graph                       $run/$model.pb
   curves                                 .venv/$engine/bin/tensorboard --logdir $run
   evaluate again                         $python eval.py --run $run
-  train on                               $python train.py --model $model --run $run --resume --steps $((steps * 2))
-  the other models                       $python info.py --all
 END
+if grep -qs '"schedule": "constant"' "$run/config.json"; then  # others have come to their end
+  echo "  train on                               $python train.py --model $model" \
+    "--run $run --resume --steps $((steps * 2))"
+fi
+echo "  the other models                       $python info.py --all"

@@ -62,12 +62,20 @@ def _new(values, recipe, data_set, name, place):
     recipes.learning_rate(config, 0)  # a schedule that cannot be meant is answered here
     own = '' if values.recipe else " (%s's own)" % config.model
     print('recipe: %s%s, %d steps' % (recipe.name, own, config.steps), flush=True)
-    whole = recipes.steps(recipe, count)
-    if config.steps < whole and recipe.schedule != 'constant':
-        print('note: --steps=%d stops in the middle of its schedule of %d steps; --set epochs=%.3g '
-              'would shorten it' % (config.steps, whole, recipes.epoch(config, config.steps)),
-              flush=True)
+    _note_length(config)
     return config
+
+
+def _note_length(config):
+    """Says so where --steps is not what the schedule of the recipe was made for."""
+    recipe, steps = config.recipe, config.steps
+    whole = recipes.steps(recipe, config.train_images)
+    if steps != whole and recipe.schedule != 'constant':
+        print('note: --steps=%d %s its schedule of %d steps%s; --set epochs=%.3g %s it' % (
+            steps, 'stops in the middle of' if steps < whole else 'goes on after', whole,
+            '' if steps < whole else ', at a learning rate of %.3g' % recipes.learning_rate(
+                config, whole), recipes.epoch(config, steps),
+            'would shorten' if steps < whole else 'would lengthen'), flush=True)
 
 
 def _continued(values, run):
@@ -83,4 +91,6 @@ def _continued(values, run):
     if 'recipe' in changes or 'set' in changes:
         recipe = recipes.possible(recipes.recipe(
             changes.get('recipe') or old.recipe.name, changes.get('set', ())))
-    return resumed(old, recipe, changes)
+    config = resumed(old, recipe, changes)
+    _note_length(config)
+    return config

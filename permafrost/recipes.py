@@ -190,12 +190,23 @@ def default(model):
 def recipe(name, changes=()):
     """The recipe `name` with `changes` ('field=value' strings), checked.
 
+    A recipe made longer or shorter keeps the shape of its schedule, unless that is changed too.
     Raises:
       UsageError: an unknown recipe or field, or a value that cannot be meant.
     """
     if name not in RECIPES:
         raise nearest('recipe', name, RECIPES)
-    return _check(dataclasses.replace(RECIPES[name], **dict(map(_change, changes))))
+    old, changed = RECIPES[name], dict(map(_change, changes))
+    new = _check(dataclasses.replace(old, **changed))
+    by = _length(new) / _length(old)
+    if by == 1 or 'schedule' in changed:
+        return new
+    return dataclasses.replace(new, schedule=schedules.stretched(new.schedule, by))
+
+
+def _length(value):
+    """The epochs that a recipe takes on CIFAR-10."""
+    return value.epochs or value.images / 50000
 
 
 def _change(change):

@@ -93,7 +93,10 @@ def exponential(unused_last, by, every='1'):
 
 
 def staircase(unused_last, by, every='1'):
-    return lambda ops, epoch: ops.exp(math.log(float(by)) * ops.floor(epoch / float(every)))
+    rate, every = math.log(float(by)), float(every)
+    if every <= 0:
+        raise ValueError('it takes a positive number of epochs')
+    return lambda ops, epoch: ops.exp(rate * ops.floor(epoch / every))
 
 
 SCHEDULES = {function.__name__: function for function in (
@@ -113,6 +116,20 @@ def schedule(text, last):
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise UsageError('schedule %r is not understood (%s): write it as in %s' % (
             text, error, ', '.join(repr(e) for e in EXAMPLES if e.startswith(name))))
+
+
+# Which words of a schedule are or begin with an epoch.
+EPOCHS = {'constant': slice(0), 'steps': slice(None), 'linear': slice(None), 'one_cycle': slice(1),
+          'cosine': slice(1), 'exponential': slice(1, 2), 'staircase': slice(1, 2)}
+
+
+def stretched(text, by):
+    """The schedule `text` of a recipe, with all that it does `by` times as late."""
+    name, *words = text.split()
+    for i in range(len(words))[EPOCHS[name]]:
+        epoch, colon, factor = words[i].partition(':')
+        words[i] = '%g%s%s' % (float(epoch) * by, colon, factor)
+    return ' '.join([name] + words)
 
 
 EXAMPLES = [line.split('  ')[0] for line in

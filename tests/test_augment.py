@@ -84,7 +84,8 @@ def test_each_augmentation_is_that_of_numpy(augmentation):
 
 
 @pytest.mark.parametrize('side,size', [
-    (32, 24), (40, 32), (38, 32), (34, 32), (33, 32), (32, 32), (64, 56), (64, 57), (72, 64), (9, 1)])
+    (32, 24), (40, 32), (38, 32), (34, 32), (33, 32), (32, 32), (64, 56), (64, 57), (72, 64),
+    (9, 1)])
 def test_crops_are_slices_to_the_bit(side, size):
     places = np.array([(top, left) for top in range(side - size + 1)
                        for left in range(side - size + 1)] * 2)

@@ -76,17 +76,21 @@ def test_learning_shows(synthetic, tmp_path):
     output = processes.finish(processes.command(
         'train.py', '--model=sprint', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
         '--run=%s' % (tmp_path / 'run'), '--set=batch_size=64', '--set=epochs=4',
-        '--set=schedule=linear 0:1 4:0', '--log_steps=10', '--histogram_steps=0'))
+        '--log_steps=10', '--histogram_steps=0'))
     assert "recipe: sprint (sprint's own), 40 steps" in output
     accuracy = float(output.split('step 40/40 accuracy ')[1].split()[0])
     assert accuracy > 0.5  # chance gives 0.1
 
 
-def test_a_schedule_cut_short_is_told(synthetic, tmp_path):
-    output = processes.finish(processes.command(
+def test_steps_that_are_not_those_of_the_schedule_are_told(synthetic, tmp_path):
+    arguments = processes.command(
         'train.py', '--model=lenet5', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
-        '--run=%s' % (tmp_path / 'run'), '--steps=2', '--histogram_steps=0'))
-    assert 'note: --steps=2 stops in the middle of its schedule of 100 steps' in output
+        '--run=%s' % (tmp_path / 'run'), '--histogram_steps=0', '--resume')
+    assert ('note: --steps=2 stops in the middle of its schedule of 100 steps; --set epochs=0.4 '
+            'would shorten it') in processes.finish(arguments + ['--steps=2'])
+    output = processes.finish(arguments + ['--steps=101'])
+    assert ('note: --steps=101 goes on after its schedule of 100 steps, at a learning rate of 0; '
+            '--set epochs=20.2 would lengthen it') in output
 
 
 def test_recipes_are_listed(python):

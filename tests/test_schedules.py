@@ -49,10 +49,33 @@ def test_every_schedule_is_among_them():
     ('linear', 'epoch:factor'), ('linear 0:0 0:1', 'must rise'), ('linear 0 5', 'epoch:factor'),
     ('one_cycle', 'one_cycle 5'), ('one_cycle 24', 'within the 24 epochs'),
     ('steps fast', 'steps 82:0.1'), ('exponential -1', 'exponential 0.5 25'),
-    ('constant 3', "as in 'constant'")])
+    ('staircase half', 'staircase 0.5 25'), ('staircase 0', 'staircase 0.5 25'),
+    ('staircase 0.5 0', 'a positive number'), ('constant 3', "as in 'constant'")])
 def test_what_cannot_be_meant(text, message):
     with pytest.raises(config.UsageError, match=message):
         schedules.schedule(text, 24.)
+
+
+@pytest.mark.parametrize('text', BY_HAND)
+def test_a_stretched_schedule_does_the_same_later(text):
+    old = schedules.schedule(text, 24.)
+    new = schedules.schedule(schedules.stretched(text, 1.5), 36.)
+    for epoch in range(0, 30):
+        assert new(schedules.NUMPY, 1.5 * epoch) == pytest.approx(old(schedules.NUMPY, epoch))
+
+
+def test_every_recipe_ends_its_schedule_when_it_is_made_shorter():
+    for name, whole in recipes.RECIPES.items():
+        settings = [config.Config('tuto', value, 1) for value in (
+            recipes.recipe(name), recipes.recipe(name, ['epochs=3']),
+            recipes.recipe(name, ['images=150000']))]
+        long, short, other = [
+            [float(recipes.learning_rate(s, part * recipes.epochs(s) * 50000 / s.recipe.batch_size))
+             for part in (0, .1, .5, .9, 1)] for s in settings]
+        assert short == pytest.approx(long), name
+        assert other == pytest.approx(long if whole.epochs else short), name
+    recipe = recipes.recipe('resnet', ['epochs=60', 'schedule=linear 0:1 9:0'])
+    assert recipe.schedule == 'linear 0:1 9:0'
 
 
 def test_steps_and_rates_of_a_recipe():

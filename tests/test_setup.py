@@ -162,8 +162,9 @@ case $1 in
   eval.py)
     echo "$@" > evaluated
     mkdir -p $3/eval/test
+    echo "  \\"schedule\\": \\"$SCHEDULE\\"," > $3/config.json
     echo '{"accuracy": 0.1, "step": 1}' > $3/eval/test/metrics.jsonl  # an older one
-    echo '{"accuracy": 0.8125, "class_accuracy": [0.5]}' >> $3/eval/test/metrics.jsonl ;;
+    echo '{"accuracy": 0.8125, "class_accuracy": [1], "step": 30}' >> $3/eval/test/metrics.jsonl ;;
   freeze_graph.py) echo "$@" > frozen ;;
   tools/sample_images.py)
     mkdir -p $3
@@ -207,9 +208,18 @@ def test_run_trains_then_evaluates_the_same_run(runner):
     assert (runner.folder / 'evaluated').read_text() == 'eval.py --run runs/nin0/2\n'
     assert (runner.folder / 'frozen').read_text() == (
         'freeze_graph.py --run runs/nin0/2 --output runs/nin0/2/nin0.pb\n')
-    assert 'accuracy 0.8125 on the 10,000 test images' in out and 'runs/nin0/2' in out
+    assert 'nin0, 30 steps on stub: accuracy 0.8125 on the 10,000 test images' in out
+    assert 'runs/nin0/2' in out and 'train on' not in out
     help_text = runner.run('run.sh', '--help')[1]
     assert 'usage:' in help_text and '143' in help_text
+
+
+def test_run_trains_as_long_as_the_recipe_says(runner):
+    runner.environment['SCHEDULE'] = 'constant'
+    code, out, err = runner.run('run.sh', 'nin0')
+    assert code == 0, err
+    assert (runner.folder / 'trained').read_text() == 'train.py --model nin0 --run runs/nin0/1\n'
+    assert '--run runs/nin0/1 --resume --steps 60' in out
 
 
 def test_run_labels_images_where_it_can(runner):
