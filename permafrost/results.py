@@ -20,16 +20,20 @@ def record(folder, run, figures):
 
     Args:
       figures: of evaluation.measure, on the whole test split.
-    Raises UserError where the run is not finished.
+    Raises UserError where the run is not finished, figures are of other images, or the file holds
+    a result of other settings.
     """
     config, extra = runs.read_config(run)
     status, recipe = runs.read_status(run), config.recipe
+    if figures['split'] != 'test':
+        raise UserError('a result is of the test images, not of --split %s' % figures['split'])
     if figures['step'] < config.steps:
         raise UserError('%s is at step %d of %d: a result is of a finished run' % (
             run, figures['step'], config.steps))
     name = '-'.join([config.model, _recipe_name(recipe, config), str(figures['step'])])
     path = os.path.join(folder, name + '.json')
     old = _read(path)
+    _compare(path, old, dict(config.to_json()['recipe'], weights=figures['weights']))
     os.makedirs(folder, exist_ok=True)
     write_json(path, dict(_joined(old, config.seed, figures), **{
         'model': config.model, 'recipe': recipe.name, 'settings': config.to_json()['recipe'],
@@ -43,6 +47,17 @@ def record(folder, run, figures):
         'images_per_second': status['images_per_second'],
         'command': _command(extra['command']), 'date': figures['date']}))
     return path
+
+
+def _compare(path, old, settings):
+    """Raises UserError where the `old` result at `path` is not of these `settings`."""
+    held = dict(old.get('settings', {}), weights=old.get('weights'))
+    settings = json.loads(json.dumps(settings))  # as they are when read
+    other = ['%s is %s there, %s here' % (name, held[name], settings[name])
+             for name in sorted(set(held) & set(settings)) if held[name] != settings[name]]
+    if old and other:
+        raise UserError('%s holds a result of other settings (%s): remove it, or give another '
+                        '--results' % (path, '; '.join(other)))
 
 
 def _joined(old, seed, figures):

@@ -245,6 +245,28 @@ def test_results_join_seeds(run, tmp_path):
         results.record(str(tmp_path), run, dict(figures, step=10))
 
 
+def test_results_are_not_mixed(run, tmp_path):
+    figures = _evaluate(run)
+    path = results.record(str(tmp_path), run, figures)
+    with open(path) as stream:
+        before = stream.read()
+    other = str(tmp_path / 'run')
+    shutil.copytree(run, other)
+    with open(os.path.join(other, 'config.json')) as stream:
+        value = json.load(stream)
+    value['config']['recipe'].update(momentum=0.75, augmentation=['flip'])
+    with open(os.path.join(other, 'config.json'), 'w') as stream:
+        json.dump(value, stream)
+    for at, changes, message in (
+            (other, {}, 'momentum is 0.9 there, 0.75 here'), (other, {}, 'augmentation is'),
+            (run, {'weights': 'raw'}, 'weights is averaged there'),
+            (run, {'split': 'train'}, 'of the test images')):
+        with pytest.raises(UserError, match=message):
+            results.record(str(tmp_path), at, dict(figures, **changes))
+    with open(path) as stream:
+        assert stream.read() == before
+
+
 @pytest.mark.slow
 def test_checkpoints_move_between_engines(run):
     """Those set up beside this one evaluate its checkpoint alike, to 0.05 points."""
