@@ -97,6 +97,8 @@ def _parsed(recipe):
             found.append((name, [float(number)] if number else []))
             if number and AUGMENTATIONS[name].__defaults__ is None:
                 raise ValueError('it takes none')
+            if number and not 0 <= float(number) < float('inf'):
+                raise ValueError('it must be 0 or more')
         except ValueError as error:
             raise config.UsageError('augmentation %r has a wrong number (%s)' % (text, error))
     return found
@@ -107,6 +109,10 @@ def _pad(images, recipe):
     for name, number in _parsed(recipe):
         if name in PADDING:
             by = int(number[0] if number else AUGMENTATIONS[name].__defaults__[0])
+            least = min(images.shape.as_list()[1:3])
+            if by >= least:
+                raise config.UsageError('%s:%d moves images of %d pixels out of sight' % (
+                    name, by, least))
             images = tf.pad(images, [[0, 0], [by, by], [by, by], [0, 0]], PADDING[name])
     return images
 

@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
+import models
 from permafrost import recipes
-from permafrost.config import Config, UserError, write_atomically
+from permafrost.config import Config, UserError, nearest, write_atomically
 
 WIDTH, HEIGHT = 720, 400  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 45  # what is kept free around the curve
@@ -17,8 +18,10 @@ INK, PALE, CURVE = (0, 0, 0), (220, 220, 220), (20, 90, 180)
 def learning_rate(values):
     """What train.py --plot does: draws the recipe that the flags `values` ask for.
 
-    Raises UsageError for an unknown recipe, UserError where the file cannot be written.
+    Raises UsageError for an unknown model or recipe, UserError where the file cannot be written.
     """
+    if values.model not in models.MODELS:
+        raise nearest('model', values.model, models.MODELS)
     recipe = recipes.recipe(values.recipe or recipes.default(values.model), values.set)
     config = Config(values.model, recipe, recipes.steps(recipe))
     path = recipe.name + '-learning-rate.png'

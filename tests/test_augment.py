@@ -235,7 +235,9 @@ def test_turns_are_mirrored():
 
 @pytest.mark.parametrize('wrong, message', [
     (('flip:3',), 'it takes none'), (('cutout:x',), 'has a wrong number'),
-    (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout')])
+    (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout'),
+    (('pad_crop:-1',), '0 or more'), (('pad_crop:inf',), '0 or more'), (('crop:-9',), '0 or more'),
+    (('cutout:nan',), '0 or more'), (('reflect_crop:32',), 'out of sight')])
 def test_numbers_of_augmentations(wrong, message):
     with pytest.raises(config.UsageError, match=message):
         seen(wrong)

@@ -47,6 +47,7 @@ def _refused(code, *arguments):
     (['train.py', '--set=rules=beta speed=2'], "write it as 'beta rate=64 decay=1/64'"),
     (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be in [0, 1)'),
     (['train.py', '--plot', '--recipe=resnett'], 'did you mean resnet?'),
+    (['train.py', '--plot', '--model=davidnett'], 'did you mean davidnet?'),
     (['eval.py', '--batch_size=0'], 'batch_size'),
     (['eval.py', '--split=tset'], 'test'),
     (['eval.py', '--tta=flop'], 'flip_shift'),
