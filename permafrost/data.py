@@ -103,13 +103,13 @@ def resolve(name, data_dir=None):
     Raises UsageError where it is neither.
     """
     if name in SETS:
-        return name, data_dir
+        return name, data_dir and os.path.expanduser(data_dir)
     if not os.path.isdir(name) and os.sep not in name:
         raise config.UsageError('%s; or name a directory that tools/make_tfrecords.py made'
                                 % config.nearest('data set', name, SETS))
     if data_dir is not None:
         raise config.UsageError('--data_set=%s is a directory: leave --data_dir out' % name)
-    return PACKED, name
+    return PACKED, os.path.expanduser(name)
 
 
 def title(name, data_dir=None):
@@ -275,6 +275,16 @@ def load(data_set, split):
         images[start:stop], labels[start:stop] = decode(rows, data_set.layout)
         start = stop
     return images, labels
+
+
+def pick(data_set, split, every):
+    """Every so many-th image of `split`, uint8 [n, H, W, 3]: only those are read."""
+    found, first = [], 0
+    for path in data_set.splits[split]:
+        rows = np.memmap(path, np.uint8, 'r').reshape(-1, data_set.layout.size)
+        found.append(decode(rows[first::every], data_set.layout)[0])
+        first = (first - len(rows)) % every
+    return np.concatenate(found)
 
 
 def check_memory(data_set, split):

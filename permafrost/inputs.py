@@ -115,10 +115,9 @@ SOURCES = {'memory': _memory, 'stream': _stream}
 def sample(data_set, config, session_config, count=5000):
     """Evenly picked training images as the network sees them undistorted: float32 [n, h, w, 3].
 
-    `count` at most.
+    `count` at most, of a data set that need not fit in memory.
     """
-    images, _ = data.load(data_set, 'train')
-    images = images[::-(-len(images) // count)]
+    images = data.pick(data_set, 'train', -(-data_set.counts['train'] // count))
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         decoded = tf.placeholder(tf.uint8, (None,) + images.shape[1:])
         seen = augment.evaluation(decoded, config.recipe, config.statistics)

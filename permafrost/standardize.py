@@ -10,10 +10,11 @@ from permafrost import config
 from permafrost.statistics import YUV
 
 NEIGHBOURHOOD = 7  # pixels
+LEAST = 1.  # of 255: a channel that deviates less, as one that is always 0, is not spread
 
 
 def per_image(images, unused_statistics):
-    """Mean 0 and deviation 1 for each image; a flat image is divided by 1 / sqrt(n) at most."""
+    """Mean 0 and deviation 1 for each image; a flat image is divided by 1 / sqrt(n)."""
     _, height, width, channels = images.shape.as_list()
     values = [1, 2, 3]
     centred = images - tf.reduce_mean(images, values, keepdims=True)
@@ -27,14 +28,14 @@ def per_channel(images, statistics):
     mean, deviation = np.array(statistics, np.float32).reshape(2, channels)
     # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
     rows = tf.reshape(images, [-1, height, width * channels])
-    rows = (rows - np.tile(mean, width)) * np.tile(1 / deviation, width)
+    rows = (rows - np.tile(mean, width)) * np.tile(1 / np.maximum(deviation, LEAST), width)
     return tf.reshape(rows, [-1, height, width, channels])
 
 
 def per_pixel(images, statistics):
     """The mean training image subtracted (Krizhevsky et al. 2012), all in one deviation."""
     mean = np.array(statistics[:-1], np.float32).reshape(images.shape.as_list()[1:])
-    return (tf.cast(images, tf.float32) - mean) * np.float32(1 / statistics[-1])
+    return (tf.cast(images, tf.float32) - mean) * np.float32(1 / max(statistics[-1], LEAST))
 
 
 def yuv_local(images, statistics):
@@ -65,7 +66,7 @@ def yuv_local(images, statistics):
     least = tf.maximum(tf.reduce_mean(deviation, [1, 2, 3], keepdims=True), 1e-4)
     mean, deviations = np.array(statistics, np.float32).reshape(2, 2)
     return tf.concat([luma / tf.maximum(deviation, least),
-                      (colours[..., 1:] - mean) / deviations], 3)
+                      (colours[..., 1:] - mean) / np.maximum(deviations, LEAST)], 3)
 
 
 STANDARDIZE = {function.__name__: function for function in (

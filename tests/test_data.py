@@ -43,6 +43,22 @@ def test_bytes_of_a_record_become_pixels(tmp_path):
     assert data.encode(images, labels).tobytes() == record
 
 
+@pytest.mark.parametrize('every', [1, 3, 7, 40])
+def test_some_images_are_picked_across_files(tmp_path, every):
+    paths, images = [], np.random.RandomState(1).randint(0, 256, (20, 32, 32, 3)).astype(np.uint8)
+    for first, last in ((0, 8), (8, 9), (9, 20)):
+        paths.append(str(tmp_path / ('%d.bin' % first)))
+        write(paths[-1], data.encode(images[first:last], np.arange(last - first)).tobytes())
+    some = data.DataSet('x', '', data.CLASSES, data.IMAGE_SHAPE, {'train': paths}, {'train': 20})
+    np.testing.assert_array_equal(data.pick(some, 'train', every), images[::every])
+
+
+def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert data.resolve('cifar10', '~/x') == ('cifar10', str(tmp_path / 'x'))
+    assert data.resolve('~/flowers') == (data.PACKED, str(tmp_path / 'flowers'))
+
+
 def test_cifar10_is_the_published_data_set(cifar10):
     assert cifar10.counts == {'train': 50000, 'test': 10000}
     images, labels = data.load(cifar10, 'train')

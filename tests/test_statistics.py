@@ -101,6 +101,19 @@ def test_what_needs_the_whole_image_comes_before_the_crop(name, synthetic, image
                                rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize('name', sorted(standardize.STANDARDIZE))
+@pytest.mark.parametrize('kind', ['red', 'grey', 'black'])
+def test_images_without_colours_stay_finite(name, kind, images):
+    few = images[:50].copy()
+    few[..., 1:] = {'red': 0, 'grey': few[..., :1], 'black': few[..., 1:]}[kind]
+    few *= kind != 'black'
+    known = np.round(statistics.STATISTICS[name]([few]), 4) if name != 'per_image' else ()
+    with tf.Graph().as_default(), tf.Session() as session:
+        seen = session.run(augment.evaluation(
+            tf.constant(few.astype(np.uint8)), config.Recipe('test', 32, standardize=name), known))
+    assert np.isfinite(seen).all() and np.abs(seen).max() < 100
+
+
 def test_every_standardization_is_tested():
     assert set(standardize.STANDARDIZE) == set(statistics.STATISTICS) | {'per_image'}
     for recipe in recipes.RECIPES.values():
