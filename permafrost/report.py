@@ -12,7 +12,7 @@ END = '<!-- end of %s -->'
 # The parts of the table: a title, the column that says how long was trained, and what was published
 # for (model, recipe): an accuracy in per cent, and how it was reached where that differs.
 FAMILIES = (
-    ('24x24 crops and plain gradient descent', 'steps', {
+    ('The tutorial, Alex, NiN and SqueezeNet', 'steps', {
         ('tuto', 'tutorial'): '81.0 to 81.4', ('tuto', 'plain'): '75.3',
         ('alex0', 'tutorial'): '82.2', ('alex1', 'tutorial'): '81.8',
         ('alex2', 'tutorial'): '81.4', ('alex3', 'tutorial'): '81.2',

@@ -99,7 +99,8 @@ class Joining(SessionCreator):
         self._await(missing, 'the chief has not set %s')
         if session.run(self._identity)[0] != self._expected[0]:
             raise UserError('the chief trains something else: start all tasks with the same flags '
-                            '(model, recipe, steps, data, --mode), and --resume where it is given')
+                            '(model, recipe, steps, data, --mode), and --resume where it is given; '
+                            'where not all processors have bfloat16, add --set precision=float32')
 
 
 class Leading(SessionCreator):

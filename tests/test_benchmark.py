@@ -84,7 +84,8 @@ def test_threads_times_each_setting(python, synthetic, tmp_path):
 
 
 @pytest.mark.parametrize('arguments, said', [
-    (['pipelin'], 'did you mean pipeline?'), (['--models=tutu'], 'did you mean tuto?'),
+    (['pipelin'], 'did you mean pipeline?'), (['inference', '--data_set=x/y'], 'for CIFAR-10'),
+    (['--models=tutu'], 'did you mean tuto?'),
     (['--rounds=0'], 'rounds')])
 def test_what_cannot_be_meant_is_one_line(python, arguments, said):
     done = python('tools/benchmark.py', *arguments)

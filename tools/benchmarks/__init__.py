@@ -19,6 +19,7 @@ BENCHMARKS = {
     'cluster': 'training on 1 server and 1 or 2 workers of this host, and without them',
     'threads': 'training with several settings of threads and MKL',
 }
+OF_CIFAR10 = ('inference', 'training')  # they take no other data set
 
 
 class Options(typing.NamedTuple):
@@ -45,6 +46,8 @@ def run(name, options):
     for model in options.models or []:
         if model not in models.MODELS:
             raise config.nearest('model', model, models.MODELS)
+    if name in OF_CIFAR10 and options.data_set != 'cifar10':
+        raise config.UsageError('%s times networks for CIFAR-10: leave --data_set out' % name)
     found = importlib.import_module('benchmarks.' + name).benchmark(options)
     if options.results is not None:
         os.makedirs(options.results, exist_ok=True)

@@ -20,6 +20,7 @@ ROUNDS = 8
 SETTLE_SECS = 1.
 START_SECS = 300.
 LEAST = .8  # of the speed without a cluster, with 1 server and 1 worker
+RECIPE = 'tutorial'  # of every model: batches of 128
 CLUSTERS = {'local': (0, 1), '1 worker': (1, 1), '2 workers': (1, 2)}
 
 
@@ -44,7 +45,7 @@ def variable_bytes(model):
     import tensorflow.compat.v1 as tf
     from permafrost import recipes, training
     from permafrost.config import Config
-    recipe = recipes.recipe('tutorial')
+    recipe = recipes.recipe(RECIPE)
     with tf.Graph().as_default():
         size = recipe.image_size
         training.training_graph(Config(model, recipe, 1), 10, tf.zeros([2, size, size, 3]),
@@ -54,9 +55,9 @@ def variable_bytes(model):
 
 def _model(model, options, rounds):
     """Figures of training `model`: images/s, the ratio, seconds of processor time a step."""
-    arguments = ['--model=' + model, '--data_set=' + options.data_set, '--steps=%d' % 10 ** 7,
-                 '--log_steps=1', '--summary_steps=0', '--histogram_steps=0', '--save_steps=0',
-                 '--save_secs=0']
+    arguments = ['--model=' + model, '--recipe=' + RECIPE, '--data_set=' + options.data_set,
+                 '--steps=%d' % 10 ** 7, '--log_steps=1', '--summary_steps=0',
+                 '--histogram_steps=0', '--save_steps=0', '--save_secs=0']
     arguments += ['--data_dir=' + options.data_dir] if options.data_dir else []
     costs = {}
     with contextlib.ExitStack() as stack:
