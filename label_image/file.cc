@@ -46,14 +46,18 @@ std::string ReadFile(const std::string& path, size_t most) {
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) {
-  const std::string temporary = path + Format(".%d.tmp", static_cast<int>(getpid()));
+  // A device, pipe or link, such as /dev/stdout, is written to; it must not be replaced.
+  struct stat found;
+  const bool direct = lstat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
+  const std::string temporary =
+      direct ? path : path + Format(".%d.tmp", static_cast<int>(getpid()));
   FILE* file = fopen(temporary.c_str(), "wb");
   if (!file) throw Error(path, errno);
   bool good = fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   good = fclose(file) == 0 && good;
-  if (!good || rename(temporary.c_str(), path.c_str()) != 0) {
+  if (!good || (!direct && rename(temporary.c_str(), path.c_str()) != 0)) {
     const int number = errno;
-    remove(temporary.c_str());
+    if (!direct) remove(temporary.c_str());
     throw Error(path, number);
   }
 }

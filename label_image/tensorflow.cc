@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <glob.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include <vector>
@@ -16,6 +17,16 @@ bool IsDirectory(const std::string& path) {
   return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+// A path of which glob takes every character as it is.
+std::string Escaped(const std::string& path) {
+  std::string escaped;
+  for (char c : path) {
+    if (strchr("*?[\\", c)) escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
 // The first library below a directory; "" where there is none. 2.x has the C API in
 // libtensorflow_cc, 1.15's wheels have it in the module that Python imports.
 std::string FindLibrary(const std::string& directory) {
@@ -26,7 +37,7 @@ std::string FindLibrary(const std::string& directory) {
                               "/lib/python*/site-packages/tensorflow_core/"}) {
       glob_t found = {};
       std::string path;
-      if (glob((directory + place + name).c_str(), 0, nullptr, &found) == 0) {
+      if (glob((Escaped(directory) + place + name).c_str(), 0, nullptr, &found) == 0) {
         path = found.gl_pathv[0];
       }
       globfree(&found);

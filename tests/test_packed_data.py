@@ -28,7 +28,7 @@ Work = collections.namedtuple('Work', 'folder said output')
 @pytest.fixture(scope='module')
 def program():
     """program(*flags): what label_image, on the engine of the tests, prints as json."""
-    subprocess.run(['make', '-s', '-C', LABEL_IMAGE], check=True)
+    subprocess.run(['flock', LABEL_IMAGE, 'make', '-s', '-C', LABEL_IMAGE], check=True)
 
     def run(*flags):
         done = subprocess.run(

@@ -37,7 +37,8 @@ def execute(*arguments, **environment):
 
 
 def make(*arguments):
-    done = execute('make', '-j2', '-C', os.path.join(ROOT, 'label_image'), *arguments)
+    # in turn with label_image.sh, which tests of another engine may run now
+    done = execute('flock', os.path.join(ROOT, 'label_image'), 'make', '-j2', '-C', os.path.join(ROOT, 'label_image'), *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -27,10 +27,12 @@ def test_batch_file_equals_python(program, graph, tmp_path):
                for label, image in zip(truth, images)]
     (tmp_path / 'batch.bin').write_bytes(b''.join(records))
     lines = tmp_path / 'lines.txt'
+    lines.symlink_to(tmp_path / 'target.txt')  # as /dev/stdout is one: written to, not replaced
     answer = json.loads(program('--graph=' + graph, OWN, '--batch_file', tmp_path / 'batch.bin',
                                 '--batch_size=10', '--predictions', lines, '--json'))
     want = softmax(images.astype(float).mean((1, 2)) / 32)
     rows = np.array([line.split() for line in lines.read_text().splitlines()], float)
+    assert lines.is_symlink()
     assert (rows[:, 0] == np.arange(53)).all() and (rows[:, 1] == truth).all()
     assert (rows[:, 2] == want.argmax(1)).all()
     np.testing.assert_allclose(rows[:, 3:], want, atol=1e-5)

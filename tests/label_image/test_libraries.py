@@ -40,6 +40,8 @@ def unpacked(engine, folder, framework=True):
 @pytest.mark.parametrize('place', ['', 'lib', 'lib/libtensorflow.so.{}'])
 @pytest.mark.parametrize('engine', WITH_WHEELS)
 def test_official_layout(program, graph, tmp_path, engine, place):
+    tmp_path = tmp_path / 'of[1]*'  # what glob would take for patterns
+    tmp_path.mkdir()
     version = unpacked(engine, tmp_path)
     for name in ('libtensorflow.so', 'libtensorflow_framework.so'):  # some packages leave them out
         (tmp_path / 'lib' / name).unlink()
