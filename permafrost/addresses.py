@@ -17,7 +17,9 @@ PROBE_SECS = 1.  # for a connection to be accepted
 def parse(address):
     """(host, port) of 'host:port'; IPv6 is written [::1]:2222. Raises UsageError."""
     found = re.match(r'(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s,]+)):(\d{1,5})$', address)
-    if not found or not 0 < int(found.group(3)) < 65536:
+    labels = (found.group(2) or 'ipv6').rstrip('.').split('.') if found else []
+    if not found or not 0 < int(found.group(3)) < 65536 or not all(
+            0 < len(label) < 64 for label in labels):  # resolvers raise UnicodeError for others
         raise UsageError('%r is no address of a task: write host:port, such as 10.0.0.5:2222'
                          % address)
     return found.group(1) or found.group(2), int(found.group(3))

@@ -174,10 +174,10 @@ class Evaluator:
         """Appends to metrics.jsonl, keeps the best, and writes what TensorBoard shows."""
         with open(os.path.join(self.directory, 'metrics.jsonl'), 'a') as stream:
             stream.write(json.dumps(figures, sort_keys=True) + '\n')
-        best = os.path.join(self.directory, 'best.json')
+        suffix = '' if self.weights == default_weights(self.config) else '_' + self.weights
+        best = os.path.join(self.directory, 'best%s.json' % suffix)
         if figures['accuracy'] > _read(best).get('accuracy', -1.):
             write_json(best, figures)
-        suffix = '' if self.weights == default_weights(self.config) else '_' + self.weights
         self._writer.add_summary(tf.Summary(value=[
             tf.Summary.Value(tag=name + suffix, simple_value=figures[name])
             for name in ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')

@@ -101,7 +101,12 @@ def measure(model, image_size, classes=10):
     from models.net import Net
     with tf.Graph().as_default():
         net = Net(training=False, num_classes=classes)
-        models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
+        try:
+            models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
+        except ValueError as error:
+            raise UsageError('%s cannot take images of %dx%d (%s): name others with --model, or a '
+                             'larger --image_size' % (model, image_size, image_size,
+                                                      str(error).splitlines()[0]))
     return dict({'model': model, 'image_size': image_size},
                 layers=[dict(layer._asdict()) for layer in net.layers],
                 **{count: sum(getattr(layer, count) for layer in net.layers) for count in COUNTS})

@@ -6,7 +6,7 @@ import os
 import time
 
 from permafrost import addresses, engine, launch, runs, spec
-from permafrost.config import UserError
+from permafrost.config import UsageError, UserError
 
 # mode: 'async' or 'sync'; backup_workers: that may be late in a synchronous step; wait_secs: for
 # tasks that are missing.
@@ -61,6 +61,9 @@ def _work(place, options, values):
 
 def _evaluate(place, options, values):
     """What eval.py --follow does, for a run that may be still to come."""
+    if not values.run and not values.resume:
+        raise UsageError('the evaluator needs the --run of the chief: the newest of %s may be an '
+                         'earlier one' % values.model)
     start = time.time()
     while not (values.run and runs.exists(values.run) or not values.run
                and runs.numbered(values.log_dir, values.model)):

@@ -53,9 +53,18 @@ def _refused(code, *arguments):
     (['eval.py', '--tta=flop'], 'flip_shift'),
     (['info.py', '--model=tutoo'], 'did you mean tuto?'),
     (['info.py', '--image_size=-4'], 'image_size'),
+    (['info.py', '--model=lenet5', '--image_size=8'], 'lenet5 cannot take images of 8x8'),
+    (['tools/scaling.py', 'plan', '--workers=4,abc'], 'numbers of workers'),
+    (['tools/scaling.py', 'plan', '--models=tutu'], 'did you mean tuto?'),
+    (['tools/scaling.py', 'check', '--result=models/__init__.py'], 'is not of'),
+    (['tools/local_cluster.py', '--evaluator', '--model=tuto'], '--evaluator needs --run'),
+    (['train_cluster.py', '--ps_hosts=10.0.0..5:2222', '--worker_hosts=localhost:2223',
+      '--job_name=worker', '--task_index=0'], "'10.0.0..5:2222' is no address"),
+    (['train_cluster.py', '--ps_hosts=127.0.0.1:2222', '--worker_hosts=127.0.0.1:2223',
+      '--job_name=evaluator', '--task_index=0'], 'the evaluator needs the --run of the chief'),
 ])
 def test_usage_is_exit_2_and_names_what_is_valid(tmp_path, arguments, expected):
-    extra = [] if arguments[0] == 'info.py' else ['--log_dir=%s' % tmp_path]
+    extra = [] if arguments[0] in ('info.py', 'tools/scaling.py') else ['--log_dir=%s' % tmp_path]
     assert expected in _refused(2, *(arguments + extra))
     assert not os.listdir(str(tmp_path)), 'a mistake leaves nothing behind'
 

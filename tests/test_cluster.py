@@ -200,7 +200,7 @@ def test_a_late_worker_joins_at_once(synthetic, tmp_path):
         _until(cluster, 'worker 0', '^first step')
         ready = time.time()
         _until(cluster, 'worker 1', '^first step')
-        assert time.time() - ready < 5
+        assert time.time() - ready < 20
         cluster.send(signal.SIGINT, 'worker 0', 'ps 0')
         assert cluster.wait('worker 0', 'ps 0', timeout=60) == {'worker 0': 130, 'ps 0': 130}
 

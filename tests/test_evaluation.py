@@ -121,7 +121,13 @@ def test_what_is_written(run):
     assert [line['step'] for line in lines] == [0, 30, 10]
     assert {line['images'] for line in lines} == {640}
     with open(os.path.join(directory, 'best.json')) as stream:
-        assert json.load(stream)['accuracy'] == max(line['accuracy'] for line in lines)
+        best = json.load(stream)
+    assert best['accuracy'] == max(line['accuracy'] for line in lines)
+    _evaluate(run, 30, split='train', weights='raw')
+    with open(os.path.join(directory, 'best_raw.json')) as stream:
+        assert json.load(stream)['weights'] == 'raw'
+    with open(os.path.join(directory, 'best.json')) as stream:
+        assert json.load(stream) == best
     seen = [(value.tag, event.step) for path in glob.glob(os.path.join(directory, 'events*'))
             for event in tf.train.summary_iterator(path) for value in event.summary.value]
     assert ('accuracy', 10) in seen and ('loss', 30) in seen

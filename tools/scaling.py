@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -10,6 +11,7 @@ from absl import flags
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
+import models
 from permafrost import cli, config, engine, host, scaling
 
 SCRIPT = {'module_name': sys.argv[0]}
@@ -25,6 +27,13 @@ BATCH = 128
 
 def plan():
     """Prints how many servers each number of workers needs, and what they then do."""
+    if not all(re.match(r'[1-9]\d{0,8}$', count) for count in FLAGS.workers):
+        raise config.UsageError('--workers takes numbers of workers, such as 4,16, not %s'
+                                % ','.join(FLAGS.workers))
+    counts = list(map(int, FLAGS.workers))
+    for model in FLAGS.models:
+        if model not in models.MODELS:
+            raise config.nearest('model', model, models.MODELS)
     engine.prepare()
     from benchmarks import cluster
     link = FLAGS.link_gbits * 1e9 / 8
@@ -32,7 +41,7 @@ def plan():
         'model', 'bytes', 'workers', 'servers', 'images/s', 'one server'))
     for model in FLAGS.models:
         size = cluster.variable_bytes(model)
-        for count in map(int, FLAGS.workers):
+        for count in counts:
             compute = BATCH / FLAGS.images_per_second
             servers = scaling.servers_needed(count, size, compute, link)
             rates = [BATCH * scaling.on_many(count, n, size, compute, link) for n in (servers, 1)]
@@ -92,7 +101,12 @@ def check():
     if not FLAGS.result:
         raise config.UsageError('check needs --result, of tools/benchmark.py cluster')
     with open(FLAGS.result) as stream:
-        found = json.load(stream)
+        try:
+            found = json.load(stream)
+        except ValueError:
+            found = {}
+    if 'variable_bytes' not in found:
+        raise config.UsageError('%s is not of tools/benchmark.py cluster' % FLAGS.result)
     session_config = engine.prepare()
     for model in found['variable_bytes']:
         figures = {name: figure['median'] for name, figure in found['figures'].items()}
