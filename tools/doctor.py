@@ -144,7 +144,8 @@ def check_machine(report, ready):
     free = shutil.disk_usage(folder).free // 10**6
     report.line('disk', None if free >= FREE_MB else
                 '%d MB free in %s, an engine and the data take up to %d: free some, or set '
-                'PERMAFROST_CACHE' % (free, folder, FREE_MB), '%d MB free in %s' % (free, folder), not ready)
+                'PERMAFROST_CACHE' % (free, folder, FREE_MB),
+                '%d MB free in %s' % (free, folder), not ready)
     report.line('writable', None if os.access(folder, os.W_OK) else
                 'cannot write %s: mend that, or set PERMAFROST_CACHE' % folder, folder, not ready)
     for tool, use in (('g++', 'only the C++ tool needs it'),

@@ -38,7 +38,8 @@ def execute(*arguments, **environment):
 
 def make(*arguments):
     # in turn with label_image.sh, which tests of another engine may run now
-    done = execute('flock', os.path.join(ROOT, 'label_image'), 'make', '-j2', '-C', os.path.join(ROOT, 'label_image'), *arguments)
+    folder = os.path.join(ROOT, 'label_image')
+    done = execute('flock', folder, 'make', '-j2', '-C', folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
