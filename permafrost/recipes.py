@@ -66,9 +66,8 @@ _recipe("""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
 `python train.py --model squeeze1 --recipe squeeze`.
 Accuracy: 86.66 %, 88.83 % with --tta flip_shift (1 seed, 50 minutes, tf2).""",
         'squeeze', **dict(
-            _MOVED, image_size=24, augmentation=('crop', 'flip'), images=3840000,
-            optimizer='muon_unscaled', learning_rate=0.02, momentum=0.95,
-            schedule='one_cycle 10', weight_decay=1e-4))
+            _MUON_UNSCALED, image_size=24, augmentation=('crop', 'flip'), images=3840000,
+            schedule='one_cycle 10'))
 
 _recipe("""As published for ResNets: rate 0.1, divided by 10 at 32,000 and 48,000 of 64,000 steps.
 
