@@ -52,6 +52,7 @@ def test_results_are_whole():
     ('squeeze1', 'tutorial', 10000, 'accuracy', 0.65),
     ('lenet5', 'lenet5', 7813, 'accuracy', 0.65),
     ('davidnet', 'davidnet', 600, 'accuracy', 0.94),
+    ('squeeze1', 'squeeze', 30000, 'accuracy', 0.878),
     ('cifarnet', 'cifarnet', 11719, 'accuracy', 0.84),
     ('sprint', 'sprint', 250, 'accuracy_tta', 0.94)])
 def test_what_was_promised(model, recipe, steps, which, least):
