@@ -15,10 +15,10 @@ from tests.label_image.program import ENGINES, ROOT, library
 tf.disable_v2_behavior()
 tf.enable_resource_variables()
 
-TRAINED = ['tuto', 'squeeze1']  # in trained_models/
+TRAINED = ['tuto', 'squeeze1', 'sprint']  # in trained_models/
 UNTRAINED = [pytest.param('nin2', marks=pytest.mark.slow), 'normed']  # trained here, a few steps
 # nin2 takes 2.5 TFLOP for the 10,000 images: with one library, the one that the tests run on.
-FULL = [(name, of) for name in TRAINED + ['nin2', 'normed'] for of in ENGINES
+FULL = [(name, of) for name in ('tuto', 'squeeze1', 'nin2', 'normed') for of in ENGINES
         if name != 'nin2' or of == engine.installed()]
 
 
