@@ -123,7 +123,8 @@ Accuracy: 93.45 ± 0.27 %, 94.30 ± 0.18 % with --tta flip_shift (3 seeds, 23 mi
 
 _recipe("""Fifteen epochs with Muon for NiN with batch normalization.
 
-`python train.py --model nin_bn`. """ + NOT_MEASURED,
+`python train.py --model nin_bn`.
+Accuracy: 90.15 %, 90.98 % with --tta flip_shift (1 seed, 63 minutes, tf2).""",
         'nin_bn', models=['nin_bn'], **dict(_MUON, epochs=15, schedule='linear 0:1 15:0'))
 
 _recipe("""Fifteen epochs with Muon, with flips and moves (published: 300 epochs, 92.45 %).
