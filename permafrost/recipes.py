@@ -205,9 +205,9 @@ def recipe(name, changes=()):
     return dataclasses.replace(new, schedule=schedules.stretched(new.schedule, by))
 
 
-def _length(value):
-    """The epochs that a recipe takes on CIFAR-10."""
-    return value.epochs or value.images / 50000
+def _length(value, train_images=50000):
+    """How many epochs the recipe `value` takes."""
+    return value.epochs or value.images / train_images
 
 
 def _change(change):
@@ -261,7 +261,7 @@ def steps(value, train_images=50000):
 
 def epochs(config):
     """How many epochs the recipe of `config` takes; --steps may stop before or go on after."""
-    return config.recipe.epochs or config.recipe.images / config.train_images
+    return _length(config.recipe, config.train_images)
 
 
 def epoch(config, global_step):
