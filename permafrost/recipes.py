@@ -1,6 +1,7 @@
 """Named recipes, and what turns their images and epochs into steps and learning rates."""
 
 import dataclasses
+import operator
 import re
 from typing import NamedTuple
 
@@ -178,6 +179,12 @@ def _parsed(line):
     return pattern, fields
 
 
+def _stretched(rules, by):
+    """`rules` with each `until` `by` times as late."""
+    return tuple(re.sub(r'(?<= until=)\S+', lambda epoch: '%g' % (_quotient(epoch[0]) * by), rule)
+                 for rule in rules)
+
+
 def _quotient(text):
     number, _, by = text.partition('/')
     return float(number) / float(by or 1)
@@ -191,7 +198,8 @@ def default(model):
 def recipe(name, changes=()):
     """The recipe `name` with `changes` ('field=value' strings), checked.
 
-    A recipe made longer or shorter keeps the shape of its schedule, unless that is changed too.
+    A recipe made longer or shorter keeps the shape of its schedule, and does all else that it does
+    at an epoch as much later or earlier, except what is changed too.
     Raises:
       UsageError: an unknown recipe or field, or a value that cannot be meant.
     """
@@ -200,9 +208,12 @@ def recipe(name, changes=()):
     old, changed = RECIPES[name], dict(map(_change, changes))
     new = _check(dataclasses.replace(old, **changed))
     by = _length(new) / _length(old)
-    if by == 1 or 'schedule' in changed:
+    if by == 1:
         return new
-    return dataclasses.replace(new, schedule=schedules.stretched(new.schedule, by))
+    later = {'schedule': schedules.stretched, 'average_epochs': operator.mul, 'rules': _stretched}
+    return dataclasses.replace(new, **{
+        field: stretched(getattr(new, field), by) for field, stretched in later.items()
+        if field not in changed})
 
 
 def _length(value, train_images=50000):

@@ -78,6 +78,16 @@ def test_every_recipe_ends_its_schedule_when_it_is_made_shorter():
     assert recipe.schedule == 'linear 0:1 9:0'
 
 
+def test_the_rest_of_a_recipe_follows_its_length():
+    short = recipes.recipe('sprint', ['epochs=5'])
+    assert recipes.rule(short, 'whiten/biases') == recipes.rule(
+        recipes.recipe('sprint'), 'whiten/biases')._replace(until=1.5)
+    assert recipes.rule(short, 'conv1/weights').until == float('inf')
+    assert recipes.recipe('davidnet_tricks', ['epochs=20']).average_epochs == 4
+    kept = recipes.recipe('davidnet_tricks', ['epochs=20', 'average_epochs=1', 'rules=fc until=2'])
+    assert kept.average_epochs == 1 and kept.rules == ('fc until=2',)
+
+
 def test_steps_and_rates_of_a_recipe():
     """davidnet's published recipe: 0.4 at epoch 5 of 24, at 97.7 batches of 512 an epoch."""
     recipe = recipes.recipe('davidnet', [
