@@ -27,9 +27,8 @@ def averages(config, global_step):
 
 def _first(config):
     """The step from which on weights are averaged."""
-    per_epoch = config.train_images / config.recipe.batch_size
     last = recipes.steps(config.recipe, config.train_images)
-    return max(last - config.recipe.average_epochs * per_epoch, 0.) if (
+    return max(last - config.recipe.average_epochs * recipes.epoch_steps(config), 0.) if (
         config.recipe.average_epochs) else 0.
 
 

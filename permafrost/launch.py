@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import os
 
 import models
 from permafrost import data, recipes, runs, statistics
@@ -62,25 +63,27 @@ def _new(values, recipe, data_set, name, place):
     recipes.learning_rate(config, 0)  # a schedule that cannot be meant is answered here
     own = '' if values.recipe else " (%s's own)" % config.model
     print('recipe: %s%s, %d steps' % (recipe.name, own, config.steps), flush=True)
-    _note_length(config)
+    _note_length(config, 'would')
     return config
 
 
-def _note_length(config):
+def _note_length(config, would):
     """Says so where --steps is not what the schedule of the recipe was made for."""
     recipe, steps = config.recipe, config.steps
     whole = recipes.steps(recipe, config.train_images)
     if steps != whole and recipe.schedule != 'constant':
-        print('note: --steps=%d %s its schedule of %d steps%s; --set epochs=%.3g %s it' % (
+        print('note: --steps=%d %s its schedule of %d steps%s; --set epochs=%.6g %s it' % (
             steps, 'stops in the middle of' if steps < whole else 'goes on after', whole,
             '' if steps < whole else ', at a learning rate of %.3g' % recipes.learning_rate(
-                config, whole), recipes.epoch(config, steps),
-            'would shorten' if steps < whole else 'would lengthen'), flush=True)
+                config, whole), steps * recipe.batch_size / config.train_images,
+            would + (' shorten' if steps < whole else ' lengthen')), flush=True)
 
 
 def _continued(values, run):
     old, _ = runs.read_config(run)
     changes = given(values)
+    if 'data_dir' in changes:
+        changes['data_dir'] = os.path.expanduser(changes['data_dir'])
     if 'data_set' in changes:
         changes['data_set'], place = data.resolve(changes['data_set'], changes.get('data_dir'))
         changes.update({'data_dir': place} if place else {})
@@ -92,5 +95,5 @@ def _continued(values, run):
         recipe = recipes.possible(recipes.recipe(
             changes.get('recipe') or old.recipe.name, changes.get('set', ())))
     config = resumed(old, recipe, changes)
-    _note_length(config)
+    _note_length(config, 'in another run would')
     return config

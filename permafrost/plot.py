@@ -26,8 +26,8 @@ def learning_rate(values):
     config = Config(values.model, recipe, recipes.steps(recipe))
     path = recipe.name + '-learning-rate.png'
     epochs = np.linspace(0, recipes.epochs(config), POINTS)
-    steps = epochs * config.train_images / recipe.batch_size
-    rates = [float(recipes.learning_rate(config, step)) for step in steps]
+    rates = [float(recipes.learning_rate(config, epoch * recipes.epoch_steps(config)))
+             for epoch in epochs]
     title = '%s: %s, batches of %d' % (recipe.name, recipe.optimizer, recipe.batch_size)
     try:
         write_atomically(path, png(epochs, rates, title))

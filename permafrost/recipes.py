@@ -10,6 +10,7 @@ from permafrost.config import Recipe, UsageError, nearest
 
 RECIPES = {}
 DEFAULTS = {}  # model -> the name of its recipe; the others have `tutorial`
+IMAGES = 50000  # that CIFAR-10 has to train on
 PRECISIONS = ('float32', 'bfloat16')
 NOT_MEASURED = 'Accuracy: not measured yet.'
 
@@ -208,6 +209,11 @@ def recipe(name, changes=()):
         raise nearest('recipe', name, RECIPES)
     old, changed = RECIPES[name], dict(map(_change, changes))
     new = _check(dataclasses.replace(old, **changed))
+    if 'images' in changed and new.epochs:
+        raise UsageError('%s is as long as its %g epochs: --set epochs=... makes it longer or '
+                         'shorter, not images' % (name, new.epochs))
+    if 'epochs' in changed and not new.epochs and 'images' not in changed:
+        raise UsageError('--set epochs=0 leaves the length to images: add --set images=...')
     by = _length(new) / _length(old)
     if by == 1:
         return new
@@ -217,9 +223,9 @@ def recipe(name, changes=()):
         if field not in changed})
 
 
-def _length(value, train_images=50000):
+def _length(value):
     """How many epochs the recipe `value` takes."""
-    return value.epochs or value.images / train_images
+    return value.epochs or value.images / IMAGES
 
 
 def _change(change):
@@ -233,7 +239,7 @@ def _change(change):
     try:
         if kind in (int, float):
             return field, kind(value)
-        return field, value if kind is str else tuple(v for v in value.split(',') if v)
+        return field, value if kind is str else tuple(v for v in value.split(',') if v.strip())
     except ValueError:
         raise UsageError('--set %s: %r is not %s' % (
             field, value, {int: 'a whole number', float: 'a number'}[kind]))
@@ -265,20 +271,30 @@ def possible(value):
     return dataclasses.replace(value, precision='float32')
 
 
-def steps(value, train_images=50000):
+def steps(value, train_images=IMAGES):
     """The number of steps that the recipe `value` takes, rounded up."""
-    images = round(value.epochs * train_images) or value.images
-    return -(-images // value.batch_size)
+    images = round(value.epochs * train_images) if value.epochs else value.images
+    return max(1, -(-images // value.batch_size))
 
 
 def epochs(config):
     """How many epochs the recipe of `config` takes; --steps may stop before or go on after."""
-    return _length(config.recipe, config.train_images)
+    return _length(config.recipe)
+
+
+def epoch_steps(config):
+    """How many steps are an epoch of the recipe of `config`, with their fraction.
+
+    A recipe whose length is in images, not in epochs, takes as many steps and does the same at
+    each whatever the data: its epochs are CIFAR-10's.
+    """
+    images = config.train_images if config.recipe.epochs else IMAGES
+    return images / config.recipe.batch_size
 
 
 def epoch(config, global_step):
     """The epoch, with its fraction, before the update of `global_step`, a number or tensor."""
-    return global_step * (config.recipe.batch_size / config.train_images)
+    return global_step * (1 / epoch_steps(config))
 
 
 def learning_rate(config, global_step, ops=schedules.NUMPY):

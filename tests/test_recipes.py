@@ -71,6 +71,10 @@ def test_an_interrupted_run_ends_with_the_very_weights(synthetic, tmp_path, mode
         np.testing.assert_array_equal(whole.get_tensor(name), parts.get_tensor(name), name)
 
 
+def test_a_blank_rule_is_none():
+    assert recipes.recipe('sprint', ['rules=conv decay=0, ']).rules == ('conv decay=0',)
+
+
 def test_learning_shows(synthetic, tmp_path):
     """A whitened network with Muon learns the synthetic classes in forty steps."""
     output = processes.finish(processes.command(
@@ -90,7 +94,7 @@ def test_steps_that_are_not_those_of_the_schedule_are_told(synthetic, tmp_path):
             'would shorten it') in processes.finish(arguments + ['--steps=2'])
     output = processes.finish(arguments + ['--steps=101'])
     assert ('note: --steps=101 goes on after its schedule of 100 steps, at a learning rate of 0; '
-            '--set epochs=20.2 would lengthen it') in output
+            '--set epochs=20.2 in another run would lengthen it') in output
 
 
 def test_recipes_are_listed(python):

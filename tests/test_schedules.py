@@ -65,15 +65,15 @@ def test_a_stretched_schedule_does_the_same_later(text):
 
 
 def test_every_recipe_ends_its_schedule_when_it_is_made_shorter():
-    for name, whole in recipes.RECIPES.items():
+    for name in recipes.RECIPES:
         settings = [config.Config('tuto', value, 1) for value in (
             recipes.recipe(name), recipes.recipe(name, ['epochs=3']),
-            recipes.recipe(name, ['images=150000']))]
+            recipes.recipe(name, ['images=150000', 'epochs=0']))]
         long, short, other = [
             [float(recipes.learning_rate(s, part * recipes.epochs(s) * 50000 / s.recipe.batch_size))
              for part in (0, .1, .5, .9, 1)] for s in settings]
         assert short == pytest.approx(long), name
-        assert other == pytest.approx(long if whole.epochs else short), name
+        assert other == pytest.approx(long), name
     recipe = recipes.recipe('resnet', ['epochs=60', 'schedule=linear 0:1 9:0'])
     assert recipe.schedule == 'linear 0:1 9:0'
 
@@ -86,6 +86,24 @@ def test_the_rest_of_a_recipe_follows_its_length():
     assert recipes.recipe('davidnet_tricks', ['epochs=20']).average_epochs == 4
     kept = recipes.recipe('davidnet_tricks', ['epochs=20', 'average_epochs=1', 'rules=fc until=2'])
     assert kept.average_epochs == 1 and kept.rules == ('fc until=2',)
+
+
+@pytest.mark.parametrize('images', [10000, 200000])
+def test_a_recipe_in_images_is_the_same_on_all_data(images):
+    recipe = recipes.recipe('resnet_paper')
+    settings = config.Config('resnet20', recipe, 64000, train_images=images)
+    assert recipes.steps(recipe, images) == 64000
+    for step, rate in ((31000, .1), (33000, .01), (47000, .01), (49000, .001), (63000, .001)):
+        assert recipes.learning_rate(settings, step) == pytest.approx(rate)
+    assert recipes.steps(recipes.recipe('sprint', ['epochs=1e-7'])) == 1
+
+
+@pytest.mark.parametrize('name, changes, message', [
+    ('sprint', ['images=1000'], '--set epochs=... makes it longer or shorter'),
+    ('sprint', ['epochs=0'], 'leaves the length to images')])
+def test_lengths_that_would_do_nothing(name, changes, message):
+    with pytest.raises(config.UsageError, match=message):
+        recipes.recipe(name, changes)
 
 
 def test_steps_and_rates_of_a_recipe():
