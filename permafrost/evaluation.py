@@ -133,7 +133,7 @@ class Evaluator:
         self._views = tta
         self.config, self.extra = runs.read_config(run)
         data_set = data.open_data_set(self.config.data_set, data_dir or self.config.data_dir)
-        runs.check_data(run, self.extra, data_set)
+        self.same_data = runs.check_data(run, self.extra, data_set)
         self.weights = weights or default_weights(self.config)
         self.split = split
         self._batch_size = batch_size
@@ -248,6 +248,9 @@ def evaluate(run, session_config, step=None, following=False, patience=0., profi
     """
     figures = None
     with Evaluator(run, session_config, **options) as evaluator:
+        if results_dir and not evaluator.same_data:
+            raise UserError('a result is of the data set that %s was trained on: bring it back, or '
+                            'leave out --results' % run)
         for figures in (follow(evaluator, patience) if following else
                         [evaluator.evaluate(*runs.checkpoint(run, step))]):
             print(describe(figures, evaluator.extra['classes']), flush=True)

@@ -33,11 +33,13 @@ def record(folder, run, figures):
     name = '-'.join([config.model, _recipe_name(recipe, config), str(figures['step'])])
     path = os.path.join(folder, name + '.json')
     old = _read(path)
-    _compare(path, old, dict(config.to_json()['recipe'], weights=figures['weights']))
+    identity = {'data_set_identity': extra.get('data_set_identity', '')}
+    _compare(path, old, dict(config.to_json()['recipe'], weights=figures['weights'], **identity))
     os.makedirs(folder, exist_ok=True)
     write_json(path, dict(_joined(old, config.seed, figures), **{
         'model': config.model, 'recipe': recipe.name, 'settings': config.to_json()['recipe'],
-        'data_set': _data_set(config), 'classes': len(extra['classes']), 'steps': figures['step'],
+        'data_set': _data_set(config), **identity,
+        'classes': len(extra['classes']), 'steps': figures['step'],
         'epochs': round(figures['step'] * recipe.batch_size / extra['train_images'], 2),
         'batch_size': recipe.batch_size,
         'weights': figures['weights'], 'images': figures['images'],
@@ -51,7 +53,8 @@ def record(folder, run, figures):
 
 def _compare(path, old, settings):
     """Raises UserError where the `old` result at `path` is not of these `settings`."""
-    held = dict(old.get('settings', {}), weights=old.get('weights'))
+    held = dict(old.get('settings', {}), **{
+        name: old[name] for name in ('weights', 'data_set_identity') if name in old})
     settings = json.loads(json.dumps(settings))  # as they are when read
     other = ['%s is %s there, %s here' % (name, held[name], settings[name])
              for name in sorted(set(held) & set(settings)) if held[name] != settings[name]]

@@ -118,8 +118,9 @@ def read_config(run):
 
 
 def check_data(run, extra, data_set, resuming=False):
-    """Says where `data_set` is not what `run`, whose `extra` read_config gave, was trained on.
+    """Whether `data_set` is what `run` was trained on; says where it is not.
 
+    `extra` is what read_config gave with it.
     Raises UserError where its classes are others, or, when `resuming`, anything is.
     """
     here = list(data_set.classes)
@@ -135,6 +136,7 @@ def check_data(run, extra, data_set, resuming=False):
         if resuming:
             raise UserError(changed + ': bring back what it was, or start another run')
         print('note: %s: these figures are of what is there now' % changed, flush=True)
+    return then == data_set.identity
 
 
 def _some(names):

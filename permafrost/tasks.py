@@ -73,8 +73,15 @@ def _evaluate(place, options, values):
                                 values.run or os.path.join(values.log_dir, values.model),
                                 options.wait_secs))
         time.sleep(POLL_SECS)
+    run = values.run or runs.numbered(values.log_dir, values.model)[-1]
+    while _waits(run, values.steps) and time.time() - start < options.wait_secs:
+        time.sleep(POLL_SECS)
     session_config = _prepare(values)
     from permafrost import evaluation
-    evaluation.evaluate(values.run or runs.numbered(values.log_dir, values.model)[-1],
-                        session_config, following=True, patience=options.wait_secs,
+    evaluation.evaluate(run, session_config, following=True, patience=options.wait_secs,
                         data_dir=values.data_dir)
+
+
+def _waits(run, steps):
+    """Whether `run` is to be trained on to `steps`, and its chief has not begun to."""
+    return bool(steps) and max(runs.checkpoints(run), default=0) < steps and not runs.training(run)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import augment, data, evaluation, results, runs
+from permafrost import augment, data, evaluation, results, runs, tasks
 from permafrost.config import UsageError, UserError
 from tests import processes
 
@@ -220,6 +220,12 @@ def test_a_checkpoint_deleted_meanwhile_is_skipped(run, tmp_path, monkeypatch):
         assert list(evaluation.follow(evaluator)) == []  # 40 was gone; 30 is older than it
 
 
+def test_the_evaluator_of_a_cluster_waits_for_a_run_to_be_trained_on(run):
+    reached = max(runs.checkpoints(run))
+    assert tasks._waits(run, reached + 1)
+    assert not tasks._waits(run, reached) and not tasks._waits(run, None)
+
+
 def test_profile_is_a_trace(run):
     with evaluation.Evaluator(run, None) as evaluator:
         evaluator.evaluate(*runs.checkpoint(run))
@@ -229,17 +235,20 @@ def test_profile_is_a_trace(run):
                for event in events)
 
 
+def _changed(run, copy, change):
+    """A copy of `run`, whose config.json `change` changed."""
+    shutil.copytree(run, str(copy))
+    value = json.loads((copy / 'config.json').read_text())
+    change(value)
+    (copy / 'config.json').write_text(json.dumps(value))
+    return str(copy)
+
+
 def test_results_join_seeds(run, tmp_path):
     figures = _evaluate(run)
     path = results.record(str(tmp_path), run, figures)
     config, extra = runs.read_config(run)
-    other = str(tmp_path / 'run')
-    shutil.copytree(run, other)
-    with open(os.path.join(other, 'config.json')) as stream:
-        value = json.load(stream)
-    value['config']['seed'] = 7
-    with open(os.path.join(other, 'config.json'), 'w') as stream:
-        json.dump(value, stream)
+    other = _changed(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
     assert results.record(str(tmp_path), other, dict(figures, accuracy=0.25)) == path
     with open(path) as stream:
         result = json.load(stream)
@@ -256,16 +265,17 @@ def test_results_are_not_mixed(run, tmp_path):
     path = results.record(str(tmp_path), run, figures)
     with open(path) as stream:
         before = stream.read()
-    other = str(tmp_path / 'run')
-    shutil.copytree(run, other)
-    with open(os.path.join(other, 'config.json')) as stream:
-        value = json.load(stream)
-    value['config']['recipe'].update(momentum=0.75, augmentation=['flip'])
-    with open(os.path.join(other, 'config.json'), 'w') as stream:
-        json.dump(value, stream)
+    other = _changed(run, tmp_path / 'run', lambda value: value['config']['recipe'].update(
+        momentum=0.75, augmentation=['flip']))
+    elsewhere = _changed(run, tmp_path / 'elsewhere', lambda value: value.update(
+        data_set_identity='0' * 64))
+    with pytest.raises(UserError, match='bring it back, or leave out --results'):
+        evaluation.evaluate(elsewhere, None, results_dir=str(tmp_path),
+                            data_dir=runs.read_config(run)[0].data_dir)
     for at, changes, message in (
             (other, {}, 'momentum is 0.9 there, 0.75 here'), (other, {}, 'augmentation is'),
             (run, {'weights': 'raw'}, 'weights is averaged there'),
+            (elsewhere, {}, 'data_set_identity is'),
             (run, {'split': 'train'}, 'of the test images')):
         with pytest.raises(UserError, match=message):
             results.record(str(tmp_path), at, dict(figures, **changes))
