@@ -21,6 +21,14 @@ Failure Error(const std::string& path, int number) {
   return Failure(path + ": " + strerror(number));
 }
 
+// Whether `path` leads to where standard output goes, as /dev/stdout does. Opened once more, a file
+// would be written from its beginning, over what else is printed.
+bool IsStandardOutput(const std::string& path) {
+  struct stat named, output;
+  return stat(path.c_str(), &named) == 0 && fstat(STDOUT_FILENO, &output) == 0 &&
+         named.st_dev == output.st_dev && named.st_ino == output.st_ino;
+}
+
 }  // namespace
 
 std::string ReadFile(const std::string& path, size_t most) {
@@ -46,7 +54,11 @@ std::string ReadFile(const std::string& path, size_t most) {
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) {
-  // A device, pipe or link, such as /dev/stdout, is written to; it must not be replaced.
+  if (IsStandardOutput(path)) {
+    if (fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) throw Error(path, errno);
+    return;
+  }
+  // A device, pipe or link is written to; it must not be replaced.
   struct stat found;
   const bool direct = lstat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
   const std::string temporary =

@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
 
 import numpy as np
 import pytest
 
-from tests.label_image.program import ENGINES, FED, LABELS, OWN, library, needs_third_party, softmax
+from tests.label_image.program import (
+    ENGINES, FED, LABELS, OWN, PROGRAM, library, needs_third_party, softmax)
 
 
 @pytest.mark.parametrize('engine', ENGINES)
@@ -27,7 +29,7 @@ def test_batch_file_equals_python(program, graph, tmp_path):
                for label, image in zip(truth, images)]
     (tmp_path / 'batch.bin').write_bytes(b''.join(records))
     lines = tmp_path / 'lines.txt'
-    lines.symlink_to(tmp_path / 'target.txt')  # as /dev/stdout is one: written to, not replaced
+    lines.symlink_to(tmp_path / 'target.txt')  # written to, not replaced
     answer = json.loads(program('--graph=' + graph, OWN, '--batch_file', tmp_path / 'batch.bin',
                                 '--batch_size=10', '--predictions', lines, '--json'))
     want = softmax(images.astype(float).mean((1, 2)) / 32)
@@ -45,3 +47,15 @@ def test_batch_file_equals_python(program, graph, tmp_path):
     assert short['images'] == 7
     text = program('--graph=' + graph, OWN, '--batch_file', tmp_path / 'batch.bin')
     assert text.startswith('%d of 53 images correct' % confusion.trace())
+
+
+def test_predictions_and_figures_go_to_one_file(program, graph, tmp_path):
+    (tmp_path / 'batch.bin').write_bytes(bytes(3 * 3073))
+    with open(str(tmp_path / 'out.txt'), 'w') as stream:
+        done = subprocess.run(
+            [PROGRAM, '--graph=' + graph, OWN, '--batch_file=%s' % (tmp_path / 'batch.bin'),
+             '--predictions=/dev/stdout', '--json'], stdout=stream, timeout=570)
+    assert done.returncode == 0
+    *lines, figures = (tmp_path / 'out.txt').read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ['0', '1', '2']
+    assert json.loads(figures)['images'] == 3
