@@ -280,7 +280,7 @@ def load(data_set, split):
 def pick(data_set, split, every):
     """Every so many-th image of `split`, uint8 [n, H, W, 3]: only those are read."""
     found, first = [], 0
-    for path in data_set.splits[split]:
+    for path in filter(os.path.getsize, data_set.splits[split]):  # an empty file is not mapped
         rows = np.memmap(path, np.uint8, 'r').reshape(-1, data_set.layout.size)
         found.append(decode(rows[first::every], data_set.layout)[0])
         first = (first - len(rows)) % every

@@ -74,7 +74,7 @@ def statistics(kind, data_set):
 
 def _pieces(data_set, bar):
     """The training images, float64 [n, H, W, 3], some at a time: they need not fit in memory."""
-    for path in data_set.splits['train']:
+    for path in filter(os.path.getsize, data_set.splits['train']):  # an empty one is not mapped
         rows = np.memmap(path, np.uint8, 'r').reshape(-1, data_set.layout.size)
         for first in range(0, len(rows), PIECE):
             images, _ = data.decode(rows[first:first + PIECE], data_set.layout)

@@ -46,8 +46,8 @@ def test_bytes_of_a_record_become_pixels(tmp_path):
 @pytest.mark.parametrize('every', [1, 3, 7, 40])
 def test_some_images_are_picked_across_files(tmp_path, every):
     paths, images = [], np.random.RandomState(1).randint(0, 256, (20, 32, 32, 3)).astype(np.uint8)
-    for first, last in ((0, 8), (8, 9), (9, 20)):
-        paths.append(str(tmp_path / ('%d.bin' % first)))
+    for first, last in ((0, 8), (8, 9), (9, 9), (9, 20)):  # one file is empty
+        paths.append(str(tmp_path / ('%d-%d.bin' % (first, last))))
         write(paths[-1], data.encode(images[first:last], np.arange(last - first)).tobytes())
     some = data.DataSet('x', '', data.CLASSES, data.IMAGE_SHAPE, {'train': paths}, {'train': 20})
     np.testing.assert_array_equal(data.pick(some, 'train', every), images[::every])
