@@ -243,7 +243,7 @@ def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
     started = time.time()
     with pytest.raises(tf.errors.OpError) as caught:
         batches(broken, 20, source=source)
-    assert time.time() - started < 10
+    assert time.time() - started < 60
     assert not isinstance(caught.value, tf.errors.OutOfRangeError)
     if harm == 'missing':
         assert broken.splits['train'][1] in str(caught.value)
@@ -259,7 +259,7 @@ def test_an_error_in_mid_training_ends_the_session(sorted_set, source, monkeypat
     started = time.time()
     with pytest.raises(tf.errors.InvalidArgumentError, match='step five'):
         batches(sorted_set, 200, source=source)
-    assert time.time() - started < 10
+    assert time.time() - started < 60
 
 
 def test_sources_are_known(sorted_set):

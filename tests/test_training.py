@@ -130,7 +130,7 @@ def test_checkpoints_by_steps_and_how_many_are_kept(synthetic, tmp_path):
 
 def test_checkpoints_by_seconds(synthetic, tmp_path):
     processes.finish(processes.training(
-        synthetic, tmp_path, '--steps=150', '--save_steps=0', '--save_secs=1', '--max_to_keep=0'))
+        synthetic, tmp_path, '--steps=400', '--save_steps=0', '--save_secs=1', '--max_to_keep=0'))
     assert len(runs.checkpoints(str(tmp_path))) > 2  # more than the first and the last
 
 
