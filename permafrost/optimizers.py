@@ -24,7 +24,9 @@ class Sgd(tf.train.Optimizer):
 
     def _resource_apply_dense(self, grad, var):
         rate, decay = self._rate(var), self._decay(var)
-        with tf.control_dependencies([var.assign_sub(rate * decay * var)] if decay else []):
+        with tf.control_dependencies([grad]):  # of the weights that all workers read
+            decayed = [var.assign_sub(rate * decay * var)] if decay else []
+        with tf.control_dependencies(decayed):
             return self._update(grad, var, rate)
 
     def _update(self, grad, var, rate):
