@@ -13,9 +13,9 @@ def averages(config, global_step):
     """What keeps the averages of a recipe: its `apply(variables)`, run after the update of the
     weights, makes the operation that brings them up to date. None where there are none.
 
-    Over the whole run decay is (1 + step) / (10 + step) at most, which makes the first averages
-    short. Over the last epochs the first update takes the weights as they are, the next few are
-    plain means, and until then averages are the weights.
+    Over the whole run, at every step, decay is (1 + step) / (10 + step) at most, which makes the
+    first averages short. Over the last epochs, or every so many steps, the first update takes the
+    weights as they are, the next few are plain means, and until then averages are the weights.
     """
     recipe = config.recipe
     if not recipe.average_decay:
@@ -28,8 +28,9 @@ def averages(config, global_step):
 def _first(config):
     """The step from which on weights are averaged."""
     last = recipes.steps(config.recipe, config.train_images)
-    return max(last - config.recipe.average_epochs * recipes.epoch_steps(config), 0.) if (
-        config.recipe.average_epochs) else 0.
+    if not config.recipe.average_epochs:
+        return config.recipe.average_every  # the weights before it are hardly trained
+    return max(last - config.recipe.average_epochs * recipes.epoch_steps(config), 0.)
 
 
 def _share(recipe, first, step):

@@ -150,7 +150,13 @@ def test_a_step_with_rules_and_decay(mode):
                 squares += by * np.sum(value.astype(float) ** 2) / 2
                 np.testing.assert_allclose(
                     after[name], value - rate * (slopes[name] + by * value), rtol=1e-4, atol=1e-6)
+            weights = sum('biases' not in name for name in before)
             assert decay == pytest.approx(squares if mode == 'coupled' else 0., rel=1e-4)
+        # Decoupled, the weights are decayed when there are gradients: when they have been used.
+        late = [op.name for op in session.graph.get_operations()
+                if op.type == 'ReadVariableOp' and '/mul' in op.name and any(
+                    'gradients/' in before.name for before in op.control_inputs)]
+        assert len(late) == (weights if mode == 'decoupled' else 0), late
 
 
 def test_label_smoothing():
@@ -176,9 +182,10 @@ def test_unknown_modes_are_refused():
 # Averages
 
 
-def test_averages_of_the_last_epochs():
-    """Every other step of the last 2 of 5 epochs of 4 steps: means at first, then a decay."""
-    changes = ['epochs=5', 'average_decay=0.6', 'average_every=2', 'average_epochs=2',
+@pytest.mark.parametrize('last, first, count', [(2, 12, 4), (0, 2, 9)])
+def test_averages_every_other_step(last, first, count):
+    """Of the last 2 of 5 epochs of 4 steps, or of all: means at first, then a decay."""
+    changes = ['epochs=5', 'average_decay=0.6', 'average_every=2', 'average_epochs=%d' % last,
                'schedule=constant']
     with tf.Graph().as_default(), tf.Session() as session:
         graph = _graph(changes)
@@ -191,11 +198,11 @@ def test_averages_of_the_last_epochs():
         for step in range(1, 21):
             session.run(graph.train)
             now, found = session.run([variable, average])
-            if step <= 12:
+            if step <= first:
                 expected = now
             elif step % 2 == 0:
                 number += 1
                 share = max(1 - 0.6 ** 2, 1 / (number + 1))
                 expected = expected * (1 - share) + now * share
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-        assert number == 4 and (found != now).any()
+        assert number == count and (found != now).any()
