@@ -190,6 +190,7 @@ def training(images, recipe, seed, step, part=(0, 1), statistics=(), turn=False)
       turn: bool [B], or False where it is not known; see Distortion.
     """
     before, after = standardize.standardization(recipe.standardize, statistics)
+    _room(images, recipe)  # evaluation has no padding to cut from
     images = _pad(before(images), recipe)
     chosen = choose(images, recipe, seed, step, part, turn)
     images = after(distort(images, chosen, recipe.image_size))

@@ -247,6 +247,7 @@ def test_numbers_of_augmentations(wrong, message):
     (recipe(('crops',)), "unknown augmentation 'crops'; did you mean crop"),
     (recipe(standardize='per_imag'), 'did you mean per_image'),
     (recipe(image_size=33), 'image_size=33 cannot be cut from images of 32x32'),
+    (recipe(('pad_crop:4',), image_size=33), 'image_size=33 cannot be cut from images of 32x32'),
     (recipe(image_size=0), 'image_size=0'),
 ])
 def test_errors_name_what_is_wrong(wrong, message):
