@@ -8,6 +8,7 @@ from permafrost.config import UserError
 from permafrost.pictures import ENDINGS, OTHER_ENDINGS
 
 SPLITS = ('train', 'test')
+LIKE_SPLITS = SPLITS + ('training', 'testing', 'val', 'valid', 'validation')
 
 # An image file. `path` is relative to the directory, `label` the index of its class; `key` is a
 # number below 2 ** 64 that follows from the path alone and orders the images by chance.
@@ -68,6 +69,10 @@ def _check(directory, classes, found, parted):
         raise UserError('%s has no class folders with PNG, JPEG or BMP images: it should hold a '
                         'folder for each class, with its images (or train and test, with those)'
                         % where)
+    splits = [name for name in classes if name.lower() in LIKE_SPLITS]
+    if not parted and splits == classes:
+        raise UserError('%s has the folders %s, which look like splits: call them train and test, '
+                        'and move or remove the others' % (where, ', '.join(map(shown, splits))))
     if len(classes) == 1:
         raise UserError('%s has one class, %s: a classifier needs two or more folders of images'
                         % (where, shown(classes[0])))

@@ -233,12 +233,15 @@ def test_wrong_directories_are_answered(images, tmp_path):
     shutil.copytree(directory, str(tmp_path / 'one'))
     for name in ('green', 'blue'):
         shutil.rmtree(str(tmp_path / 'one' / name))
+    for name in ('Train', 'val'):
+        shutil.copytree(str(tmp_path / 'one' / 'red'), str(tmp_path / 'splits' / name / 'red'))
     for source, target, said in [
             (tmp_path / 'none', out, 'none: no such directory'),
             (tmp_path / 'file', out, 'file: not a directory'),
             (tmp_path / 'bare', out, 'has no class folders with PNG, JPEG or BMP images'),
             (tmp_path / 'flat', out, 'has no class folders'),
             (tmp_path / 'one', out, 'has one class, red'),
+            (tmp_path / 'splits', out, 'has the folders Train, val, which look like splits'),
             (directory, os.path.join(directory, 'out'), 'name an output elsewhere'),
             (directory, tmp_path / 'file', 'file: not a directory; name another output'),
             (directory, tmp_path / 'one', 'holds other files, such as red'),
@@ -309,6 +312,22 @@ def test_a_second_run_reads_nothing(images, reference, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, 'read', None)
     assert pack(images[0], tmp_path / 'reference') == 0
     assert contents(tmp_path / 'reference') == reference
+
+
+def test_files_that_could_not_be_read_for_a_while(images, reference, tmp_path, monkeypatch):
+    out, whole, left = tmp_path / 'out', pictures.read, [30]
+
+    def read(path, side):
+        left[0] -= 1
+        if left[0] < 0:
+            raise pictures.BadImage('Input/output error')
+        return whole(path, side)
+    with monkeypatch.context() as patched:
+        patched.setattr(pictures, 'read', read)
+        assert pack(images[0], out) == 1
+    assert len(manifest(out)['bad']) == 60
+    assert pack(images[0], out) == 0
+    assert contents(out) == reference
 
 
 def test_what_changed_is_made_again(images, reference, tmp_path):
