@@ -328,24 +328,39 @@ def _problems(wanted, directory):
     return data.problems(wanted.files, directory, wanted.classes, wanted.layout)
 
 
+@contextlib.contextmanager
+def _aside(paths):
+    """Moves the files out of the way: those that nothing has replaced in the end are put back."""
+    for path in paths:
+        os.replace(path, path + '.corrupt')
+    try:
+        yield
+    finally:
+        for path in paths:
+            if os.path.exists(path):
+                os.unlink(path + '.corrupt')
+            else:
+                os.replace(path + '.corrupt', path)
+
+
 def _prepare(name, wanted, directory, downloads, sources):
     problems = _problems(wanted, directory)
     tried = ['%s (%s)' % (directory, '; '.join(
         text[len(directory) + 1:] for text in problems.values()))]
-    for file, problem in problems.items():
+    for problem in problems.values():
         if not problem.endswith(': missing'):
             say('replacing ' + problem)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(directory, file.name))
-    for source in sources:
-        if not problems:
-            break
-        try:
-            source.bring(wanted.files, directory, downloads)
-        except SourceError as error:
-            say('%s: %s' % (source.name, error))
-            tried.append('%s (%s)' % (source.name, error))
-        problems = _problems(wanted, directory)
+    with _aside([os.path.join(directory, file.name) for file, problem in problems.items()
+                 if ': corrupt, ' in problem]):
+        for source in sources:
+            if not problems:
+                break
+            try:
+                source.bring(wanted.files, directory, downloads)
+            except SourceError as error:
+                say('%s: %s' % (source.name, error))
+                tried.append('%s (%s)' % (source.name, error))
+            problems = _problems(wanted, directory)
     if not problems:
         return directory
     raise config.UserError(

@@ -8,6 +8,7 @@ import http.server
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 
@@ -120,6 +121,17 @@ def test_the_archive_is_fetched_and_unpacked(small, served, tmp_path, monkeypatc
     download.prepare(directory, name='cifar100')
     assert served[1] == ['/cifar-100-binary.tar.gz'], 'the archive is kept'
     data.open_data_set('cifar100', directory)
+
+
+def test_a_corrupt_file_stays_until_it_is_replaced(small, tmp_path):
+    directory = tmp_path / 'copy'
+    shutil.copytree(str(small[0]), str(directory))
+    content = b'x' + (directory / 'train.bin').read_bytes()[1:]
+    (directory / 'train.bin').write_bytes(content)
+    with pytest.raises(config.UserError, match='could not be had'):
+        download.prepare(str(directory), sources=[], name='cifar100')
+    assert (directory / 'train.bin').read_bytes() == content
+    assert sorted(os.listdir(str(directory))) == ['test.bin', 'train.bin']
 
 
 def test_when_it_cannot_be_had_the_way_by_hand_is_said(small, tmp_path):
