@@ -102,11 +102,11 @@ def resolve(name, data_dir=None):
 
     Raises UsageError where it is neither.
     """
-    if name in SETS:
+    if name in SETS and (name != PACKED or data_dir):
         return name, data_dir and os.path.expanduser(data_dir)
     if not os.path.isdir(name) and os.sep not in name:
         raise config.UsageError('%s; or name a directory that tools/make_tfrecords.py made'
-                                % config.nearest('data set', name, SETS))
+                                % config.nearest('data set', name, set(SETS) - {PACKED}))
     if data_dir is not None:
         raise config.UsageError('--data_set=%s is a directory: leave --data_dir out' % name)
     return PACKED, os.path.expanduser(name)

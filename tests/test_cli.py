@@ -24,6 +24,8 @@ def _refused(code, *arguments):
     (['train.py', '--steps=many'], 'steps'),
     (['train.py', '--save_steps=-1'], 'save_steps'),
     (['train.py', '--source=disk'], 'memory'),
+    pytest.param(['train.py', '--source=stream', '--deterministic'], 'wants --source=memory',
+                 marks=pytest.mark.real_data),
     (['train.py', '--set=learning_rte=1'], 'did you mean learning_rate?'),
     (['train.py', '--set=learning_rate=fast'], "'fast' is not a number"),
     (['train.py', '--set=learning_rate'], 'field=value'),

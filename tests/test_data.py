@@ -53,9 +53,12 @@ def test_some_images_are_picked_across_files(tmp_path, every):
     np.testing.assert_array_equal(data.pick(some, 'train', every), images[::every])
 
 
-def test_a_tilde_is_the_home_directory(monkeypatch, tmp_path):
+def test_what_directories_are_called(monkeypatch, tmp_path):
     monkeypatch.setenv('HOME', str(tmp_path))
     assert data.resolve('cifar10', '~/x') == ('cifar10', str(tmp_path / 'x'))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tfrecords').mkdir()
+    assert data.resolve('tfrecords') == (data.PACKED, 'tfrecords')
     assert data.resolve('~/flowers') == (data.PACKED, str(tmp_path / 'flowers'))
 
 
