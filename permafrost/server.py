@@ -15,7 +15,7 @@ from permafrost.config import UserError
 POLL_SECS = .2
 LINGER_SECS = 5.  # for the chief to close its session: 1.15 hangs where a server went before
 CHIEF_SECS = 3.  # from the chief's end to the server's where other workers are missing
-SAVE_SECS = 8.  # that the chief has to save after a signal: docker kills after ten
+SAVE_SECS = 25.  # that the chief has to save after a signal, in mid-step 5 s after it
 
 
 def start(spec, task, session_config):

@@ -37,8 +37,9 @@ class Watch:
         self.poke = self.rescue = lambda: None
         self._others = others
         self._wait_secs = wait_secs
-        self._beat = self._said = time.time()
+        self._beat = self._said = time.monotonic()
         self._deadline = self._code = None
+        self._whole = False  # all is saved
         self._over = threading.Event()
 
     def __enter__(self):
@@ -54,17 +55,17 @@ class Watch:
 
     def beat(self):
         """A step was made: all is well."""
-        self._beat = self._said = time.time()
+        self._beat = self._said = time.monotonic()
 
     def leaving(self):
         """The main thread has left the loop of steps: what it does now is saving."""
-        self._deadline = time.time() + max(SAVE_SECS, self._wait_secs)
+        self._deadline = time.monotonic() + max(SAVE_SECS, self._wait_secs)
         self.rescue = lambda: None
 
     def saved(self, rescue):
         """All is saved and the others are told: what is left is closing, which matters little."""
-        self._code, self.rescue = self._code or 0, rescue
-        self._deadline = time.time() + CLOSE_SECS
+        self._code, self.rescue, self._whole = self._code or 0, rescue, True
+        self._deadline = time.monotonic() + CLOSE_SECS
 
     def missing(self):
         """The names and addresses of the others that do not answer."""
@@ -77,8 +78,8 @@ class Watch:
                 for number in os.read(self._read, 64):
                     if number in (signal.SIGTERM, signal.SIGINT):
                         self._code = 128 + number
-                        self._deadline = self._deadline or time.time() + LEAVE_SECS
-            now = time.time()
+                        self._deadline = self._deadline or time.monotonic() + LEAVE_SECS
+            now = time.monotonic()
             if self._deadline and now > self._deadline:
                 self._leave()
             elif not self._deadline and now - self._said > STALL_SECS:
@@ -86,6 +87,7 @@ class Watch:
                 print('no step for %d s: %s' % (now - self._beat, self._reason()), flush=True)
                 threading.Thread(target=self.poke, daemon=True).start()
             if not self._deadline and now - self._beat > self._wait_secs + STALL_SECS:
+                self._save()
                 _exit(1, 'error: no step for %d s: %s; start what is missing, then this task '
                       'again' % (now - self._beat, self._reason()))
 
@@ -95,12 +97,28 @@ class Watch:
 
     def _leave(self):
         """Ends the process, whose main thread is held: after a signal, or after the last step."""
-        saver = threading.Thread(target=self.rescue, daemon=True)
-        saver.start()
-        saver.join(SAVE_SECS)
+        trouble = self._save()
         if self._code is None:
             _exit(1, 'error: could not save and end: ' + self._reason())
+        if trouble and not self._whole:
+            _exit(1, 'error: could not save (%s): --resume goes on from the checkpoint before'
+                  % trouble)
         _exit(self._code, '')
+
+    def _save(self):
+        """Calls `rescue`, in a thread that may hang. Returns what went wrong, or ''."""
+        said = []
+
+        def save():
+            try:
+                self.rescue()
+                said.append('')
+            except Exception as error:  # whatever it is, this process ends now
+                said.append(' '.join(str(error).split())[:200] or type(error).__name__)
+        saver = threading.Thread(target=save, daemon=True)
+        saver.start()
+        saver.join(SAVE_SECS)
+        return said[0] if said else 'it took more than %d s' % SAVE_SECS
 
 
 def _exit(code, message):
