@@ -27,6 +27,8 @@ def record(folder, run, figures):
     status, recipe = runs.read_status(run), config.recipe
     if figures['split'] != 'test':
         raise UserError('a result is of the test images, not of --split %s' % figures['split'])
+    if 'train_seconds' not in status:
+        raise UserError('%s has no whole status.json, which says how long it took' % run)
     if figures['step'] < config.steps:
         raise UserError('%s is at step %d of %d: a result is of a finished run' % (
             run, figures['step'], config.steps))

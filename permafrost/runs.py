@@ -18,6 +18,7 @@ import json
 import os
 import re
 import socket
+import time
 
 from permafrost.config import Config, UsageError, UserError, write_json
 
@@ -151,7 +152,9 @@ def checkpoints(run):
     """{step: path prefix} of the complete checkpoints of `run`, oldest first."""
     found = {}
     for path in glob.glob(os.path.join(glob.escape(train_dir(run)), CHECKPOINT + '-*.index')):
-        found[int(re.search(r'-(\d+)\.index$', path).group(1))] = path[:-len('.index')]
+        number = re.search(CHECKPOINT + r'-(\d+)\.index$', path)
+        if number:  # else it is a copy that somebody made
+            found[int(number.group(1))] = path[:-len('.index')]
     return dict(sorted(found.items()))
 
 
@@ -197,9 +200,12 @@ def lock(run):
     The system lets it go when the process ends, however it ends.
     """
     with open(os.path.join(run, 'lock'), 'a') as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for _ in range(20):  # who asks whether it is held holds it for a moment
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(.05)
+        else:
             raise UserError('another process is training in %s: wait for it, or start another '
                             'run' % run)
         yield

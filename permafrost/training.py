@@ -203,6 +203,9 @@ def _loop(config, run, graph, signals, session_config, cluster):
     there = list(runs.checkpoints(run).values())
     if there:
         checkpoints.take_up(saver, there)
+    else:  # what TensorFlow would restore may have been deleted
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(runs.train_dir(run), 'checkpoint'))
     with contextlib.closing(tf.summary.FileWriter(
             runs.train_dir(run), tf.get_default_graph())) as writer:
         found = _hooks(config, run, graph, signals, saver, writer)
@@ -221,7 +224,7 @@ def _hooks(config, run, graph, signals, saver, writer):
         recipe.batch_size, config.log_steps, lambda step: _diverged(config, run, step))
 
     def saved(step):
-        seconds = before['train_seconds'] + time.time() - start
+        seconds = before.get('train_seconds', 0.) + time.time() - start
         runs.write_status(run, step=step, train_seconds=round(seconds, 1),
                           images_per_second=round(step * recipe.batch_size / seconds, 1))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -138,8 +139,15 @@ def test_a_finished_run_is_left_alone_and_can_be_trained_on(synthetic, tmp_path)
     arguments = processes.training(synthetic, tmp_path, '--steps=3')
     processes.finish(arguments)
     assert 'nothing to do' in processes.finish(arguments + ['--resume'])
-    output = processes.finish(arguments + ['--resume', '--steps=5'])
+    (tmp_path / 'status.json').unlink()  # as where config.json and train/ were copied
+    for ending in ('index', 'data-00000-of-00001'):
+        shutil.copy(str(tmp_path / 'train' / ('model.ckpt-3.' + ending)),
+                    str(tmp_path / 'train' / ('model.ckpt-3-best.' + ending)))
+    output = processes.finish(arguments + ['--resume', '--steps=5', '--save_steps=1'])
     assert 'resuming at step 3' in output and 'done at step 5' in output
+    for path in (tmp_path / 'train').glob('model.ckpt-*'):
+        path.unlink()
+    assert 'done at step 3' in processes.finish(arguments + ['--resume'])
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(synthetic, tmp_path):
