@@ -26,16 +26,16 @@ FLAGS = flags.FLAGS
 def main():
     options = {name: FLAGS[name].value for name in ('split', 'batch_size', 'data_dir', 'tta')}
     if config.of_graph(FLAGS):
+        kind, target = 'evaluate_graph', FLAGS.graph
         options.update(data_set=FLAGS.data_set, image_size=FLAGS.image_size)
     else:
-        run = FLAGS.run or runs.newest(FLAGS.log_dir)
-        runs.read_config(run)  # a wrong directory is answered before the slow import
+        kind, target = 'evaluate', FLAGS.run or runs.newest(FLAGS.log_dir)
+        runs.read_config(target)  # a wrong directory is answered before the slow import
         options.update(step=FLAGS.step, weights=FLAGS.weights, following=FLAGS.follow,
                        profile=FLAGS.profile, results_dir=FLAGS.results)
     session_config = engine.prepare()
     from permafrost import evaluation  # imports TensorFlow, whose threads are set by now
-    evaluate = evaluation.evaluate_graph if FLAGS.graph else evaluation.evaluate
-    evaluate(FLAGS.graph or run, session_config, **options)
+    getattr(evaluation, kind)(target, session_config, **options)
 
 
 if __name__ == '__main__':

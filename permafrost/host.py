@@ -143,7 +143,7 @@ def run(servers, workers, evaluator, arguments):
     signals = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: signals.append(number))
-    with HostCluster(servers, workers, arguments, print_line) as cluster:
+    with HostCluster(servers, workers, arguments, print_line, directory=os.getcwd()) as cluster:
         cluster.start(*cluster.names + ['evaluator'] * evaluator)
         while not signals:
             codes = [task.poll() for task in cluster.tasks.values()]
@@ -152,6 +152,7 @@ def run(servers, workers, evaluator, arguments):
                 break
             time.sleep(.2)
         ended = cluster.stop()
-    if signals:
+    if signals and ended['worker 0'] >= 0:
         return 128 + signals[0]
-    return failed[0] if failed else ended['worker 0']
+    code = failed[0] if failed else ended['worker 0']
+    return code if code >= 0 else 1  # killed: by whom is not known

@@ -24,6 +24,11 @@ def _tf(cluster, kind=None, index=0, **rest):
     return dict(rest, cluster=cluster, **task)
 
 
+def test_an_index_alone_keeps_the_job_of_the_environment():
+    of_cloud = _tf({'ps': [PS, B], 'worker': [A]}, 'ps', 0)
+    assert _choose(index=1, tf_config=of_cloud)[1] == Task('ps', 1)
+
+
 @pytest.mark.parametrize('cluster, kind, index, expected', [
     # as Kubeflow's TFJob writes it: environment, index a number
     ({'ps': [PS], 'worker': [A, B]}, 'worker', 1, Task('worker', 1)),

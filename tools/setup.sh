@@ -96,7 +96,9 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   die "$python has no venv module: on Debian, 'apt-get install python$version-venv'"
 
-root=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}/venv
+cache=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}
+cache=${cache/#\~\//"$HOME/"}  # as Python takes it
+root=$(realpath -m "$cache")/venv
 venv=$root/$engine-$version-$hash
 mkdir -p "$root" 2>/dev/null || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
 exec 9>"$venv.lock" || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
