@@ -98,7 +98,8 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 cache=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}
 cache=${cache/#\~\//"$HOME/"}  # as Python takes it
-root=$(realpath -m "$cache")/venv
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
+root=$cache/venv
 venv=$root/$engine-$version-$hash
 mkdir -p "$root" 2>/dev/null || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
 exec 9>"$venv.lock" || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
