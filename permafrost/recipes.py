@@ -124,11 +124,14 @@ Accuracy: 93.45 ± 0.27 %, 94.30 ± 0.18 % with --tta flip_shift (3 seeds, 23 mi
                    'whiten/biases rate=106/0.24 decay=0.004/106 until=3',
                    'fc/weights rate=1340/0.24 decay=0.004/1340'), label_smoothing=0.2))
 
-_recipe("""Fifteen epochs with Muon for NiN with batch normalization.
+# Its dropout leaves little to overfit, so images move less: fifteen epochs in batches of 500, moved
+# by up to 4 pixels, one seed, ended at 90.15 %, at a loss of 0.35 on the training images.
+_recipe("""Twenty epochs with Muon for NiN with batch normalization.
 
-`python train.py --model nin_bn`.
-Accuracy: 90.15 %, 90.98 % with --tta flip_shift (1 seed, 63 minutes, tf2).""",
-        'nin_bn', models=['nin_bn'], **dict(_MUON, epochs=15, schedule='linear 0:1 15:0'))
+`python train.py --model nin_bn`. """ + NOT_MEASURED,
+        'nin_bn', models=['nin_bn'], **dict(
+            _MUON, augmentation=('alternate_flip', 'reflect_crop:2'), batch_size=250,
+            epochs=20, learning_rate=0.07, schedule='linear 0:1 20:0', label_smoothing=0.1))
 
 _recipe("""Fifteen epochs with Muon, with flips and moves (published: 300 epochs, 92.45 %).
 
