@@ -128,7 +128,8 @@ Accuracy: 93.45 ± 0.27 %, 94.30 ± 0.18 % with --tta flip_shift (3 seeds, 23 mi
 # by up to 4 pixels, one seed, ended at 90.15 %, at a loss of 0.35 on the training images.
 _recipe("""Twenty epochs with Muon for NiN with batch normalization.
 
-`python train.py --model nin_bn`. """ + NOT_MEASURED,
+`python train.py --model nin_bn`.
+Accuracy: 91.21 %, 91.67 % with --tta flip_shift (1 seed, 100 minutes, tf2).""",
         'nin_bn', models=['nin_bn'], **dict(
             _MUON, augmentation=('alternate_flip', 'reflect_crop:2'), batch_size=250,
             epochs=20, learning_rate=0.07, schedule='linear 0:1 20:0', label_smoothing=0.1))

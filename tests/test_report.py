@@ -55,6 +55,7 @@ def test_results_are_whole():
     ('squeeze1', 'squeeze', 30000, 'accuracy', 0.878),
     ('cifarnet', 'cifarnet', 11719, 'accuracy', 0.84),
     ('resnet20', 'resnet', 4000, 'accuracy', 0.9125),
+    ('nin_bn', 'nin_bn', 4000, 'accuracy', 0.91),
     ('sprint', 'sprint', 250, 'accuracy_tta', 0.94)])
 def test_what_was_promised(model, recipe, steps, which, least):
     found, = [r for r in _results() if (r['model'], r['recipe'], r['steps'], r['data_set']) == (
