@@ -17,7 +17,7 @@ def vgg_bn_drop(net, x):
     x = net.dropout('dropout6', x, 0.5)
     x = net.fc('fc1', x, 512, norm=True)
     x = net.dropout('dropout7', x, 0.5)
-    # Torch's own; he_normal_out, meant for convolutions, would begin at a loss of 15.
+    # Torch's own; he_normal_out, meant for convolutions, begins with logits 17 times as large.
     return net.fc('logits', x, net.num_classes, activation='linear', initializer='fan_in_uniform')
 
 

@@ -331,12 +331,14 @@ def _problems(wanted, directory):
 @contextlib.contextmanager
 def _aside(paths):
     """Moves the files out of the way: those that nothing has replaced in the end are put back."""
-    for path in paths:
-        os.replace(path, path + '.corrupt')
+    moved = []
     try:
+        for path in paths:
+            os.replace(path, path + '.corrupt')
+            moved.append(path)
         yield
     finally:
-        for path in paths:
+        for path in moved:
             if os.path.exists(path):
                 os.unlink(path + '.corrupt')
             else:
