@@ -33,6 +33,7 @@ OURS = re.compile(r'(train|test)-[0-9]{5}-of-[0-9]{5}\.tfrecord')
 LARGEST = 1024  # pixels: the side of images
 
 Shard = collections.namedtuple('Shard', 'name split items')
+Bad = collections.namedtuple('Bad', 'why passing')  # of pictures.BadImage
 
 
 def pack(directory, output, image_size, test_fraction, processes):
@@ -132,11 +133,12 @@ def _pack(directory, output, listing, image_size, processes):
     with progress.Progress('packing', todo, _say, 'images') as bar, \
             contextlib.closing(_read_all(paths, image_size, processes)) as found:
         for shard in missing:
-            images, labels, bad = [], [], {}
+            images, labels, bad, again = [], [], {}, False
             for item in shard.items:
                 image = next(found)
-                if isinstance(image, str):
-                    bad[folders.shown(item.path)] = image
+                if isinstance(image, Bad):
+                    bad[folders.shown(item.path)] = image.why
+                    again |= image.passing
                 else:
                     images.append(image)
                     labels.append(item.label)
@@ -144,7 +146,7 @@ def _pack(directory, output, listing, image_size, processes):
             images = np.array(images, np.uint8).reshape(len(images), image_size, image_size, 3)
             note = _write_shard(output, shard.name, shard.split, images, np.array(labels, int),
                                 listing.classes)
-            notes[shard.name] = dict(note, bad=bad, made_of=wanted[shard.name])
+            notes[shard.name] = dict(note, bad=bad, again=again, made_of=wanted[shard.name])
             write_json(_note_path(output, shard.name), notes[shard.name])
     return [notes[shard.name] for shard in shards]
 
@@ -191,12 +193,12 @@ def _note_path(output, name):
 def _noted(output, shard, made_of):
     """The note on a shard that is there, whole, and made of the same files; else None.
 
-    One with bad files is made again: what could not be read may have been a disk's fault.
+    One is made again where the disk, not what was on it, kept a file from being read.
     """
     try:
         with open(_note_path(output, shard.name)) as stream:
             note = json.load(stream)
-        if note['made_of'] == made_of and not note['bad']:
+        if note['made_of'] == made_of and not note['again']:
             with open(os.path.join(output, shard.name), 'rb') as stream:
                 if hashlib.sha256(stream.read()).hexdigest() == note['checksum']:
                     return note
@@ -206,7 +208,7 @@ def _noted(output, shard, made_of):
 
 
 def _read_all(paths, side, processes):
-    """Yields, in order, the pixels of each file or the text of what is wrong with it."""
+    """Yields, in order, the pixels of each file, or a Bad."""
     if processes == 1 or not paths:
         yield from (_read(path, side) for path in paths)
         return
@@ -259,7 +261,7 @@ def _read(path, side):
     try:
         return pictures.read(path, side)
     except pictures.BadImage as error:
-        return folders.shown(str(error))
+        return Bad(folders.shown(str(error)), error.passing)
 
 
 def _write_shard(output, name, split, images, labels, classes):

@@ -1,5 +1,6 @@
 """Image files -> the pixels that a network is given, as label_image makes them of the same file."""
 
+import errno
 import os
 
 import numpy as np
@@ -12,6 +13,8 @@ OTHER_ENDINGS = ('.gif', '.webp', '.tif', '.tiff', '.heic', '.heif', '.avif', '.
                  '.ppm', '.pgm', '.tga', '.ico', '.psd', '.svg', '.jxl')
 MOST_PIXELS = 100000000  # as label_image: what claims more is damaged or an attack
 
+LASTING = (None, errno.ENOENT, errno.ELOOP)  # of an OSError: Pillow's own, and dead links
+
 ORIENTATION = 0x0112  # the tag of EXIF
 TURNED = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
           5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
@@ -20,7 +23,14 @@ Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, before any are 
 
 
 class BadImage(Exception):
-    """Why a file is no image that can be used, in a few words."""
+    """Why a file is no image that can be used, in a few words.
+
+    `passing`: the system said so, not what is in the file; another time it may be read.
+    """
+
+    def __init__(self, why, passing=False):
+        super().__init__(why)
+        self.passing = passing
 
 
 def read(path, side):
@@ -41,7 +51,7 @@ def read(path, side):
     except PIL.UnidentifiedImageError:
         raise BadImage('not a PNG, JPEG or BMP image')
     except OSError as error:
-        raise BadImage(error.strerror or str(error))
+        raise BadImage(error.strerror or str(error), passing=error.errno not in LASTING)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise BadImage('%s (%s)' % (error or 'damaged', type(error).__name__))
 

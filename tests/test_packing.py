@@ -160,7 +160,8 @@ def test_bytes_do_not_depend_on_processes_or_place(images, small_shards, tmp_pat
 # What cannot be used
 
 
-def test_bad_files_are_named_and_the_others_packed(images, small_shards, tmp_path, capsys):
+def test_bad_files_are_named_and_the_others_packed(images, small_shards, tmp_path, capsys,
+                                                   monkeypatch):
     shutil.copytree(str(images[0]), str(tmp_path / 'in'))
     said = break_files(tmp_path / 'in', images[1][::9])
     assert len(said) == 10 and pack(tmp_path / 'in', tmp_path / 'out') == 1
@@ -170,6 +171,11 @@ def test_bad_files_are_named_and_the_others_packed(images, small_shards, tmp_pat
     for path, reason in said.items():
         assert reason in bad[path] and 'bad: %s: %s\n' % (path, bad[path]) in err
     assert '10 files could not be used' in err
+    before = contents(tmp_path / 'out')
+    with monkeypatch.context() as patched:
+        patched.setattr(pictures, 'read', None)  # what is known to be bad is not read again
+        assert pack(tmp_path / 'in', tmp_path / 'out') == 1
+    assert capsys.readouterr().err.count('bad: ') == 10 and contents(tmp_path / 'out') == before
     opened = data.open_data_set(str(tmp_path / 'out'))
     assert sum(opened.counts.values()) == 80
     # mended, they are taken in
@@ -320,7 +326,7 @@ def test_files_that_could_not_be_read_for_a_while(images, reference, tmp_path, m
     def read(path, side):
         left[0] -= 1
         if left[0] < 0:
-            raise pictures.BadImage('Input/output error')
+            raise pictures.BadImage('Input/output error', passing=True)
         return whole(path, side)
     with monkeypatch.context() as patched:
         patched.setattr(pictures, 'read', read)
