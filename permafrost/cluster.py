@@ -228,12 +228,13 @@ class End(tf.train.SessionRunHook):
     """Has the chief wait, at the last step, for the steps that other workers are still making."""
 
     def __init__(self, cluster, signals, watcher):
-        self._others = cluster.others() if cluster.task.is_chief else {}
+        self._chief = cluster.task.is_chief
+        self._others = cluster.others() if self._chief else {}
         self._signals = signals
         self._watcher = watcher
 
     def end(self, session):
-        self._watcher.leaving()
+        self._watcher.leaving(self._chief)
         limit = time.time() + LAST_SECS
         while not self._signals.code and time.time() < limit and any(
                 map(addresses.answers, self._others.values())):
@@ -251,6 +252,7 @@ class Done(tf.train.SessionRunHook):
                       for i in range(len(cluster.spec.ps))]
 
     def end(self, session):
+        self._watcher.kept()
         if session.run(tf.train.get_global_step()) >= self._last:
             for tell in self._tell:
                 try:

@@ -132,7 +132,7 @@ def run(servers, workers, evaluator, arguments):
     """What tools/local_cluster.py does: runs a cluster to its end, its logs merged.
 
     Ends all when a task fails or a signal comes. Returns the exit code: of the first task that
-    failed, or of the chief.
+    failed, or of the chief; 128 and its number after a signal, unless the chief could not save.
     """
     show = threading.Lock()
 
@@ -140,7 +140,7 @@ def run(servers, workers, evaluator, arguments):
         with show:
             print(line, flush=True)
 
-    signals = []
+    signals, failed = [], []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: signals.append(number))
     with HostCluster(servers, workers, arguments, print_line, directory=os.getcwd()) as cluster:
@@ -152,7 +152,8 @@ def run(servers, workers, evaluator, arguments):
                 break
             time.sleep(.2)
         ended = cluster.stop()
-    if signals and ended['worker 0'] >= 0:
+    # Of SIGTERM itself the chief ends where it has not begun yet, and has nothing to save.
+    if signals and ended['worker 0'] in (0, 130, 143, -signal.SIGTERM):
         return 128 + signals[0]
     code = failed[0] if failed else ended['worker 0']
     return code if code >= 0 else 1  # killed: by whom is not known

@@ -34,7 +34,7 @@ class Watch:
     """
 
     def __init__(self, others, wait_secs):
-        self.poke = self.rescue = lambda: None
+        self.poke = self.rescue = _nothing
         self._others = others
         self._wait_secs = wait_secs
         self._beat = self._said = time.monotonic()
@@ -57,10 +57,17 @@ class Watch:
         """A step was made: all is well."""
         self._beat = self._said = time.monotonic()
 
-    def leaving(self):
-        """The main thread has left the loop of steps: what it does now is saving."""
+    def leaving(self, saves):
+        """The main thread has left the loop of steps, and now, where it `saves`, is saving."""
         self._deadline = time.monotonic() + max(SAVE_SECS, self._wait_secs)
-        self.rescue = lambda: None
+        self.rescue = self._unsaved if saves else _nothing
+
+    def kept(self):
+        """The main thread has saved what it was to save."""
+        self.rescue = _nothing
+
+    def _unsaved(self):
+        raise TimeoutError(self._reason())
 
     def saved(self, rescue):
         """All is saved and the others are told: what is left is closing, which matters little."""
@@ -87,9 +94,10 @@ class Watch:
                 print('no step for %d s: %s' % (now - self._beat, self._reason()), flush=True)
                 threading.Thread(target=self.poke, daemon=True).start()
             if not self._deadline and now - self._beat > self._wait_secs + STALL_SECS:
-                self._save()
+                reason, trouble = self._reason(), self._save()
                 _exit(1, 'error: no step for %d s: %s; start what is missing, then this task '
-                      'again' % (now - self._beat, self._reason()))
+                      'again%s' % (now - self._beat, reason,
+                                   trouble and ' (the last steps are not saved: %s)' % trouble))
 
     def _reason(self):
         missing = self.missing()
@@ -119,6 +127,10 @@ class Watch:
         saver.start()
         saver.join(SAVE_SECS)
         return said[0] if said else 'it took more than %d s' % SAVE_SECS
+
+
+def _nothing():
+    pass
 
 
 def _exit(code, message):

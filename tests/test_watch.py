@@ -37,6 +37,18 @@ def test_leaving_saved_is_none(monkeypatch):
     assert _leave(watcher, monkeypatch) == (143, '')
 
 
+def test_a_signal_ends_well_only_what_is_saved(monkeypatch):
+    watcher = watch.Watch({}, 1.)
+    watcher._code = 143
+    watcher.leaving(saves=True)
+    code, message = _leave(watcher, monkeypatch)
+    assert code == 1 and 'could not save (all tasks answer)' in message
+    watcher.kept()
+    assert _leave(watcher, monkeypatch) == (143, '')
+    watcher.leaving(saves=False)  # a worker that is not the chief
+    assert _leave(watcher, monkeypatch) == (143, '')
+
+
 def test_what_takes_too_long_is_not_saved(monkeypatch):
     monkeypatch.setattr(watch, 'SAVE_SECS', 0.)
     watcher, done = watch.Watch({}, 1.), watch.threading.Event()
