@@ -224,9 +224,12 @@ def _hooks(config, run, graph, signals, saver, writer):
         recipe.batch_size, config.log_steps, lambda step: _diverged(config, run, step))
 
     def saved(step):
-        seconds = before.get('train_seconds', 0.) + time.time() - start
-        runs.write_status(run, step=step, train_seconds=round(seconds, 1),
-                          images_per_second=round(step * recipe.batch_size / seconds, 1))
+        times = {}
+        if 'train_seconds' in before:  # else how long the steps before this start took is not known
+            seconds = before['train_seconds'] + time.time() - start
+            times = {'train_seconds': round(seconds, 1),
+                     'images_per_second': round(step * recipe.batch_size / seconds, 1)}
+        runs.write_status(run, step=step, **times)
 
     with tf.control_dependencies([graph.step]):
         weights = [(v, v.read_value()) for v in tf.trainable_variables()]
