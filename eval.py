@@ -19,15 +19,15 @@ flags.DEFINE_enum('tta', 'none', sorted(TTA), 'Test-time augmentation: also aver
 flags.DEFINE_bool('profile', False, 'Also write a trace of one batch.', **SCRIPT)
 flags.DEFINE_string('results', None, 'Folder in which to record the result of a finished run.',
                     **SCRIPT)
-config.define_data_dir()
+config.define_run_data()
 FLAGS = flags.FLAGS
 
 
 def main():
-    options = {name: FLAGS[name].value for name in ('split', 'batch_size', 'data_dir', 'tta')}
+    options = {name: FLAGS[name].value for name in 'split batch_size data_set data_dir tta'.split()}
     if config.of_graph(FLAGS):
         kind, target = 'evaluate_graph', FLAGS.graph
-        options.update(data_set=FLAGS.data_set, image_size=FLAGS.image_size)
+        options.update(image_size=FLAGS.image_size)
     else:
         kind, target = 'evaluate', FLAGS.run or runs.newest(FLAGS.log_dir)
         runs.read_config(target)  # a wrong directory is answered before the slow import

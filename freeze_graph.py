@@ -12,7 +12,7 @@ flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file b
                     'what it is. Default: trained_models/<model>.pb.', **SCRIPT)
 flags.DEFINE_string('saved_model', None, 'Also make this directory, with a SavedModel for '
                     'TF Serving.', **SCRIPT)
-config.define_data_dir()
+config.define_run_data()
 FLAGS = flags.FLAGS
 
 
@@ -22,7 +22,8 @@ def main():
     session_config = engine.prepare()
     from permafrost import export  # imports TensorFlow, whose threads are set by now
     export.freeze(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
-                  output=FLAGS.output, saved_model=FLAGS.saved_model, data_dir=FLAGS.data_dir)
+                  output=FLAGS.output, saved_model=FLAGS.saved_model, data_set=FLAGS.data_set,
+                  data_dir=FLAGS.data_dir)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.
 flags.DEFINE_bool('all', False, 'Show every model, a line each.')
 flags.DEFINE_integer('image_size', None, "Side of the images, in pixels. Default: the model's, 24 "
                      'or 32; --all has tuto at both.')
-define_data_set(' Its classes count.')
+define_data_set(more=' Its classes count.')
 flags.DEFINE_string('graph', None, 'Frozen graph to show, in place of models.')
 flags.DEFINE_bool('recipes', False, 'List the recipes, in place of models.')
 flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')

@@ -128,10 +128,16 @@ def define_train_flags():
     integer('inter_op_threads', "Operations at a time; 0: the engine's best.")
 
 
-def define_data_set(more=''):
+def define_data_set(default='cifar10', more=''):
     """The flag --data_set; `more` is said after what it takes."""
-    flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10, cifar100, or a directory that '
+    flags.DEFINE_string('data_set', default, 'Data set: cifar10, cifar100, or a directory that '
                         'tools/make_tfrecords.py made.' + more, module_name=sys.argv[0])
+
+
+def define_run_data():
+    """The flags that say where the data set of a run is: --data_set and --data_dir."""
+    define_data_set(None, ' Default: that of the run; of a graph cifar10.')
+    define_data_dir()
 
 
 def define_data_dir():
@@ -193,10 +199,9 @@ def define_checkpoint_flags():
 
 
 def define_graph_flags():
-    """The flags that say which frozen graph to evaluate, in place of a run, and on what."""
+    """The flags that say which frozen graph to evaluate, in place of a run."""
     flags.DEFINE_string('graph', None, 'A frozen graph, in place of a run.',
                         module_name=sys.argv[0])
-    define_data_set(' Goes with --graph.')
     flags.DEFINE_integer('image_size', None, 'With --graph, the side of the centre that a graph '
                          'without a node `images` takes. Default: what it says.', 1,
                          module_name=sys.argv[0])
@@ -205,11 +210,10 @@ def define_graph_flags():
 def of_graph(values):
     """Whether the flags `values` name a frozen graph. Raises UsageError where a run as well."""
     changes = given(values)
-    for_graph = [name for name in ('data_set', 'image_size') if name in changes]
     for_run = [name for name in ('run', 'step', 'weights', 'follow', 'profile', 'results')
                if name in changes]
-    if values.graph is None and for_graph:
-        raise UsageError('--%s goes with --graph' % for_graph[0])
+    if values.graph is None and 'image_size' in changes:
+        raise UsageError('--image_size goes with --graph')
     if values.graph is not None and for_run:
         raise UsageError('--%s goes with a run, not with --graph' % for_run[0])
     return values.graph is not None

@@ -112,6 +112,20 @@ def resolve(name, data_dir=None):
     return PACKED, os.path.expanduser(name)
 
 
+def open_of_run(settings, name=None, data_dir=None):
+    """The DataSet of the run with the Config `settings`, where `name` or `data_dir` say it is now.
+
+    Raises UsageError where `name` is of another, else as open_data_set.
+    """
+    if name is not None:
+        name, data_dir = resolve(name, data_dir)
+        if name != settings.data_set:
+            raise config.UsageError(
+                'this run was trained on %s, not on %s: leave --data_set out' % (
+                    title(settings.data_set, settings.data_dir), title(name, data_dir)))
+    return open_data_set(settings.data_set, data_dir or settings.data_dir)
+
+
 def title(name, data_dir=None):
     """What results call a data set: its name, or that of its directory."""
     return name if name != PACKED else os.path.basename(directory_of(name, data_dir))

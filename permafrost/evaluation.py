@@ -128,11 +128,11 @@ class Evaluator:
     """
 
     def __init__(self, run, session_config, split='test', weights=None, batch_size=500,
-                 data_dir=None, tta='none'):
+                 data_set=None, data_dir=None, tta='none'):
         self.run = run
         self._views = tta
         self.config, self.extra = runs.read_config(run)
-        data_set = data.open_data_set(self.config.data_set, data_dir or self.config.data_dir)
+        data_set = data.open_of_run(self.config, data_set, data_dir)
         self.same_data = runs.check_data(run, self.extra, data_set)
         self.weights = weights or default_weights(self.config)
         self.split = split
@@ -263,16 +263,16 @@ def evaluate(run, session_config, step=None, following=False, patience=0., profi
         print('result: %s' % results.record(results_dir, run, figures))
 
 
-def evaluate_graph(path, session_config, image_size=None, data_set='cifar10', data_dir=None,
+def evaluate_graph(path, session_config, image_size=None, data_set=None, data_dir=None,
                    split='test', batch_size=500, tta='none'):
     """What eval.py --graph does: evaluates the frozen graph at `path`; prints and returns figures.
 
     Args:
       image_size: see frozen_graph.
-      data_set, data_dir, split: the images.
+      data_set, data_dir, split: the images; of CIFAR-10 by default.
     """
     graph = frozen.read(path)
-    data_set = data.open_data_set(data_set, data_dir)
+    data_set = data.open_data_set(data_set or 'cifar10', data_dir)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = frozen_graph(graph, data_set, image_size)
         try:

@@ -35,7 +35,7 @@ TOLERANCE = 1e-5  # of the larger of 1 and the largest logit
 
 
 def freeze(run, session_config, step=None, weights=None, output=None, saved_model=None,
-           data_dir=None):
+           data_set=None, data_dir=None):
     """What freeze_graph.py does: writes `output` and a json file beside it; returns its value.
 
     Args:
@@ -44,7 +44,7 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
       weights: 'averaged' or 'raw'; None: those that eval uses.
       output: path ending in .pb; None: trained_models/<model>.pb.
       saved_model: a directory to make and fill with a SavedModel as well, or None.
-      data_dir: of the data set; None: the run's.
+      data_set, data_dir: where the run's data set is now; None: where it was.
     Raises UserError for what the user can mend, and where the frozen graph is not what eval ran.
     """
     config, extra = runs.read_config(run)
@@ -56,7 +56,7 @@ def freeze(run, session_config, step=None, weights=None, output=None, saved_mode
             saved_model, os.path.join(saved_model, '1')))
     step, checkpoint = runs.checkpoint(run, step)
     weights = weights or evaluation.default_weights(config)
-    data_set = data.open_data_set(config.data_set, data_dir or config.data_dir)
+    data_set = data.open_of_run(config, data_set, data_dir)
     runs.check_data(run, extra, data_set)
     images, labels = data.load(data_set, 'test')
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:

@@ -1,4 +1,5 @@
-"""CIFAR-100: its records, how its files are had, and every script on it, on synthetic records.
+"""CIFAR-100: its records, how its files are had, and all that is done with it, on synthetic
+records.
 
 The real archive is not needed: no test here reads one.
 """
@@ -15,8 +16,8 @@ import threading
 import numpy as np
 import pytest
 
-from permafrost import config, data, download, records
-from tests import processes
+from permafrost import config, data, download, export, records
+from tests import networks, processes
 
 
 def write_records(directory, train, test, seed=0):
@@ -131,7 +132,24 @@ def test_a_corrupt_file_stays_until_it_is_replaced(small, tmp_path):
     with pytest.raises(config.UserError, match='could not be had'):
         download.prepare(str(directory), sources=[], name='cifar100')
     assert (directory / 'train.bin').read_bytes() == content
+    os.rename(str(directory / 'train.bin'), str(directory / 'train.bin.corrupt'))  # as if killed
+    with pytest.raises(config.UserError, match='could not be had'):
+        download.prepare(str(directory), sources=[], name='cifar100')
+    assert (directory / 'train.bin').read_bytes() == content
     assert sorted(os.listdir(str(directory))) == ['test.bin', 'train.bin']
+
+
+def test_what_cannot_be_read_is_replaced(small, served, tmp_path, monkeypatch):
+    monkeypatch.setattr(download.SOURCES['cifar100'][0], 'name', served[0])
+    directory = download.prepare(str(tmp_path / 'new'), name='cifar100')
+    problem = data.content_problem
+    monkeypatch.setattr(data, 'content_problem', lambda *arguments: (
+        problem(*arguments) and 'train.bin: Input/output error'))
+    with open(os.path.join(directory, 'train.bin'), 'r+b') as stream:
+        stream.write(b'!')
+    assert download.prepare(directory, name='cifar100') == directory
+    assert sorted(os.listdir(directory)) == ['test.bin', 'train.bin']
+    data.open_data_set('cifar100', directory)
 
 
 def test_when_it_cannot_be_had_the_way_by_hand_is_said(small, tmp_path):
@@ -158,6 +176,15 @@ def test_info_counts_a_hundred_classes():
     model, = json.loads(output[output.index('['):])
     assert model['layers'][-1]['output_shape'] == [100]
     assert model['layers'][-1]['params'] == 192 * 100 + 100
+
+
+def test_training_and_freezing_have_its_classes(small, tmp_path):
+    opened, run = data.open_data_set('cifar100', str(small[0])), str(tmp_path / 'run')
+    with networks.registered():
+        networks.train(opened, run, 4)
+        found = export.freeze(run, None, output=str(tmp_path / 'x.pb'))
+    assert found['classes'] == list(data.CLASSES100) and found['images'] == 200
+    assert 0 <= found['correct'] <= 200 and found['accuracy'] == found['correct'] / 200
 
 
 def test_batches_have_its_labels(small):

@@ -63,7 +63,8 @@ def run(work):
 @pytest.fixture(scope='module')
 def graph(run, work):
     path = str(work.folder / 'x.pb')
-    processes.finish(processes.command('freeze_graph.py', '--run=' + run, '--output=' + path))
+    processes.finish(processes.command('freeze_graph.py', '--run=' + run, '--output=' + path,
+                                       '--data_set=%s' % (work.folder / 'set')))
     return path
 
 
@@ -84,7 +85,8 @@ def test_980_are_packed_and_20_named(work):
 
 def test_eval_and_freeze_count_the_test_images(work, run, graph):
     opened = data.open_data_set(str(work.folder / 'set'))
-    output = processes.finish(processes.command('eval.py', '--run=' + run))
+    output = processes.finish(processes.command(
+        'eval.py', '--run=' + run, '--data_set=%s' % (work.folder / 'set')))
     assert 'of %d test images' % opened.counts['test'] in output and '  green' in output
     extra, frozen_json = read_json(run + '/config.json'), read_json(graph[:-3] + '.json')
     assert extra['classes'] == frozen_json['classes'] == CLASSES
@@ -93,6 +95,10 @@ def test_eval_and_freeze_count_the_test_images(work, run, graph):
     with open(run + '/eval/test/metrics.jsonl') as stream:
         figures = json.loads(stream.readlines()[-1])
     assert figures['correct'] == frozen_json['correct'] and figures['accuracy'] > 0.5
+    for script in ('eval.py', 'freeze_graph.py'):
+        output = processes.finish(processes.command(
+            script, '--run=' + run, '--data_set=cifar10'), 2)
+        assert 'this run was trained on set, not on cifar10: leave --data_set out' in output
     output = processes.finish(processes.command(
         'eval.py', '--graph=' + graph, '--data_set=%s' % (work.folder / 'set')))
     assert '%d of %d test' % (figures['correct'], figures['images']) in output
