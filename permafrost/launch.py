@@ -39,9 +39,6 @@ def launch(values, chief=True):
         open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
         if chief and values.run and runs.exists(values.run):
             open_run()  # raises: what it holds is not overwritten
-    if config.deterministic and config.source == 'stream':
-        raise UsageError('--deterministic wants --source=memory: what a stream draws among is '
-                         'what had been read by then')
     if 2 * config.recipe.image_size < data_set.image_shape[0]:
         print('note: the recipe cuts %dx%d from images of %dx%d (--set image_size=N changes it)'
               % ((config.recipe.image_size,) * 2 + data_set.image_shape[:2]), flush=True)
@@ -63,6 +60,9 @@ def _new(values, recipe, data_set, name, place):
              'statistics': statistics.statistics(recipe.standardize, data_set)}
     config = Config(**dict({f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
                             if f.name not in found}, **found))
+    if config.deterministic and config.source == 'stream':
+        raise UsageError('--deterministic wants --source=memory: what a stream draws among is '
+                         'what had been read by then')
     recipes.learning_rate(config, 0)  # a schedule that cannot be meant is answered here
     own = '' if values.recipe else " (%s's own)" % config.model
     print('recipe: %s%s, %d steps' % (recipe.name, own, config.steps), flush=True)

@@ -84,7 +84,8 @@ def choose(ps_hosts, worker_hosts, job_name, task_index, environment=os.environ,
         # TF_CONFIG's chief comes before its workers; --worker_hosts begins with it.
         shift = bool(source == 'TF_CONFIG' and {'chief', 'master'} & set(jobs))
         task, task_source = _task(
-            job_name or (tf_task or ('worker',))[0], task_index, spec, shift), 'flags'
+            job_name or (source == 'TF_CONFIG' and tf_task or ('worker',))[0], task_index, spec,
+            shift), 'flags'
     elif tf_task:
         task = _task(tf_task[0], tf_task[1], spec, bool({'chief', 'master'} & set(jobs)))
         task_source = 'TF_CONFIG'

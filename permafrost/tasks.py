@@ -74,11 +74,14 @@ def _evaluate(place, options, values):
                                 options.wait_secs))
         time.sleep(POLL_SECS)
     run = values.run or runs.numbered(values.log_dir, values.model)[-1]
+    if _waits(run, values.steps):
+        print('waiting for %s to be trained on to step %d' % (run, values.steps), flush=True)
     while _waits(run, values.steps) and time.time() - start < options.wait_secs:
         time.sleep(POLL_SECS)
+    left = options.wait_secs - (0 if runs.training(run) else time.time() - start)
     session_config = _prepare(values)
     from permafrost import evaluation
-    evaluation.evaluate(run, session_config, following=True, patience=options.wait_secs,
+    evaluation.evaluate(run, session_config, following=True, patience=left,
                         data_dir=values.data_dir)
 
 

@@ -6,6 +6,7 @@
 #   tools/setup.sh --find VERSION... prints the first Python of those versions that runs
 # The first engine chosen becomes .venv/default. Nothing happens where all is up to date.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")/.."
 
 say() { echo "setup: $*" >&2; }
@@ -96,9 +97,10 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
   die "$python has no venv module: on Debian, 'apt-get install python$version-venv'"
 
+# As Python takes it.
 cache=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}
-cache=${cache/#\~\//"$HOME/"}  # as Python takes it
-case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
+cache=${cache/#\~\//"${HOME-}/"}
+case $cache in /*) ;; *) cache=$from/$cache ;; esac
 root=$cache/venv
 venv=$root/$engine-$version-$hash
 mkdir -p "$root" 2>/dev/null || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
