@@ -274,9 +274,8 @@ def test_variables(name):
 
 
 @pytest.mark.parametrize('name', networks.EVERY)
-def test_trains_and_decays(name):
-    net, logits, _ = build(name, training=True, step=tf.train.create_global_step(), batch=64)
-    assert None not in tf.gradients(logits, tf.trainable_variables())
+def test_decays(name):
+    net = build(name, training=True, step=tf.train.create_global_step(), batch=64)[0]
     assert {v.op.name: by for v, by in net.decayed} == {
         scope + '/weights': by for scope, by in DECAYED[name].items()}
 

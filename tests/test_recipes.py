@@ -11,8 +11,9 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 
 import models
-from permafrost import augment, config, recipes, runs, schedules, training
-from tests import processes
+from permafrost import augment, config, data, evaluation, recipes, runs, schedules, training
+from tests import networks, processes
+from tests.export import graphs
 
 tf.disable_v2_behavior()
 tf.enable_resource_variables()
@@ -35,6 +36,36 @@ def test_recipes_are_whole(name):
     assert recipes.steps(recipe) > 0 and recipe.decay_mode in training.DECAYS
     value = json.loads(json.dumps(config.Config('tuto', recipe, 3).to_json()))
     assert config.Config.from_json(value).recipe == recipe
+
+
+@pytest.mark.parametrize('model', networks.EVERY)
+def test_every_model_trains_with_its_recipe_and_is_evaluated(model, tmp_path):
+    recipe = recipes.possible(recipes.recipe(recipes.default(model), ['batch_size=8']))
+    size, random = recipe.image_size, np.random.RandomState(0)
+    images = random.randn(8, size, size, 3).astype(np.float32)
+    statistics = graphs.STATISTICS.get(recipe.standardize, ())
+    settings = config.Config(model, recipe, 50, train_images=40, statistics=statistics)
+    path = str(tmp_path / 'model.ckpt')
+    with tf.Graph().as_default(), tf.Session() as session:
+        graph = training.training_graph(
+            settings, 10, tf.constant(images), tf.constant(random.randint(10, size=8), tf.int64),
+            sample=lambda: random.randn(64, size, size, 3).astype(np.float32))
+        session.run(tf.global_variables_initializer())
+        trained = {v.op.name: v for v in tf.trainable_variables()}
+        before = session.run(trained)
+        for _ in range(2):  # the first may be at a rate of 0
+            scalars = session.run(dict(graph.scalars, train=graph.train))
+        after = session.run(trained)
+        tf.train.Saver().save(session, path, write_meta_graph=False)
+    assert np.isfinite(scalars['loss'])
+    assert [name for name in trained if np.array_equal(before[name], after[name])] == []
+    with tf.Graph().as_default(), tf.Session() as session:
+        inference = evaluation.inference_graph(settings, data.CLASSES, data.IMAGE_SHAPE)
+        weights = evaluation.default_weights(settings)
+        tf.train.Saver(evaluation.restored_variables(settings, weights)).restore(session, path)
+        logits = session.run(inference.predictions, {
+            inference.images: random.randint(256, size=(2, 32, 32, 3))})
+    assert np.isfinite(logits).all() and logits.std() > 0
 
 
 def test_a_config_of_before_these_fields_still_loads():
