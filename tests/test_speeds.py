@@ -1,6 +1,10 @@
 """The tables of docs/speed.md show what was recorded; test_report.py sees that none is stale."""
 
+import json
+import os
+
 from permafrost import config, speeds
+from tests.processes import ROOT
 
 
 def _figure(median, **more):
@@ -67,3 +71,11 @@ def test_training_is_shown_as_it_was_recorded(tmp_path):
         '`tf2`, bfloat16 | PyTorch, bfloat16 | share of the peak |', '| --- ' * 8 + '|',
         '| nin2 | 0.640 | 0.45 | – | – | – | – | – |',
         '| tuto | 1.28 | 0.13 | 12.0 | 24.0 | – | – | 0.700 |']
+
+
+def test_training_is_as_fast_as_was_promised():
+    with open(os.path.join(ROOT, 'results', 'benchmark-training.json')) as stream:
+        figures = json.load(stream)['figures']
+    targets = {name: figure['target'] for name, figure in figures.items() if 'met' in figure}
+    assert targets and not [name for name in targets if not figures[name]['met']]
+    assert set(targets.values()) == {1.4, 0.8}
