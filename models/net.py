@@ -53,9 +53,9 @@ class Net:
           step: a scalar tensor, moves the dropout of a `training` graph on.
           sample: a function that returns training images, float array [n, H, W, C], as the
             network sees them; layers that begin with what they find in them call it.
-          precision: to what a `training` graph rounds what convolutions multiply: 'float32' or
-            'bfloat16' (8 bits, https://arxiv.org/abs/1905.12322), with sums in float32; variables
-            and all other layers are float32 in any case.
+          precision: to what a `training` graph rounds what convolutions, but for depthwise ones,
+            multiply: 'float32' or 'bfloat16' (8 bits, https://arxiv.org/abs/1905.12322), with
+            sums in float32; variables and all other layers are float32 in any case.
         """
         self.training = training
         self.num_classes = num_classes

@@ -3,7 +3,9 @@
 import glob
 import json
 import os
+import textwrap
 
+import models
 from permafrost.config import UserError, write_atomically
 
 BEGIN = '<!-- %s: made by `make readme`, do not edit -->'
@@ -27,6 +29,10 @@ FAMILIES = (
     ('ResNet, and what came before it', 'epochs', {
         ('resnet20', 'resnet'): '91.25 in 164 epochs',
         ('resnet20', 'resnet_paper'): '91.25 in 164 epochs',
+        ('resnet32', 'resnet'): '92.49 in 164 epochs',
+        ('resnet44', 'resnet'): '92.83 in 164 epochs',
+        ('resnet56', 'resnet'): '93.03 in 164 epochs',
+        ('resnet110', 'resnet'): '93.57 in 164 epochs',
         ('cifarnet', 'cifarnet'): '', ('lenet5', 'lenet5'): ''}),
     ('VGG and NiN with batch normalization, Xception', 'epochs', {
         ('vgg_bn_drop', 'vgg_bn_drop'): '92.45 in 300 epochs',
@@ -65,7 +71,17 @@ def tables(results):
         if rows:
             lines += ['', '### ' + title, ''] if lines else ['### ' + title, '']
             lines += _table(rows, length, published)
-    return lines
+    return lines + _missing({result['model'] for result in results})
+
+
+def _missing(measured):
+    names = ['`%s`' % name for name in models.MODELS if name not in measured]
+    if not names:
+        return []
+    return [''] + textwrap.wrap(
+        'Not trained to the end here yet: %s. `python train.py --model NAME`, `python eval.py '
+        '--run runs/NAME/1 --tta flip_shift --results results` and `make readme` add a row.' %
+        ', '.join(names), 100)
 
 
 def _table(results, length, published):

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import models
 from permafrost import config, recipes, report, results
 from tests.processes import ROOT, command, finish
 
@@ -61,6 +62,8 @@ def test_what_was_promised(model, recipe, steps, which, least):
     found, = [r for r in _results() if (r['model'], r['recipe'], r['steps'], r['data_set']) == (
         model, recipe, steps, 'cifar10')]
     assert found[which]['mean'] >= least
+    if model == 'sprint':
+        assert len(found['seeds']) == 3 and found['train_seconds'] <= 30 * 60
     assert found['weights'] == ('averaged' if recipe == 'tutorial' else 'raw')
 
 
@@ -103,6 +106,13 @@ def test_each_family_has_its_table():
     assert rows[0].endswith(' | 10,000 | **91.23 ± 0.12** | – | 81.0 to 81.4 | 2 | 10 | tf2 |')
     assert rows[1:3] == [ours + '–' + end, ours + '93.45 ± 0.10 (flip)' + end]
     assert rows[3].startswith('| tuto | mine |') and '| – | – |' in rows[3]
+
+
+def test_what_was_not_measured_is_said():
+    last = ' '.join(report.tables([_result()])[-5:])
+    assert '`davidnet`' in last and '`resnet110`' in last and '`sprint`' not in last
+    every = [_result(model=model) for model in models.MODELS]
+    assert 'Not trained' not in '\n'.join(report.tables(every))
 
 
 def test_what_was_published_is_of_as_many_steps():
