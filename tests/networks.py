@@ -23,10 +23,17 @@ def normed(net, x):
     return net.global_avg_pool('logits', x)
 
 
+def activated(net, x):
+    """Has every activation."""
+    for activation in ('celu:0.3', 'gelu', 'linear', 'relu', 'sigmoid_gelu', 'silu'):
+        x = net.conv(activation.split(':')[0], x, 8, 3, activation=activation, stride=2)
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
 @contextlib.contextmanager
 def registered():
-    """Makes `normed` a model of that name meanwhile."""
-    with mock.patch.dict(models.MODELS, normed=normed):
+    """Makes `normed` and `activated` models of these names meanwhile."""
+    with mock.patch.dict(models.MODELS, normed=normed, activated=activated):
         yield
 
 

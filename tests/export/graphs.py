@@ -33,12 +33,14 @@ def some_images(data_set, count=64):
     return data.load(data_set, 'test')[0][:count]
 
 
-STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.)}  # about CIFAR-10's
+STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.),  # about CIFAR-10's
+              'per_pixel': tuple(np.linspace(100., 140., 32 * 32 * 3)) + (64.,),
+              'yuv_local': (-2., 3., 14., 17.)}
 
 
-def untrained(name, images, recipe=None):
+def untrained(name, images, recipe=None, changes=()):
     """The frozen graph of model `name` with random weights, and what eval's graph says."""
-    recipe = recipes.recipe(recipe or recipes.default(name))
+    recipe = recipes.recipe(recipe or recipes.default(name), changes)
     with tf.Graph().as_default(), tf.Session() as session:
         inference = evaluation.inference_graph(
             config.Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),

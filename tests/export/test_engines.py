@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from permafrost import export
-from tests import processes
-from tests.export.graphs import logits_of, read_json, some_images
+from tests import networks, processes
+from tests.export.graphs import logits_of, read_json, some_images, untrained
 
 OTHER = """
 import sys
@@ -64,3 +64,19 @@ def test_files_move_between_engines(run, normed_run, engines, synthetic, tmp_pat
     np.testing.assert_allclose(expected[True], logits_of(normed, images), atol=1e-4)
     # Nothing in a file depends on who froze it.
     assert len({read_json(path)['sha256'] for path, _ in files.values()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['activated', 'davidnet_tricks', 'xception_mini'])
+def test_operations_that_few_models_have_are_those_of_every_engine(
+        name, engines, synthetic, tmp_path):
+    images = some_images(synthetic, 8)
+    with networks.registered():
+        graph, expected = untrained(name, images)
+    path, saved = str(tmp_path / 'x.pb'), str(tmp_path / 'logits.npy')
+    np.save(str(tmp_path / 'images.npy'), images)
+    with open(path, 'wb') as stream:
+        stream.write(graph.SerializeToString())
+    for python in engines:
+        processes.finish([python, '-c', OTHER, path, '', str(tmp_path / 'images.npy'), saved])
+        np.testing.assert_allclose(np.load(saved), expected, atol=1e-4 * np.abs(expected).max())

@@ -6,6 +6,8 @@ import tensorflow.compat.v1 as tf
 
 import models
 from permafrost import data
+from permafrost.standardize import STANDARDIZE
+from tests import networks
 from tests.export.graphs import logits_of, some_images, untrained
 from tests.label_image.program import OWN
 from tests.label_image.test_accuracy import answers
@@ -19,8 +21,19 @@ COUNT = 8  # images
     pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow)
     for name in sorted(models.MODELS)])
 def test_logits_are_those_of_python(name, program, synthetic, tmp_path):
+    _check(name, (), program, synthetic, tmp_path)
+
+
+@pytest.mark.parametrize('standardize', sorted(STANDARDIZE))
+def test_whatever_the_standardization_and_activation(standardize, program, synthetic, tmp_path):
+    with networks.registered():
+        _check('activated', ['standardize=' + standardize, 'image_size=32'], program, synthetic,
+               tmp_path)
+
+
+def _check(name, changes, program, synthetic, tmp_path):
     images = some_images(synthetic, COUNT)
-    graph, expected = untrained(name, images)
+    graph, expected = untrained(name, images, changes=changes)
     graph = tempered(graph, 1 / np.abs(expected).max())
     path = tmp_path / (name + '.pb')
     path.write_bytes(graph.SerializeToString())
