@@ -17,7 +17,7 @@ def test_logits_and_accuracy_are_evals(which, weights, synthetic, tmp_path, requ
     run, images = request.getfixturevalue(which), some_images(synthetic, 500)
     path = str(tmp_path / 'a.pb')
     result = export.freeze(run, None, weights=weights, output=path)
-    with evaluation.Evaluator(run, None, weights=weights) as evaluator:
+    with evaluation.Evaluator(run, None, weights=weights, tta='flip') as evaluator:
         figures = evaluator.evaluate(*runs.checkpoint(run))
         expected = evaluator._session.run(evaluator.inference.predictions,
                                           {evaluator.inference.images: images})
@@ -26,8 +26,9 @@ def test_logits_and_accuracy_are_evals(which, weights, synthetic, tmp_path, requ
     assert result['images'] == 500 and abs(result['correct'] - figures['correct']) <= 1
     assert result['weights'] == figures['weights'] == weights
     graph = evaluation.evaluate_graph(path, None, data_set='synthetic',
-                                      data_dir=synthetic.directory)
+                                      data_dir=synthetic.directory, tta='flip')
     assert graph['correct'] == result['correct'] and graph['images'] == 500
+    assert graph['tta'] == 'flip' and abs(graph['correct_tta'] - figures['correct_tta']) <= 1
 
 
 def test_the_normed_run_normalizes(normed_run, tmp_path):
