@@ -152,7 +152,8 @@ _recipe("""As published for vgg_bn_drop: 300 epochs, a rate halved every 25, fli
 
 _recipe("""Thirty epochs with Muon for depthwise separable convolutions.
 
-`python train.py --model xception_mini`. """ + NOT_MEASURED,
+`python train.py --model xception_mini`.
+Accuracy: 90.21 %, 91.75 % with --tta flip_shift (1 seed, 49 minutes, tf2).""",
         'xception', models=['xception_mini'], **dict(
             _MUON, epochs=30, schedule='linear 0:1 30:0'))
 
