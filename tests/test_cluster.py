@@ -12,8 +12,10 @@ import tensorflow.compat.v1 as tf
 from permafrost import engine, host, runs, spec
 from tests import processes
 
-FLAGS = ('--model=squeeze1', '--data_set=synthetic', '--set=batch_size=16', '--summary_steps=0',
-         '--histogram_steps=0', '--log_steps=1', '--wait_secs=60')
+# At a rate of 0.1 so small batches diverge after some hundred steps, in one process as well.
+FLAGS = ('--model=squeeze1', '--data_set=synthetic', '--set=batch_size=16',
+         '--set=learning_rate=0.001', '--summary_steps=0', '--histogram_steps=0', '--log_steps=1',
+         '--wait_secs=60')
 TIMEOUT = 240  # seconds until a cluster is taken to hang
 
 

@@ -39,7 +39,8 @@ class Soak:
         synthetic = data.make_synthetic(os.path.join(folder, 'data'))
         self.cluster = host.HostCluster(FLAGS.ps, FLAGS.workers, [
             '--model=squeeze1', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
-            '--set=batch_size=16', '--run=' + self.run, '--resume', '--save_secs=5',
+            '--set=batch_size=16', '--set=learning_rate=0.001',  # it must not diverge at any length
+            '--run=' + self.run, '--resume', '--save_secs=5',
             '--log_steps=1', '--wait_secs=300', '--mode=' + FLAGS.mode])
         self.random = random.Random(FLAGS.seed)
         self.kills = 0
