@@ -134,7 +134,7 @@ Accuracy: 91.21 %, 91.67 % with --tta flip_shift (1 seed, 100 minutes, tf2).""",
             _MUON, augmentation=('alternate_flip', 'reflect_crop:2'), batch_size=250,
             epochs=20, learning_rate=0.07, schedule='linear 0:1 20:0', label_smoothing=0.1))
 
-# Longer was not tried: an epoch takes nine minutes on two cores.
+# Longer was not tried: at the speed of docs/speed.md an epoch takes seven minutes.
 _recipe("""Six epochs with Muon, with flips and moves (published: 300 epochs, 92.45 %).
 
 `python train.py --model vgg_bn_drop`.

@@ -35,7 +35,8 @@ def record(folder, run, figures):
     name = '-'.join([config.model, _recipe_name(recipe, config), str(figures['step'])])
     path = os.path.join(folder, name + '.json')
     old = _read(path)
-    identity = {name: extra[name] for name in ['data_set_identity'] if extra.get(name)}
+    known = extra.get('data_set_identity')  # not of runs of before it was kept
+    identity = {'data_set_identity': known} if known else {}
     _compare(path, old, dict(config.to_json()['recipe'], weights=figures['weights'], **identity))
     os.makedirs(folder, exist_ok=True)
     write_json(path, dict(_joined(old, config.seed, figures), **{
