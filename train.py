@@ -4,11 +4,13 @@ import sys
 
 from absl import flags
 
-from permafrost import cli, config, engine, launch
+from permafrost import runtime
+from permafrost.flags import define_resume_flag, define_run_flags, define_train_flags, run_script
+from permafrost.training import setup
 
-config.define_train_flags()
-config.define_run_flags()
-config.define_resume()
+define_train_flags()
+define_run_flags()
+define_resume_flag()
 flags.DEFINE_bool('plot', False, 'Train nothing: draw the learning rate of the recipe to '
                   '<recipe>-learning-rate.png.', module_name=sys.argv[0])
 FLAGS = flags.FLAGS
@@ -16,14 +18,14 @@ FLAGS = flags.FLAGS
 
 def main():
     if FLAGS.plot:
-        from permafrost import plot  # imports Pillow, which training does without
+        from permafrost.recipes import plot  # imports Pillow, which training does without
         return plot.learning_rate(FLAGS)
-    start = launch.launch(FLAGS)
-    session_config = engine.prepare(start.config.deterministic, start.config.intra_op_threads,
+    start = setup.prepare(FLAGS)
+    session_config = runtime.prepare(start.config.deterministic, start.config.intra_op_threads,
                                     start.config.inter_op_threads)
-    from permafrost import training  # imports TensorFlow, whose threads are set by now
-    return training.train(*start, session_config)
+    from permafrost.training import loop  # imports TensorFlow, whose threads are set by now
+    return loop.train(*start, session_config)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_script(main)

@@ -2,18 +2,24 @@
 
 from absl import flags
 
-from permafrost import cli, config, tasks
+from permafrost.flags import (
+    define_cluster_flags,
+    define_resume_flag,
+    define_run_flags,
+    define_train_flags,
+    run_script)
+from permafrost.cluster import task
 
-config.define_train_flags()
-config.define_run_flags()
-config.define_resume()
-config.define_cluster_flags()
+define_train_flags()
+define_run_flags()
+define_resume_flag()
+define_cluster_flags()
 FLAGS = flags.FLAGS
 
 
 def main():
-    return tasks.run(FLAGS)
+    return task.run(FLAGS)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_script(main)

@@ -16,15 +16,14 @@ import fcntl
 import glob
 import json
 import os
-import re
 import socket
 import time
 
-from permafrost.config import Config, UsageError, UserError, write_json
-
-CHECKPOINT = 'model.ckpt'
+from permafrost import files
+from permafrost.config import Config
+from permafrost.errors import UserError
 DATE = '%Y-%m-%dT%H:%M:%SZ'
-AWAY_SECS = 900.  # several times what passes between two checkpoints
+STALE_SECS = 900.  # several times what passes between two checkpoints
 
 
 def create(log_dir, model, directory=None):
@@ -74,15 +73,15 @@ def exists(run):
     return os.path.exists(os.path.join(run, 'config.json'))
 
 
-def numbered(log_dir, model=None):
+def list_runs(log_dir, model=None):
     """The run directories under `log_dir` (of `model`), the last used at the end."""
     found = glob.glob(os.path.join(glob.escape(log_dir), model or '*', '*', 'config.json'))
     return [os.path.dirname(path) for path in sorted(found, key=os.path.getmtime)]
 
 
-def newest(log_dir):
+def latest_run(log_dir):
     """The run under `log_dir` used last. Raises UserError where there is none."""
-    found = numbered(log_dir)
+    found = list_runs(log_dir)
     if not found:
         raise UserError('no run under %s: train one with train.py, or name it with --run'
                         % log_dir)
@@ -95,7 +94,7 @@ def write_config(run, config, extra):
     value = config.to_json()
     if config.data_dir is not None:
         value['data_dir'] = os.path.relpath(config.data_dir, run)
-    write_json(os.path.join(run, 'config.json'), dict(extra, config=value))
+    files.write_json(os.path.join(run, 'config.json'), dict(extra, config=value))
 
 
 def read_config(run):
@@ -118,26 +117,26 @@ def read_config(run):
         raise UserError('%s is damaged (%s): restore it, or start another run' % (path, error))
 
 
-def check_data(run, extra, data_set, resuming=False):
+def check_data(run, extra, dataset, resuming=False):
     """Whether `data_set` is what `run` was trained on; says where it is not.
 
     `extra` is what read_config gave with it.
     Raises UserError where its classes are others, or, when `resuming`, anything is.
     """
-    here = list(data_set.classes)
+    here = list(dataset.classes)
     if here != extra['classes']:
         raise UserError('%s was trained on %d classes (%s), and %s has %d (%s): name the data set '
                         'that it was trained on with --data_dir' % (
                             run, len(extra['classes']), _some(extra['classes']),
-                            data_set.directory, len(here), _some(here)))
-    then = extra.get('data_set_identity', data_set.identity)
-    if then != data_set.identity:
+                            dataset.directory, len(here), _some(here)))
+    then = extra.get('data_set_identity', dataset.identity)
+    if then != dataset.identity:
         changed = '%s has changed since %s was started (%s... instead of %s...)' % (
-            data_set.directory, run, data_set.identity[:12], then[:12])
+            dataset.directory, run, dataset.identity[:12], then[:12])
         if resuming:
             raise UserError(changed + ': bring back what it was, or start another run')
         print('note: %s: these figures are of what is there now' % changed, flush=True)
-    return then == data_set.identity
+    return then == dataset.identity
 
 
 def _some(names):
@@ -146,32 +145,6 @@ def _some(names):
 
 def train_dir(run):
     return os.path.join(run, 'train')
-
-
-def checkpoints(run):
-    """{step: path prefix} of the complete checkpoints of `run`, oldest first."""
-    found = {}
-    for path in glob.glob(os.path.join(glob.escape(train_dir(run)), CHECKPOINT + '-*.index')):
-        number = re.search(CHECKPOINT + r'-(\d+)\.index$', path)
-        if number:  # else it is a copy that somebody made
-            found[int(number.group(1))] = path[:-len('.index')]
-    return dict(sorted(found.items()))
-
-
-def checkpoint(run, step=None):
-    """(step, path prefix) of the checkpoint at `step`, None: the last.
-
-    Raises UserError where there is none; it lists those there are.
-    """
-    found = checkpoints(run)
-    if not found:
-        raise UserError('no checkpoint in %s yet: train first, or wait for the first save'
-                        % train_dir(run))
-    step = max(found) if step is None else step
-    if step not in found:
-        raise UsageError('no checkpoint of step %d in %s (there are: %s)' % (
-            step, train_dir(run), ', '.join(map(str, found))))
-    return step, found[step]
 
 
 def read_status(run):
@@ -185,10 +158,10 @@ def read_status(run):
 
 def write_status(run, **fields):
     """Updates `fields` of status.json."""
-    write_json(os.path.join(run, 'status.json'), dict(read_status(run), updated=now(), **fields))
+    files.write_json(os.path.join(run, 'status.json'), dict(read_status(run), updated=utc_now(), **fields))
 
 
-def now():
+def utc_now():
     """UTC date and time as results carry it."""
     return datetime.datetime.utcnow().strftime(DATE)
 
@@ -211,7 +184,7 @@ def lock(run):
         yield
 
 
-def training(run):
+def is_running(run):
     """Whether a process trains in `run` now: on this host by its lock; on another, whose locks may
     not be seen here, by its status, until AWAY_SECS after its last save."""
     try:
@@ -225,4 +198,4 @@ def training(run):
     if status.get('state') != 'running' or status.get('host') in (None, socket.gethostname()):
         return False
     saved = datetime.datetime.strptime(status['updated'], DATE)
-    return (datetime.datetime.utcnow() - saved).total_seconds() < AWAY_SECS
+    return (datetime.datetime.utcnow() - saved).total_seconds() < STALE_SECS

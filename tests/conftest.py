@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from permafrost import data
+from permafrost.datasets import loading
+from permafrost.datasets.synthetic import make_synthetic
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -21,13 +22,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope='session')
 def synthetic(tmp_path_factory):
     """A DataSet of 640 training and 500 test images that a model learns in a few steps."""
-    return data.make_synthetic(str(tmp_path_factory.mktemp('synthetic')), train=640, test=500)
+    return make_synthetic(str(tmp_path_factory.mktemp('synthetic')), train=640, test=500)
 
 
 @pytest.fixture(scope='session')
 def cifar10():
     """The real DataSet; `make data` brings it. Missing, it fails the test: it is no extra."""
-    return data.open_data_set('cifar10')
+    return loading.open_dataset('cifar10')
 
 
 @pytest.fixture(scope='session')

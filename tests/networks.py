@@ -6,7 +6,10 @@ from unittest import mock
 import pytest
 
 import models
-from permafrost import config, recipes, runs, training
+from permafrost import runs
+from permafrost.config import Config
+from permafrost.recipes import overrides
+from permafrost.training import loop
 
 # The same as resnet20, but deeper: what is run, not only built, is theirs in the slow tests.
 DEEP = ('resnet32', 'resnet44', 'resnet56', 'resnet110')
@@ -37,10 +40,10 @@ def registered():
         yield
 
 
-def train(data_set, run, steps):
+def train(dataset, run, steps):
     """Trains `normed`, which must be registered, in the directory `run`."""
-    recipe = recipes.recipe('tutorial', ['batch_size=32', 'learning_rate=0.05'])
-    settings = config.Config('normed', recipe, steps, data_set=data_set.name,
-                             data_dir=data_set.directory, summary_steps=0, histogram_steps=0)
-    code = training.train(settings, data_set, lambda: runs.create('', 'normed', run), None)
+    recipe = overrides.get_recipe('tutorial', ['batch_size=32', 'learning_rate=0.05'])
+    settings = Config('normed', recipe, steps, dataset=dataset.name,
+                             data_dir=dataset.directory, summary_steps=0, histogram_steps=0)
+    code = loop.train(settings, dataset, lambda: runs.create('', 'normed', run), None)
     assert code == 0

@@ -16,10 +16,10 @@ def command(script, *arguments):
     return [sys.executable, os.path.join(ROOT, script)] + [str(a) for a in arguments]
 
 
-def training(data_set, run, *arguments):
+def training(dataset, run, *arguments):
     """The command line of a small training of squeeze1 in the directory `run`."""
     return command('train.py', '--model=squeeze1', '--data_set=synthetic',
-                   '--data_dir=' + data_set.directory, '--run=%s' % run, '--set=batch_size=16',
+                   '--data_dir=' + dataset.directory, '--run=%s' % run, '--set=batch_size=16',
                    '--log_steps=1', '--summary_steps=1', *arguments)
 
 

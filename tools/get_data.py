@@ -7,7 +7,8 @@ from absl import flags
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
 
-from permafrost import cli, download
+from permafrost.flags import run_script
+from permafrost.datasets import download
 
 flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10 or cifar100.',
                     module_name=sys.argv[0])
@@ -16,10 +17,10 @@ flags.DEFINE_string('data_dir', None, 'Where its .bin files go; default: $PERMAF
 
 
 def main():
-    name = flags.FLAGS.data_set
+    name = flags.FLAGS.dataset
     directory = download.prepare(flags.FLAGS.data_dir, name=name)
     print('data: %s is whole in %s' % (name.replace('cifar', 'CIFAR-'), directory))
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_script(main)

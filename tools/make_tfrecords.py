@@ -7,8 +7,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 from absl import flags
 
-from permafrost import cli, engine, packing
-from permafrost.config import UsageError
+from permafrost import runtime
+from permafrost.flags import run_script
+from permafrost.datasets import packing
+from permafrost.errors import UsageError
 
 SCRIPT = {'module_name': sys.argv[0]}
 flags.DEFINE_integer('image_size', 32, 'Side of the images in pixels: the middle square of each '
@@ -25,8 +27,8 @@ def main(directory=None, output=None):
         raise UsageError('name the directory of class folders and that of the data set: '
                          'python tools/make_tfrecords.py DIR OUT')
     return packing.pack(directory, output, FLAGS.image_size, FLAGS.test_fraction,
-                        FLAGS.processes or engine.cores())
+                        FLAGS.processes or runtime.cores())
 
 
 if __name__ == '__main__':
-    cli.run(main, arguments=2)
+    run_script(main, arguments=2)

@@ -7,7 +7,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from permafrost import cli, engine, report, speeds
+from permafrost import runtime
+from permafrost.flags import run_script
+from permafrost.experiments import accuracy_tables, benchmark_tables
 
 flags.DEFINE_string('readme', 'README.md', 'File whose tables of accuracy to renew.')
 flags.DEFINE_string('speed', 'docs/speed.md', 'File whose tables of speed to renew.')
@@ -17,11 +19,11 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    engine.prepare()
-    report.update(FLAGS.readme, report.tables(report.load(FLAGS.results)), check=FLAGS.check)
-    for table in (speeds.pipeline, speeds.training, speeds.inference):
-        report.update(FLAGS.speed, table(FLAGS.results), table.__name__, FLAGS.check)
+    runtime.prepare()
+    accuracy_tables.update(FLAGS.readme, accuracy_tables.tables(accuracy_tables.load(FLAGS.results)), check=FLAGS.check)
+    for table in (benchmark_tables.pipeline, benchmark_tables.training, benchmark_tables.inference):
+        accuracy_tables.update(FLAGS.speed, table(FLAGS.results), table.__name__, FLAGS.check)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_script(main)

@@ -9,12 +9,14 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 
-from permafrost import cli, config, data
+from permafrost import files
+from permafrost.flags import define_data_dir_flag, define_dataset_flag, run_script
+from permafrost.datasets import loading
 
 flags.DEFINE_string('output', 'samples', 'Folder to write to.')
 flags.DEFINE_integer('count', 2, 'How many images, from the first of the test set on.', 1)
-config.define_data_set()
-config.define_data_dir()
+define_dataset_flag()
+define_data_dir_flag()
 FLAGS = flags.FLAGS
 
 
@@ -31,14 +33,14 @@ def png(image):
 
 
 def main():
-    data_set = data.open_data_set(FLAGS.data_set, FLAGS.data_dir)
-    images, labels = data.load(data_set, 'test')
+    dataset = loading.open_dataset(FLAGS.dataset, FLAGS.data_dir)
+    images, labels = loading.load(dataset, 'test')
     os.makedirs(FLAGS.output, exist_ok=True)
     for number in range(min(FLAGS.count, len(images))):
-        path = os.path.join(FLAGS.output, '%d-%s.png' % (number, data_set.classes[labels[number]]))
-        config.write_atomically(path, png(images[number]))
+        path = os.path.join(FLAGS.output, '%d-%s.png' % (number, dataset.classes[labels[number]]))
+        files.write_atomically(path, png(images[number]))
         print(path)
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    run_script(main)

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from permafrost import export
+from permafrost.export import freeze
 from tests import networks, processes
 from tests.export import graphs
 
@@ -37,7 +37,7 @@ def normed_run(trained_normed):
 def file(run, tmp_path_factory):
     """Path of the frozen run."""
     path = str(tmp_path_factory.mktemp('frozen') / 'squeeze1.pb')
-    export.freeze(run, None, output=path)
+    freeze.freeze(run, None, output=path)
     return path
 
 

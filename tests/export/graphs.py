@@ -6,7 +6,11 @@ import os
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost import config, data, evaluation, export, frozen, recipes
+from permafrost.config import Config
+from permafrost.datasets import loading, registry
+from permafrost.evaluation import graph_def, inference_graph
+from permafrost.export import graph_passes
+from permafrost.recipes import catalog, overrides
 from tests import processes
 
 tf.disable_v2_behavior()
@@ -23,14 +27,14 @@ def read_json(path):
 def logits_of(path_or_graph, images, node='predictions', feed='images'):
     graph = path_or_graph
     if not isinstance(graph, tf.GraphDef):
-        graph = frozen.read(graph)
+        graph = graph_def.read_graph(graph)
     with tf.Graph().as_default(), tf.Session() as session:
         tf.import_graph_def(graph, name='')
         return session.run(node + ':0', {feed + ':0': images})
 
 
-def some_images(data_set, count=64):
-    return data.load(data_set, 'test')[0][:count]
+def some_images(dataset, count=64):
+    return loading.load(dataset, 'test')[0][:count]
 
 
 STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.),  # about CIFAR-10's
@@ -40,11 +44,11 @@ STATISTICS = {'per_channel': (125., 123., 114., 63., 62., 67.),  # about CIFAR-1
 
 def untrained(name, images, recipe=None, changes=()):
     """The frozen graph of model `name` with random weights, and what eval's graph says."""
-    recipe = recipes.recipe(recipe or recipes.default(name), changes)
+    recipe = overrides.get_recipe(recipe or catalog.default_recipe(name), changes)
     with tf.Graph().as_default(), tf.Session() as session:
-        inference = evaluation.inference_graph(
-            config.Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),
-            data.CLASSES, data.IMAGE_SHAPE)
+        inference = inference_graph.build_inference_graph(
+            Config(name, recipe, 1, statistics=STATISTICS.get(recipe.standardize, ())),
+            registry.CIFAR10_CLASSES, registry.IMAGE_SHAPE)
         random, first = np.random.RandomState(1), {}
         for variable in tf.global_variables():
             if variable.op.name.endswith(('biases', 'beta', 'moving_mean')):
@@ -53,4 +57,4 @@ def untrained(name, images, recipe=None, changes=()):
                 first[variable.initial_value] = random.uniform(0.5, 2, variable.shape.as_list())
         session.run(tf.global_variables_initializer(), first)  # one by one takes a while
         expected = session.run(inference.predictions, {inference.images: images})
-        return export.frozen_graph(session, data.CLASSES), expected
+        return graph_passes.freeze_session(session, registry.CIFAR10_CLASSES), expected

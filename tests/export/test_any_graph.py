@@ -5,8 +5,8 @@ import re
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import evaluation, frozen
-from permafrost.config import UsageError, UserError
+from permafrost.errors import UsageError, UserError
+from permafrost.evaluation import evaluate, graph_def
 from tests import processes
 
 
@@ -29,7 +29,7 @@ def test_a_file_cut_short(file, tmp_path):
     for length in (len(content) // 2, len(content) - 3):
         (tmp_path / 'a.pb').write_bytes(content[:length])
         with pytest.raises(UserError, match='is not a frozen graph'):
-            frozen.read(str(tmp_path / 'a.pb'))
+            graph_def.read_graph(str(tmp_path / 'a.pb'))
 
 
 def test_graphs_that_do_not_classify_these_images(file, synthetic, tmp_path):
@@ -38,11 +38,11 @@ def test_graphs_that_do_not_classify_these_images(file, synthetic, tmp_path):
         with open(path, 'wb') as stream:
             stream.write(graph.SerializeToString())
         with pytest.raises(error, match=match):
-            evaluation.evaluate_graph(path, None, data_set='synthetic',
+            evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
                                       data_dir=synthetic.directory, **options)
-    whole = frozen.read(file)
+    whole = graph_def.read_graph(file)
     refused(whole, UsageError, 'crops images itself', image_size=24)
-    alone = frozen.cut(whole, ['predictions'], ['inputs'])
+    alone = graph_def.extract_subgraph(whole, ['predictions'], ['inputs'])
     refused(alone, UsageError, 'does not say how large its images are')
     missing = tf.GraphDef(node=[n for n in whole.node if n.name != 'conv1/weights'])
     refused(missing, UserError, "no node 'conv1/weights'")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import data, export, frozen
+from permafrost.datasets import registry
+from permafrost.evaluation import graph_def
+from permafrost.export import graph_passes, layer_counts
 from tests import networks
 from tests.export.graphs import logits_of, some_images, untrained
 
@@ -20,8 +22,8 @@ def test_every_model_freezes_to_what_eval_runs(name, synthetic):
     images = some_images(synthetic, 8)
     with networks.registered():
         graph, expected = untrained(name, images)
-    types = frozen.op_types(graph)
-    assert set(types) <= export.ALLOWED and not [t for t in types if UNFIT.search(t)]
+    types = layer_counts.op_types(graph)
+    assert set(types) <= graph_passes.ALLOWED_OPS and not [t for t in types if UNFIT.search(t)]
     assert types['Placeholder'] == 1
     assert not graph.library.function and graph.versions.producer <= 134
     scale = max(1, np.abs(expected).max())
@@ -33,7 +35,7 @@ def test_every_model_freezes_to_what_eval_runs(name, synthetic):
     assert nodes['images'].attr['dtype'].type == tf.uint8.as_datatype_enum
     assert [d.size for d in nodes['images'].attr['shape'].shape.dim] == [-1, 32, 32, 3]
     assert [label.decode() for label in nodes['labels'].attr['value'].tensor.string_val] == list(
-        data.CLASSES)
+        registry.CIFAR10_CLASSES)
 
 
 def test_the_whole_image_without_crop(synthetic):
@@ -73,8 +75,8 @@ def test_answers_of_nin2_are_deterministic(synthetic):
 
 def test_default_attributes_are_stripped(file):
     with tf.Graph().as_default() as imported:
-        tf.import_graph_def(frozen.read(file), name='')  # which adds defaults to what it is given
-    for node in frozen.read(file).node:
+        tf.import_graph_def(graph_def.read_graph(file), name='')  # which adds defaults to what it is given
+    for node in graph_def.read_graph(file).node:
         op_def = imported.get_operation_by_name(node.name).op_def
         for attribute in op_def.attr:
             if attribute.HasField('default_value') and attribute.name in node.attr:
@@ -92,7 +94,7 @@ def test_strip_in_general():
         tf.nn.depthwise_conv2d(x, tf.ones([3, 3, 4, 2]), [1, 1, 1, 1], 'SAME')
         tf.nn.conv2d(x, tf.ones([3, 3, 4, 2]), [1, 2, 2, 1], 'VALID', dilations=[1, 1, 1, 1])
         tf.matmul(tf.ones([2, 3]), tf.ones([2, 3]), transpose_b=True)
-        stripped = export.strip(graph.as_graph_def())
+        stripped = graph_passes.strip_default_attrs(graph.as_graph_def())
     attributes = {node.op: set(node.attr) for node in stripped.node}
     assert attributes['MaxPool'] == {'ksize', 'strides', 'padding'}
     assert attributes['DepthwiseConv2dNative'] == {'T', 'strides', 'padding'}

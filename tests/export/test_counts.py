@@ -8,8 +8,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import models
-from models.net import Net
-from permafrost import frozen, info, recipes
+from models.layers.net import Net
+from permafrost.evaluation import graph_def
+from permafrost.experiments import model_info
+from permafrost.export import layer_counts
+from permafrost.recipes import catalog, overrides
 from tests import networks, processes
 from tests.export.graphs import some_images, untrained
 
@@ -18,8 +21,8 @@ PLAIN = {'conv', 'fc', 'max_pool', 'lrn', 'dropout', 'concat', 'global_avg_pool'
 
 
 def test_what_others_froze_is_counted(third_party):
-    size, published = info.measure_graph(third_party), info.measure('squeeze1', 24)
-    assert [size[count] for count in info.COUNTS] == [published[count] for count in info.COUNTS]
+    size, published = model_info.measure_graph(third_party), model_info.measure_model('squeeze1', 24)
+    assert [size[count] for count in model_info.COUNTS] == [published[count] for count in model_info.COUNTS]
     assert size['bytes'] == 602892 and size['op_types']['RandomShuffleQueueV2'] == 1
     assert not size['not_counted'] and size['layers'][0]['name'] == 'conv1/conv'
 
@@ -28,12 +31,12 @@ def test_what_others_froze_is_counted(third_party):
 def test_counts_of_the_frozen_are_those_of_the_model(name, synthetic):
     with networks.registered():
         graph, _ = untrained(name, some_images(synthetic, 1))
-        expected = info.measure(name, recipes.recipe(recipes.default(name)).image_size)
+        expected = model_info.measure_model(name, overrides.get_recipe(catalog.default_recipe(name)).image_size)
         with tf.Graph().as_default():
             models.build(name, Net(training=False), tf.placeholder(tf.float32, [None, 32, 32, 3]))
             gone = sum(v.shape.num_elements() for v in tf.trainable_variables()
                        if v.op.name.endswith('gamma'))  # folded
-    layers, unknown = frozen.layers(graph)
+    layers, unknown = layer_counts.count_layers(graph)
     assert not unknown
     for count in ('ops', 'macs'):
         assert sum(getattr(layer, count) for layer in layers) == expected[count]
@@ -62,13 +65,13 @@ def test_counts_against_tensorflows_profiler(synthetic):
         for op in imported.get_operations():
             if op.type in ('Relu', 'LRN'):
                 elements[op.type] += op.outputs[0].shape.num_elements()
-    ours = sum(layer.ops for layer in frozen.layers(graph)[0])
+    ours = sum(layer.ops for layer in layer_counts.count_layers(graph)[0])
     assert ours == theirs + 2 * elements['Relu'] + 36 * elements['LRN']
 
 
 def test_info_of_any_graph(file, tmp_path):
     """Unknown operations and shapes show as unknown."""
-    graph = frozen.read(file)
+    graph = graph_def.read_graph(file)
     for node in graph.node:
         if node.op == 'MaxPool':
             node.op = 'LearnedPool'
@@ -76,8 +79,8 @@ def test_info_of_any_graph(file, tmp_path):
     path.write_bytes(graph.SerializeToString())
     text = processes.finish(processes.command('info.py', '--graph=%s' % path))
     assert 'LearnedPool' in text and 'not counted: ' in text and '?' in text
-    size = info.measure_graph(str(path))
-    assert size['params'] == info.measure('squeeze1', 24)['params']
+    size = model_info.measure_graph(str(path))
+    assert size['params'] == model_info.measure_model('squeeze1', 24)['params']
     assert size['op_types']['LearnedPool'] == 2 and 'LearnedPool' in size['not_counted']
     text = processes.finish(processes.command('info.py', '--graph=' + file))
     assert 'total' in text and '146,570' in text and '22,836,024' in text

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from permafrost import export
+from permafrost.export import freeze
 from tests import networks, processes
 from tests.export.graphs import logits_of, read_json, some_images, untrained
 
@@ -52,7 +52,7 @@ def test_files_move_between_engines(run, normed_run, engines, synthetic, tmp_pat
         processes.finish([python, os.path.join(processes.ROOT, 'freeze_graph.py'), '--run=' + run,
                           '--output=' + files[python][0], '--saved_model=' + files[python][1]])
     normed = str(tmp_path / 'normed.pb')
-    export.freeze(normed_run, None, output=normed)
+    freeze.freeze(normed_run, None, output=normed)
     expected = {}
     for path, model in list(files.values()) + [(normed, '')]:
         for python in engines:

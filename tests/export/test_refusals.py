@@ -7,15 +7,15 @@ import subprocess
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import export
-from permafrost.config import UserError
+from permafrost.errors import UserError
+from permafrost.export import freeze, graph_passes
 from tests import processes
 
 
 def test_an_operation_that_has_no_place_is_refused(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, 'ALLOWED', export.ALLOWED - {'ConcatV2'})
+    monkeypatch.setattr(graph_passes, 'ALLOWED_OPS', graph_passes.ALLOWED_OPS - {'ConcatV2'})
     with pytest.raises(UserError, match='not written: ConcatV2 may not be'):
-        export.freeze(run, None, output=str(tmp_path / 'a.pb'))
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
     assert not os.listdir(str(tmp_path))
 
 
@@ -26,9 +26,9 @@ def test_other_logits_are_refused(run, tmp_path, monkeypatch):
                 value = tf.make_ndarray(node.attr['value'].tensor) * 1.01
                 node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
         return graph
-    monkeypatch.setattr(export, 'fold', spoilt)
+    monkeypatch.setattr(graph_passes, 'fold_batch_norm', spoilt)
     with pytest.raises(UserError, match="logits differ from eval's by"):
-        export.freeze(run, None, output=str(tmp_path / 'a.pb'))
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
     assert not os.listdir(str(tmp_path))
 
 
@@ -55,7 +55,7 @@ def test_a_failure_leaves_the_files_there_were(run, tmp_path, monkeypatch):
         raise OSError(5, 'Input/output error')
     monkeypatch.setattr(os, 'fsync', fail)
     with pytest.raises(UserError, match=r'cannot write .*a.pb \(Input/output error\)'):
-        export.freeze(run, None, output=str(tmp_path / 'a.pb'))
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
     assert _contents(tmp_path) == old
 
 

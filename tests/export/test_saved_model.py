@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import export
-from permafrost.config import UserError
+from permafrost.errors import UserError
+from permafrost.export import freeze
 from tests import processes
 from tests.export.graphs import logits_of, some_images
 
 
 def test_saved_model(run, file, synthetic, tmp_path):
     directory = str(tmp_path / 'new' / '1')
-    export.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
     assert os.listdir(str(tmp_path / 'new')) == ['1']
     images = some_images(synthetic)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -29,13 +29,13 @@ def test_saved_model(run, file, synthetic, tmp_path):
     np.testing.assert_allclose(got['probabilities'], logits_of(file, images, 'probabilities'),
                                atol=1e-5)
     with pytest.raises(UserError, match='is there already'):
-        export.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
 
 
 def test_a_saved_model_that_cannot_be_written(run, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='name another --saved_model'):
-        export.freeze(run, None, output=str(tmp_path / 'a.pb'),
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'),
                       saved_model=str(tmp_path / 'file' / 'model'))
     assert sorted(os.listdir(str(tmp_path))) == ['a.json', 'a.pb', 'file']
 
@@ -43,7 +43,7 @@ def test_a_saved_model_that_cannot_be_written(run, tmp_path):
 @pytest.mark.slow
 def test_saved_model_cli(run, tmp_path):
     directory = str(tmp_path / '1')
-    export.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
     tool = os.path.join(os.path.dirname(sys.executable), 'saved_model_cli')
     output = processes.finish([tool, 'show', '--dir', directory, '--all'])
     assert "signature_def['serving_default']" in output

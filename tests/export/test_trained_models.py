@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from permafrost import evaluation, report
+from permafrost.evaluation import evaluate
+from permafrost.experiments import accuracy_tables
 from tests import processes
 from tests.export.graphs import read_json
 
@@ -26,7 +27,7 @@ def test_trained_models_are_what_their_json_says(path):
     assert len(content) == result['bytes'] < 8e6
     assert result['images'] == 10000
     assert (result['model'], result['step']) in {
-        (found['model'], found['steps']) for found in report.load(
+        (found['model'], found['steps']) for found in accuracy_tables.load(
             os.path.join(processes.ROOT, 'results'))}
     assert os.path.splitext(os.path.basename(path))[0] == result['model']
 
@@ -34,6 +35,6 @@ def test_trained_models_are_what_their_json_says(path):
 @pytest.mark.slow
 @pytest.mark.parametrize('path', TRAINED, ids=os.path.basename)
 def test_trained_models_answer_as_recorded(path, cifar10):
-    figures = evaluation.evaluate_graph(path, None)
+    figures = evaluate.evaluate_frozen_graph(path, None)
     assert figures['images'] == 10000
     assert abs(figures['correct'] - read_json(path)['correct']) <= 2

@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import data, engine, evaluation, export, frozen, runs
+from permafrost import runtime
+from permafrost.datasets import loading
+from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation.evaluator import Evaluator
+from permafrost.export import freeze
+from permafrost.training import checkpoints
 from tests import networks, processes
 from tests.label_image.program import ENGINES, ROOT, library
 
@@ -19,7 +24,7 @@ TRAINED = ['tuto', 'squeeze1', 'sprint']  # in trained_models/
 UNTRAINED = [pytest.param('nin2', marks=pytest.mark.slow), 'normed']  # trained here, a few steps
 # nin2 takes 2.5 TFLOP for the 10,000 images: with one library, the one that the tests run on.
 FULL = [(name, of) for name in ('tuto', 'squeeze1', 'nin2', 'normed') for of in ENGINES
-        if name != 'nin2' or of == engine.installed()]
+        if name != 'nin2' or of == runtime.installed()]
 
 
 def answers(program, path, batch_file, folder, *flags):
@@ -50,7 +55,7 @@ def run_of(synthetic, tmp_path_factory):
                 processes.finish(processes.command(
                     'train.py', '--model=' + name, '--data_set=synthetic', '--steps=4',
                     '--data_dir=' + synthetic.directory, '--run=' + run, '--set=batch_size=16'))
-            export.freeze(run, None, output=run + '.pb')
+            freeze.freeze(run, None, output=run + '.pb')
         return run, run + '.pb'
     return train
 
@@ -61,11 +66,11 @@ def evaluated(run_of, synthetic):
     @functools.lru_cache(None)
     def evaluate(name):
         run, _ = run_of(name)
-        with networks.registered(), evaluation.Evaluator(run, None) as evaluator:
-            figures = evaluator.evaluate(*runs.checkpoint(run))
+        with networks.registered(), Evaluator(run, None) as evaluator:
+            figures = evaluator.evaluate(*checkpoints.find_checkpoint(run))
             return figures, evaluator._session.run(
                 evaluator.inference.probabilities,
-                {evaluator.inference.images: data.load(synthetic, 'test')[0]})
+                {evaluator.inference.images: loading.load(synthetic, 'test')[0]})
     return evaluate
 
 
@@ -80,9 +85,9 @@ def in_python(cifar10, run_of):
     def compute(name, count):
         path = (os.path.join(ROOT, 'trained_models', name + '.pb') if name in TRAINED
                 else run_of(name)[1])
-        images, labels = (part[:count] for part in data.load(cifar10, 'test'))
+        images, labels = (part[:count] for part in loading.load(cifar10, 'test'))
         with tf.Graph().as_default(), tf.Session() as session:
-            inference = evaluation.frozen_graph(frozen.read(path), cifar10)
+            inference = inference_graph.import_frozen_graph(graph_def.read_graph(path), cifar10)
             logits, probabilities = (np.concatenate(parts) for parts in zip(*[
                 session.run([inference.predictions, inference.probabilities],
                             {inference.images: images[i:i + 500]})

@@ -7,7 +7,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from permafrost import data
+from permafrost.datasets import registry
 from tests.label_image.program import (
     FED, OWN, PROGRAM, ROOT, THIRD_PARTY, block, block_graph, classify, execute, expected,
     needs_third_party, noise)
@@ -85,4 +85,4 @@ def test_labels_of_the_data_set_are_in_our_graphs(program):
     needs_third_party()
     answer = json.loads(program('--graph=' + path, OWN, '--json', '--top=10',
                                 os.path.join(THIRD_PARTY, '251.png')))
-    assert {top['label'] for top in answer['images'][0]['top']} == set(data.CLASSES)
+    assert {top['label'] for top in answer['images'][0]['top']} == set(registry.CIFAR10_CLASSES)

@@ -5,8 +5,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import models
-from permafrost import data
-from permafrost.standardize import STANDARDIZE
+from permafrost.datasets import record_format
+from permafrost.inputs import normalization
 from tests import networks
 from tests.export.graphs import logits_of, some_images, untrained
 from tests.label_image.program import OWN
@@ -24,7 +24,7 @@ def test_logits_are_those_of_python(name, program, synthetic, tmp_path):
     _check(name, (), program, synthetic, tmp_path)
 
 
-@pytest.mark.parametrize('standardize', sorted(STANDARDIZE))
+@pytest.mark.parametrize('standardize', sorted(normalization.NORMALIZATIONS))
 def test_whatever_the_standardization_and_activation(standardize, program, synthetic, tmp_path):
     with networks.registered():
         _check('activated', ['standardize=' + standardize, 'image_size=32'], program, synthetic,
@@ -38,7 +38,7 @@ def _check(name, changes, program, synthetic, tmp_path):
     path = tmp_path / (name + '.pb')
     path.write_bytes(graph.SerializeToString())
     batch = tmp_path / 'batch.bin'
-    data.encode(images, np.arange(COUNT) % 10).tofile(str(batch))
+    record_format.encode(images, np.arange(COUNT) % 10).tofile(str(batch))
     answer, found = answers(program, str(path), batch, tmp_path, OWN)
     assert answer['images'] == COUNT and (found.argmax(1) == expected.argmax(1)).all()
     # The softmax forgets what all logits have in common.
