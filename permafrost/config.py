@@ -1,26 +1,24 @@
-"""Config: the one value that travels; its flags; json in and out.
+"""Config: everything that decides a training, as one value; json out and in.
 
 Nothing here imports TensorFlow: threads are chosen before it is imported.
 """
 
 import dataclasses
-from typing import Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from permafrost.errors import UsageError
 from permafrost.recipes.recipe import Recipe
 
+
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Everything needed to rebuild the graphs of a run.
-
-    `data_dir` is None for the default place. Threads of 0 mean "as measured for the engine".
-    """
+    """Everything needed to rebuild the graphs of a run."""
     model: str
     recipe: Recipe
     steps: int  # the global step at which training is done
     dataset: str = 'cifar10'
-    data_dir: Optional[str] = None
-    source: str = 'memory'
+    data_dir: Optional[str] = None  # None: the default place
+    source: str = 'memory'  # or stream
     seed: int = 1
     deterministic: bool = False
     save_steps: int = 1000
@@ -29,47 +27,49 @@ class Config:
     summary_steps: int = 100
     histogram_steps: int = 1000
     log_steps: int = 100
-    intra_op_threads: int = 0
-    inter_op_threads: int = 0
-    train_images: int = 50000  # of the data set: the length of an epoch
-    statistics: Tuple[float, ...] = ()  # of the training images; see permafrost.statistics
+    intra_op_threads: int = 0  # 0: the best for the engine
+    inter_op_threads: int = 0  # 0: the best for the engine
+    train_images: int = 50000  # in the dataset: the length of an epoch
+    statistics: Tuple[float, ...] = ()  # of the training images: inputs.normalization.fit
 
-    def to_json(self):
-        """A value that json can write; from_json reads it back."""
-        value = dataclasses.asdict(self)
-        del value['recipe']['about']
-        return value
+    def to_json(self) -> Dict[str, Any]:
+        """Return a value that json can write; from_json reads it back."""
+        return dict(dataclasses.asdict(self), recipe=self.recipe.to_json())
 
     @classmethod
-    def from_json(cls, value):
-        """The Config that to_json wrote; fields added since take their defaults."""
-        value = dict(value)
-        if 'data_set' in value:  # the name before
-            value['dataset'] = value.pop('data_set')
-        recipe = {name: tuple(field) if isinstance(field, list) else field
-                  for name, field in value['recipe'].items()}
-        return cls(**dict(value, recipe=Recipe(**recipe),
-                          statistics=tuple(value.get('statistics', ()))))
+    def from_json(cls, value: Mapping[str, Any]) -> 'Config':
+        """Return the Config that to_json wrote; fields added since then take their defaults."""
+        fields = dict(value, recipe=Recipe.from_json(value['recipe']),
+                      statistics=tuple(value.get('statistics', ())))
+        if 'data_set' in fields:  # the field's earlier name
+            fields['dataset'] = fields.pop('data_set')
+        return cls(**fields)
 
 
-# What a resumed run may change; the rest decides what is trained and stays.
+# The flags that a resumed run may change. The others decide what is trained.
 RESUMABLE = ('steps', 'data_dir', 'save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
              'histogram_steps', 'log_steps', 'intra_op_threads', 'inter_op_threads')
 
 
-def merged_for_resume(old, recipe, changes):
-    """The `old` Config with `changes` ({flag: value}), where a resumed run may make them.
+def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]) -> Config:
+    """Return the Config of a run with the flags that resume it.
 
-    `recipe` is what the flags make of the old recipe. Raises UsageError when a flag would
-    change what is trained.
+    Args:
+      config: of the run so far.
+      recipe: the run's recipe with --recipe and --set applied.
+      changes: {flag: value} of the flags on the command line.
+
+    Raises UsageError if a flag would change what is trained.
     """
-    fields = {field.name for field in dataclasses.fields(Config)} - {
-        'recipe', 'train_images', 'statistics'}
-    for name in sorted(fields & set(changes) - set(RESUMABLE)):
-        if changes[name] != getattr(old, name):
-            raise UsageError('this run was started with --%s=%s, not %s: start another run, or '
-                             'leave the flag out' % (name, getattr(old, name), changes[name]))
-    if recipe != old.recipe:
-        raise UsageError('this run was started with another recipe (%s); start another run, or '
-                         'leave --recipe and --set out' % (old.recipe,))
-    return dataclasses.replace(old, **{n: changes[n] for n in RESUMABLE if n in changes})
+    for name, value in sorted(changes.items()):
+        if name in RESUMABLE or not hasattr(config, name) or name == 'recipe':
+            continue
+        if value != getattr(config, name):
+            raise UsageError(f'this run was started with --{name}={getattr(config, name)}, not '
+                             f'{value}: start another run, or leave the flag out')
+    for name, value in recipe.to_json().items():
+        if value != config.recipe.to_json()[name]:
+            raise UsageError(f'this run was started with another recipe ({name} is '
+                             f'{config.recipe.to_json()[name]}, not {value}): start another run, '
+                             'or leave --recipe and --set out')
+    return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})

@@ -1,44 +1,52 @@
-"""Durations."""
+"""Durations: from epochs and images to steps, and back."""
 
-from permafrost.recipes import schedules
-CIFAR_IMAGES = 50000  # that CIFAR-10 has to train on
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 
-def _num_epochs(value):
-    """How many epochs the recipe `value` takes."""
-    return value.epochs or value.images / CIFAR_IMAGES
+from permafrost.recipes.recipe import Recipe
 
+if TYPE_CHECKING:
+    from permafrost.config import Config
 
-def num_steps(value, train_images=CIFAR_IMAGES):
-    """The number of steps that the recipe `value` takes, rounded up."""
-    images = round(value.epochs * train_images) if value.epochs else value.images
-    return max(1, -(-images // value.batch_size))
+CIFAR_IMAGES = 50000  # the training images of CIFAR-10
 
 
-def num_epochs(config):
-    """How many epochs the recipe of `config` takes; --steps may stop before or go on after."""
-    return _num_epochs(config.recipe)
+def num_epochs(recipe: Recipe) -> float:
+    """Return the length of `recipe` in epochs; --steps may stop before or go on after."""
+    return recipe.epochs or recipe.train_images / CIFAR_IMAGES
 
 
-def steps_per_epoch(config):
-    """How many steps are an epoch of the recipe of `config`, with their fraction.
+def num_steps(recipe: Recipe, train_images: int = CIFAR_IMAGES) -> int:
+    """Return the length of `recipe` in steps, rounded up, on a dataset of `train_images`."""
+    images = round(recipe.epochs * train_images) if recipe.epochs else recipe.train_images
+    return max(1, -(-images // recipe.batch_size))
 
-    A recipe whose length is in images, not in epochs, takes as many steps and does the same at
-    each whatever the data: its epochs are CIFAR-10's.
+
+def steps_per_epoch(config: 'Config') -> float:
+    """Return the length of an epoch in steps, with its fraction.
+
+    A recipe whose length is in images does the same at the same step on any dataset: its epochs
+    are CIFAR-10's.
     """
     images = config.train_images if config.recipe.epochs else CIFAR_IMAGES
     return images / config.recipe.batch_size
 
 
-def epoch_at(config, global_step):
-    """The epoch, with its fraction, before the update of `global_step`, a number or tensor."""
+def epoch_at(config: 'Config', global_step: Any) -> Any:
+    """Return the epoch, with its fraction, before the update of `global_step`: number or tensor."""
     return global_step * (1 / steps_per_epoch(config))
 
 
-def learning_rate_at(config, global_step, ops=schedules.NUMPY):
-    """The learning rate of the update after `global_step`.
+def schedule_factor_at(config: 'Config', global_step: Any, ops: Any = np) -> Any:
+    """Return the factor of all learning rates in the update after `global_step`.
 
-    That is a Python number or, with the `ops` of tensors, a float64 tensor.
+    A number, or a float64 tensor if `global_step` is one and `ops` is TensorFlow.
     """
-    factor = schedules.schedule(config.recipe.schedule, num_epochs(config))
-    return config.recipe.learning_rate * factor(ops, epoch_at(config, global_step))
+    epoch = epoch_at(config, global_step)
+    return config.recipe.schedule.factor_at(epoch, num_epochs(config.recipe), ops)
+
+
+def learning_rate_at(config: 'Config', global_step: float) -> float:
+    """Return the recipe's learning rate in the update after `global_step`."""
+    return float(config.recipe.learning_rate * schedule_factor_at(config, global_step))

@@ -1,40 +1,78 @@
-"""Param groups."""
+"""Parameter groups: the learning rate and the weight decay of each variable."""
 
+import dataclasses
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Optional
 
 from permafrost.errors import UsageError
+from permafrost.recipes import number_text
 
-class ParamGroup(NamedTuple):
-    """What differs for the variables whose names a pattern finds, as `beta rate=64 decay=1/64`."""
-    rate: float = 1.  # multiplies the learning rate
-    decay: float = 1.  # multiplies the weight decay
-    until: float = float('inf')  # the epoch from which on it is trained no more
+if TYPE_CHECKING:
+    from permafrost.recipes.recipe import Recipe
 
-
-def param_group_for(value, name):
-    """The Rule of the variable `name` in the recipe `value`: of the last pattern that it has."""
-    found = ParamGroup()
-    for line in value.rules:
-        pattern, fields = _parse(line)
-        found = ParamGroup(**fields) if re.search(pattern, name) else found
-    return found
+EXAMPLES = "'beta learning_rate=0.5 weight_decay=1e-05 freeze_epoch=3' or 'beta rate=64 decay=1/64'"
 
 
-def _parse(line):
-    """(pattern, {field: number}) of a rule. Raises UsageError where it is none."""
-    pattern, *words = line.split()
+@dataclasses.dataclass(frozen=True)
+class ParamGroup:
+    """Settings of the variables whose names match a pattern; None: the recipe's setting."""
+    pattern: str  # a regular expression, searched for in the variable's name
+    learning_rate: Optional[float] = None
+    weight_decay: Optional[float] = None
+    decoupled_weight_decay: Optional[float] = None
+    freeze_epoch: float = float('inf')  # the variables are trained up to this epoch
+
+    def __post_init__(self) -> None:
+        # 14 digits: a number worked out as a product equals the one that the catalog states.
+        for name, number in self.settings().items():
+            object.__setattr__(self, name, float(f'{number:.14g}'))
+
+    def settings(self) -> dict:
+        """Return {field: number} of the settings that differ from the recipe's."""
+        values = {name: value for name, value in vars(self).items() if name != 'pattern'}
+        return {name: value for name, value in values.items() if value not in (None, float('inf'))}
+
+    def scaled(self, **ratios: float) -> 'ParamGroup':
+        """Return the group with its settings multiplied by `ratios`, {field: ratio}."""
+        return dataclasses.replace(self, **{
+            name: value * ratios.get(name, 1.) for name, value in self.settings().items()})
+
+    def __str__(self) -> str:
+        return ' '.join([self.pattern] + [
+            f'{name}={number_text.to_text(value)}' for name, value in self.settings().items()])
+
+
+def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
+    """Return the group that `text` writes: a pattern, then `field=number`.
+
+    `rate`, `decay` and `until` are the fields of earlier versions: `rate` and `decay` multiply
+    the learning rate and the weight decay of `recipe`, `until` is freeze_epoch. Raises UsageError.
+    """
+    decay = 'decoupled_weight_decay' if recipe.decoupled_weight_decay else 'weight_decay'
+    earlier = {'rate': ('learning_rate', recipe.learning_rate),
+               'decay': (decay, getattr(recipe, decay)), 'until': ('freeze_epoch', 1.)}
+    pattern, *words = text.split() or ['']
+    settings = {}
     try:
-        pairs = [word.split('=') for word in words]
-        fields = {name: _quotient(number) for name, number in pairs}
-        ParamGroup(**fields)
         re.compile(pattern)
-    except (ValueError, TypeError, ZeroDivisionError, re.error) as error:
-        raise UsageError('rule %r is not understood (%s): write it as %r, with any of %s' % (
-            line, error, 'beta rate=64 decay=1/64', ', '.join(ParamGroup._fields)))
-    return pattern, fields
+        for word in words:
+            name, equals, number = word.partition('=')
+            name, unit = earlier.get(name, (name, 1.))
+            if not equals or name not in ParamGroup.__dataclass_fields__ or name == 'pattern':
+                raise ValueError(f'{word!r} is not field=number')
+            settings[name] = unit * number_text.parse(number)
+    except (ValueError, re.error) as error:
+        raise UsageError(
+            f'wrong parameter group {text!r} ({error}). Write it as {EXAMPLES}') from error
+    return ParamGroup(pattern, **settings)
 
 
-def _quotient(text):
-    number, _, by = text.partition('/')
-    return float(number) / float(by or 1)
+def param_group_for(recipe: 'Recipe', name: str) -> ParamGroup:
+    """Return the settings of variable `name`, all stated: those of the last group that matches."""
+    group = ParamGroup('')
+    for candidate in recipe.param_groups:
+        if re.search(candidate.pattern, name):
+            group = candidate
+    defaults = {field: getattr(recipe, field) for field in (
+        'learning_rate', 'weight_decay', 'decoupled_weight_decay')}
+    return dataclasses.replace(group, **{**defaults, **group.settings()})

@@ -1,136 +1,198 @@
-"""Schedules: the factor of a recipe's learning rate by the epoch, written as a line of text.
+"""Schedules: the factor of a recipe's learning rate at each epoch.
 
-    constant
-    steps 82:0.1 123:0.01         the factor from that epoch on; 1 before
-    linear 0:0 5:1 24:0           straight between those epochs, constant outside
-    one_cycle 5                   from 0 up to 1 at epoch 5, down to 0 at the recipe's last epoch
-    one_cycle 5 0.1 0.01          the same from 0.1, down to 0.01 (Smith, arXiv:1708.07120)
-    cosine 5                      as one_cycle, but down in half a cosine (arXiv:1608.03983)
-    exponential 0.5 25            halves every 25 epochs, smoothly
-    staircase 0.5 25              halves at every 25th epoch
-
-Nothing here imports TensorFlow.
+A schedule is a small value, `OneCycle(peak_epoch=5)`. --set and config.json write it as text: its
+name and its numbers, as in the `examples` of its class. Nothing here imports TensorFlow.
 """
 
-import collections
+import dataclasses
 import math
+from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 
 import numpy as np
 
 from permafrost.errors import UsageError, unknown_name_error
-
-# What a schedule computes with: numpy for numbers, tensorflow for tensors.
-Ops = collections.namedtuple('Ops', 'minimum maximum where cos floor exp')
-NUMPY = Ops(np.minimum, np.maximum, np.where, np.cos, np.floor, np.exp)
+from permafrost.recipes import number_text
 
 
-def tensors():
-    """The Ops of tensors."""
-    import tensorflow.compat.v1 as tf
-    return Ops(tf.minimum, tf.maximum, tf.where_v2, tf.cos, tf.floor, tf.exp)
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The base class. As text: the name, then the fields in order."""
+    name: ClassVar[str]
+    examples: ClassVar[Tuple[str, ...]]
+    epoch_fields: ClassVar[Tuple[str, ...]] = ()  # the fields that are in epochs
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        """Return the factor at `epoch`, a number, or a float64 tensor if `ops` is TensorFlow.
+
+        `num_epochs` is the length of the recipe. Raises UsageError if the schedule does not fit it.
+        """
+        raise NotImplementedError
+
+    def rescaled(self, ratio: float) -> 'Schedule':
+        """Return the schedule that does the same `ratio` times as late."""
+        return dataclasses.replace(self, **{
+            name: _later(getattr(self, name), ratio) for name in self.epoch_fields})
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> 'Schedule':
+        """Return the schedule whose text is the name and `words`. Raises ValueError."""
+        fields = dataclasses.fields(cls)
+        required = sum(field.default is dataclasses.MISSING for field in fields)
+        if not required <= len(words) <= len(fields):
+            raise ValueError(f'{required} to {len(fields)} numbers follow the name')
+        return cls(*map(number_text.parse, words))
+
+    def words(self) -> List[str]:
+        """Return the words that follow the name; defaults at the end are left out."""
+        fields = list(dataclasses.fields(self))
+        while fields and getattr(self, fields[-1].name) == fields[-1].default:
+            fields.pop()
+        return [number_text.to_text(getattr(self, field.name)) for field in fields]
+
+    def __str__(self) -> str:
+        return ' '.join([self.name] + self.words())
 
 
-def _points(words):
-    """[(epoch, factor)] of words 'epoch:factor', in the order of epochs."""
-    points = [tuple(float(number) for number in word.split(':')) for word in words]
-    if not points or any(len(point) != 2 for point in points):
-        raise ValueError('it takes epoch:factor, once or more')
-    if [epoch for epoch, _ in points] != sorted({epoch for epoch, _ in points}):
-        raise ValueError('its epochs must rise')
-    return points
+@dataclasses.dataclass(frozen=True)
+class Constant(Schedule):
+    """1 all the time."""
+    name, examples = 'constant', ('constant',)
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        return 1.
 
 
-def _between(points):
-    """The function that is straight between `points`."""
-    def factor(ops, epoch):
-        value = points[0][1]
-        for (start, low), (stop, high) in zip(points, points[1:]):
-            part = ops.minimum(ops.maximum(epoch - start, 0.), stop - start) / (stop - start)
-            value = value + (high - low) * part
+@dataclasses.dataclass(frozen=True)
+class Linear(Schedule):
+    """Straight lines from point to point; constant before the first and after the last."""
+    epochs: Sequence[float]
+    factors: Sequence[float]
+    name, examples = 'linear', ('linear 0:0 5:1 24:0',)
+
+    def __post_init__(self):
+        if not self.epochs or len(self.epochs) != len(self.factors):
+            raise ValueError('epoch:factor must follow the name, once or more')
+        if any(a >= b for a, b in zip(self.epochs, self.epochs[1:])):
+            raise ValueError('the epochs must rise')
+        object.__setattr__(self, 'epochs', tuple(self.epochs))
+        object.__setattr__(self, 'factors', tuple(self.factors))
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        value = self.factors[0]
+        points = list(zip(self.epochs, self.factors))
+        for (start, first), (stop, last) in zip(points, points[1:]):
+            share = ops.minimum(ops.maximum(epoch - start, 0.), stop - start) / (stop - start)
+            value = value + (last - first) * share
         return value
-    return factor
+
+    def rescaled(self, ratio: float) -> 'Schedule':
+        return type(self)([_later(epoch, ratio) for epoch in self.epochs], self.factors)
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> 'Schedule':
+        points = [word.split(':') for word in words]
+        if any(len(point) != 2 for point in points):
+            raise ValueError('epoch:factor must follow the name, once or more')
+        return cls([number_text.parse(epoch) for epoch, _ in points],
+                   [number_text.parse(factor) for _, factor in points])
+
+    def words(self) -> List[str]:
+        return [f'{number_text.to_text(epoch)}:{number_text.to_text(factor)}'
+                for epoch, factor in zip(self.epochs, self.factors)]
 
 
-def constant(unused_last):
-    return lambda ops, epoch: 1.
+@dataclasses.dataclass(frozen=True)
+class Steps(Linear):
+    """1 before the first epoch; from each epoch on, its factor."""
+    name, examples = 'steps', ('steps 82:0.1 123:0.01',)
 
-
-def steps(unused_last, *words):
-    points = _points(words)
-
-    def factor(ops, epoch):
-        value = one = 1. + 0. * epoch  # of the precision of `epoch`
-        for start, now in points:
-            value = ops.where(epoch >= start, now * one, value)
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        value, last = 1., 1.
+        for start, factor in zip(self.epochs, self.factors):
+            reached = ops.minimum(ops.maximum(ops.floor(epoch - start) + 1., 0.), 1.)  # 0 or 1
+            value, last = value + (factor - last) * reached, factor
         return value
-    return factor
 
 
-def linear(unused_last, *words):
-    return _between(_points(words))
+@dataclasses.dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to 1 at the peak, then down until the recipe ends (Smith, arXiv:1708.07120)."""
+    peak_epoch: float
+    first: float = 0.
+    final: float = 0.
+    name, examples = 'one_cycle', ('one_cycle 5', 'one_cycle 5 0.1 0.01')
+    epoch_fields = ('peak_epoch',)
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        if not 0 < self.peak_epoch < num_epochs:
+            raise _peak_error(self, num_epochs)
+        points = Linear([0., self.peak_epoch, num_epochs], [self.first, 1., self.final])
+        return points.factor_at(epoch, num_epochs, ops)
 
 
-def one_cycle(last, peak, first='0', final='0'):
-    peak = float(peak)
-    if not 0 < peak < last:
-        raise ValueError('its peak must be within the %g epochs' % last)
-    return _between([(0., float(first)), (peak, 1.), (last, float(final))])
+@dataclasses.dataclass(frozen=True)
+class Cosine(Schedule):
+    """Straight up to 1 at the peak, then down in half a cosine (arXiv:1608.03983)."""
+    peak_epoch: float = 0.
+    first: float = 0.
+    final: float = 0.
+    name, examples = 'cosine', ('cosine', 'cosine 5')
+    epoch_fields = ('peak_epoch',)
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        if not 0 <= self.peak_epoch < num_epochs:
+            raise _peak_error(self, num_epochs)
+        rise = Linear([0., self.peak_epoch], [self.first, 1.]) if self.peak_epoch else Constant()
+        angle = Linear([self.peak_epoch, num_epochs], [0., math.pi])
+        fall = 0.5 + 0.5 * ops.cos(angle.factor_at(epoch, num_epochs, ops))
+        return rise.factor_at(epoch, num_epochs, ops) * (self.final + (1 - self.final) * fall)
 
 
-def cosine(last, peak='0', first='0', final='0'):
-    peak, final = float(peak), float(final)
-    if not 0 <= peak < last:
-        raise ValueError('its peak must be within the %g epochs' % last)
-    rise = _between([(0., float(first)), (peak, 1.)] if peak else [(0., 1.)])
-    fall = _between([(peak, 0.), (last, math.pi)])
-    return lambda ops, epoch: rise(ops, epoch) * (
-        final + (1 - final) * (0.5 + 0.5 * ops.cos(fall(ops, epoch))))
+@dataclasses.dataclass(frozen=True)
+class Exponential(Schedule):
+    """Multiplied by `decay` every so many epochs, smoothly."""
+    decay: float
+    every_epochs: float = 1.
+    name, examples = 'exponential', ('exponential 0.5 25',)
+    epoch_fields = ('every_epochs',)
+
+    def __post_init__(self):
+        if self.decay <= 0 or self.every_epochs <= 0:
+            raise ValueError('a positive factor and a positive number of epochs are needed')
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        return ops.exp(math.log(self.decay) / self.every_epochs * epoch)
 
 
-def exponential(unused_last, by, every='1'):
-    rate = math.log(float(by)) / float(every)
-    return lambda ops, epoch: ops.exp(rate * epoch)
+@dataclasses.dataclass(frozen=True)
+class Staircase(Exponential):
+    """Multiplied by `decay` every so many epochs, at once."""
+    name, examples = 'staircase', ('staircase 0.5 25',)
+
+    def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
+        return ops.exp(math.log(self.decay) * ops.floor(epoch / self.every_epochs))
 
 
-def staircase(unused_last, by, every='1'):
-    rate, every = math.log(float(by)), float(every)
-    if every <= 0:
-        raise ValueError('it takes a positive number of epochs')
-    return lambda ops, epoch: ops.exp(rate * ops.floor(epoch / every))
+SCHEDULES: Dict[str, Type[Schedule]] = {schedule.name: schedule for schedule in (
+    Constant, Steps, Linear, OneCycle, Cosine, Exponential, Staircase)}
 
 
-SCHEDULES = {function.__name__: function for function in (
-    constant, steps, linear, one_cycle, cosine, exponential, staircase)}
-
-
-def schedule(text, last):
-    """The function of (Ops, epoch) that `text` writes, in a recipe of `last` epochs.
-
-    Raises UsageError where it means none.
-    """
+def from_text(text: str) -> Schedule:
+    """Return the schedule that `text` writes. Raises UsageError."""
     name, *words = text.split() or ['']
     if name not in SCHEDULES:
         raise unknown_name_error('schedule', name, SCHEDULES)
     try:
-        return SCHEDULES[name](last, *words)
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise UsageError('schedule %r is not understood (%s): write it as in %s' % (
-            text, error, ', '.join(repr(e) for e in EXAMPLES if e.startswith(name))))
+        return SCHEDULES[name].from_words(words)
+    except ValueError as error:
+        examples = ' or '.join(map(repr, SCHEDULES[name].examples))
+        raise UsageError(f'wrong schedule {text!r} ({error}). Write it as {examples}') from error
 
 
-# Which words of a schedule are or begin with an epoch.
-EPOCHS = {'constant': slice(0), 'steps': slice(None), 'linear': slice(None), 'one_cycle': slice(1),
-          'cosine': slice(1), 'exponential': slice(1, 2), 'staircase': slice(1, 2)}
+def _later(epoch: float, ratio: float) -> float:
+    return float(f'{epoch * ratio:g}')  # six digits, as a reader would write it in config.json
 
 
-def rescaled(text, by):
-    """The schedule `text` of a recipe, with all that it does `by` times as late."""
-    name, *words = text.split()
-    for i in range(len(words))[EPOCHS[name]]:
-        epoch, colon, factor = words[i].partition(':')
-        words[i] = '%g%s%s' % (float(epoch) * by, colon, factor)
-    return ' '.join([name] + words)
-
-
-EXAMPLES = [line.split('  ')[0] for line in
-            (line.strip() for line in __doc__.splitlines() if line.startswith('    '))]
+def _peak_error(schedule: Schedule, num_epochs: float) -> UsageError:
+    return UsageError(f'wrong schedule {str(schedule)!r}: its peak must be within the '
+                      f'{num_epochs:g} epochs of the recipe')

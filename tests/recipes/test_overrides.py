@@ -1,0 +1,124 @@
+"""Overrides: what --set changes, what changes with it, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from permafrost import runtime
+from permafrost.config import Config
+from permafrost.errors import UsageError
+from permafrost.recipes import catalog, durations, overrides
+from permafrost.recipes.param_groups import ParamGroup, param_group_for
+from permafrost.recipes.schedules import Linear
+
+
+def test_a_change_of_each_kind():
+    recipe = overrides.get_recipe('tutorial', [
+        'batch_size=7', 'learning_rate=1/8', 'optimizer=adam', 'augmentation=crop:2,flip',
+        'schedule=linear 0:0 2:1', 'param_groups=beta learning_rate=3,fc freeze_epoch=1'])
+    assert recipe == dataclasses.replace(
+        catalog.RECIPES['tutorial'], batch_size=7, learning_rate=0.125, optimizer='adam',
+        augmentation=('crop:2', 'flip'), schedule=Linear([0, 2], [0, 1]),
+        param_groups=(ParamGroup('beta', learning_rate=3.), ParamGroup('fc', freeze_epoch=1.)))
+
+
+def test_a_blank_name_in_a_list_is_none():
+    assert overrides.get_recipe('sprint', ['param_groups=conv weight_decay=0, ']).param_groups == (
+        ParamGroup('conv', weight_decay=0.),)
+    assert overrides.get_recipe('sprint', ['augmentation=']).augmentation == ()
+
+
+def test_earlier_names_of_fields_are_understood():
+    assert overrides.get_recipe('tutorial', [
+        'standardize=per_channel', 'images=128', 'average_decay=0.5', 'average_every=2',
+        'average_epochs=3', 'precision=bfloat16', 'rules=beta rate=2']) == overrides.get_recipe(
+            'tutorial', [
+                'normalize=per_channel', 'train_images=128', 'ema_decay=0.5', 'ema_every=2',
+                'ema_epochs=3', 'compute_dtype=bfloat16', 'param_groups=beta learning_rate=0.2'])
+
+
+@pytest.mark.parametrize('mode, field', [
+    ('coupled', 'weight_decay'), ('decoupled', 'decoupled_weight_decay'),
+    ('layers', 'layer_weight_decay')])
+def test_the_earlier_field_decay_mode_chooses_the_kind_of_decay(mode, field):
+    none = {'weight_decay': 0., 'decoupled_weight_decay': 0., 'layer_weight_decay': 0.}
+    recipe = overrides.get_recipe('cifarnet', ['decay_mode=' + mode])
+    groups = [{} if mode == 'layers' else {field: decay} for decay in (5e-4, 0.)]
+    assert recipe == dataclasses.replace(
+        catalog.RECIPES['cifarnet'], **{**none, field: 0.1},
+        param_groups=(ParamGroup('fc|logits', **groups[0]), ParamGroup('biases', **groups[1])))
+    twice = overrides.get_recipe('cifarnet', ['weight_decay=0.2', 'decay_mode=' + mode])
+    assert getattr(twice, field) == 0.2
+    if mode != 'layers':
+        assert getattr(twice.param_groups[0], field) == 1e-3
+
+
+def test_groups_follow_the_learning_rate_and_the_decay_of_the_recipe():
+    recipe = overrides.get_recipe('davidnet', ['learning_rate=0.24', 'weight_decay=1e-3'])
+    assert recipe.param_groups == (
+        ParamGroup('weights', weight_decay=0.), ParamGroup('gamma', learning_rate=1.2),
+        ParamGroup('beta', learning_rate=10., weight_decay=1e-4),
+        ParamGroup('fc/weights', learning_rate=0.3))
+    kept = overrides.get_recipe('davidnet', ['learning_rate=1', 'param_groups=fc learning_rate=2'])
+    assert kept.param_groups == (ParamGroup('fc', learning_rate=2.),)
+    relative = overrides.get_recipe('davidnet', ['param_groups=fc rate=2', 'learning_rate=3'])
+    assert relative.param_groups == (ParamGroup('fc', learning_rate=6.),)
+
+
+@pytest.mark.parametrize('name', sorted(catalog.RECIPES))
+def test_a_shorter_recipe_ends_its_schedule(name):
+    def rates(changes):
+        config = Config('tuto', overrides.get_recipe(name, changes), 1)
+        steps = durations.num_epochs(config.recipe) * 50000 / config.recipe.batch_size
+        return [float(durations.learning_rate_at(config, share * steps))
+                for share in (0, .1, .5, .9, 1)]
+    assert rates(['epochs=3']) == pytest.approx(rates([]))
+    assert rates(['train_images=150000', 'epochs=0']) == pytest.approx(rates([]))
+
+
+def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
+    short = overrides.get_recipe('sprint', ['epochs=5'])
+    assert param_group_for(short, 'whiten/biases').freeze_epoch == 1.5
+    assert param_group_for(short, 'conv1/weights').freeze_epoch == float('inf')
+    assert overrides.get_recipe('davidnet_tricks', ['epochs=20']).ema_epochs == 4
+    kept = overrides.get_recipe('davidnet_tricks', [
+        'epochs=20', 'ema_epochs=1', 'param_groups=fc until=2', 'schedule=linear 0:1 9:0'])
+    assert kept.ema_epochs == 1 and kept.schedule == Linear([0, 9], [1, 0])
+    assert kept.param_groups == (ParamGroup('fc', freeze_epoch=2.),)
+
+
+@pytest.mark.parametrize('name, change, message', [
+    ('tutorail', 'epochs=1', 'did you mean tutorial'),
+    ('sprint', 'epoch=1', 'did you mean epochs'), ('sprint', 'name=x', 'unknown recipe field'),
+    ('sprint', 'description=x', 'unknown recipe field'), ('sprint', 'epochs', 'needs field=value'),
+    ('sprint', 'batch_size=1.5', "'1.5' is not a whole number"),
+    ('sprint', 'learning_rate=fast', "'fast' is not a number"),
+    ('sprint', 'learning_rate=inf', "'inf' is not a number"),
+    ('sprint', 'batch_size=0', 'batch_size must be at least 1'),
+    ('sprint', 'learning_rate=-1', 'learning_rate must be 0 or more'),
+    ('sprint', 'momentum=1', r'momentum must be in \[0, 1\)'),
+    ('sprint', 'ema_decay=1.5', r'ema_decay must be in \[0, 1\)'),
+    ('sprint', 'compute_dtype=float16', 'did you mean bfloat16'),
+    ('sprint', 'decay_mode=couple', 'did you mean coupled'),
+    ('sprint', 'decoupled_weight_decay=0.1',
+     r'sprint has two kinds of weight decay \(weight_decay=1, decoupled_weight_decay=0.1\)'),
+    ('lenet5', 'schedule=one_cycle 20', 'within the 20 epochs'),
+    ('sprint', 'train_images=1000', '--set epochs=... instead'),
+    ('sprint', 'epochs=0', 'needs a length in images')])
+def test_a_wrong_change_is_refused_in_one_line(name, change, message):
+    with pytest.raises(UsageError, match=message) as error:
+        overrides.get_recipe(name, [change])
+    assert '\n' not in str(error.value)
+
+
+def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: False)
+    recipe = overrides.get_recipe('sprint')
+    assert overrides.with_supported_precision(recipe) == dataclasses.replace(
+        recipe, compute_dtype='float32')
+    assert 'note: compute_dtype float32, not bfloat16' in capsys.readouterr().out
+    recipe = overrides.get_recipe('tutorial')
+    assert overrides.with_supported_precision(recipe) == recipe and not capsys.readouterr().out
+    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: True)
+    recipe = overrides.get_recipe('sprint')
+    assert overrides.with_supported_precision(recipe) == recipe

@@ -1,0 +1,35 @@
+"""The plot of a recipe's learning rate."""
+
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from permafrost.errors import UsageError, UserError
+from permafrost.recipes import plot
+
+
+def flag_values(**values):
+    return types.SimpleNamespace(**dict({'model': 'tuto', 'recipe': None, 'set': []}, **values))
+
+
+def test_the_curve_peaks_where_the_schedule_does(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    plot.learning_rate(flag_values(recipe='davidnet_tricks'))
+    assert 'learning rate 0 to 1 over 10 epochs' in capsys.readouterr().out
+    image = Image.open(str(tmp_path / 'davidnet_tricks-learning-rate.png'))
+    curve = (np.asarray(image.convert('RGB')) == plot.CURVE).all(-1)
+    rows, columns = np.nonzero(curve)
+    peak = columns[rows == rows.min()].mean()
+    assert (peak - columns.min()) / (columns.max() - columns.min()) == pytest.approx(
+        2 / 10, abs=0.01)
+
+
+def test_a_wrong_model_and_a_wrong_directory_are_one_line(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match='did you mean tuto'):
+        plot.learning_rate(flag_values(model='tutu'))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tutorial-learning-rate.png').mkdir()
+    with pytest.raises(UserError, match='change to another directory'):
+        plot.learning_rate(flag_values())
