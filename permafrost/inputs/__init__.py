@@ -1,0 +1,1 @@
+"""A dataset and a recipe in, the batches that the network sees out."""

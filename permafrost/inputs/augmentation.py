@@ -1,12 +1,12 @@
-"""A batch of images -> a batch of images: distorted to train on, or centred to evaluate.
+"""Preprocessing of whole batches: augmented for training, centre-cropped for evaluation.
 
-Everything here works on whole batches. Each augmentation only decides what happens to each
-image, as one value per image in a `Distortion`; `distort` then does all of it in one
-resampling and one multiply-add. That takes 10 to 15 microseconds of one core an image, where
-ops image by image take hundreds.
+An augmentation only chooses what happens to each image, as values in AugmentParams; `apply_params`
+then does all of it in one resampling and one multiply-add. That takes 10 to 15 microseconds of one
+core per image, where operations image by image take hundreds.
 """
 
-from typing import NamedTuple, Union
+import dataclasses
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -14,215 +14,247 @@ import tensorflow.compat.v1 as tf
 from models.layers import random_seeds
 from permafrost.errors import UsageError, UserError, unknown_name_error
 from permafrost.inputs import normalization
+from permafrost.recipes.recipe import Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One of `count` equal slices of each batch."""
+    index: int = 0
+    count: int = 1
+
+
+WHOLE_BATCH = Shard()
 
 
 class AugmentParams(NamedTuple):
-    """What happens to the images of a batch, in this order."""
-    corner: tf.Tensor  # float32 [B, 2]: the top row and the left column of the crop
-    mirror: tf.Tensor  # bool [B, 1]: swap left and right
+    """The changes to the images of a batch, in the order in which they are made."""
+    offset: tf.Tensor  # float32 [B, 2]: the top row and the left column of the crop
+    flip: tf.Tensor  # bool [B, 1]: swap left and right
     contrast: Union[float, tf.Tensor] = 1.  # [B, 1]: factor about each channel's mean
     brightness: Union[float, tf.Tensor] = 0.  # [B, 1]: added, of 255
-    hole: Union[float, tf.Tensor] = 0.  # [B, 2]: where a square is set to zero, of the room
-    hole_side: int = 0  # pixels; 0: no square
-    turn: Union[bool, tf.Tensor] = False  # [B]: to be mirrored in this epoch, not in the next
+    cutout: Union[float, tf.Tensor] = 0.  # [B, 2]: position of the square set to zero, 0 to 1
+    cutout_size: int = 0  # pixels; 0: no square
+    flip_now: Optional[tf.Tensor] = None  # bool [B]: flipped in this epoch; None: not known
 
 
-# An augmentation takes a Distortion, the room that the crop leaves (rows, columns: float32
-# [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and, where the
-# recipe gives one, a number.
+def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Union[int, tf.Tensor],
+                     shard: Shard = WHOLE_BATCH, statistics: Sequence[float] = (),
+                     flip_now: Optional[tf.Tensor] = None) -> tf.Tensor:
+    """Return the input of the network in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
-def crop(now, room, uniform, pixels=float('inf')):
-    """Cuts at a random place, at most so many pixels off the centre; all are equally likely."""
-    first = tf.maximum(room // 2 - pixels, 0.)
-    last = tf.minimum(room // 2 + pixels, room)
-    return now._replace(corner=first + tf.floor(uniform(2) * (last - first + 1)))
+    The same `seed` and `step` augment in the same way.
 
+    Args:
+      images: B must be known.
+      recipe: a Recipe.
+      seed: of the random stream.
+      step: the number of the batch.
+      shard: the images are this slice of the batch.
+      statistics: see normalization.fit.
+      flip_now: see AugmentParams.
 
-def pad_crop(now, room, uniform, pixels=4):
-    """Moves the image by up to so many pixels; what comes in is black, or the mean image."""
-    return crop(now, room, uniform)  # padded already: see PADDING
-
-
-def reflect_crop(now, room, uniform, pixels=4):
-    """As pad_crop, but what comes in mirrors what is beside it."""
-    return crop(now, room, uniform)
-
-
-PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
-
-
-def flip(now, room, uniform):
-    """Mirrors every other image, at random."""
-    return now._replace(mirror=uniform(1) < 0.5)
-
-
-def alternate_flip(now, room, uniform):
-    """Mirrors each image in every other epoch; in which ones is random.
-
-    https://arxiv.org/abs/2404.00498: two epochs show all that there is of an image.
+    Raises UsageError or UserError if the recipe does not fit the images.
     """
-    if not tf.is_tensor(now.turn):
-        raise UserError('alternate_flip counts the epochs of each image: use '
-                               '--source=memory, or flip in its place')
-    return now._replace(mirror=now.turn[:, None])
+    normalize = normalization.create(recipe.normalize, statistics)
+    _crop_margin(images, recipe)  # evaluation has no padding to crop from
+    images = normalize.apply(images) if normalize.before_crop else images
+    images = _pad(images, recipe)
+    params = sample_params(images, recipe, seed, step, shard, flip_now)
+    images = apply_params(images, params, recipe.image_size)
+    images = images if normalize.before_crop else normalize.apply(images)
+    if not tf.is_tensor(params.cutout):
+        return images
+    if not 0 < params.cutout_size <= recipe.image_size:
+        raise UsageError(f'cutout:{params.cutout_size} does not fit into images of '
+                         f'{recipe.image_size} pixels')
+    return _cut_out(images, params.cutout, params.cutout_size)
 
 
-def cutout(now, room, uniform, side=8):
-    """Sets a square to zero, after standardization (https://arxiv.org/abs/1708.04552)."""
-    return now._replace(hole=uniform(2), hole_side=int(side))
+def preprocess_eval(images: tf.Tensor, recipe: Recipe, statistics: Sequence[float] = ()
+                    ) -> tf.Tensor:
+    """Return the input of the network in inference: the centre, normalized; uint8 -> float32.
+
+    These operations go into the frozen graph.
+    """
+    normalize = normalization.create(recipe.normalize, statistics)
+    top, left = (margin // 2 for margin in _crop_margin(images, recipe))
+    size = recipe.image_size
+    images = normalize.apply(images) if normalize.before_crop else images
+    if max(images.shape.as_list()[1:3]) > size:
+        images = images[:, top:top + size, left:left + size]
+    images = tf.cast(images, tf.float32)
+    return images if normalize.before_crop else normalize.apply(images)
 
 
-def brightness(now, room, uniform, most=63.):
-    """Adds a random number, the same for the whole image."""
-    return now._replace(brightness=now.brightness + most * (2 * uniform(1) - 1))
+# An augmentation changes AugmentParams. It receives the margin that the crop leaves (rows, columns:
+# float32 [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and the
+# number that the recipe gives, if any.
+Draw = Callable[[int], tf.Tensor]
 
 
-def contrast(now, room, uniform, low=0.2, high=1.8):
-    """Spreads or narrows each channel about its mean by a random factor."""
-    return now._replace(contrast=now.contrast * (low + (high - low) * uniform(1)))
+def crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = float('inf')
+         ) -> AugmentParams:
+    """Crop at random, at most `pixels` off the centre; all places are equally likely."""
+    first = tf.maximum(margin // 2 - pixels, 0.)
+    last = tf.minimum(margin // 2 + pixels, margin)
+    return params._replace(offset=first + tf.floor(draw(2) * (last - first + 1)))
+
+
+def pad_crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = 4
+             ) -> AugmentParams:
+    """Move the image by up to `pixels`; the new border is black, or the mean image."""
+    return crop(params, margin, draw)  # the images are padded already: see PADDING
+
+
+def reflect_crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = 4
+                 ) -> AugmentParams:
+    """Move the image by up to `pixels`; the new border mirrors the pixels next to it."""
+    return crop(params, margin, draw)
+
+
+def flip(params: AugmentParams, margin: tf.Tensor, draw: Draw) -> AugmentParams:
+    """Flip every image with probability 1/2."""
+    return params._replace(flip=draw(1) < 0.5)
+
+
+def alternate_flip(params: AugmentParams, margin: tf.Tensor, draw: Draw) -> AugmentParams:
+    """Flip each image in every other epoch; the first of them is random.
+
+    https://arxiv.org/abs/2404.00498: two epochs show all views of an image.
+    """
+    if params.flip_now is None:
+        raise UserError('alternate_flip counts the epochs of each image: use --source=memory, or '
+                        'flip instead')
+    return params._replace(flip=params.flip_now[:, None])
+
+
+def cutout(params: AugmentParams, margin: tf.Tensor, draw: Draw, size: float = 8
+           ) -> AugmentParams:
+    """Set a square to zero, after normalization (https://arxiv.org/abs/1708.04552)."""
+    return params._replace(cutout=draw(2), cutout_size=int(size))
+
+
+def brightness(params: AugmentParams, margin: tf.Tensor, draw: Draw, max_delta: float = 63.
+               ) -> AugmentParams:
+    """Add a random number, the same to all values of an image."""
+    return params._replace(brightness=params.brightness + max_delta * (2 * draw(1) - 1))
+
+
+def contrast(params: AugmentParams, margin: tf.Tensor, draw: Draw, low: float = 0.2,
+             high: float = 1.8) -> AugmentParams:
+    """Scale each channel about its mean by a random factor."""
+    return params._replace(contrast=params.contrast * (low + (high - low) * draw(1)))
 
 
 AUGMENTATIONS = {function.__name__: function for function in (
     crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
-STANDARDIZE = normalization.NORMALIZATIONS
+PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
 
 
-def _parsed(recipe):
-    """[(name, [number])] of the augmentations of `recipe`. Raises UsageError for unknown ones."""
-    found = []
-    for text in recipe.augmentation:
-        name, _, number = text.partition(':')
-        if name not in AUGMENTATIONS:
-            raise unknown_name_error('augmentation', name, AUGMENTATIONS)
-        try:
-            found.append((name, [float(number)] if number else []))
-            if number and AUGMENTATIONS[name].__defaults__ is None:
-                raise ValueError('it takes none')
-            if number and not 0 <= float(number) < float('inf'):
-                raise ValueError('it must be 0 or more')
-        except ValueError as error:
-            raise UsageError('augmentation %r has a wrong number (%s)' % (text, error))
-    return found
+def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Union[int, tf.Tensor],
+                  shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None
+                  ) -> AugmentParams:
+    """Return the AugmentParams that `recipe` draws; see preprocess_train for the arguments.
 
-
-def _pad(images, recipe):
-    """`images` with the borders that pad_crop or reflect_crop cut from."""
-    for name, number in _parsed(recipe):
-        if name in PADDING:
-            by = int(number[0] if number else AUGMENTATIONS[name].__defaults__[0])
-            least = min(images.shape.as_list()[1:3])
-            if by >= least:
-                raise UsageError('%s:%d moves images of %d pixels out of sight' % (
-                    name, by, least))
-            images = tf.pad(images, [[0, 0], [by, by], [by, by], [0, 0]], PADDING[name])
-    return images
-
-
-def sample_params(images, recipe, seed, step, part=(0, 1), turn=False):
-    """The Distortion that `recipe` gives to `images`, from the random stream of `seed`.
-
-    `images` are the k-th of n equal parts of a batch, `part` = (k, n); all n together are
-    distorted as the batch would be. `turn`: see Distortion.
+    The shards of a batch draw together what the whole batch would.
     """
     count = images.shape.as_list()[0]
-    room = _room(images, recipe)
-    chosen = AugmentParams(tf.tile([[float(side // 2) for side in room]], [count, 1]),
-                        tf.zeros([count, 1], tf.bool), turn=turn)
-    for name, number in _parsed(recipe):
+    margin = _crop_margin(images, recipe)
+    params = AugmentParams(offset=tf.tile([[float(side // 2) for side in margin]], [count, 1]),
+                           flip=tf.zeros([count, 1], tf.bool), flip_now=flip_now)
+    for name, number in _parse(recipe):
         key = random_seeds.seeds(seed, name, step)
-        chosen = AUGMENTATIONS[name](
-            chosen, tf.constant(room, tf.float32),
-            lambda n, key=key: tf.split(
-                tf.random.stateless_uniform([count * part[1], n], key), part[1])[part[0]],
-            *number)
-    return chosen
+
+        def draw(n, key=key):
+            numbers = tf.random.stateless_uniform([count * shard.count, n], key)
+            return tf.split(numbers, shard.count)[shard.index]
+
+        numbers = [] if number is None else [number]
+        params = AUGMENTATIONS[name](params, tf.constant(margin, tf.float32), draw, *numbers)
+    return params
 
 
-def apply_params(images, distortion, size):
-    """Cuts `size` x `size` from [B, H, W, 3] and distorts it: float32, not clipped."""
+def apply_params(images: tf.Tensor, params: AugmentParams, size: int) -> tf.Tensor:
+    """Return crops of `size` x `size` of [B, H, W, 3], augmented: float32, not clipped."""
     count, height, width, _ = images.shape.as_list()
-    top, left = tf.unstack(distortion.corner, axis=1)
+    top, left = tf.unstack(params.offset, axis=1)
 
     def edges(first, side):
-        """Of 1 from the first pixel to the last. The outermost are drawn in a little: one that
-        rounding puts outside by a millionth would come out black."""
+        """Return the first and the last pixel of the crop, of 1.
+
+        They are moved in by a tenth of a pixel: one that rounding puts outside would be black.
+        """
         return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
                 for edge in (first, first + size - 1)]
-    (above, below), (near, far) = edges(top, height), edges(left, width)
-    mirror = distortion.mirror[:, 0]
-    # A box from right to left comes out mirrored; 'nearest' takes the very pixels.
-    boxes = tf.stack([above, tf.where_v2(mirror, far, near),
-                      below, tf.where_v2(mirror, near, far)], 1)
+
+    (top, bottom), (left, right) = edges(top, height), edges(left, width)
+    flipped = params.flip[:, 0]
+    # A box from right to left comes out flipped; 'nearest' copies pixels.
+    boxes = tf.stack([top, tf.where_v2(flipped, right, left),
+                      bottom, tf.where_v2(flipped, left, right)], 1)
     images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, size],
                                       box_indices=tf.range(count))
-    if not (tf.is_tensor(distortion.contrast) or tf.is_tensor(distortion.brightness)):
+    if not (tf.is_tensor(params.contrast) or tf.is_tensor(params.brightness)):
         return images
     # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
     rows = tf.reshape(images, [count, size, size * 3])
     means = tf.reduce_mean(tf.reshape(tf.reduce_mean(rows, 1), [count, size, 3]), 1)
-    shift = (1 - distortion.contrast) * means + distortion.brightness
-    rows = rows * tf.reshape(distortion.contrast + tf.zeros([count, 1]), [count, 1, 1])
+    shift = (1 - params.contrast) * means + params.brightness
+    rows = rows * tf.reshape(params.contrast + tf.zeros([count, 1]), [count, 1, 1])
     rows += tf.reshape(tf.tile(shift, [1, size]), [count, 1, size * 3])
     return tf.reshape(rows, [count, size, size, 3])
 
 
-def cut_out(images, hole, side):
-    """Zeroes a square of `side` pixels in each of float [B, h, w, 3]; see Distortion.hole."""
+def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
+    """Return float [B, h, w, 3] with a square of `size` pixels set to zero in each image."""
     count, height, width, channels = images.shape.as_list()
-    first = tf.floor(hole * (np.array([height, width]) - side + 1.))  # [B, 2]
+    first = tf.floor(position * (np.array([height, width]) - size + 1.))  # [B, 2]
     rows = tf.range(height, dtype=tf.float32) - first[:, :1]
-    # By rows: see distort.
+    # By rows: see apply_params.
     columns = tf.constant(np.arange(width * channels) // channels, tf.float32) - first[:, 1:]
-    keep = 1 - tf.cast((rows >= 0) & (rows < side), tf.float32)[:, :, None] * tf.cast(
-        (columns >= 0) & (columns < side), tf.float32)[:, None]
-    kept = tf.reshape(images, [count, height, width * channels]) * keep
-    return tf.reshape(kept, images.shape)
+    row_mask = tf.cast((rows >= 0) & (rows < size), tf.float32)[:, :, None]
+    column_mask = tf.cast((columns >= 0) & (columns < size), tf.float32)[:, None]
+    rows = tf.reshape(images, [count, height, width * channels])
+    return tf.reshape(rows * (1 - row_mask * column_mask), images.shape)
 
 
-def preprocess_train(images, recipe, seed, step, part=(0, 1), statistics=(), turn=False):
-    """What the network sees in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
-
-    B must be known. The same `seed` and `step` (a number or a scalar tensor) distort in
-    the same way.
-
-    Args:
-      part: see choose.
-      statistics: of the training images; see permafrost.statistics.
-      turn: bool [B], or False where it is not known; see Distortion.
-    """
-    before, after = normalization.normalization(recipe.standardize, statistics)
-    _room(images, recipe)  # evaluation has no padding to cut from
-    images = _pad(before(images), recipe)
-    chosen = sample_params(images, recipe, seed, step, part, turn)
-    images = after(apply_params(images, chosen, recipe.image_size))
-    if not tf.is_tensor(chosen.hole):
-        return images
-    if not 0 < chosen.hole_side <= recipe.image_size:
-        raise UsageError('cutout:%d does not fit into images of %d pixels' % (
-            chosen.hole_side, recipe.image_size))
-    return cut_out(images, chosen.hole, chosen.hole_side)
+def _parse(recipe: Recipe) -> List[Tuple[str, Optional[float]]]:
+    """Return the augmentations of `recipe`, each with its number. Raises UsageError."""
+    augmentations = []
+    for text in recipe.augmentation:
+        name, colon, number = text.partition(':')
+        if name not in AUGMENTATIONS:
+            raise unknown_name_error('augmentation', name, AUGMENTATIONS)
+        try:
+            augmentations.append((name, float(number) if colon else None))
+        except ValueError:
+            raise UsageError(f'augmentation {text!r} has a wrong number: {number!r}') from None
+        if colon and AUGMENTATIONS[name].__defaults__ is None:
+            raise UsageError(f'augmentation {text!r} has a wrong number: {name} has none')
+        if colon and not 0 <= float(number) < float('inf'):
+            raise UsageError(f'augmentation {text!r} has a wrong number: it must be 0 or more')
+    return augmentations
 
 
-def preprocess_eval(images, recipe, statistics=()):
-    """What the network sees otherwise: the centre, standardized. uint8 -> float32.
+def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
+    """Return `images` with the borders that pad_crop or reflect_crop crop from."""
+    for name, number in _parse(recipe):
+        if name in PADDING:
+            pixels = int(AUGMENTATIONS[name].__defaults__[0] if number is None else number)
+            side = min(images.shape.as_list()[1:3])
+            if pixels >= side:
+                raise UsageError(f'{name}:{pixels} moves images of {side} pixels out of sight')
+            images = tf.pad(images, [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]],
+                            PADDING[name])
+    return images
 
-    This goes into the frozen graph: slices, reductions and elementwise ops, and the product and
-    convolution of yuv_local.
-    """
-    before, after = normalization.normalization(recipe.standardize, statistics)
-    (top, left), size = (side // 2 for side in _room(images, recipe)), recipe.image_size
-    images = before(images)
-    if max(images.shape.as_list()[1:3]) > size:
-        images = images[:, top:top + size, left:left + size]
-    return after(tf.cast(images, tf.float32))
 
-
-def _room(images, recipe):
-    """The rows and columns that a crop leaves over."""
-    room = [side - recipe.image_size for side in images.shape.as_list()[1:3]]
-    if min(room) < 0 or recipe.image_size < 1:
-        raise UserError(
-            'image_size=%d cannot be cut from images of %dx%d: choose 1 to %d' %
-            ((recipe.image_size,) + tuple(images.shape.as_list()[1:3])
-             + (min(images.shape.as_list()[1:3]),)))
-    return room
+def _crop_margin(images: tf.Tensor, recipe: Recipe) -> List[int]:
+    """Return the rows and columns that a crop leaves over. Raises UserError if it does not fit."""
+    height, width = images.shape.as_list()[1:3]
+    size = recipe.image_size
+    if not 1 <= size <= min(height, width):
+        raise UserError(f'image_size={size} cannot be cut from images of {height}x{width}: '
+                        f'choose 1 to {min(height, width)}')
+    return [height - size, width - size]

@@ -1,91 +1,189 @@
-"""Standardizations: what is done to pixels, the same in training and in a frozen graph.
+"""Normalization of the pixels: fit to the training images, applied in training and in inference.
 
-Each is made of operations that a frozen graph may hold (export.ALLOWED).
+The statistics that `fit` returns travel in config.json, so a run does not depend on their cache.
+Each `apply` uses operations that a frozen graph may hold (export/verify.py lists ALLOWED_OPS).
+setup.py fits before threads are chosen, so TensorFlow is imported where it is used.
 """
 
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Sequence, Tuple, Type
+
 import numpy as np
-import tensorflow.compat.v1 as tf
+import tqdm
 
+from permafrost import files
+from permafrost.datasets import record_format
 from permafrost.errors import unknown_name_error
-from permafrost.inputs.statistics import YUV
 
-NEIGHBOURHOOD = 7  # pixels
-LEAST = 1.  # of 255: a channel that deviates less, as one that is always 0, is not spread
+if TYPE_CHECKING:
+    import tensorflow.compat.v1 as tf
 
+    from permafrost.datasets.loading import Dataset
 
-def per_image(images, unused_statistics):
-    """Mean 0 and deviation 1 for each image; a flat image is divided by 1 / sqrt(n)."""
-    _, height, width, channels = images.shape.as_list()
-    values = [1, 2, 3]
-    centred = images - tf.reduce_mean(images, values, keepdims=True)
-    deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), values, keepdims=True))
-    return centred * (1 / tf.maximum(deviation, (height * width * channels) ** -0.5))
+MIN_STD = 1.  # of 255: a channel that varies less, e.g. one that is always 0, is not amplified
+CHUNK_BYTES = 8e6  # of images at a time: in float64 eight times as many
+NEIGHBOURHOOD = 7  # pixels, of yuv_local
+# From R, G, B (rows) to Y, U, V (columns) of analogue television (BT.601).
+YUV = np.array([[0.299, -0.14713, 0.615], [0.587, -0.28886, -0.51499], [0.114, 0.436, -0.10001]])
 
 
-def per_channel(images, statistics):
+class PerImage:
+    """Mean 0 and deviation 1 of each image; a flat image is divided by 1 / sqrt(n)."""
+    before_crop = False  # whether the whole image must be normalized, before the crop
+
+    def __init__(self, statistics: Sequence[float] = ()):
+        self.statistics = statistics
+
+    @staticmethod
+    def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
+        """Return the statistics of the training images, float64 [n, H, W, C] at a time."""
+        del chunks
+        return ()
+
+    def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
+        """Return uint8 or float [N, H, W, C] images, of values 0 to 255, normalized: float32."""
+        import tensorflow.compat.v1 as tf
+        _, height, width, channels = images.shape.as_list()
+        axes = [1, 2, 3]
+        centred = images - tf.reduce_mean(images, axes, keepdims=True)
+        deviation = tf.sqrt(tf.reduce_mean(tf.square(centred), axes, keepdims=True))
+        return centred * (1 / tf.maximum(deviation, (height * width * channels) ** -0.5))
+
+
+class PerChannel(PerImage):
     """Mean 0 and deviation 1 of each channel over the training images."""
-    _, height, width, channels = images.shape.as_list()
-    mean, deviation = np.array(statistics, np.float32).reshape(2, channels)
-    # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
-    rows = tf.reshape(images, [-1, height, width * channels])
-    rows = (rows - np.tile(mean, width)) * np.tile(1 / np.maximum(deviation, LEAST), width)
-    return tf.reshape(rows, [-1, height, width, channels])
+
+    @staticmethod
+    def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
+        return np.concatenate(moments(chunks, (0, 1, 2)))
+
+    def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
+        import tensorflow.compat.v1 as tf
+        _, height, width, channels = images.shape.as_list()
+        mean, deviation = np.array(self.statistics, np.float32).reshape(2, channels)
+        # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
+        rows = tf.reshape(images, [-1, height, width * channels])
+        rows = (rows - np.tile(mean, width)) * np.tile(1 / np.maximum(deviation, MIN_STD), width)
+        return tf.reshape(rows, [-1, height, width, channels])
 
 
-def per_pixel(images, statistics):
-    """The mean training image subtracted (Krizhevsky et al. 2012), all in one deviation."""
-    mean = np.array(statistics[:-1], np.float32).reshape(images.shape.as_list()[1:])
-    return (tf.cast(images, tf.float32) - mean) * np.float32(1 / max(statistics[-1], LEAST))
+class PerPixel(PerImage):
+    """The mean training image subtracted (Krizhevsky et al. 2012); one deviation for all values."""
+    before_crop = True
+
+    @staticmethod
+    def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
+        mean, deviation = moments(chunks, 0)
+        return np.append(mean.ravel(), np.sqrt(np.mean(np.square(deviation))))
+
+    def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
+        import tensorflow.compat.v1 as tf
+        *mean, deviation = self.statistics
+        mean = np.array(mean, np.float32).reshape(images.shape.as_list()[1:])
+        return (tf.cast(images, tf.float32) - mean) * np.float32(1 / max(deviation, MIN_STD))
 
 
-def yuv_local(images, statistics):
-    """Y by what is around it, U and V by the training images.
+class YuvLocal(PerImage):
+    """Y normalized by its neighbourhood, U and V by the training images.
 
-    From Y the mean of its neighbourhood of 7x7, weighted by a Gaussian, is subtracted; it is
-    divided by the deviation there, or by the image's mean deviation where that is more. As in
-    http://torch.ch/blog/2015/07/30/cifar.html.
+    From Y the mean of its neighbourhood of 7x7, weighted by a Gaussian, is subtracted. The result
+    is divided by the deviation there, or by the image's mean deviation if that is larger. As in
+    http://torch.ch/blog/2015/07/30/cifar.html. The graph works the neighbourhoods out, since a
+    frozen graph must accept images as decoded.
     """
-    _, height, width, _ = images.shape.as_list()
-    colours = tf.matmul(tf.reshape(tf.cast(images, tf.float32), [-1, 3]),
-                        YUV.astype(np.float32))
-    colours = tf.reshape(colours, [-1, height, width, 3])
-    away = np.arange(NEIGHBOURHOOD) - NEIGHBOURHOOD // 2
-    weights = np.exp(-0.5 * np.square(away / (0.25 * NEIGHBOURHOOD)))
-    across = (weights / weights.sum()).astype(np.float32)
-    inside = np.outer(*(np.convolve(np.ones(n), across, 'same') for n in (height, width)))
+    before_crop = True
 
-    def around(maps):
-        """Weighted means of the neighbourhoods, of what of them lies in the image."""
-        for shape in ([NEIGHBOURHOOD, 1, 1, 1], [1, NEIGHBOURHOOD, 1, 1]):
-            maps = tf.nn.conv2d(maps, across.reshape(shape), [1, 1, 1, 1], 'SAME')
-        return maps * (1 / inside)[None, :, :, None].astype(np.float32)
+    @staticmethod
+    def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
+        return np.concatenate(moments((chunk.dot(YUV[:, 1:]) for chunk in chunks), (0, 1, 2)))
 
-    luma = colours[..., :1]
-    luma = luma - around(luma)
-    deviation = tf.sqrt(around(tf.square(luma)))
-    least = tf.maximum(tf.reduce_mean(deviation, [1, 2, 3], keepdims=True), 1e-4)
-    mean, deviations = np.array(statistics, np.float32).reshape(2, 2)
-    return tf.concat([luma / tf.maximum(deviation, least),
-                      (colours[..., 1:] - mean) / np.maximum(deviations, LEAST)], 3)
+    def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
+        import tensorflow.compat.v1 as tf
+        _, height, width, _ = images.shape.as_list()
+        colours = tf.matmul(tf.reshape(tf.cast(images, tf.float32), [-1, 3]),
+                            YUV.astype(np.float32))
+        colours = tf.reshape(colours, [-1, height, width, 3])
+        offsets = np.arange(NEIGHBOURHOOD) - NEIGHBOURHOOD // 2
+        weights = np.exp(-0.5 * np.square(offsets / (0.25 * NEIGHBOURHOOD)))
+        kernel = (weights / weights.sum()).astype(np.float32)
+        inside = np.outer(*(np.convolve(np.ones(n), kernel, 'same') for n in (height, width)))
+
+        def local_mean(maps):
+            """Return the weighted means of the neighbourhoods, of their pixels in the image."""
+            for shape in ([NEIGHBOURHOOD, 1, 1, 1], [1, NEIGHBOURHOOD, 1, 1]):
+                maps = tf.nn.conv2d(maps, kernel.reshape(shape), [1, 1, 1, 1], 'SAME')
+            return maps * (1 / inside)[None, :, :, None].astype(np.float32)
+
+        luma = colours[..., :1]
+        luma = luma - local_mean(luma)
+        deviation = tf.sqrt(local_mean(tf.square(luma)))
+        least = tf.maximum(tf.reduce_mean(deviation, [1, 2, 3], keepdims=True), 1e-4)
+        mean, deviations = np.array(self.statistics, np.float32).reshape(2, 2)
+        return tf.concat([luma / tf.maximum(deviation, least),
+                          (colours[..., 1:] - mean) / np.maximum(deviations, MIN_STD)], 3)
 
 
-NORMALIZATIONS = {function.__name__: function for function in (
-    per_image, per_channel, per_pixel, yuv_local)}
-WHOLE = ('per_pixel', 'yuv_local')  # they need the image before anything is cut from it
+NORMALIZATIONS: Dict[str, Type[PerImage]] = {
+    'per_image': PerImage, 'per_channel': PerChannel, 'per_pixel': PerPixel, 'yuv_local': YuvLocal}
 
 
-def normalization(name, statistics=()):
-    """What to do before an image is cut, and what after: functions of images [N, H, W, 3].
-
-    `statistics` are those of the training images; see permafrost.statistics. Raises UsageError
-    for an unknown name.
+def create(name: str, statistics: Sequence[float] = ()) -> PerImage:
+    """Return the normalization `name` with the `statistics` that `fit` returned. Raises UsageError.
     """
     if name not in NORMALIZATIONS:
-        raise unknown_name_error('standardization', name, NORMALIZATIONS)
+        raise unknown_name_error('normalization', name, NORMALIZATIONS)
+    return NORMALIZATIONS[name](statistics)
 
-    def apply(images):
-        return NORMALIZATIONS[name](images, statistics)
 
-    def nothing(images):
-        return images
-    return (apply, nothing) if name in WHOLE else (nothing, apply)
+def fit(name: str, dataset: 'Dataset') -> Tuple[float, ...]:
+    """Return the statistics of the training images that normalization `name` needs, cached."""
+    kind = type(create(name))
+    if kind is PerImage:
+        return ()
+    path = os.path.join(files.cache_dir(), 'statistics',
+                        f'{dataset.name}-{name}-{_fingerprint(dataset)}.json')
+    try:
+        cached = files.read_json(path)
+    except OSError:
+        cached = None
+    if cached:
+        return tuple(cached)
+    with tqdm.tqdm(total=dataset.counts['train'], desc=f'statistics of {dataset.name}',
+                   unit='image', leave=False, disable=None) as bar:
+        statistics = tuple(round(float(number), 4) for number in kind.fit(_chunks(dataset, bar)))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        files.write_json(path, statistics)
+    except OSError:
+        pass  # without the cache the next run takes a few seconds longer
+    return statistics
+
+
+def moments(chunks: Iterable[np.ndarray], axes: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the means and deviations over all images, and over `axes` of each."""
+    count, total, squares = 0, 0., 0.
+    for chunk in chunks:
+        count += chunk.size // np.mean(chunk, axes).size
+        total = total + chunk.sum(axes)
+        squares = squares + np.square(chunk).sum(axes)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+
+
+def _chunks(dataset: 'Dataset', bar: tqdm.tqdm) -> Iterator[np.ndarray]:
+    """Yield the training images, float64 [n, H, W, C]: together they need not fit in memory."""
+    for path in dataset.splits['train']:
+        records = record_format.map_records(path, dataset.record_format)
+        size = max(1, int(CHUNK_BYTES / dataset.record_format.image_bytes))
+        for first in range(0, len(records), size):
+            images, _ = record_format.decode(records[first:first + size], dataset.record_format)
+            yield images.astype(np.float64)
+            bar.update(len(images))
+
+
+def _fingerprint(dataset: 'Dataset') -> str:
+    """Return a text that changes when a training file does."""
+    stats = [(path, os.path.getsize(path), os.stat(path).st_mtime_ns)
+             for path in dataset.splits['train']]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]

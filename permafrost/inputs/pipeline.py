@@ -1,202 +1,225 @@
-"""Files -> queues -> batches, beside the training step. Evaluation needs no queue.
+"""Files to queues to batches, next to the training step. Evaluation needs no queue.
 
     memory:  order of the images -> [queue of indices] -> gather  -> augment -> [batches]
     stream:  order of the files  -> [queue of names] -> read -> [shuffled records]
                                                -> decode -> augment -> [batches]
 
-Brackets are queues; queue runners, which MonitoredTrainingSession starts and stops, fill
-them. An error in one of them closes the queues and ends the session with that error.
+Brackets are queues. Queue runners, which MonitoredTrainingSession starts and stops, fill them. An
+error in one of them closes the queues and ends the session with that error.
 """
 
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from models.layers import random_seeds
+from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError, unknown_name_error
 from permafrost.inputs import augmentation
+from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
 
 PREFETCH = 4  # batches that wait for the training step
 READ_BATCH = 256  # records read from a file at a time
-SHUFFLE_BUFFER = 50000  # records among which the stream source draws: 154 MB of CIFAR-10
+SHUFFLE_BUFFER = 50000  # records that the stream source draws from: 154 MB of CIFAR-10
+SHUFFLE_BYTES = 256e6  # the largest buffer, unless that is less than four batches
+FILL_BATCH = 500  # records decoded into memory at a time: touching new memory takes the time
 WORKER_SEED = 1000003  # between the seeds of two workers
-SHUFFLED_BYTES = 256e6  # and no more than that, but some batches
 
 
-def training_batches(dataset, config, step, worker=0, part=(0, 1)):
-    """The endless stream of distorted training batches of `config`.
+class RawBatch(NamedTuple):
+    """A batch of a source, or a shard of it, as decoded."""
+    images: tf.Tensor  # uint8 [B, H, W, 3]
+    labels: tf.Tensor  # int64 [B]
+    index: tf.Tensor  # int64: the number of the batch, which keys its random numbers
+    flip_now: Optional[tf.Tensor] = None  # bool [B]; see AugmentParams
+
+
+def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, worker: int = 0,
+                     shard: Shard = WHOLE_BATCH) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Return the next batch of the endless stream of augmented training batches.
 
     Args:
-        data_set: a data.DataSet.
-        config: a Config; says the recipe, the source and the seed.
-        step: the global step. The stream starts at image `step * batch_size` when the
-            session starts. From memory, batch k depends on the seed and on k alone, so that
-            a resumed run goes on in the very stream that it left, `deterministic` or not;
-            the stream source goes on in the epoch of files that it left.
-        worker: the number of this worker; each has its own stream.
-        part: (k, n): the k-th of n equal parts of each batch of the stream, and no more.
+      dataset: a Dataset.
+      config: a Config; its recipe, source and seed count.
+      step: the global step. The stream starts at image `step * batch_size` when the session starts.
+        From memory, batch k depends on the seed and on k alone, so a resumed run continues its
+        stream, `deterministic` or not; the stream source continues in the same epoch of files.
+      worker: the number of this worker; each has its own stream.
+      shard: return only this slice of each batch.
 
     Returns:
-        images float32 [B / n, h, w, 3] and labels int64 [B / n], of known shape.
+      images float32 [B / shard.count, h, w, 3] and labels int64 [B / shard.count].
 
     Raises:
-        UserError: the source is unknown, there is no image or too many for the source, or B
-            cannot be parted.
+      UserError: the source is unknown, has no image or too many, or B cannot be split.
     """
     if config.source not in SOURCES:
         raise unknown_name_error('source', config.source, SOURCES)
     if not dataset.counts['train']:
-        raise UserError('%s in %s has no image to train on' %
-                                (dataset.name, dataset.directory))
+        raise UserError(f'{dataset.name} in {dataset.directory} has no image to train on')
+    batch_size = config.recipe.batch_size
+    if batch_size % shard.count:
+        raise UsageError(f'batch_size={batch_size} is not divisible by {shard.count} workers: use '
+                         '--set batch_size with a multiple')
     seed = config.seed + WORKER_SEED * worker
-    batch = config.recipe.batch_size
-    if batch % part[1]:
-        raise UsageError('batches of %d images cannot be parted among %d workers: --set '
-                                 'batch_size to a multiple' % (batch, part[1]))
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
-        images, labels, number, *turn = SOURCES[config.source](dataset, batch, seed, step, part)
-        images = augmentation.preprocess_train(images, config.recipe, seed, number, part, config.statistics,
-                                  *turn)
-        ready = tf.FIFOQueue(PREFETCH, [tf.float32, tf.int64], [images.shape, labels.shape])
-        _run(ready, ready.enqueue([images, labels]))
+        raw = SOURCES[config.source](dataset, batch_size, seed, step, shard)
+        images = augmentation.preprocess_train(
+            raw.images, config.recipe, seed, raw.index, shard, config.statistics, raw.flip_now)
+        ready = tf.FIFOQueue(PREFETCH, [tf.float32, tf.int64], [images.shape, raw.labels.shape])
+        _add_queue_runner(ready, ready.enqueue([images, raw.labels]))
         return ready.dequeue()
 
 
-def _memory(dataset, batch, seed, step, part):
-    """The next batch of the endless sequence of epochs: every image exactly once in each.
+def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.Tensor,
+                 shard: Shard) -> RawBatch:
+    """Return the next batch of the endless sequence of epochs: each has every image once.
 
-    The images stay in memory, one byte a value. Returns images uint8 [B, H, W, 3], labels
-    int64 [B], the number of the batch, on which (and on the seed) its content depends, and whose
-    turn to be mirrored it is: bool [B]; see augment.Distortion.
+    The images stay in memory, one byte per value.
     """
     count = dataset.counts['train']
     loading.check_memory(dataset, 'train')
     images, labels = _load(dataset, 'train')
-    start = _local('start', tf.cast(step, tf.int64) * batch)
-    epoch = _local('epoch', tf.cast(step, tf.int64) * batch // count)
-    now = epoch.assign_add(1) - 1
-    skip = tf.maximum(start - now * count, 0)
-    positions = now * count + tf.range(count, dtype=tf.int64)
-    # Making the order of 50,000 images takes 10 ms; what waits here lasts for 30.
-    queue = tf.FIFOQueue(16 * batch, [tf.int32, tf.int64], [[], []])
-    _run(queue, queue.enqueue_many([_order(count, seed, now)[skip:], positions[skip:]]))
-    index, position = queue.dequeue_many(batch)
-    number, epoch = position[0] // batch, position // count
-    index, epoch = (tf.split(whole, part[1])[part[0]] for whole in (index, epoch))
-    first = tf.random.stateless_uniform([count], random_seeds.seeds(seed, 'turn')) < 0.5
-    turn = tf.not_equal(tf.gather(first, index), tf.equal(epoch % 2, 1))
-    return tf.gather(images, index), tf.gather(labels, index), number, turn
+    start = _local_variable('start', tf.cast(step, tf.int64) * batch_size)
+    next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * batch_size // count)
+    epoch = next_epoch.assign_add(1) - 1
+    skip = tf.maximum(start - epoch * count, 0)
+    positions = epoch * count + tf.range(count, dtype=tf.int64)
+    # Making the order of 50,000 images takes 10 ms; the queue lasts for 30.
+    queue = tf.FIFOQueue(16 * batch_size, [tf.int32, tf.int64], [[], []])
+    order = _epoch_permutation(count, seed, epoch)
+    _add_queue_runner(queue, queue.enqueue_many([order[skip:], positions[skip:]]))
+    rows, positions = queue.dequeue_many(batch_size)
+    index = positions[0] // batch_size
+    rows, epochs = (tf.split(values, shard.count)[shard.index]
+                    for values in (rows, positions // count))
+    flip_first = tf.random.stateless_uniform([count], random_seeds.seeds(seed, 'turn')) < 0.5
+    flip_now = tf.not_equal(tf.gather(flip_first, rows), tf.equal(epochs % 2, 1))
+    return RawBatch(tf.gather(images, rows), tf.gather(labels, rows), index, flip_now)
 
 
-def _stream(dataset, batch, seed, step, part):
-    """Batches drawn from records that pass by. Returns what `_memory` does, but no turns.
+def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.Tensor,
+                 shard: Shard) -> RawBatch:
+    """Return a batch drawn from the records in a shuffle buffer, or from all if there are fewer.
 
-    Each draw is among SHUFFLED records, or among all where there are fewer: a true shuffle
-    of files in any order. Larger sets should be many files, or be written in random order, as
-    `packing` does.
+    Files in any order are then shuffled well. A larger dataset should have many files, or be
+    written in random order, as `packing` does.
     """
-    files, record = dataset.splits['train'], dataset.layout.size
-    size = min(SHUFFLE_BUFFER, dataset.counts['train'], max(int(SHUFFLED_BYTES / record), 4 * batch))
-    read = max(1, min(READ_BATCH, int(1e6 / record)))
-    epoch = _local('epoch', tf.cast(step, tf.int64) * batch // dataset.counts['train'])
+    files, record_bytes = dataset.splits['train'], dataset.record_format.record_bytes
+    buffer_size = min(SHUFFLE_BUFFER, dataset.counts['train'],
+                      max(int(SHUFFLE_BYTES / record_bytes), 4 * batch_size))
+    read_size = max(1, min(READ_BATCH, int(1e6 / record_bytes)))
+    next_epoch = _local_variable(
+        'epoch', tf.cast(step, tf.int64) * batch_size // dataset.counts['train'])
+    order = _epoch_permutation(len(files), seed, next_epoch.assign_add(1) - 1)
     names = tf.FIFOQueue(len(files), [tf.string], [[]])
-    _run(names, names.enqueue_many(
-        [tf.gather(tf.constant(files), _order(len(files), seed, epoch.assign_add(1) - 1))]))
-    reader = tf.FixedLengthRecordReader(dataset.layout.size)
-    records = tf.RandomShuffleQueue(size + 8 * max(read, batch), size, [tf.string], [[]],
-                                    seed=seed)
-    _run(records, records.enqueue_many([reader.read_up_to(names, read)[1]]))
-    batch //= part[1]  # which of the records is up to the threads
-    images, labels = _decode(records.dequeue_many(batch), dataset, batch)
-    number = _local('number', tf.cast(step, tf.int64))
-    return images, labels, number.assign_add(1) - 1
+    _add_queue_runner(names, names.enqueue_many([tf.gather(tf.constant(files), order)]))
+    reader = tf.FixedLengthRecordReader(record_bytes)
+    records = tf.RandomShuffleQueue(buffer_size + 8 * max(read_size, batch_size), buffer_size,
+                                    [tf.string], [[]], seed=seed)
+    _add_queue_runner(records, records.enqueue_many([reader.read_up_to(names, read_size)[1]]))
+    size = batch_size // shard.count  # which records it has is up to the threads
+    images, labels = _decode(records.dequeue_many(size), dataset, size)
+    next_index = _local_variable('number', tf.cast(step, tf.int64))
+    return RawBatch(images, labels, next_index.assign_add(1) - 1)
 
 
-SOURCES = {'memory': _memory, 'stream': _stream}
+SOURCES: Dict[str, Callable[..., RawBatch]] = {'memory': _from_memory, 'stream': _from_stream}
 
 
-def sample_images(dataset, config, session_config, count=5000):
-    """Evenly picked training images as the network sees them undistorted: float32 [n, h, w, 3].
+def sample_images(dataset: loading.Dataset, config: Config,
+                  session_config: Optional[tf.ConfigProto], count: int = 5000) -> np.ndarray:
+    """Return at most `count` evenly spaced training images, preprocessed without augmentation.
 
-    `count` at most, of a data set that need not fit in memory.
+    float32 [n, h, w, 3]. The dataset need not fit in memory.
     """
     images = loading.every_nth(dataset, 'train', -(-dataset.counts['train'] // count))
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         decoded = tf.placeholder(tf.uint8, (None,) + images.shape[1:])
-        seen = augmentation.preprocess_eval(decoded, config.recipe, config.statistics)
-        return session.run(seen, {decoded: images})
+        inputs = augmentation.preprocess_eval(decoded, config.recipe, config.statistics)
+        return session.run(inputs, {decoded: images})
 
 
-def evaluation_batches(images, labels, batch_size):
-    """Yields (images, labels) in order, every image once; the last batch may be short."""
+def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int
+                       ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Yield (images, labels) in order, every image once; the last batch may be short."""
     for first in range(0, len(images), batch_size):
         yield images[first:first + batch_size], labels[first:first + batch_size]
 
 
-def _decode(rows, dataset, count=-1):
-    """Strings of `count` whole records -> uint8 [count, H, W, 3] and int64 [count]."""
-    layout = dataset.layout
-    height, width, channels = layout.shape
-    rows = tf.reshape(tf.decode_raw(rows, tf.uint8), [count, layout.size])
-    images = rows[:, layout.image:layout.image + layout.image_bytes]
-    if layout.planar:
+def _decode(records: tf.Tensor, dataset: loading.Dataset, count: int = -1
+            ) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Return uint8 [count, H, W, 3] and int64 [count] of strings of `count` whole records.
+
+    This is record_format.decode as operations: the pipeline decodes in its own threads.
+    """
+    record_format = dataset.record_format
+    height, width, channels = record_format.image_shape
+    rows = tf.reshape(tf.decode_raw(records, tf.uint8), [count, record_format.record_bytes])
+    images = rows[:, record_format.image_slice]
+    if record_format.channels_first:
         images = tf.transpose(tf.reshape(images, [count, channels, height, width]), [0, 2, 3, 1])
     images = tf.reshape(images, [count, height, width, channels])
-    parts = tf.cast(rows[:, layout.label:layout.label + layout.label_bytes], tf.int64)
-    if layout.label_bytes == 1:
-        return images, parts[:, 0]
-    weights = [128 ** i for i in range(layout.label_bytes)]
-    return images, tf.reduce_sum(parts % 128 * tf.constant(weights, tf.int64), 1)
+    digits = tf.cast(rows[:, record_format.label_slice], tf.int64)
+    if record_format.label_bytes == 1:
+        return images, digits[:, 0]
+    place_values = [128 ** i for i in range(record_format.label_bytes)]
+    return images, tf.reduce_sum(digits % 128 * tf.constant(place_values, tf.int64), 1)
 
 
-def _load(dataset, split):
-    """All images and labels as local variables, filled by the graph itself when it starts."""
+def _load(dataset: loading.Dataset, split: str) -> Tuple[tf.Variable, tf.Variable]:
+    """Return all images and labels as local variables, which the graph fills when it starts."""
     count = dataset.counts[split]
-    images = _local('images', tf.raw_ops.Empty(shape=(count,) + tuple(dataset.image_shape),
-                                               dtype=tf.uint8))
-    labels = _local('labels', tf.zeros([count], tf.int64))
-    done, row = [images.initializer, labels.initializer], 0
+    images = _local_variable('images', tf.raw_ops.Empty(
+        shape=(count,) + tuple(dataset.image_shape), dtype=tf.uint8))
+    labels = _local_variable('labels', tf.zeros([count], tf.int64))
+    done: List[Any] = [images.initializer, labels.initializer]
+    row = 0
     for name in dataset.splits[split]:
         with tf.control_dependencies(done):
-            # Were the name a constant, Grappler would read the file to fold it into one.
+            # If the name were a constant, Grappler would read the file to fold it into one.
             content = tf.read_file(tf.placeholder_with_default(name, []))
         row = _fill([images, labels], row, content, dataset)
         done = [row]
-    whole = tf.assert_equal(row, count, message='%s has changed' % dataset.directory)
-    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, tf.group(whole))  # with local variables'
+    complete = tf.assert_equal(row, count, message=f'{dataset.directory} has changed')
+    # Initialized with the local variables.
+    tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, tf.group(complete))
     return images, labels
 
 
-def _fill(variables, start, content, dataset, piece=500):
-    """Puts the records of `content` into `variables` from row `start` on; the row after them.
-
-    `piece` records at a time and in place: touching new memory is what takes the time.
-    """
-    size = dataset.layout.size
+def _fill(variables: List[tf.Variable], start: Any, content: tf.Tensor, dataset: loading.Dataset
+          ) -> tf.Tensor:
+    """Write the records of `content` into `variables` from row `start` on; return the next row."""
+    size = dataset.record_format.record_bytes
     stop = start + tf.strings.length(content) // size
 
-    def put(row):
-        parts = _decode(tf.strings.substr(content, (row - start) * size, piece * size), dataset)
-        after = row + tf.size(parts[-1])
+    def write(row):
+        chunk = tf.strings.substr(content, (row - start) * size, FILL_BATCH * size)
+        values = _decode(chunk, dataset)
+        next_row = row + tf.size(values[-1])
         with tf.control_dependencies([
-                variable.scatter_update(tf.IndexedSlices(part, tf.range(row, after)))
-                for variable, part in zip(variables, parts)]):
-            return tf.identity(after)
-    return tf.while_loop(lambda row: row < stop, put, [start], parallel_iterations=1)
+                variable.scatter_update(tf.IndexedSlices(value, tf.range(row, next_row)))
+                for variable, value in zip(variables, values)]):
+            return tf.identity(next_row)
+
+    return tf.while_loop(lambda row: row < stop, write, [start], parallel_iterations=1)
 
 
-def _order(count, seed, epoch):
-    """The order of `count` things in an epoch: a permutation, int32 [count]."""
+def _epoch_permutation(count: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Return the order of `count` things in an epoch: a permutation, int32 [count]."""
     keys = tf.random.stateless_uniform([count], random_seeds.seeds(seed, 'order', epoch),
                                        0, 2 ** 62, tf.int64)
     return tf.nn.top_k(keys, count).indices
 
 
-def _local(name, value):
-    """A variable of this process alone, set when its session starts, after any restore."""
+def _local_variable(name: str, value: tf.Tensor) -> tf.Variable:
+    """Return a variable of this process, set when its session starts, after any restore."""
     return tf.Variable(value, trainable=False, collections=[tf.GraphKeys.LOCAL_VARIABLES],
                        name=name, use_resource=True)
 
 
-def _run(queue, enqueue):
-    """One thread: it keeps the order, and makes 40,000 images/s at the least."""
+def _add_queue_runner(queue: tf.QueueBase, enqueue: tf.Operation) -> None:
+    """Fill `queue` with one thread, which keeps the order: at least 40,000 images/s."""
     tf.train.add_queue_runner(tf.train.QueueRunner(queue, [enqueue]))

@@ -1,4 +1,4 @@
-"""Augmentation against NumPy, an image at a time; and whether chance is what it should be."""
+"""Preprocessing against NumPy, an image at a time; and the distribution of what is drawn."""
 
 import numpy as np
 import pytest
@@ -6,150 +6,146 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation
-from permafrost.inputs.augmentation import apply_params, preprocess_train, sample_params
-from permafrost.recipes import catalog
+from permafrost.inputs.augmentation import (
+    AugmentParams, apply_params, preprocess_train, sample_params)
 from permafrost.recipes.recipe import Recipe
-
-tf.disable_v2_behavior()
-tf.enable_resource_variables()
 
 ALL = ('crop', 'flip', 'brightness', 'contrast')
 IMAGES = np.random.RandomState(0).randint(0, 256, (64, 32, 32, 3)).astype(np.uint8)
+STATISTICS = (125., 123., 114., 63., 62., 67.)  # of per_channel
 
 
-KNOWN = (125., 123., 114., 63., 62., 67.)  # of per_channel
+def recipe(augmentation=(), image_size=24, normalize='per_image'):
+    return Recipe('test', image_size, augmentation, normalize)
 
 
-def recipe(augmentation=(), image_size=24, standardize='per_image'):
-    return Recipe('test', image_size, augmentation, standardize)
-
-
-def seen(augmentation, turn=None):
-    """IMAGES as a network sees them in training, standardized per channel."""
+def augmented(augmentation, flip_now=None):
+    """Return IMAGES as a network sees them in training, normalized per channel."""
     return run(lambda: preprocess_train(
         tf.constant(IMAGES), recipe(augmentation, 32, 'per_channel'), 3, 5,
-        statistics=KNOWN, turn=False if turn is None else tf.constant(turn)))
+        statistics=STATISTICS, flip_now=None if flip_now is None else tf.constant(flip_now)))
 
 
 def by_channel(images):
-    return (images - np.array(KNOWN[:3])) / np.array(KNOWN[3:])
+    return (images - np.array(STATISTICS[:3])) / np.array(STATISTICS[3:])
 
 
-def run(make):
-    """The values of the tensors that `make` builds in a graph of its own."""
+def run(build):
+    """Return the values of the tensors that `build` returns, in a graph of their own."""
     with tf.Graph().as_default(), tf.Session() as session:
-        return session.run(tf.nest.map_structure(tf.convert_to_tensor, make()))
+        return session.run(tf.nest.map_structure(tf.convert_to_tensor, build()))
 
 
 def draw(count, augmentation=ALL, seed=1, step=0):
-    """The Distortion, in NumPy, of `count` images of 32x32 cut to 24x24."""
+    """Return the AugmentParams, in NumPy, of `count` images of 32x32 cropped to 24x24."""
     return run(lambda: sample_params(tf.zeros([count, 32, 32, 3], tf.uint8),
-                                      recipe(augmentation), seed, step))
+                                     recipe(augmentation), seed, step, flip_now=tf.constant(0)))
 
 
-def slow_distortion(image, corner, mirror, contrast, brightness, size):
-    top, left = corner.astype(int)
+def slow_augment(image, offset, flip, contrast, brightness, size):
+    top, left = offset.astype(int)
     image = image[top:top + size, left:left + size].astype(np.float64)
-    if mirror:
+    if flip:
         image = image[:, ::-1]
     mean = image.mean((0, 1))
     return (image - mean) * contrast + mean + brightness
 
 
-def slow_standardization(image):
+def slow_normalize(image):
     image = image.astype(np.float64)
     return (image - image.mean()) / max(image.std(), 1 / np.sqrt(image.size))
 
 
 @pytest.mark.parametrize('augmentation', [(name,) for name in ALL] + [(), ALL, ALL[::-1]])
 def test_each_augmentation_is_that_of_numpy(augmentation):
-    def make():
+    def build():
         images = tf.constant(IMAGES)
-        chosen = sample_params(images, recipe(augmentation), 3, 5)
-        return chosen, apply_params(images, chosen, 24), preprocess_train(
+        params = sample_params(images, recipe(augmentation), 3, 5, flip_now=tf.constant(0))
+        return params, apply_params(images, params, 24), preprocess_train(
             images, recipe(augmentation), 3, 5)
-    chosen, distorted, standardized = run(make)
+
+    params, crops, normalized = run(build)
     count = len(IMAGES)
+    contrast, brightness = (np.broadcast_to(value, (count, 1))[:, 0]
+                            for value in (params.contrast, params.brightness))
     expected = np.stack([
-        slow_distortion(image, corner, mirror, contrast, brightness, 24)
-        for image, corner, mirror, contrast, brightness in zip(
-            IMAGES, chosen.corner, chosen.mirror[:, 0],
-            *(np.broadcast_to(value, (count, 1))[:, 0]
-              for value in (chosen.contrast, chosen.brightness)))])
-    np.testing.assert_allclose(distorted, expected, atol=1e-3)
+        slow_augment(image, params.offset[i], params.flip[i, 0], contrast[i], brightness[i], 24)
+        for i, image in enumerate(IMAGES)])
+    np.testing.assert_allclose(crops, expected, atol=1e-3)
     np.testing.assert_allclose(
-        standardized, [slow_standardization(image) for image in expected], atol=1e-4)
-    assert standardized.dtype == np.float32
-    # What is not asked for does not happen.
-    assert ('crop' in augmentation) == (np.unique(chosen.corner, axis=0).shape[0] > 1)
-    assert ('flip' in augmentation) == chosen.mirror.any()
-    assert ('contrast' in augmentation) == (np.std(chosen.contrast) > 0)
-    assert ('brightness' in augmentation) == (np.std(chosen.brightness) > 0)
+        normalized, [slow_normalize(image) for image in expected], atol=1e-4)
+    assert normalized.dtype == np.float32
+    # The recipe's augmentations happen, and no others.
+    assert ('crop' in augmentation) == (np.unique(params.offset, axis=0).shape[0] > 1)
+    assert ('flip' in augmentation) == params.flip.any()
+    assert ('contrast' in augmentation) == (np.std(params.contrast) > 0)
+    assert ('brightness' in augmentation) == (np.std(params.brightness) > 0)
 
 
 @pytest.mark.parametrize('side,size', [
     (32, 24), (40, 32), (38, 32), (34, 32), (33, 32), (32, 32), (64, 56), (64, 57), (72, 64),
     (9, 1)])
 def test_crops_are_slices_to_the_bit(side, size):
-    places = np.array([(top, left) for top in range(side - size + 1)
-                       for left in range(side - size + 1)] * 2)
-    mirror = np.arange(len(places)) < len(places) // 2
-    images = np.random.RandomState(1).randint(0, 256, (len(places), side, side, 3))
+    offsets = np.array([(top, left) for top in range(side - size + 1)
+                        for left in range(side - size + 1)] * 2)
+    flips = np.arange(len(offsets)) < len(offsets) // 2
+    images = np.random.RandomState(1).randint(0, 256, (len(offsets), side, side, 3))
     images = images.astype(np.uint8)
 
-    def fed(value, dtype):  # as in training: what divides constants rounds otherwise
+    def tensor(value, dtype):  # no constant, as in training: divisions by constants round otherwise
         return tf.placeholder_with_default(np.array(value, dtype), value.shape)
-    cut = run(lambda: augmentation.apply_params(fed(images, np.uint8), augmentation.AugmentParams(
-        fed(places, np.float32), fed(mirror[:, None], bool)), size))
-    for image, (top, left), mirrored, found in zip(images, places, mirror, cut):
-        piece = image[top:top + size, left:left + size]
-        np.testing.assert_array_equal(found, piece[:, ::-1] if mirrored else piece)
+
+    crops = run(lambda: apply_params(tensor(images, np.uint8), AugmentParams(
+        tensor(offsets, np.float32), tensor(flips[:, None], bool)), size))
+    for image, (top, left), flipped, crop in zip(images, offsets, flips, crops):
+        expected = image[top:top + size, left:left + size]
+        np.testing.assert_array_equal(crop, expected[:, ::-1] if flipped else expected)
 
 
-def test_places_are_equally_likely():
+def test_offsets_are_equally_likely():
     count = 40500
-    corner = draw(count).corner
-    assert set(corner.ravel()) == set(range(9))
-    places = np.bincount((corner[:, 0] * 9 + corner[:, 1]).astype(int), minlength=81)
-    # Chi squared of 80 degrees of freedom: 125 is passed once in a thousand seeds.
-    assert ((places - count / 81) ** 2 / (count / 81)).sum() < 125
+    offset = draw(count).offset
+    assert set(offset.ravel()) == set(range(9))
+    counts = np.bincount((offset[:, 0] * 9 + offset[:, 1]).astype(int), minlength=81)
+    # Chi squared of 80 degrees of freedom: one seed in a thousand exceeds 125.
+    assert ((counts - count / 81) ** 2 / (count / 81)).sum() < 125
 
 
 @pytest.mark.parametrize('pixels, size, offsets', [
     (2, 24, range(2, 7)), (0, 24, [4]), (3, 25, range(0, 7)), (9, 24, range(9)), (1, 32, [0])])
 def test_crops_near_the_centre(pixels, size, offsets):
-    def make():
+    def build():
         images = tf.zeros([2000, 32, 32, 3], tf.uint8)
-        return augmentation.sample_params(images, recipe(('crop:%d' % pixels,), size), 3, 5).corner
-    assert set(run(make).ravel()) == set(offsets)
+        return sample_params(images, recipe((f'crop:{pixels}',), size), 3, 5).offset
+    assert set(run(build).ravel()) == set(offsets)
 
 
 def test_values_are_uniform_and_independent():
     count = 40000
-    drawn = draw(count)
-    values = {'mirror': drawn.mirror[:, 0], 'brightness': (drawn.brightness[:, 0] + 63) / 126,
-              'contrast': (drawn.contrast[:, 0] - 0.2) / 1.6,
-              'top': drawn.corner[:, 0], 'left': drawn.corner[:, 1]}
-    assert abs(values['mirror'].mean() - 0.5) < 4 * 0.5 / np.sqrt(count)
+    params = draw(count)
+    values = {'flip': params.flip[:, 0], 'brightness': (params.brightness[:, 0] + 63) / 126,
+              'contrast': (params.contrast[:, 0] - 0.2) / 1.6,
+              'top': params.offset[:, 0], 'left': params.offset[:, 1]}
+    assert abs(values['flip'].mean() - 0.5) < 4 * 0.5 / np.sqrt(count)
     for name in ('brightness', 'contrast'):
         ordered = np.sort(values[name])
         assert ordered[0] >= 0 and ordered[-1] <= 1
-        # Kolmogorov and Smirnov: 1.95 / sqrt(n) is passed once in a thousand seeds.
+        # Kolmogorov and Smirnov: one seed in a thousand exceeds 1.95 / sqrt(n).
         assert np.abs(ordered - np.linspace(0, 1, count)).max() < 1.95 / np.sqrt(count)
-    related = np.corrcoef([value.astype(float) for value in values.values()])
-    assert np.abs(related - np.eye(len(values))).max() < 0.02
+    correlations = np.corrcoef([value.astype(float) for value in values.values()])
+    assert np.abs(correlations - np.eye(len(values))).max() < 0.02
 
 
-def test_random_numbers_follow_seed_and_step_alone():
+def test_random_numbers_depend_on_seed_and_step_alone():
     first = draw(64, step=7)
-    for again in (draw(64, step=7), draw(64, ALL[::-1], step=7)):
-        for one, other in zip(first, again):
-            np.testing.assert_array_equal(one, other)
+    for same in (draw(64, step=7), draw(64, ALL[::-1], step=7)):
+        for value, expected in zip(same, first):
+            np.testing.assert_array_equal(value, expected)
     for other in (draw(64, step=8), draw(64, seed=2, step=7)):
-        assert all((one != another).any() for one, another in zip(first[:4], other))
+        assert all((a != b).any() for a, b in zip(first[:4], other))
 
 
-def test_evaluation_is_that_of_numpy():
+def test_preprocessing_for_evaluation_is_that_of_numpy():
     images = IMAGES.copy()
     images[0] = 0
     images[1] = 255
@@ -157,103 +153,94 @@ def test_evaluation_is_that_of_numpy():
     images[2, 16, 16] = 251  # a deviation below 1 / sqrt(n) at most, and a large mean
     images[3] = 200 + images[3] % 2
     for size, edge in ((24, 4), (32, 0), (25, 3)):
-        found = run(lambda size=size: augmentation.preprocess_eval(
+        inputs = run(lambda size=size: augmentation.preprocess_eval(
             tf.constant(images), recipe(image_size=size)))
-        expected = [slow_standardization(image[edge:edge + size, edge:edge + size])
+        expected = [slow_normalize(image[edge:edge + size, edge:edge + size])
                     for image in images]
-        np.testing.assert_allclose(found, expected, atol=2e-4)
+        np.testing.assert_allclose(inputs, expected, atol=2e-4)
 
 
-def test_evaluation_takes_any_number_of_images_with_plain_ops():
+def test_evaluation_accepts_any_number_of_images_and_uses_plain_operations():
     with tf.Graph().as_default() as graph, tf.Session() as session:
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3])
         out = augmentation.preprocess_eval(images, recipe())
         assert out.shape.as_list() == [None, 24, 24, 3]
         for count in (0, 1, 5):
             assert len(session.run(out, {images: IMAGES[:count]})) == count
-        whole = session.run(out, {images: IMAGES})
+        together = session.run(out, {images: IMAGES})
         alone = np.concatenate([session.run(out, {images: image[None]}) for image in IMAGES])
-        np.testing.assert_allclose(whole, alone, atol=1e-5)
+        np.testing.assert_allclose(together, alone, atol=1e-5)
         assert {op.type for op in graph.get_operations()} <= {
             'Placeholder', 'Const', 'StridedSlice', 'Cast', 'Reshape', 'Pack', 'Mean', 'Sub',
             'Square', 'Sqrt', 'Maximum', 'RealDiv', 'Mul', 'Identity', 'Shape'}
 
 
 def test_training_without_augmentation_is_evaluation():
-    trained, evaluated = run(lambda: (augmentation.preprocess_train(tf.constant(IMAGES), recipe(), 1, 0),
+    trained, evaluated = run(lambda: (preprocess_train(tf.constant(IMAGES), recipe(), 1, 0),
                                       augmentation.preprocess_eval(tf.constant(IMAGES), recipe())))
     np.testing.assert_allclose(trained, evaluated, atol=1e-6)
 
 
-def test_names_of_recipes_are_known():
-    for known in catalog.RECIPES.values():
-        assert {name.split(':')[0] for name in known.augmentation} <= set(augmentation.AUGMENTATIONS)
-        assert known.standardize in augmentation.STANDARDIZE
-
-
 @pytest.mark.parametrize('name, mode', [('pad_crop', 'constant'), ('reflect_crop', 'reflect')])
 def test_images_are_moved_with_their_borders(name, mode):
-    found = seen(('%s:3' % name,))
     padded = by_channel(np.pad(IMAGES, [(0, 0), (3, 3), (3, 3), (0, 0)], mode))
-    places = []
-    for image, whole in zip(found, padded):
-        fits = [(y, x) for y in range(7) for x in range(7)
-                if np.allclose(whole[y:y + 32, x:x + 32], image, atol=1e-4)]
-        assert len(fits) == 1
-        places += fits
-    assert len(set(places)) > 25 and {y for y, _ in places} == {x for _, x in places} == set(
-        range(7))
+    offsets = []
+    for image, source in zip(augmented((f'{name}:3',)), padded):
+        matches = [(y, x) for y in range(7) for x in range(7)
+                   if np.allclose(source[y:y + 32, x:x + 32], image, atol=1e-4)]
+        assert len(matches) == 1
+        offsets += matches
+    assert len(set(offsets)) > 25
+    assert {y for y, _ in offsets} == {x for _, x in offsets} == set(range(7))
 
 
-def test_the_mean_image_comes_in_where_it_was_subtracted():
-    known = tuple(IMAGES.mean(0).ravel()) + (50.,)
-    found = run(lambda: augmentation.preprocess_train(
+def test_the_border_is_the_mean_image_if_that_is_subtracted():
+    statistics = tuple(IMAGES.mean(0).ravel()) + (50.,)
+    inputs = run(lambda: preprocess_train(
         tf.constant(IMAGES), recipe(('pad_crop:30',), 32, 'per_pixel'), 3, 5,
-        statistics=known))
-    assert (found == 0).mean() > 0.3
+        statistics=statistics))
+    assert (inputs == 0).mean() > 0.3
 
 
-def test_cutout():
-    found, plain = seen(('cutout:8',)), by_channel(IMAGES.astype(float))
+def test_cutout_zeroes_a_square_at_random():
     corners = set()
-    for image, whole in zip(found, plain):
+    for image, source in zip(augmented(('cutout:8',)), by_channel(IMAGES.astype(float))):
         hole = (image == 0).all(-1)
         rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
         np.testing.assert_array_equal(np.ptp(rows), 7)
         np.testing.assert_array_equal(np.ptp(columns), 7)
         assert hole.sum() == 64
-        np.testing.assert_allclose(image[~hole], whole[~hole], atol=1e-4)
+        np.testing.assert_allclose(image[~hole], source[~hole], atol=1e-4)
         corners.add((rows[0], columns[0]))
     assert len(corners) > 40 and max(map(max, corners)) == 24 and min(map(min, corners)) == 0
 
 
-def test_turns_are_mirrored():
-    turn = np.arange(64) % 3 == 0
-    found = seen(('alternate_flip',), turn)
+def test_alternate_flip_flips_the_images_of_this_epoch():
+    flip_now = np.arange(64) % 3 == 0
     plain = by_channel(IMAGES.astype(float))
-    np.testing.assert_allclose(found, np.where(turn[:, None, None, None], plain[:, :, ::-1], plain),
-                               atol=1e-4)
+    expected = np.where(flip_now[:, None, None, None], plain[:, :, ::-1], plain)
+    np.testing.assert_allclose(augmented(('alternate_flip',), flip_now), expected, atol=1e-4)
     with pytest.raises(UserError, match='--source=memory'):
-        seen(('alternate_flip',))
+        augmented(('alternate_flip',))
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (('flip:3',), 'it takes none'), (('cutout:x',), 'has a wrong number'),
+    (('flip:3',), 'flip has none'), (('cutout:x',), 'has a wrong number'),
     (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout'),
     (('pad_crop:-1',), '0 or more'), (('pad_crop:inf',), '0 or more'), (('crop:-9',), '0 or more'),
     (('cutout:nan',), '0 or more'), (('reflect_crop:32',), 'out of sight')])
-def test_numbers_of_augmentations(wrong, message):
+def test_wrong_numbers_of_augmentations_are_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
-        seen(wrong)
+        augmented(wrong)
 
 
 @pytest.mark.parametrize('wrong,message', [
     (recipe(('crops',)), "unknown augmentation 'crops'; did you mean crop"),
-    (recipe(standardize='per_imag'), 'did you mean per_image'),
+    (recipe(normalize='per_imag'), 'did you mean per_image'),
     (recipe(image_size=33), 'image_size=33 cannot be cut from images of 32x32'),
     (recipe(('pad_crop:4',), image_size=33), 'image_size=33 cannot be cut from images of 32x32'),
     (recipe(image_size=0), 'image_size=0'),
 ])
 def test_errors_name_what_is_wrong(wrong, message):
     with pytest.raises(UserError, match=message):
-        run(lambda: augmentation.preprocess_train(tf.constant(IMAGES), wrong, 1, 0))
+        run(lambda: preprocess_train(tf.constant(IMAGES), wrong, 1, 0))

@@ -1,7 +1,6 @@
 """The pipeline: every image once an epoch, a true shuffle, exact resuming, errors that end it."""
 
 import os
-import time
 
 import numpy as np
 import pytest
@@ -13,39 +12,36 @@ from permafrost.errors import UsageError, UserError
 from permafrost.inputs import pipeline
 from permafrost.recipes.recipe import Recipe
 
-tf.disable_v2_behavior()
-tf.enable_resource_variables()
-
 BATCH = 20
 
 
-def number(images):
-    """The numbers that `numbered` wrote into images."""
+def numbers_of(images):
+    """Return the numbers that `numbered_dataset` wrote into images."""
     return images[:, 3, 5, 1] * 256 + images[:, 7, 2, 2]
 
 
-def numbered(directory, count, files, classes=10):
-    """A DataSet sorted by class, whose images know their number (see `number`)."""
+def numbered_dataset(directory, count, files, classes=10):
+    """Return a Dataset sorted by class, whose images hold their numbers (see numbers_of)."""
     images = np.random.RandomState(0).randint(0, 256, (count, 32, 32, 3))
     images[:, 3, 5, 1], images[:, 7, 2, 2] = np.divmod(np.arange(count), 256)
     labels = np.arange(count) * classes // count
     paths = []
     for part in np.array_split(np.arange(count), files):
-        paths.append(os.path.join(str(directory), 'part_%d.bin' % len(paths)))
+        paths.append(os.path.join(str(directory), f'part_{len(paths)}.bin'))
         record_format.encode(images[part].astype(np.uint8), labels[part]).tofile(paths[-1])
     return loading.Dataset('numbered', str(directory), registry.CIFAR10_CLASSES, (32, 32, 3),
-                        {'train': paths}, {'train': count})
+                           {'train': paths}, {'train': count})
 
 
 @pytest.fixture(scope='module')
 def sorted_set(tmp_path_factory):
-    """1,010 images in 3 files, not all of one length: no multiple of the batch."""
-    return numbered(tmp_path_factory.mktemp('numbered'), 1010, 3)
+    """1,010 images in 3 files of different lengths, not multiples of the batch."""
+    return numbered_dataset(tmp_path_factory.mktemp('numbered'), 1010, 3)
 
 
 @pytest.fixture(scope='module')
 def packed_set(tmp_path_factory):
-    """As `sorted_set`, of 300 classes, 9x9 pixels and TFRecords; one file is empty."""
+    """Like `sorted_set`, but of 300 classes, 9x9 pixels and TFRecords; one file is empty."""
     directory = str(tmp_path_factory.mktemp('packed'))
     images = np.random.RandomState(0).randint(0, 256, (1010, 9, 9, 3)).astype(np.uint8)
     images[:, 3, 5, 1], images[:, 7, 2, 2] = np.divmod(np.arange(1010), 256)
@@ -59,214 +55,217 @@ def packed_set(tmp_path_factory):
 
 
 @pytest.fixture
-def plain(monkeypatch):
-    """Batches come out as they are in the files."""
+def no_preprocessing(monkeypatch):
+    """Batches are as in the files."""
     monkeypatch.setattr(pipeline.augmentation, 'preprocess_train',
                         lambda images, *unused: tf.cast(images, tf.float32))
 
 
-def batches(dataset, count, step=0, worker=0, augmentation=(), batch=BATCH, part=(0, 1),
-            **changes):
-    """[(images, labels)] of the `count` batches that a session takes from `step` on."""
-    recipe = Recipe('test', 24, augmentation, batch_size=batch)
-    settings = Config('tuto', recipe, 100, **dict({'deterministic': True}, **changes))
+def batches(dataset, count, step=0, worker=0, augmentation=(), batch_size=BATCH,
+            shard=pipeline.WHOLE_BATCH, **fields):
+    """Return [(images, labels)] of the `count` batches that a session reads from `step` on."""
+    recipe = Recipe('test', 24, augmentation, batch_size=batch_size)
+    config = Config('tuto', recipe, 100, **dict({'deterministic': True}, **fields))
     with tf.Graph().as_default():
         global_step = tf.get_variable('global_step', [], tf.int64, trainable=False,
                                       initializer=tf.constant_initializer(step))
         tf.add_to_collection(tf.GraphKeys.GLOBAL_STEP, global_step)
-        both = pipeline.training_batches(dataset, settings, global_step, worker, part)
-        assert both[0].shape.as_list()[0] == batch // part[1]
-        assert both[1].shape.as_list() == [batch // part[1]]
+        batch = pipeline.training_batches(dataset, config, global_step, worker, shard)
+        assert batch[0].shape.as_list()[0] == batch_size // shard.count
+        assert batch[1].shape.as_list() == [batch_size // shard.count]
         with tf.train.MonitoredTrainingSession() as session:
-            return [session.run(both) for _ in range(count)]
+            return [session.run(batch) for _ in range(count)]
 
 
-def numbers(taken):
-    return np.concatenate([number(images) for images, _ in taken]).astype(int)
+def all_numbers(read):
+    return np.concatenate([numbers_of(images) for images, _ in read]).astype(int)
 
 
-def test_every_image_once_an_epoch_with_its_label(sorted_set, plain):
+def assert_images_have_their_labels(read, images, labels):
+    for batch, batch_labels in read:
+        numbers = numbers_of(batch).astype(int)
+        np.testing.assert_array_equal(batch, images[numbers])
+        np.testing.assert_array_equal(batch_labels, labels[numbers])
+
+
+def test_every_image_once_an_epoch_with_its_label(sorted_set, no_preprocessing):
     images, labels = loading.load(sorted_set, 'train')
-    taken = batches(sorted_set, 3 * 1010 // BATCH + 1)
-    seen = numbers(taken)
-    epochs = [seen[first:first + 1010] for first in (0, 1010, 2020)]
+    read = batches(sorted_set, 3 * 1010 // BATCH + 1)
+    numbers = all_numbers(read)
+    epochs = [numbers[first:first + 1010] for first in (0, 1010, 2020)]
     for epoch in epochs:
         np.testing.assert_array_equal(np.sort(epoch), np.arange(1010))
     assert (epochs[0] != epochs[1]).mean() > 0.9 and (epochs[1] != epochs[2]).mean() > 0.9
-    for found, truth in taken[:60]:
-        np.testing.assert_array_equal(found, images[number(found).astype(int)])
-        np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
+    assert_images_have_their_labels(read[:60], images, labels)
 
 
 @pytest.mark.parametrize('source', ['memory', 'stream'])
-def test_tfrecords_give_every_image_with_its_label(packed_set, plain, source):
+def test_tfrecords_give_every_image_with_its_label(packed_set, no_preprocessing, source):
     images, labels = loading.load(packed_set, 'train')
     np.testing.assert_array_equal(labels, np.arange(1010) * 300 // 1010)
-    taken = batches(packed_set, 3 * 1010 // BATCH + 1, source=source)
-    seen = np.bincount(numbers(taken), minlength=1010)
-    assert len(seen) == 1010
-    assert seen.min() >= 3 if source == 'memory' else (seen > 0).mean() > 0.9
-    for found, truth in taken:
-        np.testing.assert_array_equal(found, images[number(found).astype(int)])
-        np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
+    read = batches(packed_set, 3 * 1010 // BATCH + 1, source=source)
+    counts = np.bincount(all_numbers(read), minlength=1010)
+    assert len(counts) == 1010
+    assert counts.min() >= 3 if source == 'memory' else (counts > 0).mean() > 0.9
+    assert_images_have_their_labels(read, images, labels)
 
 
-def test_a_batch_may_be_larger_than_an_epoch(tmp_path, plain):
-    small = numbered(tmp_path, 10, 2)
-    seen = numbers(batches(small, 4, batch=25))
-    np.testing.assert_array_equal(np.sort(seen.reshape(10, 10)), np.tile(np.arange(10), (10, 1)))
+def test_a_batch_may_be_larger_than_an_epoch(tmp_path, no_preprocessing):
+    small = numbered_dataset(tmp_path, 10, 2)
+    numbers = all_numbers(batches(small, 4, batch_size=25))
+    np.testing.assert_array_equal(np.sort(numbers.reshape(10, 10)),
+                                  np.tile(np.arange(10), (10, 1)))
 
 
-def test_turns_alternate_by_epoch(sorted_set, monkeypatch):
-    """Each image is mirrored in every other epoch, about half of them in the first."""
-    def marked(images, recipe, seed, step, part, statistics, turn):
-        return tf.cast(images, tf.float32) + tf.cast(turn, tf.float32)[:, None, None, None] / 2
-    monkeypatch.setattr(pipeline.augmentation, 'preprocess_train', marked)
-    taken = batches(sorted_set, 4 * 1010 // BATCH)
-    images = np.concatenate([images for images, _ in taken])
-    turned = [{} for _ in range(4)]
-    for place, image in enumerate(images):
-        whole = np.floor(image)
-        turned[place // 1010][int(number(whole[None])[0])] = image[0, 0, 0] > whole[0, 0, 0]
-    first = turned[0]
+def test_each_image_is_flipped_in_every_other_epoch(sorted_set, monkeypatch):
+    """About half of them are flipped in the first epoch."""
+    def mark(images, recipe, seed, step, shard, statistics, flip_now):
+        return tf.cast(images, tf.float32) + tf.cast(flip_now, tf.float32)[:, None, None, None] / 2
+    monkeypatch.setattr(pipeline.augmentation, 'preprocess_train', mark)
+    read = batches(sorted_set, 4 * 1010 // BATCH)
+    images = np.concatenate([images for images, _ in read])
+    flipped = [{} for _ in range(4)]
+    for position, image in enumerate(images):
+        unmarked = np.floor(image)
+        flipped[position // 1010][int(numbers_of(unmarked[None])[0])] = (
+            image[0, 0, 0] > unmarked[0, 0, 0])
+    first = flipped[0]
     assert 0.4 < np.mean(list(first.values())) < 0.6
     for epoch in range(1, 4):
-        assert len(turned[epoch]) == 1010
-        assert all(turned[epoch][i] == (first[i] != (epoch % 2 == 1)) for i in first)
+        assert len(flipped[epoch]) == 1010
+        assert all(flipped[epoch][i] == (first[i] != (epoch % 2 == 1)) for i in first)
 
 
-def test_streams_differ_by_seed_and_worker(sorted_set, plain):
-    first = numbers(batches(sorted_set, 5))
-    np.testing.assert_array_equal(first, numbers(batches(sorted_set, 5)))
+def test_streams_differ_by_seed_and_worker(sorted_set, no_preprocessing):
+    first = all_numbers(batches(sorted_set, 5))
+    np.testing.assert_array_equal(first, all_numbers(batches(sorted_set, 5)))
     for other in (batches(sorted_set, 5, seed=2), batches(sorted_set, 5, worker=1)):
-        assert (first != numbers(other)).mean() > 0.9
+        assert (first != all_numbers(other)).mean() > 0.9
 
 
+@pytest.fixture(scope='module')
+def uninterrupted(sorted_set):
+    return batches(sorted_set, 125, augmentation=('crop', 'flip', 'brightness', 'contrast'))
+
+
+# 50.5 batches an epoch: 17 is within the first, 50 across its end, 120 in the third.
 @pytest.mark.parametrize('step', [1, 17, 50, 51, 120])
-def test_resuming_goes_on_in_the_same_stream(sorted_set, step):
-    # 50.5 batches an epoch: 17 is in mid-epoch, 50 across its end, 120 in the third.
-    augmentation = ('crop', 'flip', 'brightness', 'contrast')
-    whole = batches(sorted_set, 125, augmentation=augmentation)
-    resumed = batches(sorted_set, 5, step, augmentation=augmentation)
-    for (images, labels), (expected, truth) in zip(resumed, whole[step:]):
+def test_resume_continues_the_random_stream(sorted_set, uninterrupted, step):
+    resumed = batches(sorted_set, 5, step, augmentation=('crop', 'flip', 'brightness', 'contrast'))
+    for (images, labels), (expected, expected_labels) in zip(resumed, uninterrupted[step:]):
         np.testing.assert_array_equal(images, expected)
-        np.testing.assert_array_equal(labels, truth)
+        np.testing.assert_array_equal(labels, expected_labels)
 
 
-def test_resuming_from_a_checkpoint(sorted_set, tmp_path):
-    settings = Config('tuto', Recipe('test', batch_size=BATCH), 100,
-                             deterministic=True)
+def test_resume_from_a_checkpoint_continues_the_stream(sorted_set, tmp_path):
+    config = Config('tuto', Recipe('test', 24, batch_size=BATCH), 100, deterministic=True)
 
-    def labels(count):
+    def read_labels(count):
         with tf.Graph().as_default():
             step = tf.train.get_or_create_global_step()
-            batch = pipeline.training_batches(sorted_set, settings, step)[1]
+            batch = pipeline.training_batches(sorted_set, config, step)[1]
             with tf.control_dependencies([batch]):
                 advance = step.assign_add(1)
             with tf.train.MonitoredTrainingSession(
                     checkpoint_dir=str(tmp_path), save_checkpoint_steps=1000,
                     log_step_count_steps=None) as session:
                 return [session.run([batch, advance])[0] for _ in range(count)]
-    found = labels(7) + labels(60)
-    expected = [truth for _, truth in batches(sorted_set, 67)]
-    np.testing.assert_array_equal(found, expected)
+
+    expected = [labels for _, labels in batches(sorted_set, 67)]
+    np.testing.assert_array_equal(read_labels(7) + read_labels(60), expected)
 
 
-def mixing(labels):
-    """How far the classes of batches are from those of draws from the whole set: 1 is chance.
+def mixing(read):
+    """Return the mean over batches of chi squared of their classes, per degree of freedom.
 
-    The mean over batches of chi squared, divided by its degrees of freedom.
+    Batches drawn from the whole dataset have about 1.
     """
+    labels = [labels for _, labels in read]
     counts = np.array([np.bincount(batch, minlength=10) for batch in labels])
     return ((counts - BATCH / 10) ** 2 / (BATCH / 10)).sum(1).mean() / 9
 
 
-def test_stream_shuffles_what_is_sorted_by_class(sorted_set, plain, monkeypatch):
-    # 45 batches of one epoch: chi squared of 405 degrees of freedom has a deviation of 0.07. What
-    # a queue draws from depends on how far its readers have got (1.29 was seen on a busy machine).
-    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) < 1.5
-    assert mixing([labels for _, labels in batches(sorted_set, 45)]) < 1.25
-    # The measure tells: a short queue fails it, and so does none.
+def test_stream_shuffles_what_is_sorted_by_class(sorted_set, no_preprocessing, monkeypatch):
+    # 45 batches of one epoch: chi squared of 405 degrees of freedom has a deviation of 0.07. The
+    # queue draws from what its readers have read (1.29 was measured on a busy machine).
+    assert mixing(batches(sorted_set, 45, source='stream')) < 1.5
+    assert mixing(batches(sorted_set, 45)) < 1.25
+    # The measure works: a short shuffle queue fails it, and so does none.
     monkeypatch.setattr(pipeline, 'SHUFFLE_BUFFER', 2 * BATCH)
     monkeypatch.setattr(pipeline, 'READ_BATCH', 4)
-    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) > 2
+    assert mixing(batches(sorted_set, 45, source='stream')) > 2
     monkeypatch.setattr(tf, 'RandomShuffleQueue',
                         lambda capacity, least, *rest, seed: tf.FIFOQueue(capacity, *rest))
-    assert mixing([labels for _, labels in batches(sorted_set, 45, source='stream')]) > 10
+    assert mixing(batches(sorted_set, 45, source='stream')) > 10
 
 
-def test_stream_shows_every_image_about_equally_often(sorted_set, plain):
+def test_stream_shows_every_image_about_equally_often(sorted_set, no_preprocessing):
     images, labels = loading.load(sorted_set, 'train')
-    taken = batches(sorted_set, 6 * 1010 // BATCH, source='stream')
-    seen = np.bincount(numbers(taken), minlength=1010)
-    assert len(seen) == 1010 and seen.min() >= 1 and 5.9 < seen.mean() < 6.1
-    assert seen.max() < 20
-    for found, truth in taken[:10]:
-        np.testing.assert_array_equal(found, images[number(found).astype(int)])
-        np.testing.assert_array_equal(truth, labels[number(found).astype(int)])
+    read = batches(sorted_set, 6 * 1010 // BATCH, source='stream')
+    counts = np.bincount(all_numbers(read), minlength=1010)
+    assert len(counts) == 1010 and counts.min() >= 1 and 5.9 < counts.mean() < 6.1
+    assert counts.max() < 20
+    assert_images_have_their_labels(read[:10], images, labels)
 
 
-def test_parts_of_batches_make_the_whole(sorted_set):
-    distorted = {'augmentation': ('crop', 'flip', 'brightness', 'contrast')}
-    whole = batches(sorted_set, 3, step=49, **distorted)
-    parts = [batches(sorted_set, 3, step=49, part=(k, 4), **distorted) for k in range(4)]
-    for number, batch in enumerate(whole):
-        for kind in (0, 1):
-            np.testing.assert_allclose(  # the last bit depends on where vectors end
-                np.concatenate([part[number][kind] for part in parts]), batch[kind], atol=1e-6)
-    with pytest.raises(UsageError, match='cannot be parted among 3 workers'):
-        batches(sorted_set, 1, part=(0, 3))
+def test_shards_together_are_the_batch(sorted_set, uninterrupted):
+    augmentation = ('crop', 'flip', 'brightness', 'contrast')
+    shards = [batches(sorted_set, 3, step=49, shard=pipeline.Shard(index, 4),
+                      augmentation=augmentation) for index in range(4)]
+    for number, batch in enumerate(uninterrupted[49:52]):
+        for kind in (0, 1):  # images, labels
+            together = np.concatenate([shard[number][kind] for shard in shards])
+            # The last bit depends on where vectors end.
+            np.testing.assert_allclose(together, batch[kind], atol=1e-6)
+    with pytest.raises(UsageError, match='batch_size=20 is not divisible by 3 workers'):
+        batches(sorted_set, 1, shard=pipeline.Shard(0, 3))
 
 
-def test_stream_starts_elsewhere_for_another_seed_or_worker(sorted_set, plain):
-    first = numbers(batches(sorted_set, 2, source='stream'))
+def test_the_stream_starts_elsewhere_for_another_seed_or_worker(sorted_set, no_preprocessing):
+    first = all_numbers(batches(sorted_set, 2, source='stream'))
     for changes in ({'seed': 2}, {'worker': 1}):
-        other = numbers(batches(sorted_set, 2, source='stream', **changes))
+        other = all_numbers(batches(sorted_set, 2, source='stream', **changes))
         assert (first != other).mean() > 0.9
 
 
 @pytest.mark.parametrize('batch_size', [1, 7, 128, 500, 1000])
 def test_evaluation_is_in_order_and_drops_nothing(synthetic, batch_size):
     images, labels = loading.load(synthetic, 'test')
-    parts = list(pipeline.evaluation_batches(images, labels, batch_size))
-    assert [len(part) for part, _ in parts[:-1]] == [batch_size] * (len(parts) - 1)
-    assert 0 < len(parts[-1][0]) <= batch_size
-    np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), images)
-    np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), labels)
+    read = list(pipeline.evaluation_batches(images, labels, batch_size))
+    assert [len(batch) for batch, _ in read[:-1]] == [batch_size] * (len(read) - 1)
+    assert 0 < len(read[-1][0]) <= batch_size
+    np.testing.assert_array_equal(np.concatenate([batch for batch, _ in read]), images)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in read]), labels)
 
 
 @pytest.mark.parametrize('source,harm', [
     ('memory', 'missing'), ('memory', 'cut'), ('stream', 'missing')])
 def test_an_error_while_reading_ends_the_session(tmp_path, source, harm):
-    broken = numbered(tmp_path, 200, 2)
+    broken = numbered_dataset(tmp_path, 200, 2)
     if harm == 'missing':
         os.remove(broken.splits['train'][1])
     else:
         with open(broken.splits['train'][1], 'r+b') as stream:
             stream.truncate(50 * 3073 + 100)
-    started = time.time()
-    with pytest.raises(tf.errors.OpError) as caught:
+    with pytest.raises(tf.errors.OpError) as error:
         batches(broken, 20, source=source)
-    assert time.time() - started < 60
-    assert not isinstance(caught.value, tf.errors.OutOfRangeError)
+    assert not isinstance(error.value, tf.errors.OutOfRangeError)
     if harm == 'missing':
-        assert broken.splits['train'][1] in str(caught.value)
+        assert broken.splits['train'][1] in str(error.value)
 
 
 @pytest.mark.parametrize('source', ['memory', 'stream'])
-def test_an_error_in_mid_training_ends_the_session(sorted_set, source, monkeypatch):
-    def failing(images, recipe, seed, step, *unused):
+def test_an_error_during_training_ends_the_session(sorted_set, source, monkeypatch):
+    def fail(images, recipe, seed, step, *unused):
         with tf.control_dependencies([tf.assert_less(step, tf.constant(5, tf.int64),
                                                      message='step five')]):
             return tf.cast(images, tf.float32)
-    monkeypatch.setattr(pipeline.augmentation, 'preprocess_train', failing)
-    started = time.time()
+    monkeypatch.setattr(pipeline.augmentation, 'preprocess_train', fail)
     with pytest.raises(tf.errors.InvalidArgumentError, match='step five'):
         batches(sorted_set, 200, source=source)
-    assert time.time() - started < 60
 
 
-def test_sources_are_known(sorted_set):
+def test_an_unknown_source_and_an_empty_dataset_are_refused(sorted_set):
     with pytest.raises(UserError, match="unknown source 'disk'"):
         batches(sorted_set, 1, source='disk')
     with pytest.raises(UserError, match='no image to train on'):
