@@ -1,6 +1,4 @@
-"""Trains a model: python train.py --model tuto --recipe tutorial --steps 10000."""
-
-import sys
+"""Train a model: python train.py --model tuto --recipe tutorial --steps 10000."""
 
 from absl import flags
 
@@ -12,19 +10,18 @@ define_train_flags()
 define_run_flags()
 define_resume_flag()
 flags.DEFINE_bool('plot', False, 'Train nothing: draw the learning rate of the recipe to '
-                  '<recipe>-learning-rate.png.', module_name=sys.argv[0])
+                  '<recipe>-learning-rate.png.')
 FLAGS = flags.FLAGS
 
 
 def main():
     if FLAGS.plot:
-        from permafrost.recipes import plot  # imports Pillow, which training does without
+        from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)
-    start = setup.prepare(FLAGS)
-    session_config = runtime.prepare(start.config.deterministic, start.config.intra_op_threads,
-                                    start.config.inter_op_threads)
-    from permafrost.training import loop  # imports TensorFlow, whose threads are set by now
-    return loop.train(*start, session_config)
+    train_setup = setup.prepare_training(FLAGS)
+    session_config = runtime.prepare_for(train_setup.config)
+    from permafrost.training import loop  # imports TensorFlow, whose threads are now set
+    return loop.train(train_setup, session_config)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""The TensorFlow at hand: which it is, its threads and its environment.
+"""Which TensorFlow is installed, its threads and its environment.
 
-Threads and MKL settings only count when they are made before the import, so `prepare` makes
-them and then imports.
+Threads and MKL settings only count if they are set before TensorFlow is imported, so `prepare` sets
+them and then imports it.
 """
 
 import contextlib
@@ -9,22 +9,24 @@ import os
 import sys
 import tempfile
 import warnings
+from typing import Any, Dict, Iterator, Tuple
 
-# Best in short trials on two cores (docs/speed.md; `tools/benchmark.py threads` repeats them). The
-# wheel binds threads to cores, which keeps the input pipeline's from running: 1.25 times slower.
+from permafrost.errors import UserError
+
+# Best in short trials on two cores (docs/speed.md; `python -m benchmarks threads` repeats them). By
+# default the wheel binds threads to cores, which starves the input pipeline: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
 
 
-def _mkl(threads):
-    """The environment of MKL and OpenMP for a number of threads."""
-    wanted = dict(MKL, OMP_NUM_THREADS=str(threads))
-    if _cpu('vendor_id') == 'AuthenticAMD':
-        wanted['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; else MKL of 2019 takes its slowest path there
-    return wanted
+def _mkl_environment(threads: int) -> Dict[str, str]:
+    environment = dict(MKL, OMP_NUM_THREADS=str(threads))
+    if cpu_info('vendor_id') == 'AuthenticAMD':
+        environment['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
+    return environment
 
 
-def _cpu(field):
-    """What the system says of a `field` of the first processor, such as 'flags'; or ''."""
+def cpu_info(field: str) -> str:
+    """Return a `field` of the first processor, such as 'flags'; '' if it is unknown."""
     try:
         with open('/proc/cpuinfo') as stream:
             return next((line.split(':')[1].strip() for line in stream
@@ -33,18 +35,21 @@ def _cpu(field):
         return ''
 
 
-def has_bfloat16(name):
-    """Whether engine `name` convolves in bfloat16 on this processor, and faster than in float32."""
-    return name == 'tf2' and not {'avx512_bf16', 'amx_bf16'}.isdisjoint(_cpu('flags').split())
+def has_bfloat16(engine: str) -> bool:
+    """Return whether convolutions in bfloat16 are faster than in float32 on this processor."""
+    return (engine == 'tf2' and
+            not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_info('flags').split()))
 
 
-def cores():
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def installed():
-    """'tf1', 'tf1-mkl' or 'tf2': the engine of this interpreter, found without importing it."""
+def installed() -> str:
+    """Return the engine of this interpreter, 'tf1', 'tf1-mkl' or 'tf2', without importing it."""
     for folder in filter(os.path.isdir, sys.path):
         names = sorted(n.lower() for n in os.listdir(folder) if n.endswith('.dist-info'))
         if any(n.startswith('intel_tensorflow-1') for n in names):
@@ -53,52 +58,59 @@ def installed():
             return 'tf1'
         if any(n.startswith(('tensorflow-2', 'tensorflow_cpu-2')) for n in names):
             return 'tf2'
-    from permafrost.errors import UserError
-    raise UserError('no TensorFlow in %s: run make setup, then use .venv/<engine>/bin/python'
-                    % sys.executable)
+    raise UserError(f'no TensorFlow in {sys.executable}: run make setup, then use '
+                    '.venv/<engine>/bin/python')
 
 
-def threads(name, deterministic=False, intra=0, inter=0):
-    """(intra, inter) threads for engine `name`; what is given (not 0) wins."""
+def threads(engine: str, deterministic: bool = False, intra: int = 0, inter: int = 0
+            ) -> Tuple[int, int]:
+    """Return how many threads an operation uses, and how many operations run at once.
+
+    `intra` and `inter` are the numbers asked for; 0 asks for the best for the engine.
+    """
     if deterministic:
         return intra or 1, inter or 1
-    return intra or cores(), inter or (2 if name == 'tf1-mkl' else cores())
+    return intra or cores(), inter or (2 if engine == 'tf1-mkl' else cores())
 
 
-def prepare(deterministic=False, intra=0, inter=0):
-    """Sets threads and environment, imports TensorFlow, and says what was set.
+def prepare_for(config: Any) -> Any:
+    """Prepare TensorFlow as a Config, or flags of the same names, ask; see prepare."""
+    return prepare(config.deterministic, config.intra_op_threads, config.inter_op_threads)
 
-    A variable that the environment has already keeps its value. Returns a tf.ConfigProto: the
-    first session of a process fixes the pools, so every session should be given it.
+
+def prepare(deterministic: bool = False, intra: int = 0, inter: int = 0) -> Any:
+    """Set threads and environment, import TensorFlow and print the settings.
+
+    Variables that the environment already has keep their values. For the arguments see `threads`.
+
+    Returns:
+      A tf.ConfigProto to use for every session: the first session of a process fixes its threads.
     """
-    name = installed()
-    intra, inter = threads(name, deterministic, intra, inter)
-    # 2.21 logs an error for every uint8 operation that oneDNN does not have.
-    wanted = {'TF_CPP_MIN_LOG_LEVEL': '3' if name == 'tf2' else '2'}
-    if name == 'tf1-mkl':
-        wanted.update(_mkl(intra))
-    for variable, value in wanted.items():
-        os.environ.setdefault(variable, value)
-    # numpy's and Python's own changes since 2019, of no use to who runs 1.15 on purpose.
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    warnings.filterwarnings('ignore', category=DeprecationWarning)
+    engine = installed()
+    intra, inter = threads(engine, deterministic, intra, inter)
+    mkl = _mkl_environment(intra) if engine == 'tf1-mkl' else {}
+    # 2.21 logs an error for every uint8 operation that oneDNN lacks.
+    log_level = {'TF_CPP_MIN_LOG_LEVEL': '3' if engine == 'tf2' else '2'}
+    for name, value in {**log_level, **mkl}.items():
+        os.environ.setdefault(name, value)
+    # 1.15 spells types in a way that newer NumPy warns about.
+    warnings.filterwarnings('ignore', category=FutureWarning, module='tensor(flow|board)')
     with held_stderr():
         import tensorflow.compat.v1 as tf
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
-    print('engine: %s (TensorFlow %s, Python %d.%d), threads: intra %d, inter %d%s' % (
-        (name, tf.__version__) + sys.version_info[:2] + (intra, inter) + (
-            ''.join(', %s=%s' % (v, os.environ[v]) for v in sorted(wanted) if v[:3] in (
-                'OMP', 'KMP', 'MKL')),)), flush=True)
+    settings = ''.join(f', {name}={os.environ[name]}' for name in sorted(mkl))
+    print(f'engine: {engine} (TensorFlow {tf.__version__}, Python {sys.version_info[0]}.'
+          f'{sys.version_info[1]}), threads: intra {intra}, inter {inter}{settings}', flush=True)
     return tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
 
 
 @contextlib.contextmanager
-def held_stderr():
-    """Keeps what C++ code writes to stderr, and shows it only where an exception follows.
+def held_stderr() -> Iterator[None]:
+    """Context that hides what C++ code writes to stderr, unless an exception follows.
 
-    TensorFlow 2.21 logs at its import, whatever TF_CPP_MIN_LOG_LEVEL says.
+    TensorFlow 2.21 logs at its import, whatever TF_CPP_MIN_LOG_LEVEL is.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -115,9 +127,9 @@ def held_stderr():
             os.close(stderr)
 
 
-def versions():
-    """{package: version} of what decides results."""
+def versions() -> Dict[str, str]:
+    """Return {package: version} of what decides the results."""
     import numpy
     import tensorflow.compat.v1 as tf
     return {'engine': installed(), 'tensorflow': tf.__version__, 'numpy': numpy.__version__,
-            'python': '%d.%d.%d' % sys.version_info[:3]}
+            'python': '.'.join(map(str, sys.version_info[:3]))}

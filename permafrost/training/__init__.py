@@ -1,0 +1,1 @@
+"""Training: a Config and a dataset go in; checkpoints in a run directory come out."""

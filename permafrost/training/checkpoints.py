@@ -1,130 +1,214 @@
 """Checkpoints: when they are saved, how many are kept, how they are found, checked and restored."""
 
+import contextlib
 import glob
 import os
 import re
+import shutil
 import time
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.errors import UsageError, UserError
+from permafrost.config import Config
+from permafrost.errors import UsageError, UserError, one_line
+from permafrost.recipes import durations
 from permafrost.training import hooks
 
 PREFIX = 'model.ckpt'
+DISK_ERRORS = ('No space left', 'Disk quota', 'Read-only file system', 'File too large',
+               'Permission denied', 'Input/output error')
 
-def list_checkpoints(run):
-    """{step: path prefix} of the complete checkpoints of `run`, oldest first."""
-    found = {}
+
+class SavePolicy(NamedTuple):
+    """When checkpoints are saved and how many are kept."""
+    steps: int  # save every so many steps; 0: only by time
+    secs: float  # save every so many seconds; 0: only by steps
+    max_to_keep: int  # number of most recent checkpoints to keep; 0 keeps all
+
+
+def list_checkpoints(run: str) -> Dict[int, str]:
+    """Return {step: path prefix} of the complete checkpoints of `run`, oldest first."""
+    checkpoints = {}
     for path in glob.glob(os.path.join(glob.escape(runs.train_dir(run)), PREFIX + '-*.index')):
-        number = re.search(PREFIX + r'-(\d+)\.index$', path)
-        if number:  # else it is a copy that somebody made
-            found[int(number.group(1))] = path[:-len('.index')]
-    return dict(sorted(found.items()))
+        match = re.search(PREFIX + r'-(\d+)\.index$', path)
+        if match:  # other files are copies that somebody made
+            checkpoints[int(match.group(1))] = path[:-len('.index')]
+    return dict(sorted(checkpoints.items()))
 
 
-def find_checkpoint(run, step=None):
-    """(step, path prefix) of the checkpoint at `step`, None: the last.
+def last_step(run: str) -> int:
+    """Return the step of the last checkpoint of `run`; 0 if there is none."""
+    return max(list_checkpoints(run), default=0)
 
-    Raises UserError where there is none; it lists those there are.
+
+def find_checkpoint(run: str, step: Optional[int] = None) -> Tuple[int, str]:
+    """Return the step and the path prefix of the checkpoint at `step`, by default of the last one.
+
+    Raises:
+      UserError: the run has no checkpoint yet.
+      UsageError: it has none at `step`; the message lists the steps.
     """
-    found = list_checkpoints(run)
-    if not found:
-        raise UserError('no checkpoint in %s yet: train first, or wait for the first save'
-                        % runs.train_dir(run))
-    step = max(found) if step is None else step
-    if step not in found:
-        raise UsageError('no checkpoint of step %d in %s (there are: %s)' % (
-            step, runs.train_dir(run), ', '.join(map(str, found))))
-    return step, found[step]
+    checkpoints = list_checkpoints(run)
+    if not checkpoints:
+        raise UserError(f'no checkpoint in {runs.train_dir(run)} yet: train first, or wait for the '
+                        'first save')
+    step = max(checkpoints) if step is None else step
+    if step not in checkpoints:
+        raise UsageError(f'no checkpoint of step {step} in {runs.train_dir(run)} (choose from: '
+                         f'{", ".join(map(str, checkpoints))})')
+    return step, checkpoints[step]
 
 
-def verify_compatible(checkpoint, variables):
-    """Raises UserError naming the first of `variables` that the checkpoint cannot fill.
+def verify_compatible(checkpoint: str, variables: Dict[str, tf.Variable]) -> None:
+    """Raise UserError unless a checkpoint has `variables`, {name: variable}, in their shapes.
 
-    Restoring itself would not: a resource variable takes whatever shape it is given.
-
-    Args:
-      checkpoint: path prefix.
-      variables: {name in the checkpoint: variable}.
+    Restoring does not check this: a resource variable accepts whatever shape the file has.
     """
     try:
         shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
     except tf.errors.OpError as error:
-        raise UserError('%s cannot be read (%s): delete its files to use the one before' % (
-            checkpoint, ' '.join(str(error).split())[:200]))
+        raise UserError(f'cannot read {checkpoint} ({one_line(error)}): delete its files to use '
+                        'the checkpoint before it')
     for name, variable in sorted(variables.items()):
-        found, wanted = shapes.get(name), variable.shape.as_list()
-        if found != wanted:
-            raise UserError('%s does not fit this model: %s is %s there, %s here; name the run '
-                            'of this model, or start another' % (
-                                checkpoint, name,
-                                'missing' if found is None else 'of shape %s' % found, wanted))
+        if shapes.get(name) != variable.shape.as_list():
+            problem = f'has shape {shapes[name]}' if name in shapes else 'is missing'
+            raise UserError(f'{checkpoint} does not fit this model: {name} {problem}, expected '
+                            f'shape {variable.shape.as_list()}. Use the run of this model, or '
+                            'start another')
 
 
-def restore(saver, session, checkpoint, variables):
-    """Fills `variables`, which `saver` restores, from the checkpoint; see check."""
+def restore(saver: tf.train.Saver, session: tf.Session, checkpoint: str,
+            variables: Dict[str, tf.Variable]) -> None:
+    """Restore `variables`, those of `saver`, after checking them as verify_compatible does."""
     verify_compatible(checkpoint, variables)
     try:
         saver.restore(session, checkpoint)
     except (ValueError, tf.errors.OpError) as error:
-        raise UserError('%s cannot be restored: %s' % (
-            checkpoint, ' '.join(str(error).split())[:300]))
+        raise UserError(f'cannot restore {checkpoint}: {one_line(error, 300)}')
 
 
-def adopt_existing(saver, paths):
-    """Lets `saver`, and the session that restores, know of the checkpoints `paths`, oldest first.
+def _open_saver(run: str, policy: SavePolicy) -> tf.train.Saver:
+    """Return a saver that knows the checkpoints of `run`, so that it deletes old ones too.
 
-    The state file may name one that was deleted since, and the saver of a new process would
-    neither count nor ever delete those of the one before.
+    It also corrects the state file, from which TensorFlow takes the checkpoint to restore. Raises
+    UserError if the last checkpoint does not fit the graph.
     """
-    tf.train.update_checkpoint_state(
-        os.path.abspath(os.path.dirname(paths[-1])), os.path.basename(paths[-1]),
-        [os.path.basename(path) for path in paths])
-    saver.recover_last_checkpoints(paths)
+    saver = tf.train.Saver(max_to_keep=policy.max_to_keep or None, save_relative_paths=True)
+    paths = list(list_checkpoints(run).values())
+    if paths:
+        verify_compatible(paths[-1], {v.op.name: v for v in tf.global_variables()})
+        names = [os.path.basename(path) for path in paths]
+        tf.train.update_checkpoint_state(os.path.abspath(runs.train_dir(run)), names[-1], names)
+        saver.recover_last_checkpoints(paths)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(runs.train_dir(run), 'checkpoint'))
+    return saver
+
+
+def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
+    """Return the error for a loss or weight that is not finite; mark `run` as failed.
+
+    `run` is None for a worker that is not the chief.
+    """
+    checkpoint = 'The chief keeps the last good checkpoint'
+    if run is not None:
+        runs.write_status(run, state='failed')
+        last, path = find_checkpoint(run)
+        checkpoint = f'Last good checkpoint: {path} (step {last})'
+    return UserError(
+        f'loss or weights became NaN or infinite at step {step} (learning rate '
+        f'{durations.learning_rate_at(config, step):g}). {checkpoint}. Train again with a lower '
+        f'rate, e.g. --set learning_rate={config.recipe.learning_rate / 2:g}')
 
 
 class CheckpointHook(tf.train.SessionRunHook):
-    """Saves at the start, every `steps` steps, every `secs` seconds and at the end.
+    """Saves at the start, as the SavePolicy says and at the end; keeps status.json up to date.
 
-    `finite` is a bool tensor: False stops before anything but finite weights is saved.
-    `saved(step)` is called after each checkpoint, `divergence(step)` makes the UserError.
+    The session restores with its `saver`. `on_nan(step)` returns the error to raise instead of
+    saving weights that are not finite.
     """
 
-    def __init__(self, step, saver, prefix, steps, secs, finite, saved, divergence):
+    def __init__(self, run: str, step: tf.Tensor, policy: SavePolicy, batch_size: int,
+                 on_nan: Callable[[int], UserError]):
+        self.saver = _open_saver(run, policy)
+        self._run = run
         self._step = step
-        self._saver = saver
-        self._prefix = prefix
-        self._steps = steps
-        self._secs = secs
-        self._finite = finite
-        self._saved = saved
-        self._divergence = divergence
-        self._last = None
+        self._policy = policy
+        self._batch_size = batch_size
+        self._on_nan = on_nan
+        self._prefix = os.path.join(runs.train_dir(run), PREFIX)
+        self._is_finite = tf.reduce_all(
+            [tf.reduce_all(tf.is_finite(variable)) for variable in tf.trainable_variables()])
+        self._start_time = time.time()
+        # None if nobody knows how long the steps before this start took.
+        self._seconds_before = runs.read_status(run).get('train_seconds')
 
-    def after_create_session(self, session, unused_coord):
+    def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
         step = int(session.run(tf.train.get_global_step()))
-        if not tf.train.checkpoint_exists('%s-%d' % (self._prefix, step)):
-            self._save(session, step)  # a full disk is found now, not an hour later
-        self._last, self._time = step, time.time()
+        self._last_step, self._last_time = step, time.time()
+        if not tf.train.checkpoint_exists(f'{self._prefix}-{step}'):
+            self._save(session, step)  # so that a full disk shows now, not in an hour
 
-    def before_run(self, unused_context):
+    def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
         return tf.train.SessionRunArgs(self._step)
 
-    def after_run(self, context, values):
-        step = int(values.results)
-        if (self._steps and hooks._passed(self._last, step, self._steps) or
-                self._secs and time.time() - self._time >= self._secs):
+    def after_run(self, context: Any, run_values: Any) -> None:
+        step = int(run_values.results)
+        policy = self._policy
+        if (policy.steps and hooks.crossed_multiple_of(policy.steps, self._last_step, step) or
+                policy.secs and time.time() - self._last_time >= policy.secs):
             self._save(context.session, step)
 
-    def end(self, session):
+    def end(self, session: tf.Session) -> None:
         step = int(session.run(tf.train.get_global_step()))
-        if step != self._last:
+        if step != self._last_step:
             self._save(session, step)
 
+    def emergency_save(self, session: tf.Session) -> None:
+        """Save while the main thread hangs in a step, and mark the run as stopped."""
+        with session.graph.as_default():
+            self.end(session)
+        runs.write_status(self._run, state='stopped')
+
     def _save(self, session, step):
-        if not session.run(self._finite):
-            raise self._divergence(step)
-        self._saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
-        self._last, self._time = step, time.time()
-        self._saved(step)
+        if not session.run(self._is_finite):
+            raise self._on_nan(step)
+        self.saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
+        self._last_step, self._last_time = step, time.time()
+        times = {}
+        if self._seconds_before is not None:
+            seconds = self._seconds_before + time.time() - self._start_time
+            times = {'train_seconds': round(seconds, 1),
+                     'images_per_second': round(step * self._batch_size / seconds, 1)}
+        runs.write_status(self._run, step=step, **times)
+
+
+@contextlib.contextmanager
+def explain_disk_errors(run: str) -> Iterator[None]:
+    """Context that turns a full or failing disk, or a damaged checkpoint, into a UserError.
+
+    It deletes what an interrupted save left; complete checkpoints stay.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        raise UserError(f'{find_checkpoint(run)[1]} is damaged ({one_line(error)}): delete its '
+                        'files, then --resume from the checkpoint before it')
+    except (tf.errors.OpError, OSError) as error:
+        for reason in DISK_ERRORS:
+            if reason in str(error):
+                _remove_unfinished(runs.train_dir(run))
+                step = max(list_checkpoints(run), default='none')
+                raise UserError(f'cannot write to {run} ({reason}): make room, then --resume; last '
+                                f'complete checkpoint: step {step}')
+        raise
+
+
+def _remove_unfinished(directory: str) -> None:
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if '_temp' in name or 'tempstate' in name:
+            shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)

@@ -1,124 +1,131 @@
-"""Graph."""
+"""The training graph: loss, updates and moving averages of the weights."""
 
-import collections
 import functools
 import math
+from typing import Any, Callable, Dict, NamedTuple, Optional
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import models
 from models.layers.net import Net
 from permafrost import runtime
-from permafrost.errors import UserError, unknown_name_error
+from permafrost.config import Config
+from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
-from permafrost.recipes import durations, param_groups, schedules
+from permafrost.recipes import catalog, durations, param_groups
+from permafrost.recipes.recipe import Recipe
 from permafrost.training import optimizers, weight_averaging
-from permafrost.training.strategy import SINGLE_PROCESS
-
-# Tensors of a training graph: `step` reads the global step after the update of that very run,
-# `train` makes the update, `scalars` are {name: scalar tensor} of the batch before it.
-TrainGraph = collections.namedtuple('Training', 'train step scalars images')
+from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
 
-def build_train_graph(config, num_classes, images, labels, strategy=SINGLE_PROCESS,
-                      sample=None):
-    """Losses, updates and weight averages in the default graph.
+class TrainGraph(NamedTuple):
+    """The tensors of a training graph."""
+    train: tf.Operation  # makes one update
+    step: tf.Tensor  # the global step after the update of the same run
+    scalars: Dict[str, tf.Tensor]  # losses, accuracy and learning rate of the batch, before it
+    images: tf.Tensor  # the batch, preprocessed
+
+
+def build(config: Config, dataset: Any, strategy: Strategy,
+          session_config: Optional[tf.ConfigProto] = None) -> TrainGraph:
+    """Build the training graph of `config`, with its input, in the default graph."""
+    images, labels = strategy.batches(dataset, config, tf.train.get_or_create_global_step())
+    return build_train_graph(
+        config, len(dataset.classes), images, labels, strategy,
+        functools.partial(pipeline.sample_images, dataset, config, session_config))
+
+
+def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, labels: tf.Tensor,
+                      strategy: Strategy = SINGLE_PROCESS,
+                      sample_images: Optional[Callable[[], np.ndarray]] = None) -> TrainGraph:
+    """Build the network, its loss, its updates and its averages in the default graph.
 
     Args:
       config: a Config.
-      num_classes: number of classes of the data set.
+      num_classes: number of classes of the dataset.
       images: float [B, h, w, 3], preprocessed.
       labels: int64 [B].
       strategy: where the training runs.
-      sample: see Net.
-    Returns:
-      A Training.
-    Raises UserError where the model cannot be built for such images.
+      sample_images: see Net.
+
+    Raises UserError if the model cannot be built for such images or on this engine.
     """
-    recipe = config.recipe
-    if recipe.precision != 'float32' and runtime.installed() != 'tf2':
-        raise UserError('this run is trained in %s, which %s has not: resume it with tf2' % (
-            recipe.precision, runtime.installed()))
+    recipe, engine = config.recipe, runtime.installed()
+    if recipe.compute_dtype != 'float32' and engine != 'tf2':
+        raise UserError(f'this run trains in {recipe.compute_dtype}, which {engine} does not '
+                        'support: resume it with tf2')
     global_step = tf.train.get_or_create_global_step()
-    net = Net(training=True, num_classes=num_classes, seed=config.seed + strategy.dropout_seed_offset,
-              step=global_step, sample=sample, precision=recipe.precision)
+    net = Net(training=True, num_classes=num_classes,
+              seed=config.seed + strategy.dropout_seed_offset, step=global_step,
+              sample_images=sample_images, compute_dtype=recipe.compute_dtype)
     try:
         with strategy.variable_scope():
             logits = models.build(config.model, net, images)
     except ValueError as error:
-        raise UserError('%s cannot be built for images of %dx%d (%s): try --set image_size=%d' % (
-            (config.model,) + tuple(images.shape.as_list()[1:3])
-            + (str(error).splitlines()[0][:200], models.IMAGE_SIZES.get(config.model, 32))))
+        _, height, width, _ = images.shape.as_list()
+        raise UserError(
+            f'{config.model} cannot be built for images of {height}x{width} ({one_line(error)}): '
+            f'try --set image_size={catalog.image_size(config.model)}') from error
+    step64 = tf.cast(global_step, tf.float64)
+    factor = durations.schedule_factor_at(config, step64, tf)
+    optimizer = _optimizer(recipe, factor, durations.epoch_at(config, step64), global_step)
     scalars = _losses(recipe, net, logits, labels)
-    rate = tf.cast(durations.learning_rate_at(config, tf.cast(global_step, tf.float64),
-                                         schedules.tensors()), tf.float32)
-    update, step = strategy.update(_optimizer(config, rate, global_step), scalars['loss'],
-                                  weight_averaging.averages(config, global_step))
-    return TrainGraph(update, step, dict(scalars, learning_rate=rate), images)
+    update, step = strategy.update(optimizer, scalars['loss'],
+                                   weight_averaging.create(config, global_step))
+    scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
+    return TrainGraph(update, step, scalars, images)
 
 
-def _optimizer(config, rate, global_step):
-    """The recipe's optimizer, with the rules of the recipe for each variable."""
-    recipe = config.recipe
-    epoch = durations.epoch_at(config, tf.cast(global_step, tf.float64))
+def _optimizer(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable
+               ) -> tf.train.Optimizer:
+    """Return the recipe's optimizer, with the settings of each variable's parameter group."""
+    numbers = {recipe.learning_rate, *(group.learning_rate for group in recipe.param_groups)}
+    rates = {number: tf.cast(number * factor, tf.float32) for number in sorted(numbers - {None})}
 
-    def own_rate(variable):
-        rule = param_groups.param_group_for(recipe, variable.op.name)
-        own = rate * rule.rate if rule.rate != 1 else rate
-        return own if math.isinf(rule.until) else own * tf.cast(epoch < rule.until, tf.float32)
+    def learning_rate_for(variable: tf.Variable) -> tf.Tensor:
+        group = param_groups.param_group_for(recipe, variable.op.name)
+        rate = rates[group.learning_rate]
+        if math.isinf(group.freeze_epoch):
+            return rate
+        return rate * tf.cast(epoch < group.freeze_epoch, tf.float32)
 
-    def own_decay(variable):
-        if recipe.decay_mode != 'decoupled':
-            return 0.
-        return recipe.weight_decay * param_groups.param_group_for(recipe, variable.op.name).decay
-    return optimizers.optimizer(recipe.optimizer, own_rate, own_decay, recipe.momentum,
-                                global_step)
+    def weight_decay_for(variable: tf.Variable) -> float:
+        return param_groups.param_group_for(recipe, variable.op.name).decoupled_weight_decay
+
+    return optimizers.create(recipe.optimizer, learning_rate_for=learning_rate_for,
+                             weight_decay_for=weight_decay_for, momentum=recipe.momentum,
+                             global_step=global_step)
 
 
-def _losses(recipe, net, logits, labels):
-    """{'loss': ..., its parts, 'accuracy'} of a batch, each a scalar."""
-    if recipe.decay_mode not in WEIGHT_DECAY_MODES:
-        raise unknown_name_error('decay_mode', recipe.decay_mode, WEIGHT_DECAY_MODES)
+def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor
+            ) -> Dict[str, tf.Tensor]:
+    """Return the scalars 'loss', its terms 'cross_entropy' and 'weight_decay', and 'accuracy'."""
     if recipe.label_smoothing:
         classes = logits.shape.as_list()[1]
-        cross_entropy = tf.nn.softmax_cross_entropy_with_logits_v2(
-            logits=logits, labels=tf.one_hot(
-                labels, classes, 1 - recipe.label_smoothing * (1 - 1 / classes),
-                recipe.label_smoothing / classes))
+        targets = tf.one_hot(labels, classes, 1 - recipe.label_smoothing * (1 - 1 / classes),
+                             recipe.label_smoothing / classes)
+        cross_entropy = tf.nn.softmax_cross_entropy_with_logits_v2(logits=logits, labels=targets)
     else:
         cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
             logits=logits, labels=labels)
     cross_entropy = tf.reduce_mean(cross_entropy)
-    decay = tf.add_n([by * tf.nn.l2_loss(v) for v, by in WEIGHT_DECAY_MODES[recipe.decay_mode](recipe, net)]
-                     or [tf.constant(0.)])
+    weight_decay = _weight_decay(recipe, net)
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
-    return {'loss': cross_entropy + decay, 'cross_entropy': cross_entropy,
-            'weight_decay': decay, 'accuracy': accuracy}
+    return {'loss': cross_entropy + weight_decay, 'cross_entropy': cross_entropy,
+            'weight_decay': weight_decay, 'accuracy': accuracy}
 
 
-def _by_layers(recipe, net):
-    return [(v, recipe.weight_decay * multiplier / v.shape.num_elements())
-            for v, multiplier in net.decayed]
+def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
+    """Return the L2 term of the loss, of layer_weight_decay and weight_decay.
 
-
-def _coupled(recipe, unused_net):
-    pairs = [(v, recipe.weight_decay * param_groups.param_group_for(recipe, v.op.name).decay)
-             for v in tf.trainable_variables()]
-    return [(v, by) for v, by in pairs if by]
-
-
-# What weight decay adds to the loss, as pairs of a variable and what multiplies half its squares:
-# layers: weight_decay / size, times what the model says, for the layers that it says.
-# coupled: weight_decay, for every variable.
-# decoupled: nothing; the optimizer takes rate * weight_decay of each variable off it
-# (https://arxiv.org/abs/1711.05101). In the last two rules may say otherwise.
-WEIGHT_DECAY_MODES = {'layers': _by_layers, 'coupled': _coupled, 'decoupled': lambda *unused: []}
-
-
-def build(config, dataset, strategy, session_config=None):
-    """The Training of `config`, and its input, in the default graph."""
-    global_step = tf.train.get_or_create_global_step()
-    return build_train_graph(
-        config, len(dataset.classes), *strategy.batches(dataset, config, global_step),
-        strategy=strategy,
-        sample=functools.partial(pipeline.sample_images, dataset, config, session_config))
+    decoupled_weight_decay (https://arxiv.org/abs/1711.05101) is the optimizer's.
+    """
+    decays = []  # pairs of a variable and its decay
+    if recipe.layer_weight_decay:
+        decays += [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
+                   for weights, multiplier in net.weight_decay_vars]
+    decays += [(variable, param_groups.param_group_for(recipe, variable.op.name).weight_decay)
+               for variable in tf.trainable_variables()]
+    terms = [decay * tf.nn.l2_loss(variable) for variable, decay in decays if decay]
+    return tf.add_n(terms) if terms else tf.constant(0.)

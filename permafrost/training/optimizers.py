@@ -1,7 +1,9 @@
-"""Optimizers by name: tf.train's updates, with a rate and a decay of its own for each variable.
+"""Optimizers by name: tf.train's updates, with a learning rate and weight decay for each variable.
 
-They keep nothing but slots, so a checkpoint and the global step are all that they resume from.
+Slots are their only state, so a run resumes from a checkpoint and the global step.
 """
+
+from typing import Callable
 
 import tensorflow.compat.v1 as tf
 
@@ -9,22 +11,27 @@ from permafrost.errors import unknown_name_error
 
 
 class Sgd(tf.train.Optimizer):
-    """w -= rate * (gradient + decay * w): plain gradient descent, and the base of the others."""
+    """w -= learning_rate * (gradient + weight_decay * w): the base class of the others.
 
-    def __init__(self, rate, decay, momentum, step):
-        """
-        Args:
-          rate: function of a variable -> scalar float32 tensor, its learning rate.
-          decay: function of a variable -> number, its decoupled weight decay.
-          momentum: number in [0, 1).
-          step: the global step.
-        """
+    Args:
+      learning_rate_for: returns the learning rate of a variable, a scalar float32 tensor.
+      weight_decay_for: returns the decoupled weight decay of a variable, a number.
+      momentum: number in [0, 1).
+      global_step: the variable.
+    """
+
+    def __init__(self, learning_rate_for: Callable[[tf.Variable], tf.Tensor],
+                 weight_decay_for: Callable[[tf.Variable], float], momentum: float,
+                 global_step: tf.Variable):
         super().__init__(use_locking=False, name=type(self).__name__)
-        self._rate, self._decay, self._momentum, self._global = rate, decay, momentum, step
+        self._learning_rate_for = learning_rate_for
+        self._weight_decay_for = weight_decay_for
+        self._momentum = momentum
+        self._global_step = global_step
 
     def _resource_apply_dense(self, grad, var):
-        rate, decay = self._rate(var), self._decay(var)
-        with tf.control_dependencies([grad]):  # of the weights that all workers read
+        rate, decay = self._learning_rate_for(var), self._weight_decay_for(var)
+        with tf.control_dependencies([grad]):  # decay after all workers have read the weights
             decayed = [var.assign_sub(rate * decay * var)] if decay else []
         with tf.control_dependencies(decayed):
             return self._update(grad, var, rate)
@@ -53,7 +60,7 @@ class Nesterov(Momentum):
 
 
 class Adam(Sgd):
-    """Kingma and Ba 2014 (https://arxiv.org/abs/1412.6980); with decoupled decay AdamW."""
+    """Kingma and Ba 2014 (https://arxiv.org/abs/1412.6980); with decoupled_weight_decay, AdamW."""
     BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
     def _create_slots(self, var_list):
@@ -62,7 +69,7 @@ class Adam(Sgd):
                 self._zeros_slot(var, name, 'Adam_' + name)
 
     def _update(self, grad, var, rate):
-        updates = tf.cast(self._global, tf.float32) + 1
+        updates = tf.cast(self._global_step, tf.float32) + 1
         return tf.raw_ops.ResourceApplyAdam(
             var=var.handle, m=self.get_slot(var, 'm').handle, v=self.get_slot(var, 'v').handle,
             beta1_power=self.BETA1 ** updates, beta2_power=self.BETA2 ** updates, lr=rate,
@@ -70,11 +77,11 @@ class Adam(Sgd):
 
 
 class Muon(Nesterov):
-    """Orthogonalized momentum for the weights of convolutions, Nesterov's for all else.
+    """Orthogonalized momentum for the weights of convolutions, Nesterov's for all other variables.
 
     Keller Jordan 2024 (https://kellerjordan.github.io/posts/muon/), as in his CIFAR-10 record:
-    before each update the weights of a convolution are scaled to the norm sqrt(filters). Those of
-    a depthwise convolution [k, k, channels, 1] are no matrix: Nesterov's.
+    before each update the weights of a convolution are scaled to the norm sqrt(filters). The
+    weights of a depthwise convolution, [k, k, channels, 1], are not a matrix and use Nesterov's.
     """
     MOMENTUM = 0.6
 
@@ -87,15 +94,16 @@ class Muon(Nesterov):
 
     def _direction(self, grad, var, momentum):
         slot = self.get_slot(var, 'momentum')
-        now = slot.assign(momentum * slot + grad)
-        matrix = tf.reshape(grad + momentum * now, [-1, var.shape.as_list()[3]])
-        return tf.reshape(orthogonal(matrix), var.shape)
+        average = slot.assign(momentum * slot + grad)
+        matrix = tf.reshape(grad + momentum * average, [-1, var.shape.as_list()[3]])
+        return tf.reshape(orthogonalize(matrix), var.shape)
 
 
 class MuonUnscaled(Muon):
-    """As in the post: weights keep their norm, which counts where nothing normalizes later.
+    """Muon as in the post: weights keep their norm, for networks without batch normalization.
 
-    The recipe's momentum is for all; a convolution with more filters than inputs learns faster.
+    All variables use the recipe's momentum; a convolution with more filters than inputs learns
+    faster.
     """
 
     def _update(self, grad, var, rate):
@@ -106,23 +114,23 @@ class MuonUnscaled(Muon):
                               * self._direction(grad, var, self._momentum))
 
 
-def is_matrix(shape):
-    """Whether `shape` is that of the weights of a convolution with filters across channels."""
+def is_matrix(shape: tf.TensorShape) -> bool:
+    """Return whether `shape` is that of convolution weights with filters across channels."""
     return shape.ndims == 4 and shape[3] > 1
 
 
-def orthogonal(matrix, steps=3):
-    """About the orthogonal matrix nearest to `matrix` [m, n]: its singular values become about 1.
+def orthogonalize(matrix: tf.Tensor, steps: int = 3) -> tf.Tensor:
+    """Return roughly the orthogonal matrix nearest to `matrix` [m, n]: all singular values near 1.
 
-    Newton and Schulz's iteration, with the coefficients of Muon.
+    This is the Newton-Schulz iteration with the coefficients of Muon.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape.as_list()[0] < matrix.shape.as_list()[1]
     x = matrix / (tf.sqrt(tf.reduce_sum(tf.square(matrix))) + 1e-7)
-    for _ in range(steps):  # the square matrix is the smaller of the two
-        square = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)
-        by = b * square + c * tf.matmul(square, square)
-        x = a * x + (tf.matmul(by, x) if wide else tf.matmul(x, by))
+    for _ in range(steps):
+        square = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)  # the smaller product
+        polynomial = b * square + c * tf.matmul(square, square)
+        x = a * x + (tf.matmul(polynomial, x) if wide else tf.matmul(x, polynomial))
     return x
 
 
@@ -130,8 +138,10 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
               'muon_unscaled': MuonUnscaled}
 
 
-def optimizer(name, rate, decay, momentum, step):
-    """The tf.train.Optimizer `name`; see Sgd for the arguments."""
+def create(name: str, learning_rate_for: Callable[[tf.Variable], tf.Tensor],
+           weight_decay_for: Callable[[tf.Variable], float], momentum: float,
+           global_step: tf.Variable) -> Sgd:
+    """Return the optimizer `name`; see Sgd for the arguments. Raises UsageError."""
     if name not in OPTIMIZERS:
         raise unknown_name_error('optimizer', name, OPTIMIZERS)
-    return OPTIMIZERS[name](rate, decay, momentum, step)
+    return OPTIMIZERS[name](learning_rate_for, weight_decay_for, momentum, global_step)

@@ -1,107 +1,131 @@
-"""From the flags of a training to what it trains, on what, and where."""
+"""From the flags of a training to its TrainSetup: the Config, the dataset and the run directory.
 
-import collections
+Nothing here imports TensorFlow, so that a wrong flag fails at once.
+"""
+
 import dataclasses
-import functools
 import os
+from typing import Any, NamedTuple, Optional
 
 import models
 from permafrost import runs
-from permafrost.flags import explicitly_set
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
 from permafrost.errors import UsageError, unknown_name_error
-from permafrost.inputs import statistics
+from permafrost.flags import explicitly_set
+from permafrost.inputs import normalization
 from permafrost.recipes import catalog, durations, overrides
-
-# `open_run` makes the run directory, or finds that to resume, and returns its path. It is called
-# when all else has been found good: a mistake leaves no empty run behind.
-TrainSetup = collections.namedtuple('TrainSetup', 'config dataset open_run')
+from permafrost.recipes.schedules import Constant
 
 
-def prepare(values, chief=True):
-    """The Launch that the absl flags `values` ask for; every file of the data is checked.
+class TrainSetup(NamedTuple):
+    """A training that is about to start: its Config, its dataset and its run directory."""
+    config: Config
+    dataset: loading.Dataset
+    log_dir: str = 'runs'  # parent of the run directories
+    run: Optional[str] = None  # run directory; None: the next number in <log_dir>/<model>
+    resume: bool = False  # continue `run`, which exists
 
-    With --resume it is the named run, or the model's newest, as it was started; where there is
-    none a new one is made. A worker that is not the `chief` opens no run: that of the chief may
-    be there already, or be on another machine.
+    def open_run(self) -> str:
+        """Return the run directory; create it unless it is resumed.
+
+        Training calls this when everything else is known to be right: a mistake leaves no empty
+        run behind.
+        """
+        if self.resume and self.run:
+            return self.run
+        return runs.create(self.log_dir, self.config.model, self.run)
+
+
+def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
+    """Return the TrainSetup that the flags ask for, with the files of the dataset checked.
+
+    With --resume it continues --run, or the model's most recent run; if there is none it starts a
+    new one.
+
+    Args:
+      values: absl FlagValues.
+      is_chief: False for other workers, which open no run: the chief's may be on another machine.
+
     Raises:
-      UsageError: flags that cannot be meant, or that a resumed run may not change.
-      UserError: data or a run directory that cannot be used.
+      UsageError: a flag is wrong, or a resumed run may not change it.
+      UserError: the dataset or the run directory cannot be used.
     """
     if values.model not in models.MODELS:
         raise unknown_name_error('model', values.model, models.MODELS)
-    run = _resumable(values) if values.resume else None
-    if run:
-        config, open_run = _continued(values, run), lambda: run
+    run = values.run
+    if values.resume and run is None:
+        run = next(reversed(runs.list_runs(values.log_dir, values.model)), None)
+    if values.resume and run and runs.exists(run):
+        config = _resumed_config(values, run)
         dataset = loading.open_dataset(config.dataset, config.data_dir)
+        train_setup = TrainSetup(config, dataset, run=run, resume=True)
     else:
-        recipe = overrides.with_supported_precision(overrides.get_recipe(
-            values.recipe or catalog.default_recipe(values.model), values.set))
-        name, place = registry.resolve(values.dataset, values.data_dir)
-        dataset = loading.open_dataset(name, place)
-        config = _new(values, recipe, dataset, name, place)
-        open_run = functools.partial(runs.create, values.log_dir, values.model, values.run)
-        if chief and values.run and runs.exists(values.run):
-            open_run()  # raises: what it holds is not overwritten
-    if 2 * config.recipe.image_size < dataset.image_shape[0]:
-        print('note: the recipe cuts %dx%d from images of %dx%d (--set image_size=N changes it)'
-              % ((config.recipe.image_size,) * 2 + dataset.image_shape[:2]), flush=True)
-    return TrainSetup(config, dataset, open_run)
+        if values.resume:
+            print('nothing to resume: starting a new run', flush=True)
+        elif values.run and is_chief:
+            runs.refuse_existing(values.run)
+        train_setup = _new_setup(values)
+    size = train_setup.config.recipe.image_size
+    height, width, _ = train_setup.dataset.image_shape
+    if 2 * size < height:
+        print(f'note: the recipe crops images of {height}x{width} to {size}x{size} (--set '
+              'image_size=N changes this)', flush=True)
+    return train_setup
 
 
-def _resumable(values):
-    found = [values.run] if values.run else runs.list_runs(values.log_dir, values.model)[-1:]
-    if found and runs.exists(found[0]):
-        return found[0]
-    print('nothing to resume: starting', flush=True)
-    return None
+def _new_setup(values) -> TrainSetup:
+    if values.deterministic and values.source == 'stream':
+        raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
+                         'order depends on thread timing')
+    recipe = overrides.with_supported_precision(overrides.get_recipe(
+        values.recipe or catalog.default_recipe(values.model), values.set))
+    name, data_dir = registry.resolve(values.dataset, values.data_dir)
+    dataset = loading.open_dataset(name, data_dir)
+    train_images = dataset.counts['train']
+    flag_values = {field.name: getattr(values, field.name) for field in dataclasses.fields(Config)
+                   if hasattr(values, field.name)}
+    config = Config(**{
+        **flag_values, 'recipe': recipe, 'dataset': name, 'data_dir': data_dir,
+        'train_images': train_images,
+        'steps': values.steps or durations.num_steps(recipe, train_images),
+        'statistics': normalization.fit(recipe.normalize, dataset)})
+    source = '' if values.recipe else f' (default for {config.model})'
+    print(f'recipe: {recipe.name}{source}, {config.steps} steps', flush=True)
+    _note_schedule_length(config)
+    return TrainSetup(config, dataset, values.log_dir, values.run)
 
 
-def _new(values, recipe, dataset, name, place):
-    count = dataset.counts['train']
-    found = {'recipe': recipe, 'dataset': name, 'data_dir': place, 'train_images': count,
-             'steps': values.steps or durations.num_steps(recipe, count),
-             'statistics': statistics.statistics(recipe.standardize, dataset)}
-    config = Config(**dict({f.name: getattr(values, f.name) for f in dataclasses.fields(Config)
-                            if f.name not in found}, **found))
-    if config.deterministic and config.source == 'stream':
-        raise UsageError('--deterministic wants --source=memory: what a stream draws among is '
-                         'what had been read by then')
-    durations.learning_rate_at(config, 0)  # a schedule that cannot be meant is answered here
-    own = '' if values.recipe else " (%s's own)" % config.model
-    print('recipe: %s%s, %d steps' % (recipe.name, own, config.steps), flush=True)
-    _note_length(config, 'would')
-    return config
-
-
-def _note_length(config, would):
-    """Says so where --steps is not what the schedule of the recipe was made for."""
-    recipe, steps = config.recipe, config.steps
-    whole = durations.num_steps(recipe, config.train_images)
-    if steps != whole and recipe.schedule != 'constant':
-        print('note: --steps=%d %s its schedule of %d steps%s; --set epochs=%.6g %s it' % (
-            steps, 'stops in the middle of' if steps < whole else 'goes on after', whole,
-            '' if steps < whole else ', at a learning rate of %.3g' % durations.learning_rate_at(
-                config, whole), steps * recipe.batch_size / config.train_images,
-            would + (' shorten' if steps < whole else ' lengthen')), flush=True)
-
-
-def _continued(values, run):
-    old, _ = runs.read_config(run)
+def _resumed_config(values, run) -> Config:
+    config, _ = runs.read_config(run)
     changes = explicitly_set(values)
-    if 'data_dir' in changes:
+    if changes.get('data_dir') is not None:
         changes['data_dir'] = os.path.expanduser(changes['data_dir'])
     if 'dataset' in changes:
-        changes['dataset'], place = registry.resolve(changes['dataset'], changes.get('data_dir'))
-        changes.update({'data_dir': place} if place else {})
-    if changes.get('model', old.model) != old.model:
-        raise UsageError('%s is a run of %s, not of %s: name another --run' % (
-            run, old.model, changes['model']))
-    recipe = old.recipe
+        changes['dataset'], data_dir = registry.resolve(changes['dataset'], changes.get('data_dir'))
+        changes.update({'data_dir': data_dir} if data_dir else {})
+    if changes.get('model', config.model) != config.model:
+        raise UsageError(f"{run} is a run of {config.model}, not of {changes['model']}: name "
+                         'another --run')
+    recipe = config.recipe
     if 'recipe' in changes or 'set' in changes:
         recipe = overrides.with_supported_precision(overrides.get_recipe(
-            changes.get('recipe') or old.recipe.name, changes.get('set', ())))
-    config = merged_for_resume(old, recipe, changes)
-    _note_length(config, 'in another run would')
+            changes.get('recipe') or recipe.name, changes.get('set', ())))
+    config = merged_for_resume(config, recipe, changes)
+    _note_schedule_length(config, 'in a new run, ')
     return config
+
+
+def _note_schedule_length(config: Config, where: str = '') -> None:
+    """Print a note if --steps differs from the length of the recipe's schedule."""
+    recipe, steps = config.recipe, config.steps
+    end = durations.num_steps(recipe, config.train_images)
+    if steps == end or recipe.schedule == Constant():
+        return
+    problem = f'cuts the schedule of {end} steps short'
+    if steps > end:
+        rate = durations.learning_rate_at(config, end)
+        problem = f'goes on after the schedule of {end} steps, at a learning rate of {rate:.3g}'
+    epochs = steps * recipe.batch_size / config.train_images
+    print(f'note: --steps={steps} {problem}; {where}--set epochs={epochs:.6g} would rescale it',
+          flush=True)

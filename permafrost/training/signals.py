@@ -1,33 +1,37 @@
-"""Signals."""
+"""Stop a training in order when SIGTERM or SIGINT arrives."""
 
 import os
 import signal
 import sys
+from typing import Any, Dict
+
 
 class Signals:
-    """Context in which SIGTERM and SIGINT set `code` instead of ending the process.
+    """Context in which the first SIGTERM or SIGINT sets `code` instead of ending the process.
 
-    A second signal ends it at once. `says`, with the signal's name for %s, is what the first
-    one prints.
+    A second signal ends the process at once. `code` is 0 until a signal arrives, then the exit
+    code: 128 plus the signal's number.
+
+    Args:
+      message: printed after the signal's name when the first one arrives.
     """
 
-    def __init__(self, says='%s: saving at this step, then exiting; again to exit at once'):
+    def __init__(self, message: str = 'saving at this step, then exiting; again to exit at once'):
         self.code = 0
-        self._says = says
-        self._old = {}
+        self._message = message
+        self._handlers: Dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> 'Signals':
         for number in (signal.SIGTERM, signal.SIGINT):
-            self._old[number] = signal.signal(number, self._stop)
+            self._handlers[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, *unused):
-        for number, handler in self._old.items():
+    def __exit__(self, *unused: Any) -> None:
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _stop(self, number, unused_frame):
+    def _on_signal(self, number: int, unused_frame: Any) -> None:
         if self.code:
             os._exit(self.code)
         self.code = 128 + number
-        print('\n' + self._says % {signal.SIGTERM: 'SIGTERM', signal.SIGINT: 'SIGINT'}[number],
-              file=sys.stderr, flush=True)
+        print(f'\n{signal.Signals(number).name}: {self._message}', file=sys.stderr, flush=True)

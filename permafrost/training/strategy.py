@@ -89,7 +89,7 @@ class SingleProcess(Strategy):
                 session_config: Optional[tf.ConfigProto]
                 ) -> ContextManager[tf.train.MonitoredSession]:
         return tf.train.MonitoredTrainingSession(
-            checkpoint_dir=runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
+            checkpoint_dir=run and runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
             hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,
             log_step_count_steps=None, config=session_config)
 

@@ -1,60 +1,65 @@
-"""Averages of the weights over the steps, kept beside them in the checkpoints."""
+"""Moving averages of the weights, kept next to them in the checkpoints."""
 
 import math
+from typing import List, Union
 
 import tensorflow.compat.v1 as tf
 
+from permafrost.config import Config
 from permafrost.recipes import durations
 
-NAME = 'ExponentialMovingAverage'  # a variable's average has this for its slot's name
+NAME = 'ExponentialMovingAverage'  # the average of variable v is v/ExponentialMovingAverage
 
 
-def averages(config, global_step):
-    """What keeps the averages of a recipe: its `apply(variables)`, run after the update of the
-    weights, makes the operation that brings them up to date. None where there are none.
+def create(config: Config, global_step: tf.Variable
+           ) -> Union[None, tf.train.ExponentialMovingAverage, 'WindowedAverage']:
+    """Return the averages of a recipe, None if it has none.
 
-    Over the whole run, at every step, decay is (1 + step) / (10 + step) at most, which makes the
-    first averages short. Over the last epochs, or every so many steps, the first update takes the
-    weights as they are, the next few are plain means, and until then averages are the weights.
+    Their apply(variables), run after the update of the weights, returns the operation that updates
+    the averages. An average over the whole run, at each step, has a decay of at most
+    (1 + step) / (10 + step), so that it forgets the first steps.
     """
     recipe = config.recipe
-    if not recipe.average_decay:
+    if not recipe.ema_decay:
         return None
-    if recipe.average_every == 1 and not recipe.average_epochs:
-        return tf.train.ExponentialMovingAverage(recipe.average_decay, global_step)
-    return Averages(recipe, _first(config), global_step)
+    if recipe.ema_every == 1 and not recipe.ema_epochs:
+        return tf.train.ExponentialMovingAverage(recipe.ema_decay, global_step)
+    first_step = float(recipe.ema_every)  # the weights before it are hardly trained
+    if recipe.ema_epochs:
+        last_step = durations.num_steps(recipe, config.train_images)
+        length = recipe.ema_epochs * durations.steps_per_epoch(config)
+        first_step = max(last_step - length, 0.)
+    return WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step)
 
 
-def _first(config):
-    """The step from which on weights are averaged."""
-    last = durations.num_steps(config.recipe, config.train_images)
-    if not config.recipe.average_epochs:
-        return config.recipe.average_every  # the weights before it are hardly trained
-    return max(last - config.recipe.average_epochs * durations.steps_per_epoch(config), 0.)
+class WindowedAverage:
+    """Averages from `first_step` on, updated every `every` steps.
 
+    Until the first update the averages are the weights; the next few are plain means. Variables are
+    named as those of tf.train.ExponentialMovingAverage, so evaluation finds them.
+    """
 
-def _share(recipe, first, step):
-    """What the weights at `step` are given of their average: float32, from 0 to 1."""
-    number = tf.floor((step - first) / recipe.average_every)  # of the update, 0 for the first
-    due = tf.equal(tf.math.floormod(step - math.ceil(first), recipe.average_every), 0)
-    later = tf.maximum(1. / tf.maximum(number + 1., 1.),
-                       1. - recipe.average_decay ** recipe.average_every)
-    share = tf.where_v2(step <= first, tf.ones([], tf.float64),
-                        tf.where_v2(due, later, tf.zeros([], tf.float64)))
-    return tf.cast(share, tf.float32)
+    def __init__(self, decay: float, every: int, first_step: float, global_step: tf.Variable):
+        self._decay = decay
+        self._every = every
+        self._first_step = first_step
+        self._global_step = global_step
 
-
-class Averages:
-    """Averages named as those of tf.train.ExponentialMovingAverage, so that all else finds them."""
-
-    def __init__(self, recipe, first, global_step):
-        self._recipe, self._first, self._step = recipe, first, global_step
-
-    def apply(self, variables):
-        share = _share(self._recipe, self._first, tf.cast(self._step.read_value(), tf.float64))
+    def apply(self, variables: List[tf.Variable]) -> tf.Operation:
+        """Return the operation that updates the averages of `variables`; create them."""
+        share = self._share(tf.cast(self._global_step.read_value(), tf.float64))
         return tf.group(*[self._apply(variable, share) for variable in variables])
 
-    def _apply(self, variable, share):
+    def _share(self, step: tf.Tensor) -> tf.Tensor:
+        """Return the share of the weights at `step` in their average: float32, from 0 to 1."""
+        update = tf.floor((step - self._first_step) / self._every)  # 0 for the first
+        due = tf.equal(tf.math.floormod(step - math.ceil(self._first_step), self._every), 0)
+        share = tf.maximum(1. / tf.maximum(update + 1., 1.), 1. - self._decay ** self._every)
+        share = tf.where_v2(due, share, tf.zeros([], tf.float64))
+        share = tf.where_v2(step <= self._first_step, tf.ones([], tf.float64), share)
+        return tf.cast(share, tf.float32)
+
+    def _apply(self, variable: tf.Variable, share: tf.Tensor) -> tf.Tensor:
         average = tf.get_variable(variable.op.name + '/' + NAME, trainable=False,
                                   initializer=variable.initial_value)
         return average.assign(average * (1. - share) + variable.read_value() * share)

@@ -1,0 +1,133 @@
+"""From flags to a TrainSetup: new runs, resumed runs and mistakes."""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import types
+from unittest import mock
+
+import pytest
+from absl import flags as absl_flags
+
+from permafrost import flags, runs
+from permafrost.datasets.synthetic import make_synthetic
+from permafrost.errors import UsageError, UserError
+from permafrost.training import setup
+from tests import networks
+from tests.processes import ROOT
+
+
+@pytest.fixture
+def prepare(synthetic, tmp_path):
+    """Return prepare(*arguments): prepare_training with the flags of train.py, and a log_dir."""
+    def parse(*arguments):
+        values = absl_flags.FlagValues()
+        define = {name: functools.partial(getattr(absl_flags, name), flag_values=values)
+                  for name in dir(absl_flags) if name.startswith('DEFINE_')}
+        with mock.patch.object(flags, 'flags', types.SimpleNamespace(**define)):
+            flags.define_train_flags()
+            flags.define_run_flags()
+            flags.define_resume_flag()
+        values(['train.py', '--dataset=synthetic', f'--data_dir={synthetic.directory}',
+                f'--log_dir={tmp_path}', *map(str, arguments)])
+        return setup.prepare_training(values)
+    return parse
+
+
+@pytest.fixture(scope='module')
+def lenet5_run(synthetic, tmp_path_factory):
+    """The directory of a run of lenet5 that has only its config.json. Tests must not change it."""
+    run = str(tmp_path_factory.mktemp('runs') / 'run')
+    runs.create('', 'lenet5', run)
+    runs.write_config(run, networks.train_setup(synthetic, run, 20, 'lenet5').config,
+                      {'classes': list(synthetic.classes)})
+    return run
+
+
+def test_a_new_run_takes_the_flags_and_the_dataset(prepare, synthetic, tmp_path, capsys):
+    train_setup = prepare('--model=lenet5', '--steps=7', '--seed=3', '--set=batch_size=64')
+    config = train_setup.config
+    assert (config.model, config.steps, config.seed) == ('lenet5', 7, 3)
+    assert config.recipe.name == 'lenet5' and config.recipe.batch_size == 64
+    assert (config.dataset, config.data_dir) == ('synthetic', synthetic.directory)
+    assert config.train_images == 640 and train_setup.dataset.identity == synthetic.identity
+    assert 'recipe: lenet5 (default for lenet5), 7 steps\n' in capsys.readouterr().out
+    assert os.listdir(str(tmp_path)) == []  # nothing is created until the graph is built
+    assert train_setup.open_run() == str(tmp_path / 'lenet5' / '1')
+    assert train_setup.open_run() == str(tmp_path / 'lenet5' / '2')
+
+
+def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare, capsys):
+    prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=12', '--steps=7')
+    output = capsys.readouterr().out
+    assert 'recipe: lenet5, 7 steps\n' in output
+    assert 'note: the recipe crops images of 32x32 to 12x12 (--set image_size=N' in output
+    assert 'note: --steps=7 cuts the schedule of ' in output
+    prepare('--model=lenet5', '--steps=9999')
+    assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--model=txto'], "unknown model 'txto'; did you mean tuto?"),
+    (['--recipe=tutorail'], 'did you mean tutorial?'),
+    (['--set=batch_size=0'], 'batch_size'),
+    (['--source=stream', '--deterministic'],
+     '--deterministic needs --source=memory: with --source=stream the shuffle order depends on '
+     'thread timing')])
+def test_a_wrong_flag_leaves_nothing_behind(prepare, tmp_path, arguments, message):
+    with pytest.raises(UsageError) as error:
+        prepare(*arguments)
+    assert message in str(error.value)
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_wrong_flag_fails_before_tensorflow_is_imported():
+    script = ('import runpy, sys\n'
+              'sys.argv = ["train.py", "--model=nonsense"]\n'
+              'try:\n'
+              '    runpy.run_path("train.py", run_name="__main__")\n'
+              'finally:\n'
+              '    assert "tensorflow" not in sys.modules, "imported"\n')
+    process = subprocess.run([sys.executable, '-c', script], cwd=ROOT, stderr=subprocess.PIPE,
+                             universal_newlines=True)
+    assert process.returncode == 2 and "unknown model 'nonsense'" in process.stderr
+    assert 'imported' not in process.stderr
+
+
+def test_a_run_is_only_continued_with_resume(prepare, lenet5_run):
+    with pytest.raises(UserError, match='already contains a run: add --resume to continue it'):
+        prepare('--model=lenet5', f'--run={lenet5_run}')
+    train_setup = prepare('--model=lenet5', f'--run={lenet5_run}', '--resume', '--steps=30')
+    assert train_setup.config.steps == 30 and train_setup.config.recipe.batch_size == 32
+    assert train_setup.open_run() == lenet5_run
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--model=tuto'], 'is a run of lenet5, not of tuto: name another --run'),
+    (['--model=lenet5', '--seed=5'], '--seed=1, not 5'),
+    (['--model=lenet5', '--set=learning_rate=0.5'], 'another recipe'),
+    (['--model=lenet5', '--dataset=cifar100'], '--dataset=synthetic, not cifar100')])
+def test_a_resumed_run_trains_the_same(prepare, lenet5_run, arguments, message):
+    with pytest.raises(UsageError) as error:
+        prepare(f'--run={lenet5_run}', '--resume', *arguments)
+    assert message in str(error.value)
+
+
+def test_a_resumed_run_finds_its_dataset_in_another_directory(prepare, lenet5_run, tmp_path):
+    moved = str(tmp_path / 'moved')
+    make_synthetic(moved)
+    train_setup = prepare('--model=lenet5', '--resume', f'--run={lenet5_run}',
+                          f'--data_dir={moved}')
+    assert train_setup.config.data_dir == moved == train_setup.dataset.directory
+
+
+def test_resume_without_a_name_continues_the_latest_run_of_the_model(
+        prepare, lenet5_run, tmp_path, capsys):
+    train_setup = prepare('--model=lenet5', '--resume')
+    assert 'nothing to resume: starting a new run\n' in capsys.readouterr().out
+    assert not train_setup.resume
+    shutil.copytree(lenet5_run, str(tmp_path / 'lenet5' / '7'))
+    assert prepare('--model=lenet5', '--resume').open_run() == str(tmp_path / 'lenet5' / '7')
+    assert not prepare('--model=tuto', '--resume').resume
