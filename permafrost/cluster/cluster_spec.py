@@ -1,12 +1,14 @@
-"""Which tasks a cluster has, where, and which of them this process is.
+"""The addresses of a cluster's tasks, and which of the tasks this process is.
 
-Flags win over the variable TF_CONFIG, which wins over the run's cluster.json. Worker 0 is the
-chief. Nothing here imports TensorFlow: mistakes are answered at once.
+Flags override the environment variable TF_CONFIG, which overrides the run's cluster.json. Worker 0
+is the chief. Nothing here imports TensorFlow, so wrong flags are reported at once.
 """
 
+import dataclasses
 import json
 import os
-from typing import NamedTuple, Tuple
+import time
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from permafrost import files
 from permafrost.cluster import network
@@ -14,117 +16,122 @@ from permafrost.errors import UsageError, UserError, unknown_name_error
 
 FILE = 'cluster.json'
 JOBS = ('ps', 'worker', 'chief', 'master', 'evaluator')
+EXAMPLE = ('{"cluster": {"ps": ["a:2222"], "worker": ["b:2222"]}, '
+           '"task": {"type": "worker", "index": 0}}')
 
 
 class ClusterSpec(NamedTuple):
-    """Addresses, 'host:port', of all tasks. The evaluator has none: it only reads files."""
+    """Addresses (host:port) of the tasks. The evaluator has none: it only reads files."""
     ps: Tuple[str, ...] = ()
-    workers: Tuple[str, ...] = ()
+    workers: Tuple[str, ...] = ()  # the first is the chief
 
-    def address(self, task):
-        """The address of `task`, or None for the evaluator's."""
-        return None if task.job == 'evaluator' else self._of(task.job)[task.index]
+    def servers(self) -> Dict[str, str]:
+        """Return {'ps 0': address, ...}."""
+        return {f'ps {i}': address for i, address in enumerate(self.ps)}
 
-    def _of(self, job):
-        return {'ps': self.ps, 'worker': self.workers}[job]
-
-    def tasks(self):
-        """{'ps 0': address, ...} of all tasks."""
-        return dict([('ps %d' % i, a) for i, a in enumerate(self.ps)] +
-                    [('worker %d' % i, a) for i, a in enumerate(self.workers)])
+    def tasks(self) -> Dict[str, str]:
+        """Return {'ps 0': address, ..., 'worker 0': address, ...}."""
+        workers = {f'worker {i}': address for i, address in enumerate(self.workers)}
+        return dict(self.servers(), **workers)
 
 
-class Task(NamedTuple):
-    """One process: `job` is ps, worker or evaluator."""
-    job: str
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One process of the cluster."""
+    job: str  # ps, worker or evaluator
     index: int = 0
 
     @property
-    def is_chief(self):
-        return self == ('worker', 0)
+    def name(self) -> str:
+        return self.job if self.job == 'evaluator' else f'{self.job} {self.index}'
 
-    def __str__(self):
-        return 'evaluator' if self.job == 'evaluator' else '%s %d%s' % (
-            self.job, self.index, ' (chief)' if self.is_chief else '')
+    @property
+    def is_chief(self) -> bool:
+        return self.job == 'worker' and self.index == 0
+
+    def __str__(self) -> str:
+        return self.name + (' (chief)' if self.is_chief else '')
 
 
 class TaskContext(NamedTuple):
-    """The cluster, and this process in it. Neither ps nor other workers: it trains alone."""
+    """The cluster and the task that is this process. Without parameter servers it trains alone."""
     spec: ClusterSpec
     task: Task
-    says: str  # where each comes from
+    summary: str  # one line: the size of the cluster, this task, and where both come from
 
 
-def resolve_cluster(ps_hosts, worker_hosts, job_name, task_index, environment=os.environ, run=None):
-    """The Place of this process.
+class _TFConfig(NamedTuple):
+    """The value of TF_CONFIG, its job names in lower case."""
+    hosts: Dict[str, Any] = {}  # {job: addresses}
+    job: Optional[str] = None  # of this task
+    index: Any = None  # of this task: a number or a string
+
+
+def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_name: Optional[str],
+                    task_index: Optional[int], environment: Mapping[str, str] = os.environ,
+                    run: Optional[str] = None) -> TaskContext:
+    """Return the cluster and the task of this process.
 
     Args:
-      ps_hosts, worker_hosts, job_name, task_index: flags; None or []: not given.
-      environment: where TF_CONFIG may be.
-      run: the run directory whose cluster.json may be used, or None.
-    Raises:
-      UsageError: what is given cannot be meant, or nothing is.
-      UserError: cluster.json is damaged.
+      ps_hosts, worker_hosts, job_name, task_index: flags; None or empty if not given.
+      environment: may contain TF_CONFIG.
+      run: the run directory, which may contain cluster.json.
     """
     text = environment.get('TF_CONFIG', '').strip()
-    jobs, tf_task = _tf_config(text) if text else ({}, None)
+    tf_config = _parse_tf_config(text) if text else _TFConfig()
     if ps_hosts or worker_hosts:
         if not (ps_hosts and worker_hosts):
-            raise UsageError('--ps_hosts and --worker_hosts go together: name at least one of each')
-        spec, source = _spec({'ps': ps_hosts, 'worker': worker_hosts}), 'flags'
+            raise UsageError('--ps_hosts and --worker_hosts go together: give at least one of each')
+        hosts, source = {'ps': ps_hosts, 'worker': worker_hosts}, 'flags'
     elif text:
-        spec, source = _spec(jobs), 'TF_CONFIG'
+        hosts, source = tf_config.hosts, 'TF_CONFIG'
     elif run and os.path.exists(os.path.join(run, FILE)):
-        spec, source = _remembered(run), os.path.join(run, FILE)
+        saved = load_cluster_json(run)
+        hosts, source = {'ps': saved['ps'], 'worker': saved['workers']}, os.path.join(run, FILE)
     else:
-        raise UsageError('no cluster is named: give --ps_hosts and --worker_hosts, set TF_CONFIG, '
-                         'or --resume a --run that has a ' + FILE)
-    if not spec.ps and not job_name and (tf_task or ('worker',))[0] != 'evaluator':
-        task, task_source = Task('worker'), source  # a cloud's TF_CONFIG of one machine
+        raise UsageError('no cluster is given: use --ps_hosts and --worker_hosts, set TF_CONFIG, '
+                         f'or --resume a --run that has a {FILE}')
+    spec = _checked_spec(hosts, source)
+    if not spec.ps and not job_name and tf_config.job != 'evaluator':
+        task, task_source = Task('worker'), source  # TF_CONFIG of a cloud trainer, one machine
     elif job_name or task_index is not None:
-        # TF_CONFIG's chief comes before its workers; --worker_hosts begins with it.
-        shift = bool(source == 'TF_CONFIG' and {'chief', 'master'} & set(jobs))
-        task, task_source = _task(
-            job_name or (source == 'TF_CONFIG' and tf_task or ('worker',))[0], task_index, spec,
-            shift), 'flags'
-    elif tf_task:
-        task = _task(tf_task[0], tf_task[1], spec, bool({'chief', 'master'} & set(jobs)))
+        task = _checked_task(job_name or tf_config.job or 'worker', task_index, spec, hosts)
+        task_source = 'flags'
+    elif tf_config.job:
+        task = _checked_task(tf_config.job, tf_config.index, spec, tf_config.hosts)
         task_source = 'TF_CONFIG'
     else:
         raise UsageError('which task is this? give --job_name (ps, worker or evaluator) and '
                          '--task_index, or set TF_CONFIG')
-    says = '%d ps, %d worker%s (from %s); this is %s (from %s)' % (
-        len(spec.ps), len(spec.workers), 's' * (len(spec.workers) > 1), source, task, task_source)
-    return TaskContext(spec, task, says)
+    plural = 's' if len(spec.workers) > 1 else ''
+    return TaskContext(spec, task, f'{len(spec.ps)} ps, {len(spec.workers)} worker{plural} '
+                       f'(from {source}); this is {task} (from {task_source})')
 
 
-def save_cluster_json(run, spec, **fields):
-    """Writes cluster.json of `run`: `spec`, and `fields`."""
-    files.write_json(os.path.join(run, FILE), dict(fields, ps=spec.ps, workers=spec.workers))
+def save_cluster_json(run: str, spec: ClusterSpec, mode: str = 'async', backup_workers: int = 0
+                      ) -> int:
+    """Write cluster.json of `run`; return its run_id, a number that no other run has."""
+    saved = load_cluster_json(run)  # earlier versions call the run_id number
+    run_id = saved.get('run_id') or saved.get('number') or int(time.time() * 1e6)
+    files.write_json(os.path.join(run, FILE), {
+        'ps': spec.ps, 'workers': spec.workers, 'mode': mode, 'backup_workers': backup_workers,
+        'run_id': run_id})
+    return run_id
 
 
-def load_cluster_json(run):
-    """The value of cluster.json; {} where there is none. Raises UserError where damaged."""
-    try:
-        with open(os.path.join(run, FILE)) as stream:
-            value = json.load(stream)
-        if not isinstance(value, dict) or not isinstance(value.get('ps'), list):
-            raise ValueError('no list of ps')
-        return value
-    except FileNotFoundError:
+def load_cluster_json(run: str) -> Dict[str, Any]:
+    """Return the value of cluster.json; {} if there is none. Raises UserError if it is damaged."""
+    path = os.path.join(run, FILE)
+    if not os.path.exists(path):
         return {}
-    except ValueError as error:
-        raise UserError('%s is damaged (%s): delete it, and name the hosts by flags' % (
-            os.path.join(run, FILE), error))
+    value = files.read_json(path)
+    if not isinstance(value, dict) or 'ps' not in value or 'workers' not in value or not all(
+            isinstance(value.get(name, 0), int) for name in ('run_id', 'number', 'backup_workers')):
+        raise UserError(f'{path} is damaged: delete it, and give --ps_hosts and --worker_hosts')
+    return value
 
 
-def _remembered(run):
-    value = load_cluster_json(run)
-    return _spec({'ps': value['ps'], 'worker': value.get('workers', [])})
-
-
-def _tf_config(text):
-    """({job: [addresses]}, (job, index) or None) of a TF_CONFIG, jobs in lower case."""
+def _parse_tf_config(text: str) -> _TFConfig:
     try:
         value = json.loads(text)
         if not isinstance(value, dict):
@@ -133,60 +140,55 @@ def _tf_config(text):
         if not isinstance(cluster, dict) or not isinstance(task, dict):
             raise ValueError('cluster and task must be objects')
     except ValueError as error:
-        raise UsageError('TF_CONFIG cannot be read (%s): it is json such as {"cluster": {"ps": '
-                         '["a:2222"], "worker": ["b:2222"]}, "task": {"type": "worker", "index": '
-                         '0}}' % error)
+        raise UsageError(f'TF_CONFIG cannot be read ({error}): write json such as {EXAMPLE}')
     for job in cluster:
         if job.lower() not in JOBS:
             raise unknown_name_error('job in TF_CONFIG', job, JOBS)
-    jobs = {job.lower(): _hosts(job, hosts) for job, hosts in cluster.items()}
-    if not task.get('type'):
-        return jobs, None
-    return jobs, (str(task['type']).lower(), task.get('index', 0))
+    hosts = {job.lower(): value for job, value in cluster.items()}
+    job = str(task['type']).lower() if task.get('type') else None
+    return _TFConfig(hosts, job, task.get('index', 0))
 
 
-def _hosts(job, hosts):
-    if isinstance(hosts, dict):  # as tf.train.ClusterSpec also takes them: index -> address
-        hosts = [hosts[key] for key in sorted(hosts, key=int)] \
-            if sorted(hosts, key=str) == sorted(map(str, range(len(hosts)))) else None
-    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
-        raise UsageError('TF_CONFIG: the hosts of %s must be a list of host:port' % job)
-    return hosts
+def _checked_spec(hosts: Dict[str, Any], source: str) -> ClusterSpec:
+    """Return the ClusterSpec of {job: addresses}; raise UsageError if there can be none."""
+    def addresses(job: str) -> Tuple[str, ...]:
+        value = hosts.get(job, [])
+        if isinstance(value, dict) and set(value) == {str(i) for i in range(len(value))}:
+            value = [value[str(i)] for i in range(len(value))]  # TensorFlow allows {index: address}
+        if not isinstance(value, (list, tuple)) or not all(isinstance(x, str) for x in value):
+            raise UsageError(f'{source}: the hosts of {job} must be a list of host:port')
+        return tuple(value)
 
-
-def _spec(jobs):
-    """The Spec of {job: [addresses]}, checked."""
-    chiefs = list(jobs.get('chief', [])) + list(jobs.get('master', []))
+    chiefs = addresses('chief') + addresses('master')
     if len(chiefs) > 1:
-        raise UsageError('one task is the chief (or master), not %d: %s' % (
-            len(chiefs), ', '.join(chiefs)))
-    spec = ClusterSpec(tuple(jobs.get('ps', [])), tuple(chiefs) + tuple(jobs.get('worker', [])))
-    every = spec.ps + spec.workers
-    for address in every:
+        raise UsageError(f"only one task can be the chief (or master): {', '.join(chiefs)}")
+    spec = ClusterSpec(addresses('ps'), chiefs + addresses('worker'))
+    for address in spec.ps + spec.workers:
         network.parse(address)
-        if every.count(address) > 1:
-            raise UsageError('%s is named twice: each task has a port of its own' % address)
+        if (spec.ps + spec.workers).count(address) > 1:
+            raise UsageError(f'{address} is given twice: each task needs a port of its own')
     if spec.ps and not spec.workers:
-        raise UsageError('a cluster needs a worker: none is named')
+        raise UsageError('a cluster needs at least one worker: none is given')
     if len(spec.workers) > 1 and not spec.ps:
-        raise UsageError('%d workers need a parameter server: none is named' % len(spec.workers))
+        raise UsageError(f'{len(spec.workers)} workers need a parameter server: none is given')
     return spec
 
 
-def _task(job, index, spec, has_chief):
-    """The Task of (job, index), of which the chief comes before the workers in `spec`."""
+def _checked_task(job: str, index: Any, spec: ClusterSpec, hosts: Dict[str, Any]) -> Task:
+    """Return the Task of a job and index. A chief in `hosts` comes before the workers."""
     if job not in JOBS:
         raise unknown_name_error('job', job, JOBS)
+    has_chief = 'chief' in hosts or 'master' in hosts
     count = {'ps': len(spec.ps), 'worker': len(spec.workers) - has_chief}.get(job, 1)
+    if index is None and count > 1:
+        raise UsageError(f'which {job} is this? give --task_index, 0 to {count - 1}')
     try:
-        index = (0 if count == 1 else None) if index is None else int(index)
-    except (TypeError, ValueError):
-        raise UsageError('task index %r is not a number' % (index,))
-    if index is None:
-        raise UsageError('which %s is this? give --task_index, 0 to %d' % (job, count - 1))
+        index = int(index or 0)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f'task index {index!r} is not a number')
     if not 0 <= index < count:
-        raise UsageError('there is no %s %d: the cluster has %s' % (
-            job, index, '%d to %d' % (0, count - 1) if count else 'none'))
+        valid = f'0 to {count - 1}' if count else 'none'
+        raise UsageError(f'there is no {job} {index}: the cluster has {valid}')
     if job in ('chief', 'master'):
-        return Task('worker', 0)
+        return Task('worker')
     return Task(job, index + has_chief if job == 'worker' else index)

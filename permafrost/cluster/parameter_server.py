@@ -1,91 +1,104 @@
-"""The parameter server: holds variables until the workers are done, then ends.
+"""The parameter server: it holds variables until the workers are done, then ends.
 
-Each worker that has done its last step puts its number into a queue on every server. A server
-ends when all have, or soon after the chief has: the chief is the last, so who is missing then
+Each worker that has finished puts its index into a queue on every server. A server ends when all
+workers have, or soon after the chief has: the chief is the last, so a worker that is missing then
 has died.
 """
 
 import time
+from typing import Callable, List, Set
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster import network
-from permafrost.errors import UserError
+from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost.errors import UserError, one_line
 from permafrost.training.signals import Signals
 
 POLL_SECS = .2
-LINGER_SECS = 5.  # for the chief to close its session: 1.15 hangs where a server went before
-CHIEF_SECS = 3.  # from the chief's end to the server's where other workers are missing
-SAVE_SECS = 25.  # that the chief has to save after a signal, in mid-step 5 s after it
+PROBE_SECS = 5.  # between two connections to the chief
+LINGER_SECS = 5.  # for the chief to close its session: TensorFlow 1.15 hangs if a server is gone
+OTHERS_SECS = 3.  # for the other workers, once the chief is done
+SAVE_SECS = 25.  # for the chief to save after a signal; it may notice the signal 5 s late
 
 
-def start(spec, task, session_config):
-    """The tf.train.Server of `task`. Raises UserError where its port is taken."""
-    print(network.listening_warning(network.parse(spec.address(task))[1]), flush=True)
+def start(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto) -> tf.train.Server:
+    """Start the TensorFlow server of `task`. Raises UserError if its port is in use."""
+    address = spec.tasks()[task.name]
+    print(f'listening on port {network.parse(address)[1]} of every interface (TensorFlow ignores '
+          'the address), without password or encryption: anyone who can reach it can run code as '
+          "this user. Let only the cluster's hosts reach it.", flush=True)
     jobs = {'ps': list(spec.ps), 'worker': list(spec.workers)}
     try:
         return tf.train.Server(tf.train.ClusterSpec(jobs), task.job, task.index,
                                config=session_config)
     except tf.errors.OpError as error:
-        raise UserError('%s cannot listen on %s (%s): is the port taken by another process?' % (
-            task, spec.address(task), ' '.join(str(error).split())[:200]))
+        raise UserError(f'{task} cannot listen on {address} ({one_line(error)}): is the port in '
+                        'use by another process?')
 
 
-def done_queue(index):
-    """The queue, on server `index`, of the numbers of workers that are done."""
-    with tf.device('/job:ps/task:%d/cpu:0' % index):
+def done_queue(index: int) -> tf.QueueBase:
+    """Return the queue, on server `index`, of the indices of the workers that are done."""
+    with tf.device(f'/job:ps/task:{index}/cpu:0'):
         return tf.FIFOQueue(1 << 16, tf.int32, [[]], shared_name='done')
 
 
-def serve(spec, task, session_config, wait_secs):
-    """Serves until training is done. Returns the exit code.
+def serve(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto, wait_secs: float) -> int:
+    """Serve until training is done, and return the exit code.
 
-    Raises UserError where the chief cannot be reached for `wait_secs` seconds.
+    Raises UserError if the chief cannot be reached for `wait_secs` seconds.
     """
     config = tf.ConfigProto()
     config.CopyFrom(session_config)
-    config.device_filters.append('/job:ps/task:%d' % task.index)  # waits for no other task
-    with Signals('%s: serving until the chief has saved; again to exit at once') as signals:
+    config.device_filters.append(f'/job:ps/task:{task.index}')  # else it waits for other tasks
+    with Signals('serving until the chief has saved; again to exit at once') as signals:
         server = start(spec, task, session_config)
         with tf.Graph().as_default():
             queue = done_queue(task.index)
-            size, number = queue.size(), queue.dequeue()
+            size, dequeue = queue.size(), queue.dequeue()
             with tf.Session(server.target, config=config) as session:
                 print('serving', flush=True)
-                _until_done(spec, lambda: [int(session.run(number))
-                                           for _ in range(session.run(size))],
-                            signals, wait_secs)
+                wait_for_workers(spec, lambda: [int(session.run(dequeue))
+                                                for _ in range(session.run(size))],
+                                 signals, wait_secs)
     if signals.code:
         return signals.code
-    limit = time.time() + LINGER_SECS
-    while time.time() < limit and network.is_reachable(spec.workers[0]):
+    deadline = time.time() + LINGER_SECS
+    while time.time() < deadline and network.is_reachable(spec.workers[0]):
         time.sleep(POLL_SECS)
     print('done', flush=True)
     return 0
 
 
-def _until_done(spec, arrived, signals, wait_secs):
-    """Returns when the workers are done (`arrived()`: the numbers of those done since), or
-    when a signal came and the chief has left."""
-    done, chief_seen, said, chief_done, stop = set(), time.time(), time.time(), None, None
+def wait_for_workers(spec: ClusterSpec, newly_done: Callable[[], List[int]], signals: Signals,
+                     wait_secs: float) -> None:
+    """Return when the workers are done, or when a signal came and the chief has left.
+
+    `newly_done` returns the indices of the workers that are done since the last call.
+    """
+    chief = spec.workers[0]
+    done: Set[int] = set()
+    chief_seen = last_probe = time.time()
+    chief_done = signalled = 0.  # when
     while len(done) < len(spec.workers):
-        done.update(arrived())
+        done.update(newly_done())
         now = time.time()
         if 0 in done:
             chief_done = chief_done or now
-            if now - chief_done > CHIEF_SECS:
-                print('worker %s never said that it was done' % ', '.join(
-                    str(i) for i in range(len(spec.workers)) if i not in done), flush=True)
+            if now - chief_done > OTHERS_SECS:
+                missing = sorted(set(range(len(spec.workers))) - done)
+                print(f"ending without worker {', '.join(map(str, missing))}, which did not report "
+                      'that it was done', flush=True)
                 return
         elif signals.code:
-            stop = stop or now
-            if now - stop > SAVE_SECS or not network.is_reachable(spec.workers[0]):
+            signalled = signalled or now
+            if now - signalled > SAVE_SECS or not network.is_reachable(chief):
                 return
-        elif now - said > 5:
-            said = now
-            if network.is_reachable(spec.workers[0]):
+        elif now - last_probe > PROBE_SECS:
+            last_probe = now
+            if network.is_reachable(chief):
                 chief_seen = now
             elif now - chief_seen > wait_secs:
-                raise UserError('worker 0 (%s), the chief, did not answer for %d s: start it, then '
-                                'this server again' % (spec.workers[0], wait_secs))
+                raise UserError(f'worker 0 ({chief}), the chief, did not answer for {wait_secs} s: '
+                                'start it, then this server again')
         time.sleep(POLL_SECS)

@@ -1,128 +1,137 @@
-"""Sessions of a cluster's workers: the chief makes the model ready, the others wait until it is."""
+"""How a worker opens its session: the chief initialises or restores, the others wait for it."""
 
+import dataclasses
 import time
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster import network
 from permafrost.errors import UserError
 from permafrost.training import checkpoints
+from permafrost.training.signals import Signals
 
 POLL_SECS = 1.
-NAME_SECS = 10.  # between lines that say who is waited for
+REPORT_SECS = 10.  # between two lines that name the tasks that are missing
 
 
+class Identity(NamedTuple):
+    """The identity of a training. The chief writes it to a server after all other variables."""
+    config_hash: int  # equal for all workers that train the same
+    run_id: int  # of the run directory; only the chief compares it
+
+
+@dataclasses.dataclass(eq=False)
 class SessionCreator(tf.train.SessionCreator):
-    """Creates sessions, the first and those after a server was lost, within bounded time.
+    """Creates the first session, and another each time a server was lost, in bounded time.
 
-    TensorFlow's own sleeps 30 s where it just misses that the model is ready, and tries for ever.
-
-    Args:
-      target: of this task's own server.
-      config: tf.ConfigProto with device filters.
-      servers: {name: address} of the parameter servers.
-      identity: int64 variable [2], on a server and in no checkpoint, written last of all: what is
-        trained, and in which run.
-      expected: the values of `identity`; the second counts for the chief alone.
-      wait_secs: seconds to wait for servers and for the chief.
-      signals: a hooks.Signals.
+    TensorFlow's own session manager sleeps 30 s if the model is not ready, and tries for ever.
     """
+    target: str  # of this task's own server
+    config: tf.ConfigProto  # with the device filters of this task
+    servers: Dict[str, str]  # {name: address} of the parameter servers
+    variable: tf.Variable  # int64 [2], on a server and in no checkpoint: an Identity, first [0, 0]
+    identity: Identity  # of this worker
+    wait_secs: float  # how long to wait for servers and for the chief
+    signals: Signals  # stop waiting when a signal arrives
+    run: Optional[str] = None  # run directory; None for a worker that is not the chief
+    saver: Optional[tf.train.Saver] = None  # as `run`
 
-    def __init__(self, target, config, servers, identity, expected, wait_secs, signals):
-        self._target = target
-        self._config = config
-        self._servers = servers
-        self._identity = identity
-        self._expected = expected
-        self._wait_secs = wait_secs
-        self._signals = signals
-        self._since = None  # when this outage began
-        with tf.device(None):  # each beside its variable
-            self._uninitialized = tf.report_uninitialized_variables(
-                tf.global_variables() + [identity])
-            self._initial = tf.variables_initializer(tf.global_variables())
-            self._identify = identity.assign(expected)
-            self._local = tf.local_variables_initializer()
+    def __post_init__(self) -> None:
+        self._outage_start: Optional[float] = None
+        with tf.device(None):  # each on the device of its variable
+            # identity: TensorFlow logs an error about a report that no session has fetched.
+            self._uninitialized = tf.identity(tf.report_uninitialized_variables(
+                tf.global_variables() + [self.variable]))
+            self._initialize = tf.variables_initializer(tf.global_variables())
+            self._assign_identity = self.variable.assign(self.identity)
+            self._initialize_local = tf.local_variables_initializer()
 
-    def made_step(self):
-        """The outage, if there was one, is over."""
-        self._since = None
+    def reset_outage(self) -> None:
+        """Note that a step was made: the next outage gets the full waiting time."""
+        self._outage_start = None
 
-    def create_session(self):
+    def create_session(self) -> tf.Session:
         tf.get_default_graph().finalize()
-        if self._since is None:
-            self._since = time.time()
+        if self._outage_start is None:
+            self._outage_start = time.time()
         else:
             time.sleep(POLL_SECS)
-        self._await(self._missing, 'no answer from %s')
-        session = tf.Session(self._target, config=self._config)
+        self.wait_until_empty(lambda: network.unreachable(self.servers), 'no answer from')
+        session = tf.Session(self.target, config=self.config)
         try:
             self.prepare(session)
-            session.run(self._local)
+            session.run(self._initialize_local)
         except BaseException:
             session.close()
             raise
         return session
 
-    def _missing(self):
-        return ', '.join('%s (%s)' % item for item in self._servers.items()
-                         if not network.is_reachable(item[1]))
+    def prepare(self, session: tf.Session) -> None:
+        """Return when the variables on the servers are ready for training."""
+        raise NotImplementedError
 
-    def _await(self, missing, says):
-        """Returns when `missing()` is empty. Raises UserError when that takes too long."""
-        said = time.time()
+    def uninitialized(self, session: tf.Session) -> List[str]:
+        """Return the names of the variables without a value."""
+        return [name.decode() for name in session.run(self._uninitialized)]
+
+    def wait_until_empty(self, missing: Callable[[], str], message: str) -> None:
+        """Return when `missing()` returns ''; else print or raise '<message> <missing()>'.
+
+        Raises UserError if that takes too long, SystemExit if a signal arrives.
+        """
+        last_report = time.time()
         while True:
             names = missing()
-            if self._signals.code:
-                raise SystemExit(self._signals.code)
+            if self.signals.code:
+                raise SystemExit(self.signals.code)
             if not names:
                 return
             now = time.time()
-            if now - self._since > self._wait_secs:
-                raise UserError((says + ' for %d s: start what is missing, then this task again')
-                                % (names, now - self._since))
-            if now - said > NAME_SECS:
-                said = now
-                print('waiting: ' + says % names, flush=True)
+            seconds = now - self._outage_start
+            if seconds > self.wait_secs:
+                raise UserError(f'{message} {names} for {seconds:.0f} s: start what is missing, '
+                                'then this task again')
+            if now - last_report > REPORT_SECS:
+                last_report = now
+                print(f'waiting: {message} {names}', flush=True)
             time.sleep(POLL_SECS)
-
-    def _unready(self, session):
-        return session.run(self._uninitialized)
 
 
 class WorkerSessionCreator(SessionCreator):
-    """Of the workers that are not the chief."""
+    """For a worker that is not the chief: waits until the chief has set all variables."""
 
-    def prepare(self, session):
-        def missing():
-            names = self._unready(session)
-            return ', '.join(name.decode() for name in names[:3]) + ' ...' * (len(names) > 3)
-        self._await(missing, 'the chief has not set %s')
-        if session.run(self._identity)[0] != self._expected[0]:
+    def prepare(self, session: tf.Session) -> None:
+        def missing() -> str:
+            names = self.uninitialized(session)
+            return ', '.join(names[:3]) + (' ...' if len(names) > 3 else '')
+
+        self.wait_until_empty(missing, 'the chief has not set')
+        if session.run(self.variable)[0] != self.identity.config_hash:
             raise UserError('the chief trains something else: start all tasks with the same flags '
-                            '(model, recipe, steps, data, --mode), and --resume where it is given; '
-                            'where not all processors have bfloat16, add --set precision=float32')
+                            '(model, recipe, steps, dataset, --mode), and --resume if the others '
+                            'have it. If not all processors support bfloat16, add '
+                            '--set compute_dtype=float32.')
 
 
 class ChiefSessionCreator(SessionCreator):
-    """Of the chief. What the servers hold goes on where it is of this run, and not behind the
-    last checkpoint: so a restarted chief undoes nothing."""
+    """For the chief: restores the last checkpoint of `run`, or initialises.
 
-    def __init__(self, run, saver, *arguments):
-        super().__init__(*arguments)
-        self._run = run
-        self._saver = saver
+    It continues from what the servers hold if that is of this run and not older than the last
+    checkpoint. So a restarted chief undoes no step.
+    """
 
-    def prepare(self, session):
-        last = max(checkpoints.list_checkpoints(self._run), default=None)
-        if not len(self._unready(session)):
+    def prepare(self, session: tf.Session) -> None:
+        last = max(checkpoints.list_checkpoints(self.run), default=None)
+        if not self.uninitialized(session):
             step = int(session.run(tf.train.get_global_step()))
-            if list(session.run(self._identity)) == self._expected and step >= (last or 0):
-                print('the servers hold step %d of this run: going on there' % step, flush=True)
+            if tuple(session.run(self.variable)) == self.identity and step >= (last or 0):
+                print(f'parameter servers already hold step {step} of this run; continuing from it',
+                      flush=True)
                 return
         if last is None:
-            session.run(self._initial)
+            session.run(self._initialize)
         else:
-            self._saver.restore(session, checkpoints.find_checkpoint(self._run, last)[1])
-            print('restored step %d' % last, flush=True)
-        session.run(self._identify)
+            self.saver.restore(session, checkpoints.find_checkpoint(self.run, last)[1])
+            print(f'restored step {last}', flush=True)
+        session.run(self._assign_identity)

@@ -1,75 +1,83 @@
 """Synchronous steps: the mean of all workers' gradients makes one update.
 
-The workers part each batch, so the recipe means what it means to one process, and n workers
-follow the steps of one (but for rounding, for dropout, and for batch normalization, whose
-statistics are of each worker's part).
+The workers split each batch, so a recipe means the same as for one process: n workers follow its
+steps except for rounding, dropout, and the statistics of batch normalization, which each worker
+computes over its own shard.
 """
+
+from typing import Any, List, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError
+from permafrost.inputs.pipeline import Shard
 
 
 class SyncReplicas:
-    """Of one worker.
+    """The synchronous update of one worker.
 
     Args:
-      workers: number of them.
-      backup: how many may be late: their gradients are dropped. They take the same parts as the
-        first workers, and with them a step no longer waits for all parts of its batch.
+      workers: number of workers.
+      backup_workers: each step ignores this many slowest workers. Backup workers compute the same
+        shards as the first workers, so a step may be made without all shards of its batch.
       is_chief: whether this worker makes the updates.
     """
 
-    def __init__(self, workers, backup, is_chief):
-        if not 0 <= backup < workers:
-            raise UsageError('--backup_workers=%d of %d workers leaves none to wait for' % (
-                backup, workers))
-        self.needed = workers - backup
+    def __init__(self, workers: int, backup_workers: int, is_chief: bool):
+        if not 0 <= backup_workers < workers:
+            raise UsageError(f'--backup_workers={backup_workers} leaves none of {workers} workers '
+                             f'to wait for: use 0 to {workers - 1}')
         self._workers = workers
+        self._num_shards = workers - backup_workers
         self._is_chief = is_chief
+        self._optimizer: Any = None  # made by update(), needed by hook()
 
-    def part(self, index):
-        """(k, n): worker `index` takes the k-th of n parts of each batch."""
-        return index % self.needed, self.needed
+    def shard(self, index: int) -> Shard:
+        """Return the shard of each batch that worker `index` computes."""
+        return Shard(index % self._num_shards, self._num_shards)
 
-    def update(self, optimizer, loss, averages):
-        """See training.Local."""
-        optimizer = _Averaging(optimizer, averages)
-        self._optimizer = _Replicas(optimizer, self.needed, self._workers)
+    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
+               ) -> Tuple[tf.Operation, tf.Tensor]:
+        """See Strategy.update."""
+        optimizer = _AveragingOptimizer(optimizer, averages)
+        self._optimizer = _QuietSyncReplicasOptimizer(optimizer, self._num_shards, self._workers)
         gradients = optimizer.compute_gradients(loss)
         train = self._optimizer.apply_gradients(gradients, tf.train.get_global_step())
-        # Were moving statistics moved by every worker, they would move that many times a step.
-        # Not before the update, as elsewhere: it is made by a thread that computes no loss.
-        moved = tf.get_collection(tf.GraphKeys.UPDATE_OPS) if self._is_chief else []
-        with tf.control_dependencies(moved):
+        # Only the chief updates moving statistics, else they would move several times a step. They
+        # do not precede the update as elsewhere: a thread that computes no loss makes the update.
+        statistics = tf.get_collection(tf.GraphKeys.UPDATE_OPS) if self._is_chief else []
+        with tf.control_dependencies(statistics):
             # The token that ends this worker's wait is the step; the variable may be further on.
             train = tf.identity(train)
         return train, train
 
-    def hook(self):
-        """The SessionRunHook that every worker needs. No tokens to begin with: the fast worker
-        would use them to supply the gradients of others."""
+    def hook(self) -> tf.train.SessionRunHook:
+        """Return the hook that every worker needs. Call update() first.
+
+        It starts with no tokens: a fast worker would use them to replace the others' gradients.
+        """
         return self._optimizer.make_session_run_hook(self._is_chief, num_tokens=0)
 
 
-class _Replicas(tf.train.SyncReplicasOptimizer):
+class _QuietSyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
     """One whose thread ends without a stack trace when the session is closed."""
 
-    def get_chief_queue_runner(self):
+    def get_chief_queue_runner(self) -> tf.train.QueueRunner:
         runner = super().get_chief_queue_runner()
         return tf.train.QueueRunner(runner.queue, runner.enqueue_ops, queue_closed_exception_types=(
             tf.errors.OutOfRangeError, tf.errors.CancelledError))
 
 
-class _Averaging:
-    """An optimizer whose update is over when the weight averages have followed."""
+class _AveragingOptimizer:
+    """An optimizer whose update includes that of the weight averages."""
 
-    def __init__(self, optimizer, averages):
+    def __init__(self, optimizer: tf.train.Optimizer, averages: Optional[Any]):
         self._optimizer = optimizer
         self._averages = averages
         self.compute_gradients = optimizer.compute_gradients
 
-    def apply_gradients(self, gradients, global_step=None):
+    def apply_gradients(self, gradients: List[Tuple[tf.Tensor, tf.Variable]],
+                        global_step: Optional[tf.Variable] = None) -> tf.Operation:
         update = self._optimizer.apply_gradients(gradients, global_step)
         if self._averages is None:
             return update

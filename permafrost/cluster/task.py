@@ -1,93 +1,106 @@
-"""From the flags of a cluster's task to what it runs; TensorFlow is imported once they are good."""
+"""Run one task of a cluster: find out which one the flags mean, then serve, train or evaluate.
 
-import collections
+TensorFlow is imported once the flags are known to be right.
+"""
+
 import contextlib
 import os
 import time
+from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, network
 from permafrost.errors import UsageError, UserError
-from permafrost.training import checkpoints, setup
-
-# mode: 'async' or 'sync'; backup_workers: that may be late in a synchronous step; wait_secs: for
-# tasks that are missing.
-TaskOptions = collections.namedtuple('Options', 'mode backup_workers wait_secs')
+from permafrost.training import setup
 
 POLL_SECS = 1.
+Evaluate = Callable[[str, Any, float], Any]  # of the arguments run, session_config, restart_timeout
 
 
-def run(values):
-    """Runs the task that the absl flags `values` ask for to its end; returns the exit code."""
-    directory = values.run or (runs.list_runs(values.log_dir, values.model)[-1:] or [None])[0] \
-        if values.run or values.resume else None
-    place = cluster_spec.resolve_cluster(values.ps_hosts, values.worker_hosts, values.job_name, values.task_index,
-                        run=directory)
-    print('cluster: ' + place.says, flush=True)
-    hosts = list(place.spec.tasks().values())
-    network.require_private(hosts, values.allow_public)
-    proxies = network.bypass_proxies(hosts)
-    if proxies:
-        print(proxies, flush=True)
-    known = cluster_spec.load_cluster_json(directory) if directory else {}
-    options = TaskOptions(values.mode or known.get('mode', 'async'),
-                      known.get('backup_workers', 0) if values.backup_workers is None
-                      else values.backup_workers, values.wait_secs)
-    return {'ps': _serve, 'worker': _work, 'evaluator': _evaluate}[place.task.job](
-        place, options, values)
+class TaskOptions(NamedTuple):
+    """How the tasks work together. The chief remembers the first two in cluster.json."""
+    mode: str  # 'async' or 'sync'
+    backup_workers: int  # sync mode: each step ignores this many slowest workers
+    wait_secs: float  # how long to wait for missing tasks
 
 
-def _prepare(values):
-    return runtime.prepare(values.deterministic, values.intra_op_threads, values.inter_op_threads)
+def run(values: Any, evaluate: Evaluate) -> int:
+    """Run the task that the flags ask for to its end, and return the exit code.
 
-
-def _serve(place, options, values):
-    session_config = _prepare(values)
+    Args:
+      values: absl FlagValues.
+      evaluate: for the evaluator: evaluates the checkpoints of a run until its training ends, and
+        waits restart_timeout seconds for a training that has stopped to start again.
+    """
+    run_dir = run_directory(values)
+    context = cluster_spec.resolve_cluster(
+        values.ps_hosts, values.worker_hosts, values.job_name, values.task_index, run=run_dir)
+    print('cluster: ' + context.summary, flush=True)
+    addresses = list(context.spec.tasks().values())
+    network.require_private(addresses, values.allow_public)
+    network.bypass_proxies(addresses)
+    saved = cluster_spec.load_cluster_json(run_dir) if run_dir else {}
+    backup_workers = values.backup_workers
+    if backup_workers is None:
+        backup_workers = saved.get('backup_workers', 0)
+    options = TaskOptions(values.mode or saved.get('mode', 'async'), backup_workers,
+                          values.wait_secs)
+    if context.task.job == 'worker':
+        return train(context, options, values)
+    if context.task.job == 'evaluator':
+        evaluate_run(options, values, evaluate)
+        return 0
+    session_config = runtime.prepare_for(values)
     from permafrost.cluster import parameter_server
-    return parameter_server.serve(place.spec, place.task, session_config, options.wait_secs)
+    return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
 
-def _work(place, options, values):
-    start = setup.prepare(values, place.task.is_chief)
-    session_config = runtime.prepare(start.config.deterministic, start.config.intra_op_threads,
-                                    start.config.inter_op_threads)
+def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any) -> int:
+    """Train as a worker, or alone if there is no parameter server. Return the exit code."""
+    train_setup = setup.prepare_training(values, context.task.is_chief)
+    session_config = runtime.prepare_for(train_setup.config)
     from permafrost.cluster import worker
     from permafrost.training import loop
-    if not place.spec.ps:
-        return loop.train(*start, session_config)
+    if not context.spec.ps:
+        return loop.train(train_setup, session_config)
     with contextlib.closing(worker.ClusterWorker(
-            place, options, start.config, session_config)) as here:
-        if place.task.is_chief:
-            return loop.train(*start, session_config, here)
-        return worker.train_worker(start.config, start.dataset, session_config, here)
+            context, options, train_setup.config, session_config)) as strategy:
+        if context.task.is_chief:
+            return loop.train(train_setup, session_config, strategy)
+        return worker.train_worker(train_setup, session_config, strategy)
 
 
-def _evaluate(place, options, values):
-    """What eval.py --follow does, for a run that may be still to come."""
+def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
+    """Evaluate the run of the chief, which may not have started yet."""
     if not values.run and not values.resume:
-        raise UsageError('the evaluator needs the --run of the chief: the newest of %s may be an '
-                         'earlier one' % values.model)
-    start = time.time()
-    while not (values.run and runs.exists(values.run) or not values.run
-               and runs.list_runs(values.log_dir, values.model)):
-        if time.time() - start > options.wait_secs:
-            raise UserError('no run in %s after %d s: give the evaluator the --run of the chief, '
-                            'on a disk that both see' % (
-                                values.run or os.path.join(values.log_dir, values.model),
-                                options.wait_secs))
+        raise UsageError('the evaluator needs the --run of the chief: the newest run of '
+                         f'{values.model} may be an earlier one')
+    session_config = runtime.prepare_for(values)
+    deadline = time.time() + options.wait_secs
+    run_dir = run_directory(values)
+    while not run_dir or not runs.exists(run_dir):
+        if time.time() > deadline:
+            place = run_dir or os.path.join(values.log_dir, values.model)
+            raise UserError(f'no run in {place} after {options.wait_secs} s: give the evaluator '
+                            'the --run of the chief, on a disk that both can read')
         time.sleep(POLL_SECS)
-    run = values.run or runs.list_runs(values.log_dir, values.model)[-1]
-    if _waits(run, values.steps):
-        print('waiting for %s to be trained on to step %d' % (run, values.steps), flush=True)
-    while _waits(run, values.steps) and time.time() - start < options.wait_secs:
+        run_dir = run_directory(values)
+    if will_be_continued(run_dir, values.steps):
+        print(f'waiting for {run_dir} to be continued to step {values.steps}', flush=True)
+    while will_be_continued(run_dir, values.steps) and time.time() < deadline:
         time.sleep(POLL_SECS)
-    left = options.wait_secs - (0 if runs.is_running(run) else time.time() - start)
-    session_config = _prepare(values)
-    from permafrost.evaluation import evaluate
-    evaluate.evaluate_run(run, session_config, following=True, patience=left,
-                        data_dir=values.data_dir)
+    is_running = runs.is_running(run_dir)
+    evaluate(run_dir, session_config, options.wait_secs if is_running else deadline - time.time())
 
 
-def _waits(run, steps):
-    """Whether `run` is to be trained on to `steps`, and its chief has not begun to."""
-    return bool(steps) and max(checkpoints.list_checkpoints(run), default=0) < steps and not runs.is_running(run)
+def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:
+    """Return whether the chief has yet to start, to continue a run to `steps` (if given)."""
+    from permafrost.training import checkpoints
+    return bool(steps) and checkpoints.last_step(run_dir) < steps and not runs.is_running(run_dir)
+
+
+def run_directory(values: Any) -> Optional[str]:
+    """Return --run or, with --resume, the model's most recently used run, if there is one."""
+    if values.run or not values.resume:
+        return values.run
+    return next(reversed(runs.list_runs(values.log_dir, values.model)), None)

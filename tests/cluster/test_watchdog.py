@@ -1,57 +1,147 @@
-"""What a process whose main thread is held says when it leaves."""
+"""The states of the watchdog: what changes them, and how a process whose main thread hangs ends."""
+
+import os
+import signal
+import threading
+import time
 
 import pytest
 
 from permafrost.cluster import watchdog
+from permafrost.cluster.watchdog import State
+
+LATER = 1e4  # seconds: every state has lasted too long by then
 
 
-class Left(BaseException):
-    """In place of the end of the process."""
+class Exit(BaseException):
+    """Instead of the end of the process; its args are the exit code and the message."""
 
 
-def _leave(watcher, monkeypatch):
-    def leave(code, message):
-        raise Left(code, message)
-    monkeypatch.setattr(watchdog, '_exit', leave)
-    with pytest.raises(Left) as left:
-        watcher._leave()
-    return left.value.args
+@pytest.fixture
+def watcher(monkeypatch):
+    """A Watchdog, not started, of a task that needs ps 0, which does not answer.
+
+    Its clock stands at 0: only the time given to check() passes.
+    """
+    def exit_process(code, message=''):
+        raise Exit(code, message)
+
+    monkeypatch.setattr(watchdog, 'exit_process', exit_process)
+    monkeypatch.setattr(watchdog.time, 'monotonic', lambda: 0.)
+    return watchdog.Watchdog({'ps 0': '127.0.0.1:1'}, wait_secs=100.)
+
+
+def _exit(watcher, after=LATER):
+    with pytest.raises(Exit) as error:
+        watcher.check(after)
+    return error.value.args
 
 
 def _fail():
     raise OSError('No space left on device')
 
 
-def test_leaving_unsaved_is_a_failure(monkeypatch):
-    watcher = watchdog.Watchdog({}, 1.)
-    watcher._code, watcher.rescue = 143, _fail
-    code, message = _leave(watcher, monkeypatch)
-    assert code == 1 and 'could not save (No space left on device)' in message
+def test_a_stall_is_reported_pinged_and_ended_by_a_heartbeat(watcher, capsys):
+    pinged = threading.Event()
+    watcher.ping = pinged.set
+    watcher.check(29.)
+    assert watcher.state is State.RUNNING and not capsys.readouterr().out
+    watcher.check(31.)
+    assert watcher.state is State.STALLED and pinged.wait(60.)
+    assert capsys.readouterr().out == ('no training step for 31 s: no answer from ps 0 '
+                                       '(127.0.0.1:1)\n')
+    watcher.heartbeat()
+    assert watcher.state is State.RUNNING
 
 
-def test_leaving_saved_is_none(monkeypatch):
-    watcher = watchdog.Watchdog({}, 1.)
-    watcher._code = 143
-    assert _leave(watcher, monkeypatch) == (143, '')
-    watcher.saved(_fail)  # what comes after matters no more
-    assert _leave(watcher, monkeypatch) == (143, '')
+def test_a_stall_that_lasts_saves_and_fails(watcher):
+    saved = threading.Event()
+    watcher.emergency_save = saved.set
+    watcher.check(129.)
+    assert watcher.state is State.STALLED and not saved.is_set()
+    code, message = _exit(watcher, 131.)
+    assert code == 1 and saved.is_set()
+    assert message == ('no training step for 131 s: no answer from ps 0 (127.0.0.1:1); start what '
+                       'is missing, then this task again')
+    watcher.emergency_save = _fail
+    assert '(the last steps are lost: No space left on device)' in _exit(watcher)[1]
 
 
-def test_a_signal_ends_well_only_what_is_saved(monkeypatch):
-    watcher = watchdog.Watchdog({}, 1.)
-    watcher._code = 143
-    watcher.leaving(saves=True)
-    code, message = _leave(watcher, monkeypatch)
-    assert code == 1 and 'could not save (all tasks answer)' in message
-    watcher.kept()
-    assert _leave(watcher, monkeypatch) == (143, '')
-    watcher.leaving(saves=False)  # a worker that is not the chief
-    assert _leave(watcher, monkeypatch) == (143, '')
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_a_step_that_hangs_saves_and_exits(watcher, number):
+    saved = threading.Event()
+    watcher.emergency_save = saved.set
+    watcher.receive_signal(number)
+    assert watcher.state is State.STOPPING
+    watcher.heartbeat()  # the step has ended after all; the main thread has not left the loop yet
+    assert watcher.state is State.STOPPING
+    watcher.check(4.)
+    assert not saved.is_set()
+    assert _exit(watcher, 6.) == (128 + number, '') and saved.is_set()
 
 
-def test_what_takes_too_long_is_not_saved(monkeypatch):
+def test_other_signals_are_ignored(watcher):
+    watcher.receive_signal(signal.SIGCHLD)
+    assert watcher.state is State.RUNNING
+
+
+def test_exiting_without_saving_is_a_failure(watcher, monkeypatch):
+    watcher.receive_signal(signal.SIGTERM)
+    watcher.emergency_save = _fail
+    code, message = _exit(watcher)
+    assert code == 1 and 'could not save (No space left on device): --resume' in message
     monkeypatch.setattr(watchdog, 'SAVE_SECS', 0.)
-    watcher, done = watchdog.Watchdog({}, 1.), watchdog.threading.Event()
-    watcher._code, watcher.rescue = 130, done.wait
-    assert _leave(watcher, monkeypatch)[0] == 1
-    done.set()
+    ended = threading.Event()
+    watcher.emergency_save = ended.wait
+    assert _exit(watcher) == (1, 'could not save (it took more than 0 s): --resume continues from '
+                              'the last checkpoint')
+    ended.set()
+
+
+def test_hanging_while_saving_is_a_failure_with_a_signal_or_without(watcher):
+    watcher.begin_shutdown(saves=True)
+    assert watcher.state is State.SAVING
+    watcher.check(99.)
+    for _ in range(2):
+        code, message = _exit(watcher)
+        assert code == 1 and 'could not save (no answer from ps 0' in message
+        watcher.receive_signal(signal.SIGTERM)
+        assert watcher.state is State.SAVING
+
+
+def test_hanging_after_saving_is_a_failure_unless_a_signal_asked_for_the_end(watcher):
+    watcher.begin_shutdown(saves=True)
+    watcher.mark_saved()
+    assert watcher.state is State.NOTIFYING
+    code, message = _exit(watcher)
+    assert code == 1 and 'could not tell the servers' in message
+    watcher.receive_signal(signal.SIGTERM)
+    assert _exit(watcher) == (143, '')
+
+
+def test_a_worker_that_saves_nothing_has_nothing_to_lose(watcher):
+    watcher.receive_signal(signal.SIGINT)
+    watcher.begin_shutdown(saves=False)
+    assert watcher.state is State.NOTIFYING and _exit(watcher) == (130, '')
+
+
+def test_failures_while_closing_do_not_matter(watcher):
+    watcher.begin_shutdown(saves=True)
+    watcher.mark_saved()
+    watcher.finish(_fail)
+    assert watcher.state is State.CLOSING and _exit(watcher, 11.) == (0, '')
+    watcher.receive_signal(signal.SIGTERM)
+    assert _exit(watcher) == (143, '')
+
+
+def test_its_thread_receives_signals_although_the_main_thread_handles_them():
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        with watchdog.Watchdog({}, 100.) as watcher:
+            os.kill(os.getpid(), signal.SIGTERM)
+            deadline = time.monotonic() + 60.
+            while watcher.state is not State.STOPPING and time.monotonic() < deadline:
+                time.sleep(.01)
+            assert watcher.state is State.STOPPING
+    finally:
+        signal.signal(signal.SIGTERM, handler)

@@ -1,12 +1,11 @@
-"""A cluster on three hosts of their own network: tools/three_hosts.py [plain|cut|kill], as root.
+"""Cut a link in a cluster of three hosts: tools/dev/netns_cluster.py --run runs/cut, as root.
 
-The hosts are network namespaces, joined by veth pairs and a bridge in a fourth: the server's (the
-evaluator runs there too), the chief's and that of worker 1. `plain` trains, freezes and labels an
-image; `cut` takes worker 1's link down for --cut_secs; `kill` kills worker 1 for good.
+The hosts are network namespaces, joined by veth pairs and a bridge in a fourth one: the server's
+(the evaluator runs there too), the chief's and worker 1's. The link of worker 1 goes down for
+--cut_secs; training must continue and end well.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,142 +14,91 @@ from absl import flags
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 
-from permafrost.flags import (
-    define_run_flags,
-    define_train_flags,
-    define_training_cluster_flags,
-    explicitly_set,
-    run_script)
 from permafrost.cluster import local_cluster
-from permafrost.errors import UsageError, UserError, unknown_name_error
+from permafrost.errors import UsageError, UserError
+from permafrost.flags import (
+    define_run_flags, define_train_flags, define_training_cluster_flags, run_script)
 from permafrost.training import checkpoints
 
-SCRIPT = {'module_name': sys.argv[0]}
-NAME = sys.argv.pop(1) if sys.argv[1:] and sys.argv[1][0] != '-' else 'plain'
-flags.DEFINE_integer('at', 300, 'Step at which the link is cut, or the worker killed.', 1, **SCRIPT)
-flags.DEFINE_float('cut_secs', 20., 'Seconds that the link stays cut.', 0., **SCRIPT)
+flags.DEFINE_integer('at', 300, 'Step at which the link is cut.', 1)
+flags.DEFINE_float('cut_secs', 20., 'How long the link is down, in seconds.', 0.)
 define_train_flags()
 define_run_flags()
 define_training_cluster_flags()
 FLAGS = flags.FLAGS
-HOSTS = {'ps 0': '10.77.0.1', 'evaluator': '10.77.0.1', 'worker 0': '10.77.0.2',
-         'worker 1': '10.77.0.3'}
-ADDRESSES = sorted(set(HOSTS.values()))
+HOSTS = {'ps 0': 1, 'evaluator': 1, 'worker 0': 2, 'worker 1': 3}  # {task: host}
 SWITCH = 'permafrost-switch'
 
 
-def _ip(*arguments):
-    subprocess.run(('ip',) + arguments, check=True)
+def _ip(command: str) -> None:
+    subprocess.run(['ip', *command.split()], check=True)
 
 
-def _space(address):
-    return 'permafrost-%s' % address.rsplit('.', 1)[1]
+def connect() -> None:
+    """Create the hosts and their links."""
+    _ip(f'netns add {SWITCH}')
+    _ip(f'-n {SWITCH} link add bridge type bridge')
+    _ip(f'-n {SWITCH} link set bridge up')
+    for host in sorted(set(HOSTS.values())):
+        space = f'permafrost-{host}'
+        _ip(f'netns add {space}')
+        _ip(f'link add port{host} netns {SWITCH} type veth peer name eth0 netns {space}')
+        _ip(f'-n {SWITCH} link set port{host} master bridge up')
+        _ip(f'-n {space} addr add 10.77.0.{host}/24 dev eth0')
+        _ip(f'-n {space} link set eth0 up')
+        _ip(f'-n {space} link set lo up')
 
 
-def _port(address):
-    """The switch's end of the link to the host of `address`."""
-    return 'port%s' % address.rsplit('.', 1)[1]
-
-
-def connect():
-    """Makes the hosts and their links."""
-    _ip('netns', 'add', SWITCH)
-    _ip('-n', SWITCH, 'link', 'add', 'bridge', 'type', 'bridge')
-    _ip('-n', SWITCH, 'link', 'set', 'bridge', 'up')
-    for address in ADDRESSES:
-        _ip('netns', 'add', _space(address))
-        _ip('link', 'add', _port(address), 'netns', SWITCH, 'type', 'veth', 'peer', 'name', 'eth0',
-            'netns', _space(address))
-        _ip('-n', SWITCH, 'link', 'set', _port(address), 'master', 'bridge', 'up')
-        _ip('-n', _space(address), 'addr', 'add', address + '/24', 'dev', 'eth0')
-        for device in ('eth0', 'lo'):
-            _ip('-n', _space(address), 'link', 'set', device, 'up')
-
-
-def disconnect():
-    """Deletes all that connect makes; what is not there is no matter."""
-    for space in [SWITCH] + list(map(_space, ADDRESSES)):
+def disconnect() -> None:
+    """Delete what connect() creates, as far as it exists."""
+    for space in [SWITCH] + [f'permafrost-{host}' for host in set(HOSTS.values())]:
         subprocess.run(['ip', 'netns', 'delete', space], stderr=subprocess.DEVNULL)
 
 
-def _step(cluster, name):
-    """The last global step that a task has logged."""
-    return max([int(line.split()[1].split('/')[0]) for line in cluster.lines.get(name, [])
-                if line.startswith('step ')], default=0)
-
-
-def _reach(cluster, name, step):
-    while _step(cluster, name) < step:
+def wait_for_step(cluster: local_cluster.LocalCluster, step: int) -> None:
+    """Wait until worker 1 has logged `step` or a later one."""
+    while max(cluster.steps('worker 1'), default=0) < step:
         if cluster.tasks['worker 0'].poll() is not None:
-            raise UserError('the run ended before step %d of %s' % (step, name))
+            raise UserError(f'the run ended before worker 1 reached step {step}')
         time.sleep(.2)
 
 
-def disturb(cluster):
-    """What the experiment does in mid-training. Returns the task that is not to end well."""
-    if NAME == 'plain':
-        return None
-    _reach(cluster, 'worker 1', FLAGS.at)
-    if NAME == 'kill':
-        print('worker 1: SIGKILL', flush=True)
-        cluster.send(signal.SIGKILL, 'worker 1')
-        return 'worker 1'
-    port, before = _port(HOSTS['worker 1']), _step(cluster, 'worker 1')
-    print('worker 1: link down for %g s' % FLAGS.cut_secs, flush=True)
-    _ip('-n', SWITCH, 'link', 'set', port, 'down')
+def cut_link(cluster: local_cluster.LocalCluster) -> None:
+    """Take the link of worker 1 down for --cut_secs; return when it trains again."""
+    wait_for_step(cluster, FLAGS.at)
+    step = cluster.steps('worker 1')[-1]
+    print(f'worker 1: link down for {FLAGS.cut_secs:g} s', flush=True)
+    _ip(f"-n {SWITCH} link set port{HOSTS['worker 1']} down")
     time.sleep(FLAGS.cut_secs)
-    _ip('-n', SWITCH, 'link', 'set', port, 'up')
-    print('worker 1: link up; the chief is at step %d' % _step(cluster, 'worker 0'), flush=True)
-    _reach(cluster, 'worker 1', before + FLAGS.log_steps + 1)
-    print('worker 1: makes steps again, at %d' % _step(cluster, 'worker 1'), flush=True)
-    return None
+    _ip(f"-n {SWITCH} link set port{HOSTS['worker 1']} up")
+    print(f"worker 1: link up; the chief is at step {cluster.steps('worker 0')[-1]}", flush=True)
+    wait_for_step(cluster, step + FLAGS.log_steps + 1)
+    print(f"worker 1: trains again, at step {cluster.steps('worker 1')[-1]}", flush=True)
 
 
 def main():
-    if NAME not in ('plain', 'cut', 'kill'):
-        raise unknown_name_error('experiment', NAME, ('plain', 'cut', 'kill'))
     if os.geteuid():
-        raise UserError('network namespaces take root: run it with sudo')
+        raise UserError('network namespaces need root: run it with sudo')
     if not FLAGS.run or not FLAGS.steps:
         raise UsageError('give --run and --steps')
-    arguments = [argument for name in explicitly_set(FLAGS) if name not in ('at', 'cut_secs')
-                 for argument in FLAGS[name].serialize().split('\n')]
-    tasks = {name: address + ':2222' for name, address in HOSTS.items() if name != 'evaluator'}
+    hosts = {name: f'10.77.0.{host}:2222' for name, host in HOSTS.items() if name != 'evaluator'}
     disconnect()
     try:
         connect()
-        with local_cluster.LocalCluster(1, 2, arguments, lambda line: print(line, flush=True), hosts=tasks,
-                              within=lambda name: ['ip', 'netns', 'exec', _space(HOSTS[name])]
-                              ) as cluster:
-            cluster.start('ps 0', 'worker 0', 'worker 1', 'evaluator')
-            lost = disturb(cluster)
+        with local_cluster.LocalCluster(
+                1, 2, local_cluster.task_arguments(FLAGS, ('at', 'cut_secs')), hosts=hosts,
+                on_line=local_cluster.print_line, command_prefix=lambda name: [
+                    'ip', 'netns', 'exec', f'permafrost-{HOSTS[name]}']) as cluster:
+            cluster.start(*HOSTS)
+            cut_link(cluster)
             codes = cluster.wait()
-            check({name: code for name, code in codes.items() if name != lost}, cluster)
     finally:
         disconnect()
-    if NAME == 'plain':
-        freeze_and_label()
-
-
-def freeze_and_label():
-    """Freezes the run and labels an image of the test set."""
-    run = os.path.abspath(FLAGS.run)
-    graph, samples = os.path.join(run, FLAGS.model + '.pb'), os.path.join(run, 'samples')
-    for command in ([sys.executable, 'freeze_graph.py', '--run=' + run, '--output=' + graph],
-                    [sys.executable, 'tools/sample_images.py', '--output=' + samples, '--count=1']):
-        subprocess.run(command, cwd=local_cluster.ROOT, check=True)
-    images = [os.path.join(samples, name) for name in os.listdir(samples)]
-    subprocess.run(['./label_image.sh', graph] + images, cwd=local_cluster.ROOT, check=True)
-
-
-def check(codes, cluster):
-    """Raises UserError where a task failed, or the last step was not saved and evaluated."""
-    last = checkpoints.find_checkpoint(FLAGS.run)[0]
-    evaluated = any(line.startswith('step %d: ' % last) for line in cluster.lines['evaluator'])
-    if any(codes.values()) or last < FLAGS.steps or not evaluated:
-        raise UserError('%s: ended with %s at step %d, evaluated: %s' % (
-            NAME, codes, last, evaluated))
-    print('%s: all tasks ended well, at step %d; it was evaluated' % (NAME, last), flush=True)
+    step = checkpoints.last_step(FLAGS.run)
+    evaluated = any(line.startswith(f'step {step}: ') for line in cluster.lines['evaluator'])
+    if any(codes.values()) or step < FLAGS.steps or not evaluated:
+        raise UserError(f'ended with {codes} at step {step}, evaluated: {evaluated}')
+    print(f'all tasks ended well, at step {step}; it was evaluated', flush=True)
 
 
 if __name__ == '__main__':

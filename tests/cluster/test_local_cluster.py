@@ -1,0 +1,94 @@
+"""Clusters on this host: the tasks' command lines, and the tools that run them."""
+
+import re
+import signal
+import sys
+
+import pytest
+from absl import flags
+
+from permafrost import runtime
+from permafrost.cluster import local_cluster
+from permafrost.training import checkpoints
+from tests import processes
+from tests.cluster import helpers
+
+PRINT_TASK = ('import os, sys; print(sys.argv[1:], os.environ.get("TF_CONFIG")); '
+              'print("step 3/9 loss 1\\nstep 5/9 loss 1")')
+
+
+def _cluster(**options):
+    """Return a cluster whose tasks print their flags and TF_CONFIG instead of training."""
+    hosts = {'ps 0': 'p:1', 'worker 0': 'a:1', 'worker 1': 'b:1'}
+    return local_cluster.LocalCluster(
+        1, 2, ['--a'], hosts=hosts,
+        command_prefix=lambda name: [sys.executable, '-c', PRINT_TASK, name], **options)
+
+
+def test_flags_describe_the_cluster_to_the_tasks():
+    lines = []
+    with _cluster(on_line=lines.append) as cluster:
+        cluster.start('worker 1', extra_arguments=['--b'])
+        assert cluster.wait() == {'worker 1': 0}
+        assert cluster.steps('worker 1') == [3, 5] and cluster.steps('ps 0') == []
+        assert lines == ['worker 1: ' + line for line in cluster.lines['worker 1']]
+    arguments = ['--ps_hosts=p:1', '--worker_hosts=a:1,b:1', '--job_name=worker', '--task_index=1',
+                 '--a', '--b']
+    assert ', '.join(map(repr, arguments)) in lines[0] and lines[0].endswith('None')
+
+
+def test_tf_config_describes_the_cluster_to_the_tasks():
+    with _cluster(use_tf_config=True) as cluster:
+        cluster.start('evaluator')
+        assert cluster.wait() == {'evaluator': 0}
+    assert cluster.lines['evaluator'][0].endswith(
+        '\'--a\'] {"cluster": {"ps": ["p:1"], "worker": ["a:1", "b:1"]}, '
+        '"task": {"type": "evaluator", "index": ""}}')
+
+
+def test_no_process_is_left_behind():
+    with local_cluster.LocalCluster(1, 1, [], command_prefix=lambda name: [
+            sys.executable, '-c', 'import time; time.sleep(600)']) as cluster:
+        cluster.start()
+        assert [task.poll() for task in cluster.tasks.values()] == [None, None]
+    assert [task.poll() for task in cluster.tasks.values()] == [-signal.SIGKILL] * 2
+
+
+def test_flags_are_passed_on_to_the_tasks():
+    values = flags.FlagValues()
+    flags.DEFINE_integer('workers', 2, '', flag_values=values)
+    flags.DEFINE_integer('steps', None, '', flag_values=values)
+    flags.DEFINE_multi_string('set', [], '', flag_values=values)
+    flags.DEFINE_bool('resume', False, '', flag_values=values)
+    values(['tool', '--workers=3', '--steps=5', '--set=a=1', '--set=b=x y', '--resume'])
+    assert local_cluster.task_arguments(values, ['workers']) == [
+        '--resume', '--set=a=1', '--set=b=x y', '--steps=5']
+
+
+@pytest.mark.slow
+def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
+    arguments = processes.command(
+        'tools/local_cluster.py', '--evaluator', f'--data_dir={synthetic.directory}',
+        f'--run={tmp_path}', '--save_steps=5', '--resume', *helpers.FLAGS)
+    code, output = processes.interrupt(arguments + ['--steps=100000'], '^worker 1: step',
+                                       signal.SIGINT)
+    assert code == 130 and 'Traceback' not in output, output
+    step = checkpoints.last_step(str(tmp_path))
+    assert f'worker 0: stopped at step {step}' in output
+    output = processes.finish(arguments + [f'--steps={step + 5}'])
+    last = checkpoints.last_step(str(tmp_path))
+    for line in (f'worker 0: done at step {last}', 'worker 1: done', 'ps 0: done',
+                 f'evaluator: step {last}: '):
+        assert line in output
+    processes.finish(arguments + [f'--steps={step + 5}'])  # nothing is left to do: all end
+    assert checkpoints.last_step(str(tmp_path)) == last
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes minutes: one engine is enough')
+def test_random_kills_lose_nothing_that_was_saved():
+    """Kill tasks for a minute; see the script."""
+    output = processes.finish(processes.command(
+        'tools/dev/soak.py', '--minutes=1', '--least=10', '--most=20', '--grace_steps=50'),
+        timeout=580)
+    assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output

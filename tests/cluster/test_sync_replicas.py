@@ -1,0 +1,78 @@
+"""Synchronous training: shards of the batch; clusters of real processes."""
+
+import re
+import signal
+
+import pytest
+
+from permafrost.cluster import sync_replicas
+from permafrost.errors import UsageError
+from permafrost.inputs.pipeline import Shard
+from permafrost.training import checkpoints
+from tests import processes
+from tests.cluster import helpers
+
+
+def test_backup_workers_repeat_the_shards_of_the_first_workers():
+    sync = sync_replicas.SyncReplicas(workers=4, backup_workers=1, is_chief=False)
+    assert [sync.shard(i) for i in range(4)] == [Shard(i, 3) for i in (0, 1, 2, 0)]
+
+
+@pytest.mark.parametrize('backup_workers', [-1, 2, 3])
+def test_at_least_one_worker_must_be_waited_for(backup_workers):
+    with pytest.raises(UsageError, match='leaves none of 2 workers to wait for: use 0 to 1'):
+        sync_replicas.SyncReplicas(2, backup_workers, False)
+
+
+@pytest.mark.slow
+def test_every_worker_makes_every_step(synthetic, tmp_path):
+    """The chief starts first and must not make steps alone."""
+    with helpers.make_cluster(synthetic, tmp_path, '--mode=sync', '--steps=25') as cluster:
+        cluster.start('ps 0', 'worker 0')
+        helpers.wait_for_line(cluster, 'worker 0', '^run: ')
+        cluster.start('worker 1')
+        helpers.wait_for_line(cluster, 'worker 0', '^step 25/25')
+        helpers.assert_ends_well(cluster, timeout=60)
+        for name in ('worker 0', 'worker 1'):
+            assert cluster.steps(name) == list(range(1, 26))
+    assert checkpoints.last_step(str(tmp_path)) == 25
+
+
+@pytest.mark.slow
+def test_sigterm_saves_although_a_step_waits_for_a_dead_worker(synthetic, tmp_path):
+    """TensorFlow blocks the main thread of the chief."""
+    with helpers.make_cluster(synthetic, tmp_path, '--mode=sync', '--steps=100000') as cluster:
+        cluster.start()
+        helpers.wait_for_line(cluster, 'worker 0', '^step 5/')
+        cluster.send(signal.SIGKILL, 'worker 1')
+        cluster.wait('worker 1')
+        step = cluster.steps('worker 0')[-1]
+        cluster.send(signal.SIGTERM, 'worker 0', 'ps 0')
+        assert cluster.wait('worker 0', 'ps 0', timeout=60) == {'worker 0': 143, 'ps 0': 143}
+    assert checkpoints.last_step(str(tmp_path)) >= step
+
+
+@pytest.mark.slow
+def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
+    """The mean of the losses of both shards is the loss of one process, except for rounding.
+
+    The learning rate is low: at 0.1 rounding errors grow tenfold in two steps, as they do between
+    one process with one thread and with two.
+    """
+    flags = ('--model=tuto', '--set=batch_size=32', '--set=learning_rate=0.0005', '--steps=50',
+             '--deterministic')
+    single = _losses(processes.finish(processes.train_command(
+        synthetic, tmp_path / 'single', '--summary_steps=0', '--histogram_steps=0', *flags)))
+    with helpers.make_cluster(synthetic, tmp_path / 'cluster', '--mode=sync', *flags) as cluster:
+        cluster.start()
+        helpers.assert_ends_well(cluster)
+        shards = [_losses('\n'.join(cluster.lines[name])) for name in ('worker 0', 'worker 1')]
+    assert sorted(single) == list(range(1, 51))
+    for step, loss in single.items():
+        assert abs((shards[0][step] + shards[1][step]) / 2 - loss) < 1e-4, step
+
+
+def _losses(output):
+    """Return {step: loss} of the lines that show progress."""
+    matches = re.finditer(r'^step (\d+)/.* loss ([\d.]+)', output, re.MULTILINE)
+    return {int(match.group(1)): float(match.group(2)) for match in matches}
