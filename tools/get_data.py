@@ -1,25 +1,25 @@
-"""Makes CIFAR-10 whole in its directory: `make data`; CIFAR-100 with ARGS=--data_set=cifar100."""
+"""Download CIFAR-10 or CIFAR-100: `make data`, or `make data ARGS=--dataset=cifar100`."""
 
 import os
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
 from absl import flags
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-
-from permafrost.flags import run_script
 from permafrost.datasets import download
+from permafrost.flags import run_script
 
-flags.DEFINE_string('data_set', 'cifar10', 'Data set: cifar10 or cifar100.',
-                    module_name=sys.argv[0])
-flags.DEFINE_string('data_dir', None, 'Where its .bin files go; default: $PERMAFROST_DATA/<data '
-                    'set>, or ~/.cache/permafrost/data/<data set>.', module_name=sys.argv[0])
+flags.DEFINE_string('dataset', 'cifar10', 'Dataset: cifar10 or cifar100.')
+flags.DEFINE_alias('data_set', 'dataset')
+flags.DEFINE_string('data_dir', None, 'Directory for its .bin files. Default: $PERMAFROST_DATA/'
+                    '<dataset>, or ~/.cache/permafrost/data/<dataset>.')
+FLAGS = flags.FLAGS
 
 
 def main():
-    name = flags.FLAGS.dataset
-    directory = download.prepare(flags.FLAGS.data_dir, name=name)
-    print('data: %s is whole in %s' % (name.replace('cifar', 'CIFAR-'), directory))
+    directory = download.prepare(FLAGS.dataset, FLAGS.data_dir)
+    print(f'data: {FLAGS.dataset} is complete in {directory}')
 
 
 if __name__ == '__main__':

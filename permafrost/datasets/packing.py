@@ -1,343 +1,250 @@
-"""A directory of class folders -> a data set: shards of TFRecords and their manifest.json.
+"""Pack a directory of class folders into a dataset: TFRecord shards and their manifest.json.
 
-    folders.scan -> [images by shard] -> processes decode -> shard and note on it -> manifest
-
-A shard and the note on it (`.packing/<shard>.json`) appear whole. What a later run finds noted,
-and made of the same files, it keeps; so an interrupted run goes on, and comes to the same bytes.
+Each finished shard has a note, `.packing/<shard>.json`. A later run keeps the shards whose notes
+and images have not changed, so an interrupted run continues and ends with the same bytes.
 """
 
-import collections
 import concurrent.futures
 import contextlib
-import fcntl
-import glob
+import functools
 import hashlib
-import json
-import multiprocessing
 import os
 import re
-import signal
 import sys
-import threading
-import time
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from permafrost import files
 from permafrost.datasets import image_files, image_folder, registry, tfrecord
+from permafrost.datasets.image_folder import SPLITS, ImageFolder, Item, printable
 from permafrost.errors import UserError
 
 NOTES = '.packing'
-SHARD_IMAGES, SHARD_BYTES = 1000, 64e6  # about the most of a shard: what an interruption may cost
-PIECE = 8  # images that a process decodes at a time
-OURS = re.compile(r'(train|test)-[0-9]{5}-of-[0-9]{5}\.tfrecord')
-LARGEST = 1024  # pixels: the side of images
+SHARD_IMAGES, SHARD_BYTES = 1000, 64e6  # about the most that an interruption can cost
+SHARD_NAME = re.compile(r'(train|test)-[0-9]{5}-of-[0-9]{5}\.tfrecord')
+MAX_IMAGE_SIZE = 1024  # pixels
 
-Shard = collections.namedtuple('Shard', 'name split items')
-Bad = collections.namedtuple('Bad', 'why passing')  # of pictures.BadImage
+Note = Dict[str, Any]  # of a shard: see _write_shard
 
 
-def pack(directory, output, image_size, test_fraction, processes):
-    """What tools/make_tfrecords.py does; returns its exit code: 1 where files could not be used.
+def pack(directory: str, output: str, image_size: int, test_fraction: float, threads: int) -> int:
+    """Pack class folders (see image_folder.scan) into the dataset `output`, and print a report.
 
-    Args:
-      directory: see folders.scan.
-      output: of the data set; new, empty, or with what an earlier run made there.
-      image_size: side of the square images, in pixels.
-      test_fraction: of the images that are held out, where `directory` has no folder `test`.
-      processes: that decode images at a time.
-    Raises UserError for what is wrong with either directory, or with the disk.
+    `output` must be new, empty, or made by an earlier run. `threads` threads decode images and
+    resize them to `image_size` pixels square. Returns the exit code: 1 if files could not be used,
+    else 0. Raises UserError.
     """
-    listing = image_folder.scan(directory, test_fraction)
-    if len(listing.classes) > tfrecord.MAX_CLASSES:
-        raise UserError('%s has %d class folders; %d can be told apart' % (
-            image_folder.printable(directory), len(listing.classes), tfrecord.MAX_CLASSES))
+    def fail_if_locked() -> None:
+        raise UserError(f'another process is packing into {printable(output)}: wait for it')
+
+    folder = image_folder.scan(directory, test_fraction)
+    if len(folder.classes) > tfrecord.MAX_CLASSES:
+        raise UserError(f'{printable(directory)} has {len(folder.classes)} class folders; the '
+                        f'maximum is {tfrecord.MAX_CLASSES}')
     _check_output(directory, output)
-    with _alone(output):
-        try:
-            notes = _pack(directory, output, listing, image_size, processes)
-            manifest = _manifest(listing, notes, image_size)
-            _finish(output, manifest)
-        except OSError as error:
-            raise UserError('%s: %s; mend that and run this again, it goes on from there' % (
-                error.filename or output, error.strerror)) from error
-        except SystemExit:
-            _say('stopped: run this again to go on')
-            raise
-    return _report(output, manifest, listing)
-
-
-def write(output, classes, splits):
-    """Writes arrays as such a data set: {split: (uint8 [N, side, side, 3], labels)}."""
-    os.makedirs(output, exist_ok=True)
-    notes = []
-    for split, (images, labels) in splits.items():
-        count = -(-len(images) // _shard_images(images.shape[1], len(classes)))
-        for i, rows in enumerate(np.array_split(np.arange(len(images)), count)):
-            name = _name(split, i, count)
-            notes.append(_write_shard(output, name, split, images[rows], labels[rows], classes))
-    listing = image_folder.Listing(list(classes), {}, {}, {})
-    _finish(output, _manifest(listing, notes, images.shape[1]))
-
-
-def _check_output(directory, output):
-    inside = os.path.realpath(output) + os.sep
-    if inside.startswith(os.path.realpath(directory) + os.sep):
-        raise UserError('%s is in %s: name an output elsewhere' % tuple(
-            map(image_folder.printable, (output, directory))))
-    if not os.path.isdir(output):
-        if os.path.lexists(output):
-            raise UserError('%s: not a directory; name another output' % image_folder.printable(output))
-        return
-    names = sorted(os.listdir(output))
-    foreign = [name for name in names if not name.startswith('.') and not (
-        NOTES in names and (name == registry.MANIFEST or OURS.match(name)))]
-    if foreign:
-        raise UserError('%s holds other files, such as %s: name an empty or a new directory' % (
-            image_folder.printable(output), image_folder.printable(foreign[0])))
-
-
-@contextlib.contextmanager
-def _alone(output):
     try:
         os.makedirs(os.path.join(output, NOTES), exist_ok=True)
-        lock = open(os.path.join(output, NOTES, 'lock'), 'w')
+        with files.locked(os.path.join(output, NOTES, 'lock'), fail_if_locked):
+            notes = _write_shards(directory, output, folder, image_size, threads)
+            bad = {printable(path): reason for path, reason in folder.bad.items()}
+            manifest = _write_manifest(output, folder.classes, image_size, notes, bad)
     except OSError as error:
-        raise UserError('cannot write to %s (%s): name another output' % (
-            image_folder.printable(output), error.strerror))
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError('another process is packing into %s: wait for it' %
-                            image_folder.printable(output))
-        yield
-
-
-def _pack(directory, output, listing, image_size, processes):
-    """Makes the shards that are not there yet; the notes on all of them, in order."""
-    shards = _shards(listing, image_size)
-    wanted = {shard.name: _fingerprint(directory, shard, listing.classes, image_size)
-              for shard in shards}
-    notes = {shard.name: _noted(output, shard, wanted[shard.name]) for shard in shards}
-    missing = [shard for shard in shards if notes[shard.name] is None]
-    for left in glob.glob(os.path.join(glob.escape(output), '.*.tfrecord*')):
-        os.unlink(left)  # of a run that was killed
-    if missing:  # until all is whole again there is no data set
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(output, registry.MANIFEST))
-    todo = sum(len(shard.items) for shard in missing)
-    done = sum(len(shard.items) for shard in shards) - todo
-    if done:
-        _say('%d images are packed already' % done)
-    paths = [os.path.join(directory, item.path) for shard in missing for item in shard.items]
-    with files.Progress('packing', todo, _say, 'images') as bar, \
-            contextlib.closing(_read_all(paths, image_size, processes)) as found:
-        for shard in missing:
-            images, labels, bad, again = [], [], {}, False
-            for item in shard.items:
-                image = next(found)
-                if isinstance(image, Bad):
-                    bad[image_folder.printable(item.path)] = image.why
-                    again |= image.passing
-                else:
-                    images.append(image)
-                    labels.append(item.label)
-                bar.add(1)
-            images = np.array(images, np.uint8).reshape(len(images), image_size, image_size, 3)
-            note = _write_shard(output, shard.name, shard.split, images, np.array(labels, int),
-                                listing.classes)
-            notes[shard.name] = dict(note, bad=bad, again=again, made_of=wanted[shard.name])
-            files.write_json(_note_path(output, shard.name), notes[shard.name])
-    return [notes[shard.name] for shard in shards]
-
-
-def _shard_images(image_size, classes):
-    size = tfrecord.format_of(image_size, classes).size
-    return max(1, min(SHARD_IMAGES, int(SHARD_BYTES / size)))
-
-
-def _name(split, number, count):
-    return '%s-%05d-of-%05d.tfrecord' % (split, number, count)
-
-
-def _shards(listing, image_size):
-    """Those of all splits. Which one an image is in follows from its key and their number."""
-    most = _shard_images(image_size, len(listing.classes))
-    shards = []
-    for split, items in listing.items.items():
-        count = -(-len(items) // most)
-        of_shard = [[] for _ in range(count)]
-        for item in items:
-            of_shard[item.key * count >> 64].append(item)
-        shards += [Shard(_name(split, i, count), split, some) for i, some in enumerate(of_shard)]
-    return shards
-
-
-def _fingerprint(directory, shard, classes, image_size):
-    """Changes with anything that the shard is made of."""
-    parts = [registry.FORMAT, image_size, len(classes)]
-    for item in shard.items:
-        try:
-            status = os.stat(os.path.join(directory, item.path))
-            state = status.st_size, status.st_mtime_ns
-        except OSError as error:
-            state = error.errno
-        parts.append((os.fsencode(item.path).hex(), item.label, state))
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _note_path(output, name):
-    return os.path.join(output, NOTES, name + '.json')
-
-
-def _noted(output, shard, made_of):
-    """The note on a shard that is there, whole, and made of the same files; else None.
-
-    One is made again where the disk, not what was on it, kept a file from being read.
-    """
-    try:
-        with open(_note_path(output, shard.name)) as stream:
-            note = json.load(stream)
-        if note['made_of'] == made_of and not note['again']:
-            with open(os.path.join(output, shard.name), 'rb') as stream:
-                if hashlib.sha256(stream.read()).hexdigest() == note['checksum']:
-                    return note
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
-
-
-def _read_all(paths, side, processes):
-    """Yields, in order, the pixels of each file, or a Bad."""
-    if processes == 1 or not paths:
-        yield from (_read(path, side) for path in paths)
-        return
-    # Not forked: the caller may have threads, and TensorFlow's do not outlive that.
-    executor = concurrent.futures.ProcessPoolExecutor(
-        processes, multiprocessing.get_context('spawn'), _watch, [os.getpid()])
-    waiting = collections.deque()
-    try:
-        with _interrupts_blocked():  # in the processes for good: they end when this one does
-            for _ in range(processes):
-                executor.submit(int)
-        for first in range(0, len(paths), PIECE):
-            waiting.append(executor.submit(_read_some, paths[first:first + PIECE], side))
-            if len(waiting) > 3 * processes:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError('a process that decoded images died (for want of memory?): run this '
-                        'again, with fewer --processes') from error
-    finally:
-        for future in waiting:
-            future.cancel()
-        executor.shutdown()
-
-
-def _watch(parent):
-    """Ends this process soon after its parent, which when killed cannot see to that."""
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def _interrupts_blocked():
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _read_some(paths, side):
-    return [_read(path, side) for path in paths]
-
-
-def _read(path, side):
-    try:
-        return image_files.read(path, side)
-    except image_files.BadImage as error:
-        return Bad(image_folder.printable(str(error)), error.passing)
-
-
-def _write_shard(output, name, split, images, labels, classes):
-    """Writes a shard; the note on it, a value for json."""
-    content = tfrecord.encode(images, labels, len(classes)).tobytes()
-    files.write_atomically(os.path.join(output, name), content)
-    # Each value's number of pixels: sums of the pixels themselves would take 16 times their bytes.
-    pixels = np.array([np.bincount(images[..., i].ravel(), minlength=256) for i in range(3)])
-    return {
-        'name': name, 'split': split, 'count': len(images),
-        'checksum': hashlib.sha256(content).hexdigest(),
-        'per_class': np.bincount(labels, minlength=len(classes)).tolist(),
-        'sum': pixels.dot(np.arange(256)).tolist(),
-        'sum_of_squares': pixels.dot(np.arange(256) ** 2).tolist(), 'bad': {}}
-
-
-def _manifest(listing, notes, image_size):
-    """The value of manifest.json. It says nothing of where and when it was made."""
-    splits = {split: [note for note in notes if note['split'] == split]
-              for split in image_folder.SPLITS}
-    counts = {split: sum(note['count'] for note in some) for split, some in splits.items()}
-    if not counts['train']:
-        raise UserError('no image to train on is left: %s' % (_first_bad(notes) or (
-            'all are held out; lower --test_fraction')))
-    values = counts['train'] * image_size ** 2 * 255.
-    mean = np.sum([note['sum'] for note in splits['train']], 0) / values
-    squares = np.sum([note['sum_of_squares'] for note in splits['train']], 0) / values / 255
-    bad = dict({image_folder.printable(path): why for path, why in listing.bad.items()},
-               **{path: why for note in notes for path, why in note['bad'].items()})
-    return {
-        'format': registry.FORMAT, 'classes': listing.classes, 'image_size': image_size,
-        'counts': counts, 'counts_per_class': {
-            split: np.sum([note['per_class'] for note in some], 0).tolist() if some else
-            [0] * len(listing.classes) for split, some in splits.items()},
-        'mean': mean.round(6).tolist(), 'std': np.sqrt(squares - mean ** 2).round(6).tolist(),
-        'mean_and_std_of': 'the channels R, G, B of the training images, 255 as 1',
-        'files': [{field: note[field] for field in registry.DataFile._fields} for note in notes],
-        'bad': bad}
-
-
-def _first_bad(notes):
-    for note in notes:
-        for path, why in note['bad'].items():
-            return 'none could be used, such as %s: %s' % (path, why)
-
-
-def _finish(output, manifest):
-    """Writes the manifest, and removes shards and notes of an earlier packing."""
-    files.write_json(os.path.join(output, registry.MANIFEST), manifest)
-    kept = {file['name'] for file in manifest['files']}
-    for folder in (output, os.path.join(output, NOTES)):
-        for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            ours = OURS.match(name)
-            if ours and ours.group() not in kept:
-                os.unlink(os.path.join(folder, name))
-
-
-def _report(output, manifest, listing):
-    for path, why in sorted(manifest['bad'].items()):
-        print('bad: %s: %s' % (path, why), file=sys.stderr)
-    for what, count in sorted(listing.ignored.items()):
-        print('ignored: %d %s' % (count, what))
-    counts, per_class = manifest['counts'], manifest['counts_per_class']
-    if not counts['test']:
-        print('note: no image is held out: eval and freeze need some (--test_fraction)')
-    for name, *numbers in zip(manifest['classes'], *(per_class[s] for s in image_folder.SPLITS)):
-        if counts['test'] and not all(numbers):
-            print('note: class %s has %d images to train on and %d to test' % (name, *numbers))
-    print('packed: %d images of %d classes, %dx%d, %d to train and %d to test, in %s' % (
-        sum(counts.values()), len(manifest['classes']), manifest['image_size'],
-        manifest['image_size'], counts['train'], counts['test'], image_folder.printable(output)))
-    if manifest['bad']:
-        print('%d files could not be used, see above' % len(manifest['bad']), file=sys.stderr)
+        raise UserError(f'{error.filename or output}: {error.strerror}; fix that and run this '
+                        'again: it continues where it stopped') from error
+    except SystemExit:
+        _log('stopped; run this again to continue')
+        raise
+    _report(output, manifest, folder.ignored)
     return 1 if manifest['bad'] else 0
 
 
-def _say(message):
+def write(output: str, classes: Sequence[str],
+          splits: Dict[str, Tuple[np.ndarray, np.ndarray]]) -> None:
+    """Write arrays, {split: (images uint8 [N, size, size, 3], labels)}, as a dataset."""
+    os.makedirs(os.path.join(output, NOTES), exist_ok=True)
+    notes = []
+    for split, (images, labels) in splits.items():
+        names = _shard_names(split, len(images), images.shape[1], len(classes))
+        for name, rows in zip(names, np.array_split(np.arange(len(images)), len(names))):
+            notes.append(_write_shard(output, name, images[rows], labels[rows], len(classes)))
+    _write_manifest(output, list(classes), images.shape[1], notes, {})
+
+
+def _check_output(directory: str, output: str) -> None:
+    """Raise UserError if `output` lies in `directory` or holds files that are not ours."""
+    if os.path.realpath(output).startswith(os.path.realpath(directory) + os.sep):
+        raise UserError(f'{printable(output)} is in {printable(directory)}: choose an output '
+                        'directory elsewhere')
+    if os.path.lexists(output) and not os.path.isdir(output):
+        raise UserError(f'{printable(output)}: not a directory; choose another output')
+    is_packed = os.path.isdir(os.path.join(output, NOTES))
+    for name in sorted(os.listdir(output)) if os.path.isdir(output) else ():
+        is_ours = is_packed and (name == registry.MANIFEST or SHARD_NAME.match(name))
+        if not name.startswith('.') and not is_ours:
+            raise UserError(f'{printable(output)} holds other files, such as {printable(name)}: '
+                            'choose an empty or a new directory')
+
+
+def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: int,
+                  threads: int) -> List[Note]:
+    """Write the shards that are missing or out of date; return the notes of all, in order."""
+    shards = _assign_to_shards(folder, image_size)
+    fingerprints = {name: _fingerprint(directory, items, len(folder.classes), image_size)
+                    for name, items in shards.items()}
+    notes = {name: _read_note(output, name, fingerprints[name]) for name in shards}
+    missing = [name for name in shards if notes[name] is None]
+    todo = sum(len(shards[name]) for name in missing)
+    done = sum(map(len, shards.values())) - todo
+    if done:
+        _log(f'{done} images are packed already')
+    if missing:  # there is no dataset until all shards are complete again
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(output, registry.MANIFEST))
+    decode = functools.partial(_decode, image_size=image_size)
+    # Threads are enough: Pillow releases the interpreter's lock while it decodes and resizes.
+    with files.Progress('packing', todo, _log, 'images') as progress, \
+            concurrent.futures.ThreadPoolExecutor(threads) as executor:
+        for name in missing:
+            images, labels, bad, is_final = [], [], {}, True
+            paths = [os.path.join(directory, item.path) for item in shards[name]]
+            decoded: Any = executor.map(decode, paths)  # a generator, typed as an iterator
+            with contextlib.closing(decoded) as results:
+                for item, result in zip(shards[name], results):
+                    if isinstance(result, image_files.BadImage):
+                        bad[printable(item.path)] = printable(str(result))
+                        is_final = is_final and not result.transient
+                    else:
+                        images.append(result)
+                        labels.append(item.label)
+                    progress.add(1)
+            pixels = np.array(images, np.uint8).reshape(-1, image_size, image_size, 3)
+            notes[name] = dict(_write_shard(output, name, pixels, np.array(labels, int),
+                                            len(folder.classes)), bad=bad)
+            if is_final:  # else the next run tries the bad files again
+                files.write_json(_note_path(output, name),
+                                 dict(notes[name], fingerprint=fingerprints[name]))
+    return [notes[name] for name in shards]
+
+
+def _shard_names(split: str, count: int, image_size: int, num_classes: int) -> List[str]:
+    """Return the names of the shards for `count` images."""
+    record_bytes = tfrecord.format_of(image_size, num_classes).record_bytes
+    num_shards = -(-count // max(1, min(SHARD_IMAGES, int(SHARD_BYTES / record_bytes))))
+    return [f'{split}-{i:05d}-of-{num_shards:05d}.tfrecord' for i in range(num_shards)]
+
+
+def _assign_to_shards(folder: ImageFolder, image_size: int) -> Dict[str, List[Item]]:
+    """Return {name: images} of the shards. The key of an image decides which one it is in."""
+    shards: Dict[str, List[Item]] = {}
+    for split, items in folder.items.items():
+        names = _shard_names(split, len(items), image_size, len(folder.classes))
+        shards.update((name, []) for name in names)
+        for item in items:
+            shards[names[item.key * len(names) >> 64]].append(item)
+    return shards
+
+
+def _fingerprint(directory: str, items: List[Item], num_classes: int, image_size: int) -> str:
+    """Return a hash that changes with everything that a shard is made from."""
+    digest = hashlib.sha256(repr((registry.FORMAT, image_size, num_classes)).encode())
+    for path, label, _ in items:
+        try:
+            status = os.stat(os.path.join(directory, path))
+            state = status.st_size, status.st_mtime_ns
+        except OSError as error:
+            state = error.errno, 0
+        digest.update(repr((os.fsencode(path), label, state)).encode())
+    return digest.hexdigest()
+
+
+def _note_path(output: str, name: str) -> str:
+    return os.path.join(output, NOTES, name + '.json')
+
+
+def _read_note(output: str, name: str, fingerprint: str) -> Optional[Note]:
+    """Return the note of a shard if the shard is complete and up to date, else None."""
+    note = files.read_json(_note_path(output, name), {})
+    path = os.path.join(output, name)
+    if note.get('fingerprint') == fingerprint and os.path.exists(path):
+        with open(path, 'rb') as stream:
+            if hashlib.sha256(stream.read()).hexdigest() == note['checksum']:
+                return note
+    return None
+
+
+def _decode(path: str, image_size: int) -> Union[np.ndarray, image_files.BadImage]:
+    try:
+        return image_files.read(path, image_size)
+    except image_files.BadImage as error:
+        return error
+
+
+def _write_shard(output: str, name: str, images: np.ndarray, labels: np.ndarray,
+                 num_classes: int) -> Note:
+    """Write a shard; return the fields of its DataFile and its statistics."""
+    content = tfrecord.encode(images, labels, num_classes).tobytes()
+    files.write_atomically(os.path.join(output, name), content)
+    return {
+        'name': name, 'split': name.split('-')[0], 'count': len(images),
+        'checksum': hashlib.sha256(content).hexdigest(),
+        'per_class': np.bincount(labels, minlength=num_classes).tolist(),
+        'sum': images.sum((0, 1, 2), dtype=np.int64).tolist(),
+        'sum_of_squares': np.einsum('nhwc,nhwc->c', images, images, dtype=np.int64).tolist(),
+        'bad': {}}
+
+
+def _write_manifest(output: str, classes: List[str], image_size: int, notes: List[Note],
+                    bad: Dict[str, str]) -> Dict[str, Any]:
+    """Write the manifest and return it; remove the shards and notes of an earlier packing."""
+    def total(split: str, field: str) -> np.ndarray:
+        return sum((np.array(note[field]) for note in notes if note['split'] == split),
+                   np.zeros_like(notes[0][field]))
+
+    bad = dict(bad, **{path: reason for note in notes for path, reason in note['bad'].items()})
+    counts = {split: int(total(split, 'count')) for split in SPLITS}
+    if not counts['train']:
+        reasons = [f'none can be used, such as {path}: {reason}' for path, reason in bad.items()]
+        reasons.append('all are held out; lower --test_fraction')
+        raise UserError(f'there are no images to train on: {reasons[0]}')
+    values = counts['train'] * image_size ** 2 * 255.
+    mean = total('train', 'sum') / values
+    variance = total('train', 'sum_of_squares') / values / 255 - mean ** 2
+    manifest = {
+        'format': registry.FORMAT, 'classes': classes, 'image_size': image_size, 'counts': counts,
+        'counts_per_class': {split: total(split, 'per_class').tolist() for split in SPLITS},
+        'mean': mean.round(6).tolist(), 'std': np.sqrt(variance).round(6).tolist(),
+        'mean_and_std_of': 'channels R, G, B of the training images, scaled to 0..1',
+        'files': [{field: note[field] for field in registry.DataFile._fields} for note in notes],
+        'bad': bad}
+    files.write_json(os.path.join(output, registry.MANIFEST), manifest)
+    names = {note['name'] for note in notes}
+    for folder in (output, os.path.join(output, NOTES)):
+        for name in os.listdir(folder):
+            match = SHARD_NAME.search(name)
+            if match and (name.startswith('.') or match.group() not in names):
+                os.unlink(os.path.join(folder, name))
+    return manifest
+
+
+def _report(output: str, manifest: Dict[str, Any], ignored: Dict[str, int]) -> None:
+    for path, reason in sorted(manifest['bad'].items()):
+        _log(f'bad: {path}: {reason}')
+    for kind, count in sorted(ignored.items()):
+        print(f'ignored: {count} {kind}')
+    counts, size = manifest['counts'], manifest['image_size']
+    per_class = manifest['counts_per_class']
+    if not counts['test']:
+        print('note: no images are held out, but eval and freeze need some: set --test_fraction')
+    for name, train, test in zip(manifest['classes'], per_class['train'], per_class['test']):
+        if counts['test'] and not (train and test):
+            print(f'note: class {name} has {train} training and {test} test images')
+    print(f'packed: {sum(counts.values())} images of {len(manifest["classes"])} classes, '
+          f'{size}x{size}, {counts["train"]} to train and {counts["test"]} to test, '
+          f'in {printable(output)}')
+    if manifest['bad']:
+        _log(f'{len(manifest["bad"])} files could not be used, see above')
+
+
+def _log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)

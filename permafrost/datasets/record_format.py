@@ -1,66 +1,90 @@
-"""Records of one size, each a label and an image: CIFAR's binary formats and our TFRecords.
+"""Fixed-size records of a label and an image: the binary formats of CIFAR and our TFRecords.
 
-A Layout says where in a record the parts lie. One size lets whole batches be taken apart at
-once, by the same few operations whatever the format.
+All records of a dataset have one size, so a few array operations decode a whole batch.
+`permafrost.inputs.pipeline` decodes them in the graph.
 """
 
-import typing
+import os
+from typing import NamedTuple, Tuple, Union
 
 import numpy as np
 
 
-class RecordFormat(typing.NamedTuple):
-    """Where the label and the image lie in a record; offsets and sizes are in bytes."""
-    size: int  # of the whole record
-    label: int  # where the label begins
-    label_bytes: int  # 7 bits of the label each, the lowest first: a varint, or a single byte
-    image: int  # where the image begins
-    shape: typing.Tuple[int, int, int]  # height, width, channels
-    planar: bool  # a plane for each channel, one after the other; else pixel by pixel
+class RecordFormat(NamedTuple):
+    """The layout of a record. Offsets and sizes are in bytes."""
+    record_bytes: int
+    label_offset: int
+    label_bytes: int  # 1: the label itself; 2: a varint, 7 bits a byte, lowest bits first
+    image_offset: int
+    image_shape: Tuple[int, int, int]  # height, width, channels
+    channels_first: bool  # CHW, one plane a channel, as in CIFAR; else HWC
 
     @property
-    def image_bytes(self):
-        height, width, channels = self.shape
+    def image_bytes(self) -> int:
+        """The size of an image in bytes."""
+        height, width, channels = self.image_shape
         return height * width * channels
 
+    @property
+    def label_slice(self) -> slice:
+        """The bytes of the label within a record."""
+        return slice(self.label_offset, self.label_offset + self.label_bytes)
 
-# https://www.cs.toronto.edu/~kriz/cifar.html: a byte of label; CIFAR-100 has the coarse label
-# before it, which is not read.
-CIFAR10 = RecordFormat(3073, label=0, label_bytes=1, image=1, shape=(32, 32, 3), planar=True)
-CIFAR100 = RecordFormat(3074, label=1, label_bytes=1, image=2, shape=(32, 32, 3), planar=True)
-
-
-def labels_of(rows, layout):
-    """uint8 [N, size] records -> int64 [N] labels."""
-    parts = rows[:, layout.label:layout.label + layout.label_bytes].astype(np.int64)
-    return ((parts & (127 if layout.label_bytes > 1 else 255))
-            << 7 * np.arange(layout.label_bytes)).sum(1)
+    @property
+    def image_slice(self) -> slice:
+        """The bytes of the image within a record."""
+        return slice(self.image_offset, self.image_offset + self.image_bytes)
 
 
-def decode(rows, layout=CIFAR10):
-    """uint8 [N, size] records -> (uint8 [N, H, W, 3] images, int64 [N] labels)."""
-    height, width, channels = layout.shape
-    images = rows[:, layout.image:layout.image + layout.image_bytes]
-    if layout.planar:
+# https://www.cs.toronto.edu/~kriz/cifar.html. A CIFAR-100 record begins with the coarse label,
+# which is not used; the fine label follows.
+CIFAR10 = RecordFormat(3073, label_offset=0, label_bytes=1, image_offset=1,
+                       image_shape=(32, 32, 3), channels_first=True)
+CIFAR100 = RecordFormat(3074, label_offset=1, label_bytes=1, image_offset=2,
+                        image_shape=(32, 32, 3), channels_first=True)
+
+
+def map_records(path: str, record_format: RecordFormat) -> np.ndarray:
+    """Map the records of a file into memory: uint8 [N, record_bytes], read-only."""
+    if not os.path.getsize(path):  # an empty file cannot be mapped
+        return np.empty((0, record_format.record_bytes), np.uint8)
+    return np.memmap(path, np.uint8, 'r').reshape(-1, record_format.record_bytes)
+
+
+def decode_labels(records: np.ndarray, record_format: RecordFormat) -> np.ndarray:
+    """Return the labels, int64 [N], of uint8 [N, record_bytes] records."""
+    digits = records[:, record_format.label_slice].astype(np.int64)
+    if record_format.label_bytes == 1:
+        return digits[:, 0]
+    return ((digits & 127) << 7 * np.arange(record_format.label_bytes)).sum(1)
+
+
+def decode(records: np.ndarray,
+           record_format: RecordFormat = CIFAR10) -> Tuple[np.ndarray, np.ndarray]:
+    """Return (images uint8 [N, H, W, C], labels int64 [N]) of uint8 [N, record_bytes] records."""
+    height, width, channels = record_format.image_shape
+    images = records[:, record_format.image_slice]
+    if record_format.channels_first:
         images = images.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-    images = np.ascontiguousarray(images).reshape((-1,) + layout.shape)
-    return images, labels_of(rows, layout)
+    images = np.ascontiguousarray(images).reshape((-1,) + record_format.image_shape)
+    return images, decode_labels(records, record_format)
 
 
-def encode(images, labels, layout=CIFAR10, template=0):
-    """The inverse of decode; `images` may also be [N, H * W, 3].
+def encode(images: np.ndarray, labels: np.ndarray, record_format: RecordFormat = CIFAR10,
+           template: Union[int, np.ndarray] = 0) -> np.ndarray:
+    """Return records, uint8 [N, record_bytes]: the inverse of `decode`.
 
-    What is neither label nor image is taken from `template`, uint8 [size], or 0.
+    `images` may also be [N, H * W, C]. The bytes outside of label and image are those of
+    `template`, uint8 [record_bytes].
     """
-    rows = np.empty((len(labels), layout.size), np.uint8)
-    rows[...] = template
-    for i in range(layout.label_bytes):
-        more = 128 if i + 1 < layout.label_bytes else 0
-        rows[:, layout.label + i] = np.asarray(labels) >> 7 * i & (127 if more else 255) | more
-    height, width, channels = layout.shape
-    pixels = np.asarray(images).reshape(len(rows), height * width, channels)
-    if layout.planar:
+    records = np.empty((len(labels), record_format.record_bytes), np.uint8)
+    records[...] = template
+    digits = np.asarray(labels)[:, None] >> 7 * np.arange(record_format.label_bytes) & 127
+    digits[:, :-1] |= 128  # a varint marks each byte that another one follows
+    records[:, record_format.label_slice] = digits
+    height, width, channels = record_format.image_shape
+    pixels = np.asarray(images).reshape(len(records), height * width, channels)
+    if record_format.channels_first:
         pixels = pixels.transpose(0, 2, 1)
-    rows[:, layout.image:layout.image + layout.image_bytes] = pixels.reshape(
-        len(rows), layout.image_bytes)
-    return rows
+    records[:, record_format.image_slice] = pixels.reshape(len(records), record_format.image_bytes)
+    return records

@@ -1,21 +1,22 @@
-"""The data sets: where their files are, whether they are whole, what is in them.
+"""The datasets: their names, classes, files and checksums, and the directories they lie in.
 
-Each is files of records of one size (see `records`). `permafrost.download` brings CIFAR-10 and
-CIFAR-100 here; `permafrost.packing` makes one of a directory of images.
+A dataset is a set of files of fixed-size records. `permafrost.datasets.download` fetches CIFAR-10
+and CIFAR-100; `permafrost.datasets.packing` makes a dataset from a directory of images.
 """
 
-import collections
 import hashlib
 import json
 import os
-import typing
+from typing import NamedTuple, Optional, Tuple
 
 from permafrost import files
-from permafrost.datasets import record_format, tfrecord
-from permafrost.errors import UsageError, UserError, unknown_name_error
-IMAGE_SHAPE = (32, 32, 3)
-CIFAR10_CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer',
-           'dog', 'frog', 'horse', 'ship', 'truck')
+from permafrost.datasets import tfrecord
+from permafrost.datasets.record_format import CIFAR10, CIFAR100, RecordFormat
+from permafrost.errors import UsageError, UserError, one_line, unknown_name_error
+
+IMAGE_SHAPE = CIFAR10.image_shape
+CIFAR10_CLASSES: Tuple[str, ...] = ('airplane', 'automobile', 'bird', 'cat', 'deer',
+                                    'dog', 'frog', 'horse', 'ship', 'truck')
 CIFAR100_CLASSES = tuple("""
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
     camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
@@ -26,133 +27,126 @@ CIFAR100_CLASSES = tuple("""
     spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
     train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split())
 
-# `checksum` is a sha256, or a sha1, which is shorter.
-DataFile = collections.namedtuple('File', 'name split count checksum')
 
-# The checksums are of the files in the canonical cifar-10-binary.tar.gz.
-CIFAR10_FILES = (
-    DataFile('data_batch_1.bin', 'train', 10000,
-         'cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5'),
-    DataFile('data_batch_2.bin', 'train', 10000,
-         'a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed'),
-    DataFile('data_batch_3.bin', 'train', 10000,
-         'bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67'),
-    DataFile('data_batch_4.bin', 'train', 10000,
-         '014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48'),
-    DataFile('data_batch_5.bin', 'train', 10000,
-         '755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add'),
-    DataFile('test_batch.bin', 'test', 10000,
-         '8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b'),
-)
+class DataFile(NamedTuple):
+    """A file of records, as it should be."""
+    name: str
+    split: str  # 'train' or 'test'
+    count: int  # type: ignore[assignment]  # number of images; hides tuple.count
+    checksum: str  # hexadecimal sha256, or sha1
 
-# As MXNet's gluon/data/vision/datasets.py has them for the canonical cifar-100-binary.tar.gz,
-# whose md5 is 03b5dce01913d631647c71ecec9e9cb8.
+    @property
+    def algorithm(self) -> str:
+        """The algorithm of the checksum, for hashlib.new."""
+        return 'sha1' if len(self.checksum) == 40 else 'sha256'
+
+
+# Of the files in the canonical cifar-10-binary.tar.gz.
+CIFAR10_SHA256 = {
+    'data_batch_1.bin': 'cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5',
+    'data_batch_2.bin': 'a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed',
+    'data_batch_3.bin': 'bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67',
+    'data_batch_4.bin': '014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48',
+    'data_batch_5.bin': '755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add',
+    'test_batch.bin': '8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b',
+}
+CIFAR10_FILES = tuple(
+    DataFile(name, 'test' if name.startswith('test') else 'train', 10000, checksum)
+    for name, checksum in CIFAR10_SHA256.items())
+
+# From MXNet's gluon/data/vision/datasets.py, for the canonical cifar-100-binary.tar.gz (md5
+# 03b5dce01913d631647c71ecec9e9cb8).
 CIFAR100_FILES = (
     DataFile('train.bin', 'train', 50000, 'e207cd2e05b73b1393c74c7f5e7bea451d63e08e'),
     DataFile('test.bin', 'test', 10000, '8fb6623e830365ff53cf14adec797474f5478006'),
 )
 
-TFRECORDS = 'tfrecords'  # the name of every data set that is a directory of its own
-FORMAT = 'permafrost tfrecords 1'  # of its manifest
+TFRECORDS = 'tfrecords'  # the name of every dataset that is a directory made by packing
+DATASETS = ('cifar10', 'cifar100', 'synthetic', TFRECORDS)
+FORMAT = 'permafrost tfrecords 1'  # the format of its manifest
 MANIFEST = 'manifest.json'
 HOW_TO_FIX = {
-    'cifar10': 'run `make data`, or place the canonical file there by hand',
-    'cifar100': 'run `make data ARGS=--data_set=cifar100`, or place the canonical file there '
-                'by hand',
-    'synthetic': 'make it again with data.make_synthetic',
-    TFRECORDS: 'run tools/make_tfrecords.py again, or name the directory where it is now',
+    'cifar10': 'run `make data`, or copy the canonical file there by hand',
+    'cifar100': 'run `make data ARGS=--dataset=cifar100`, or copy the canonical file there by hand',
+    'synthetic': 'make it again with permafrost.datasets.synthetic.make_synthetic',
+    TFRECORDS: 'run tools/make_tfrecords.py again, or give the directory where the dataset is now',
 }
 
 
-class DatasetSpec(typing.NamedTuple):
-    """What a data set should be, before any of its files is looked at."""
-    classes: typing.Tuple[str, ...]
-    layout: record_format.RecordFormat
-    files: typing.Tuple[DataFile, ...]
+class DatasetSpec(NamedTuple):
+    """The contents that a dataset should have. Making one reads no records."""
+    classes: Tuple[str, ...]  # by label
+    record_format: RecordFormat
+    files: Tuple[DataFile, ...]
+
+    def identity(self) -> str:
+        """Return a sha256 of classes, image shape and files. It does not depend on the place."""
+        content = [self.classes, self.record_format.image_shape, self.files]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def dataset_dir(name, data_dir=None):
-    """The directory with the files of data set `name`: `data_dir` itself where one is given."""
+def dataset_dir(name: str, data_dir: Optional[str] = None) -> str:
+    """Return the directory of dataset `name`: `data_dir` if given, else the default one."""
     root = os.environ.get('PERMAFROST_DATA') or os.path.join(files.cache_dir(), 'data')
     return os.path.abspath(os.path.expanduser(data_dir or os.path.join(root, name)))
 
 
-def resolve(name, data_dir=None):
-    """(name, directory or None) of a data set that is called by its name or by its directory.
+def resolve(dataset: str, data_dir: Optional[str] = None) -> Tuple[str, Optional[str]]:
+    """Return (name, directory or None) of a dataset that is given by name or by directory.
 
-    Raises UsageError where it is neither.
+    Raises UsageError if `dataset` is neither, or if it is a directory and `data_dir` is given too.
     """
-    if name in DATASETS and (name != TFRECORDS or data_dir):
-        return name, data_dir and os.path.expanduser(data_dir)
-    if not os.path.isdir(name) and os.sep not in name:
-        raise UsageError('%s; or name a directory that tools/make_tfrecords.py made'
-                                % unknown_name_error('data set', name, set(DATASETS) - {TFRECORDS}))
+    if dataset in DATASETS and (dataset != TFRECORDS or data_dir):
+        return dataset, data_dir and os.path.expanduser(data_dir)
+    if not os.path.isdir(dataset) and os.sep not in dataset:
+        error = unknown_name_error('dataset', dataset, DATASETS[:-1])
+        raise UsageError(f'{error}; or give a directory made by tools/make_tfrecords.py')
     if data_dir is not None:
-        raise UsageError('--data_set=%s is a directory: leave --data_dir out' % name)
-    return TFRECORDS, os.path.expanduser(name)
+        raise UsageError(f'--dataset={dataset} is a directory: leave --data_dir out')
+    return TFRECORDS, os.path.expanduser(dataset)
 
 
-def display_name(name, data_dir=None):
-    """What results call a data set: its name, or that of its directory."""
+def display_name(name: str, data_dir: Optional[str] = None) -> str:
+    """Return the name of a dataset in results: its own, or that of its directory."""
     return name if name != TFRECORDS else os.path.basename(dataset_dir(name, data_dir))
 
 
-def _read_json(path, name):
+def describe(dataset: str, data_dir: Optional[str] = None) -> DatasetSpec:
+    """Return the DatasetSpec of a dataset that is given by name or by directory.
+
+    Raises UsageError if the name is unknown, UserError if the manifest is missing or damaged.
+    """
+    name, data_dir = resolve(dataset, data_dir)
+    if name == 'cifar10':
+        return DatasetSpec(CIFAR10_CLASSES, CIFAR10, CIFAR10_FILES)
+    if name == 'cifar100':
+        return DatasetSpec(CIFAR100_CLASSES, CIFAR100, CIFAR100_FILES)
+    return _read_manifest(name, dataset_dir(name, data_dir))
+
+
+def _read_manifest(name: str, directory: str) -> DatasetSpec:
+    path = os.path.join(directory, MANIFEST)
     try:
         with open(path) as stream:
-            return json.load(stream)
-    except (OSError, ValueError) as error:
-        if name == TFRECORDS and isinstance(error, FileNotFoundError):
-            directory = os.path.dirname(path)
-            raise UserError('%s: %s; name a directory that tools/make_tfrecords.py made' % (
-                directory, 'it has no %s' % MANIFEST if os.path.isdir(directory)
-                else 'no such directory')) from error
-        reason = getattr(error, 'strerror', None) or error
-        raise UserError('%s: %s; %s' % (path, reason, HOW_TO_FIX[name])) from error
-
-
-def _described(name, directory, describe):
-    """Calls `describe(value)` for the value of the manifest; what it lacks is a UserError."""
-    path = os.path.join(directory, MANIFEST)
-    value = _read_json(path, name)
-    try:
-        return describe(value)
+            manifest = json.load(stream)
+        if name == 'synthetic':
+            classes, record_format, rows = CIFAR10_CLASSES, CIFAR10, manifest
+        elif manifest['format'] == FORMAT:
+            classes = tuple(map(str, manifest['classes']))
+            record_format = tfrecord.format_of(int(manifest['image_size']), len(classes))
+            rows = manifest['files']
+        else:
+            raise ValueError(f"the format is {manifest['format']!r}")
+        # The base name: a path in a manifest, which may come from others, stays in the directory.
+        return DatasetSpec(classes, record_format, tuple(
+            DataFile(os.path.basename(row['name']), str(row['split']), int(row['count']),
+                     str(row['checksum'])) for row in rows))
+    except FileNotFoundError:
+        is_dir = os.path.isdir(directory)
+        problem = f'{directory}: ' + (f'it has no {MANIFEST}' if is_dir else 'no such directory')
+    except OSError as error:
+        problem = f'{path}: {error.strerror}'
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError('%s: not the manifest of a data set (%s %s); %s' % (
-            path, type(error).__name__, error, HOW_TO_FIX[name])) from error
-
-
-def _synthetic(directory):
-    return _described('synthetic', directory, lambda rows: DatasetSpec(
-        CIFAR10_CLASSES, record_format.CIFAR10, tuple(DataFile(**row) for row in rows)))
-
-
-def _packed(directory):
-    def describe(value):
-        if value['format'] != FORMAT:
-            raise ValueError('of format %r' % value['format'])
-        classes = tuple(map(str, value['classes']))
-        return DatasetSpec(classes, tfrecord.format_of(int(value['image_size']), len(classes)),
-                           tuple(DataFile(**row) for row in value['files']))
-    return _described(TFRECORDS, directory, describe)
-
-
-DATASETS = {
-    'cifar10': lambda directory: DatasetSpec(CIFAR10_CLASSES, record_format.CIFAR10, CIFAR10_FILES),
-    'cifar100': lambda directory: DatasetSpec(CIFAR100_CLASSES, record_format.CIFAR100, CIFAR100_FILES),
-    'synthetic': _synthetic,
-    TFRECORDS: _packed,
-}
-
-
-def describe(name, data_dir=None):
-    """The Description of a data set by name or directory; none of its records is read.
-
-    Raises UsageError for an unknown name, UserError for a manifest that cannot be used.
-    """
-    name, data_dir = resolve(name, data_dir)
-    return DATASETS[name](dataset_dir(name, data_dir))
-
-
-def _identity(classes, layout, files):
-    return hashlib.sha256(json.dumps([classes, layout.shape, files]).encode()).hexdigest()
+        problem = (f'{path}: not the manifest of a dataset '
+                   f'({type(error).__name__}: {one_line(error)})')
+    raise UserError(f'{problem}; {HOW_TO_FIX[name]}')

