@@ -1,50 +1,43 @@
 """Evaluates a run, python eval.py --run runs/tuto/1, or a frozen graph, --graph FILE.pb."""
 
-import sys
-
 from absl import flags
 
 from permafrost import runs, runtime
+from permafrost.evaluation.tta import TTA
+from permafrost.experiments import results
 from permafrost.flags import (
-    define_checkpoint_flags,
-    define_graph_flags,
-    define_run_dataset_flags,
-    run_script,
+    define_checkpoint_flags, define_graph_flags, define_run_dataset_flags, run_script,
     uses_frozen_graph)
-from permafrost.evaluation import tta
 
-SCRIPT = {'module_name': sys.argv[0]}
 define_checkpoint_flags()
 define_graph_flags()
-flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Images to evaluate on.', **SCRIPT)
-flags.DEFINE_bool('follow', False, 'Evaluate every new checkpoint of a running training, and '
-                  'end with it.', **SCRIPT)
-flags.DEFINE_integer('batch_size', 500, 'Images at a time; changes no result.', 1, **SCRIPT)
-flags.DEFINE_enum('tta', 'none', sorted(tta.TTA), 'Test-time augmentation: also average the logits of '
-                  'mirrored (and moved) images. Accuracy is given without and with it.', **SCRIPT)
-flags.DEFINE_bool('profile', False, 'Also write a trace of one batch.', **SCRIPT)
-flags.DEFINE_string('results', None, 'Folder in which to record the result of a finished run.',
-                    **SCRIPT)
 define_run_dataset_flags()
+flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Images to evaluate on.')
+flags.DEFINE_bool('follow', False, 'Keep evaluating new checkpoints until training ends.')
+flags.DEFINE_integer('batch_size', 500, 'Images per batch; does not affect the results.', 1)
+flags.DEFINE_enum('tta', 'none', list(TTA), 'Test-time augmentation: average the logits of '
+                  'mirrored (flip) and shifted (flip_shift) images. Adds a second accuracy.')
+flags.DEFINE_bool('profile', False, 'Also write a trace of one batch.')
+flags.DEFINE_string('results', None, 'Folder in which to record the result of a finished run.')
 FLAGS = flags.FLAGS
 
 
 def main():
-    images = {'split': FLAGS.split, 'batch_size': FLAGS.batch_size, 'dataset': FLAGS.dataset,
-              'data_dir': FLAGS.data_dir, 'tta': FLAGS.tta}
-    from_graph = uses_frozen_graph(FLAGS)
-    run = FLAGS.run or (None if from_graph else runs.latest_run(FLAGS.log_dir))
+    run = None if uses_frozen_graph(FLAGS) else FLAGS.run or runs.latest_run(FLAGS.log_dir)
     if run:
         runs.read_config(run)  # report a wrong directory before the slow import
     session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
-    if from_graph:
-        evaluate.evaluate_frozen_graph(FLAGS.graph, session_config, image_size=FLAGS.image_size,
-                                       **images)
-    else:
-        evaluate.evaluate_run(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
-                              following=FLAGS.follow, profile=FLAGS.profile,
-                              results_dir=FLAGS.results, **images)
+    images = {name: FLAGS[name].value
+              for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta')}
+    if not run:
+        evaluate.evaluate_frozen_graph(FLAGS.graph, session_config, FLAGS.image_size, **images)
+        return
+    metrics = evaluate.evaluate_run(
+        run, session_config, step=FLAGS.step, continuous=FLAGS.follow, profile=FLAGS.profile,
+        require_same_data=bool(FLAGS.results), weights=FLAGS.weights, **images)
+    if FLAGS.results:
+        print('result:', results.record(FLAGS.results, run, metrics))
 
 
 if __name__ == '__main__':

@@ -2,33 +2,32 @@
 
 from absl import flags
 
-from permafrost.flags import define_dataset_flag, explicitly_set, run_script
 from permafrost.errors import UsageError
 from permafrost.experiments import model_info
-
-FLAGS = flags.FLAGS
+from permafrost.flags import define_dataset_flag, explicitly_set, run_script
 
 flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.')
-flags.DEFINE_bool('all', False, 'Show every model, a line each.')
-flags.DEFINE_integer('image_size', None, "Side of the images, in pixels. Default: the model's, 24 "
-                     'or 32; --all has tuto at both.')
-define_dataset_flag(more_help=' Its classes count.')
-flags.DEFINE_string('graph', None, 'Frozen graph to show, in place of models.')
-flags.DEFINE_bool('recipes', False, 'List the recipes, in place of models.')
-flags.DEFINE_bool('layers', False, 'A line per layer for --all too; with --json, list layers.')
+flags.DEFINE_bool('all', False, 'Show every model on a line.')
+flags.DEFINE_integer('image_size', None, "Side of the images in pixels. Default: the recipe's, 24 "
+                     'or 32; --all shows tuto at both.')
+define_dataset_flag(more_help=' Only its number of classes is used.')
+flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models.')
+flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
+flags.DEFINE_bool('layers', False, 'List the layers with --all or --json too.')
 flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
+FLAGS = flags.FLAGS
 
 
 def main():
     if FLAGS.all and FLAGS.model is not None:
-        raise UsageError('give --model or --all, not both')
-    if FLAGS.graph is not None:
-        if FLAGS.all or {'model', 'image_size', 'dataset', 'recipes'} & set(explicitly_set(FLAGS)):
-            raise UsageError('--graph goes with --json alone')
+        raise UsageError('use --model or --all, not both')
+    for name in ('graph', 'recipes'):
+        others = {'all', 'model', 'image_size', 'dataset', 'graph', 'recipes'} - {name}
+        if FLAGS[name].value and others & set(explicitly_set(FLAGS)):
+            raise UsageError(f'--{name} can be combined with --json only')
+    if FLAGS.graph:
         model_info.show_graph(FLAGS.graph, FLAGS.json)
     elif FLAGS.recipes:
-        if FLAGS.all or {'model', 'image_size', 'dataset'} & set(explicitly_set(FLAGS)):
-            raise UsageError('--recipes goes with --json alone')
         model_info.show_recipes(FLAGS.json)
     else:
         model_info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json, FLAGS.dataset)

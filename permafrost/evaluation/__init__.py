@@ -1,0 +1,1 @@
+"""Evaluation: a checkpoint or a frozen graph and a dataset come in, metrics go out."""

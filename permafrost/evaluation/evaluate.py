@@ -1,61 +1,64 @@
-"""The inference graph, and exact accuracy with it: once, or beside a running training."""
+"""Evaluation of a run or of a frozen graph: prints the metrics and returns them."""
 
 import os
+from typing import Any, Optional
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
-from permafrost.errors import UserError
-from permafrost.evaluation import graph_def, inference_graph, metrics
+from permafrost.errors import UserError, one_line
+from permafrost.evaluation import graph_def, inference_graph
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.experiments import results
+from permafrost.evaluation.metrics import Metrics, compute_metrics, format_metrics
 from permafrost.training import checkpoints
 
-def evaluate_run(run, session_config, step=None, following=False, patience=0., profile=False,
-             results_dir=None, **options):
-    """What eval.py does: evaluates one checkpoint of `run`, or all that come; prints figures.
+
+def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
+                 continuous: bool = False, restart_timeout: float = 0., profile: bool = False,
+                 require_same_data: bool = False, **options: Any) -> Metrics:
+    """Evaluate one checkpoint of `run`, or each new one; return the metrics of the last.
 
     Args:
-      step: of the checkpoint; None: the last.
-      following: whether to go on until the training has ended.
-      patience: see follow.
-      results_dir: where to record the result of a finished run, or None.
+      step: of the checkpoint. Default: the last.
+      continuous: evaluate each new checkpoint until the training ends.
+      restart_timeout: see evaluate_new_checkpoints.
+      profile: also write a trace of one batch.
+      require_same_data: raise UserError if the dataset has changed since the training.
       **options: of Evaluator.
     """
-    figures = None
+    metrics = None
     with Evaluator(run, session_config, **options) as evaluator:
-        if results_dir and not evaluator.same_data:
-            raise UserError('a result is of the data set that %s was trained on: bring it back, or '
-                            'leave out --results' % run)
-        for figures in (evaluate_new_checkpoints(evaluator, patience) if following else
+        if require_same_data and not evaluator.same_data:
+            raise UserError(f'the dataset has changed since {run} was trained on it: restore it, '
+                            'or leave out --results')
+        for metrics in (evaluate_new_checkpoints(evaluator, restart_timeout) if continuous else
                         [evaluator.evaluate(*checkpoints.find_checkpoint(run, step))]):
-            print(metrics.format_metrics(figures, evaluator.extra['classes']), flush=True)
-        if figures is None:
-            raise UserError('the training in %s ended without a checkpoint' % run)
+            print(format_metrics(metrics, evaluator.classes), flush=True)
+        if metrics is None:
+            raise UserError(f'the training in {run} ended without a checkpoint')
         if profile:
-            print('trace: %s (open it in chrome://tracing)' % evaluator.profile(figures['step']))
-        print('figures: %s' % os.path.join(evaluator.directory, 'metrics.jsonl'))
-    if results_dir:
-        print('result: %s' % results.record(results_dir, run, figures))
+            print(f"trace: {evaluator.profile(metrics['step'])} (open it in chrome://tracing)")
+        print(f"metrics: {os.path.join(evaluator.directory, 'metrics.jsonl')}")
+    return metrics
 
 
-def evaluate_frozen_graph(path, session_config, image_size=None, dataset=None, data_dir=None,
-                   split='test', batch_size=500, tta='none'):
-    """What eval.py --graph does: evaluates the frozen graph at `path`; prints and returns figures.
+def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
+                          image_size: Optional[int] = None, dataset: Optional[str] = None,
+                          data_dir: Optional[str] = None, split: str = 'test',
+                          batch_size: int = 500, tta: str = 'none') -> Metrics:
+    """Evaluate the frozen graph at `path`; see import_frozen_graph for `image_size`.
 
-    Args:
-      image_size: see frozen_graph.
-      data_set, data_dir, split: the images; of CIFAR-10 by default.
+    Raises UserError if the file holds no graph, or one that cannot classify these images.
     """
     graph = graph_def.read_graph(path)
-    dataset = loading.open_dataset(dataset or 'cifar10', data_dir)
+    data = loading.open_dataset(dataset or 'cifar10', data_dir)
+    images, labels = loading.load(data, split)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        inference = inference_graph.import_frozen_graph(graph, dataset, image_size)
+        inference = inference_graph.import_frozen_graph(graph, data, image_size)
         try:
-            figures = metrics.compute_metrics(session, inference, *loading.load(dataset, split), batch_size, tta)
+            metrics = compute_metrics(session, inference, images, labels, batch_size, tta)
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError('%s cannot be run on these images: %s' % (
-                path, ' '.join(str(error).split())[:300]))
-    figures.update(graph=path, split=split)
-    print(metrics.format_metrics(figures, dataset.classes))
-    return figures
+            raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
+    metrics.update(graph=path, split=split)
+    print(format_metrics(metrics, data.classes))
+    return metrics

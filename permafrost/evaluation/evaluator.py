@@ -1,128 +1,138 @@
-"""Evaluator."""
+"""Evaluator: computes and records the metrics of a run's checkpoints, also while it trains."""
 
 import json
 import os
 import time
 import uuid
+from typing import Iterator, Optional
 
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
 from permafrost.datasets import loading
 from permafrost.errors import UserError
-from permafrost.evaluation import inference_graph, metrics
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.metrics import Metrics, compute_metrics
 from permafrost.training import checkpoints
+
 POLL_SECS = 2.
+SUMMARIES = ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')  # shown by TensorBoard
 
 
 class Evaluator:
-    """Evaluates checkpoints of one run on one split, one after the other.
+    """Evaluates checkpoints of one run on one split, in a session: use as a context manager.
 
-    Use as a context manager; it holds a session. Figures go to `eval/<split>/` of the run.
+    Attributes:
+      directory: `eval/<split>/` of the run, where metrics are written.
+      classes: names of the classes.
+      same_data: whether the dataset is unchanged since the run was trained.
+      inference: the InferenceGraph; `session` runs it.
     """
 
-    def __init__(self, run, session_config, split='test', weights=None, batch_size=500,
-                 dataset=None, data_dir=None, tta='none'):
+    def __init__(self, run: str, session_config: Optional[tf.ConfigProto], split: str = 'test',
+                 weights: Optional[str] = None, batch_size: int = 500,
+                 dataset: Optional[str] = None, data_dir: Optional[str] = None, tta: str = 'none'):
+        """Load the images and build the inference graph.
+
+        Args:
+          weights: 'averaged' or 'raw'. Default: averaged if the recipe averages.
+          dataset, data_dir: the run's dataset. Default: where training found it.
+          tta: a name in tta.TTA.
+        """
         self.run = run
-        self._views = tta
-        self.config, self.extra = runs.read_config(run)
-        dataset = loading.open_for_run(self.config, dataset, data_dir)
-        self.same_data = runs.check_data(run, self.extra, dataset)
-        self.weights = weights or inference_graph.default_weights(self.config)
-        self.split = split
-        self._batch_size = batch_size
-        self._images, self._labels = loading.load(dataset, split)
-        self._graph = tf.Graph()
-        with self._graph.as_default():
-            self.inference = inference_graph.build_inference_graph(self.config, dataset.classes, dataset.image_shape)
-            self._variables = inference_graph.checkpoint_variable_map(self.config, self.weights)
+        config, extra = runs.read_config(run)
+        data = loading.open_for_run(config, dataset, data_dir)
+        self.same_data = runs.check_data(run, extra, data)
+        self.classes = data.classes
+        self._default_weights = inference_graph.default_weights(config)
+        self._weights = weights or self._default_weights
+        self._split, self._batch_size, self._tta = split, batch_size, tta
+        self._images, self._labels = loading.load(data, split)
+        graph = tf.Graph()
+        with graph.as_default():
+            self.inference = inference_graph.build_inference_graph(
+                config, data.classes, data.image_shape)
+            self._variables = inference_graph.checkpoint_variable_map(config, self._weights)
             self._saver = tf.train.Saver(self._variables)
-        self._session = tf.Session(graph=self._graph, config=session_config)
+        self.session = tf.Session(graph=graph, config=session_config)
         self.directory = os.path.join(run, 'eval', split)
         os.makedirs(self.directory, exist_ok=True)
-        # 1.15 names event files by the second alone: two of one second would be one.
-        self._writer = tf.summary.FileWriter(self.directory, self._graph,
+        # TF 1.15 names event files by the second: two of the same second would be one file.
+        self._writer = tf.summary.FileWriter(self.directory, graph,
                                              filename_suffix='.' + uuid.uuid4().hex[:8])
 
-    def __enter__(self):
+    def __enter__(self) -> 'Evaluator':
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, *unused: object) -> None:
         self._writer.close()
-        self._session.close()
+        self.session.close()
 
-    def evaluate(self, step, checkpoint):
-        """Figures of the checkpoint at path prefix `checkpoint`: see `measure`.
+    def evaluate(self, step: int, checkpoint: str) -> Metrics:
+        """Return the metrics of the checkpoint at path prefix `checkpoint`, and write them.
 
-        Raises UserError where it cannot be read or is of another model.
+        Raises UserError if the checkpoint cannot be read or is of another model.
         """
-        checkpoints.restore(self._saver, self._session, checkpoint, self._variables)
-        figures = metrics.compute_metrics(self._session, self.inference, self._images, self._labels,
-                          self._batch_size, self._views)
-        figures.update(step=step, split=self.split, weights=self.weights, date=runs.utc_now(),
+        checkpoints.restore(self._saver, self.session, checkpoint, self._variables)
+        metrics = compute_metrics(self.session, self.inference, self._images, self._labels,
+                                  self._batch_size, self._tta)
+        metrics.update(step=step, split=self._split, weights=self._weights, date=runs.utc_now(),
                        checkpoint=os.path.basename(checkpoint))
-        self._write(figures)
-        return figures
+        self._write(metrics)
+        return metrics
 
-    def _write(self, figures):
-        """Appends to metrics.jsonl, keeps the best, and writes what TensorBoard shows."""
+    def _write(self, metrics: Metrics) -> None:
+        """Append to metrics.jsonl, update best.json, and write summaries for TensorBoard."""
         with open(os.path.join(self.directory, 'metrics.jsonl'), 'a') as stream:
-            stream.write(json.dumps(figures, sort_keys=True) + '\n')
-        suffix = '' if self.weights == inference_graph.default_weights(self.config) else '_' + self.weights
-        best = os.path.join(self.directory, 'best%s.json' % suffix)
-        if figures['accuracy'] > _read(best).get('accuracy', -1.):
-            files.write_json(best, figures)
+            stream.write(json.dumps(metrics, sort_keys=True) + '\n')
+        suffix = '' if self._weights == self._default_weights else '_' + self._weights
+        best = os.path.join(self.directory, f'best{suffix}.json')
+        if metrics['accuracy'] > files.read_json(best, {}).get('accuracy', -1.):
+            files.write_json(best, metrics)
         self._writer.add_summary(tf.Summary(value=[
-            tf.Summary.Value(tag=name + suffix, simple_value=figures[name])
-            for name in ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')
-            if name in figures]), figures['step'])
+            tf.Summary.Value(tag=name + suffix, simple_value=metrics[name])
+            for name in SUMMARIES if name in metrics]), metrics['step'])
         self._writer.flush()
 
-    def profile(self, step):
-        """Writes a trace of one batch that TensorBoard or chrome://tracing opens; its path."""
-        from tensorflow.python.client import timeline  # no public name has it
+    def profile(self, step: int) -> str:
+        """Write a trace of one batch for TensorBoard and chrome://tracing; return its path."""
+        from tensorflow.python.client import timeline  # has no public name
         options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         feed = {self.inference.images: self._images[:self._batch_size]}
-        self._session.run(self.inference.predictions, feed)  # the first run allocates
+        self.session.run(self.inference.predictions, feed)  # the first run allocates memory
         metadata = tf.RunMetadata()
-        self._session.run(self.inference.predictions, feed, options, metadata)
-        self._writer.add_run_metadata(metadata, 'step_%d' % step, step)
-        path = os.path.join(self.directory, 'trace-%d.json' % step)
-        files.write_atomically(path, timeline.Timeline(
-            metadata.step_stats).generate_chrome_trace_format())
+        self.session.run(self.inference.predictions, feed, options, metadata)
+        self._writer.add_run_metadata(metadata, f'step_{step}', step)
+        path = os.path.join(self.directory, f'trace-{step}.json')
+        files.write_atomically(
+            path, timeline.Timeline(metadata.step_stats).generate_chrome_trace_format())
         return path
 
 
-def _read(path):
-    try:
-        with open(path) as stream:
-            return json.load(stream)
-    except (FileNotFoundError, ValueError):
-        return {}
+def evaluate_new_checkpoints(evaluator: Evaluator,
+                             restart_timeout: float = 0.) -> Iterator[Metrics]:
+    """Evaluate each new checkpoint until the training ends; yield the metrics of each.
 
-
-def evaluate_new_checkpoints(evaluator, patience=0.):
-    """Evaluates each new checkpoint of a running training until the training has ended.
-
-    Checkpoints that the training deletes meanwhile are skipped. Yields the figures of each.
-    `patience` is for how many seconds one that was stopped or killed may be started again.
+    Checkpoints that the training deletes before they are read are skipped. A training that was
+    stopped or killed may start again within `restart_timeout` seconds.
     """
-    done, running = -1, time.time()
+    last_step, last_alive = -1, time.time()
     while True:
-        # Asked before looking: a training that ends in between has its last one still to come.
-        alive = runs.is_running(evaluator.run)
-        running = time.time() if alive else running
-        ended = not alive and (time.time() - running >= patience or runs.read_status(
-            evaluator.run).get('state') in ('done', 'failed'))
-        new = [item for item in checkpoints.list_checkpoints(evaluator.run).items() if item[0] > done]
-        if new:
-            done, checkpoint = new[-1]
+        # Check this before listing checkpoints: a training saves its last one, then ends.
+        if runs.is_running(evaluator.run):
+            last_alive, ended = time.time(), False
+        else:
+            ended = (time.time() - last_alive >= restart_timeout or
+                     runs.read_status(evaluator.run).get('state') in ('done', 'failed'))
+        saved = checkpoints.list_checkpoints(evaluator.run)
+        if saved and max(saved) > last_step:
+            last_step = max(saved)
             try:
-                yield evaluator.evaluate(done, checkpoint)
+                yield evaluator.evaluate(last_step, saved[last_step])
             except UserError:
-                if done in checkpoints.list_checkpoints(evaluator.run):
+                if last_step in checkpoints.list_checkpoints(evaluator.run):
                     raise
-                print('step %d: deleted before it was read, skipped' % done, flush=True)
+                print(f'step {last_step}: skipped, it was deleted before it was read', flush=True)
         elif ended:
             return
         else:

@@ -1,91 +1,96 @@
-"""Frozen graphs, ours or anyone's: read, cut to what inference needs, and counted by operation."""
+"""Frozen graphs of any origin: read from a file, cut to what inference needs, imported."""
+
+from typing import Any, Dict, Iterable, Optional
 
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-from permafrost.errors import UsageError, UserError
-MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')
+from permafrost.errors import UsageError, UserError, one_line
+
+MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')  # their second input is the weights
 
 
-def read_graph(path):
-    """The GraphDef in the file at `path`. Raises UserError where it holds none."""
+def read_graph(path: str) -> tf.GraphDef:
+    """Return the GraphDef in the file at `path`. Raises UserError if the file holds none."""
     graph = tf.GraphDef()
     try:
         with open(path, 'rb') as stream:
             graph.ParseFromString(stream.read())
     except OSError as error:
-        raise UserError('%s cannot be read (%s): name a frozen graph such as '
-                        'trained_models/tuto.pb' % (path, error.strerror))
+        raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph such as '
+                        'trained_models/tuto.pb')
     except message.DecodeError:
         graph.Clear()
     if not graph.node or not all(node.name and node.op for node in graph.node):
-        raise UserError('%s is not a frozen graph (a binary GraphDef), or is cut short: name one '
-                        'such as trained_models/tuto.pb' % path)
+        raise UserError(f'{path} is not a frozen graph (a binary GraphDef), or is truncated: name '
+                        'a frozen graph such as trained_models/tuto.pb')
     return graph
 
 
-def input_node(tensor):
-    """The name of the node that makes what a node's input `tensor` names."""
+def node_name(tensor: str) -> str:
+    """Return the name of the node that an input of a node comes from: '^a' and 'a:1' are of 'a'."""
     return tensor.lstrip('^').split(':')[0]
 
 
-def extract_subgraph(graph, outputs, feeds=()):
-    """The part of `graph` that computes the nodes `outputs` from the float nodes `feeds`.
+def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
+                     feeds: Iterable[str] = ()) -> tf.GraphDef:
+    """Return the nodes of `graph` that compute `outputs` from `feeds`.
 
-    What hangs upstream of a feed is left out, so that it is neither needed nor run; the feed
-    becomes a placeholder. Raises UserError where a node is missing.
+    Each feed, a float node, becomes a placeholder. What computes it is left out, so it is neither
+    needed nor run. Raises UserError if a node is missing.
     """
     nodes = {node.name: node for node in graph.node}
-    needed, waiting = set(), list(outputs)
-    while waiting:
-        name = waiting.pop()
+    needed, pending = set(), list(outputs)
+    while pending:
+        name = pending.pop()
         if name not in nodes:
-            raise UserError('the graph has no node %r' % name)
+            raise UserError(f'the graph has no node {name!r}')
         if name not in needed:
             needed.add(name)
-            waiting += [] if name in feeds else map(input_node, nodes[name].input)
-    part = tf.GraphDef(versions=graph.versions, library=graph.library)
+            if name not in feeds:
+                pending += map(node_name, nodes[name].input)
+    subgraph = tf.GraphDef(versions=graph.versions, library=graph.library)
     for node in graph.node:
         if node.name in needed and node.name in feeds:
-            new = part.node.add(name=node.name, op='Placeholder')
-            new.attr['dtype'].type = tf.float32.as_datatype_enum
-            shapes = node.attr.get('_output_shapes')  # older files have it; [] would add it
+            placeholder = subgraph.node.add(name=node.name, op='Placeholder')
+            placeholder.attr['dtype'].type = tf.float32.as_datatype_enum
+            shapes = node.attr.get('_output_shapes')  # old files have it; [] would add it
             if shapes is not None and shapes.list.shape:
-                new.attr['shape'].shape.CopyFrom(shapes.list.shape[0])
+                placeholder.attr['shape'].shape.CopyFrom(shapes.list.shape[0])
         elif node.name in needed:
-            part.node.add().CopyFrom(node)
-    return part
+            subgraph.node.add().CopyFrom(node)
+    return subgraph
 
 
-def import_graph(graph, input_map=None):
-    """Imports `graph` into the default graph. Raises UserError where TensorFlow refuses it."""
+def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None) -> None:
+    """Import `graph` into the default graph. Raises UserError if TensorFlow rejects it."""
     try:
         tf.import_graph_def(graph, input_map, name='')
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        raise UserError('TensorFlow %s cannot load this graph: %s' % (
-            tf.__version__, ' '.join(str(error).split())[:300]))
+        raise UserError(f'TensorFlow {tf.__version__} cannot load this graph: '
+                        f'{one_line(error, 300)}')
 
 
-def accepts_raw_images(graph):
-    """Whether `graph` does the preprocessing itself, from decoded images."""
+def accepts_raw_images(graph: tf.GraphDef) -> bool:
+    """Return whether `graph` preprocesses decoded images itself."""
     return any(node.name == 'images' and node.op == 'Placeholder' for node in graph.node)
 
 
-def input_size(graph):
-    """The side of the square images that the node `inputs` takes.
+def input_size(graph: tf.GraphDef) -> int:
+    """Return the side in pixels of the square images that the node `inputs` accepts.
 
-    Raises UsageError where the graph does not say.
+    Raises UsageError if the graph does not tell.
     """
     for node in graph.node:
         if node.name == 'inputs':
             sides = [dimension.size for dimension in node.attr['shape'].shape.dim][1:3]
             if len(set(sides)) == 1 and sides[0] > 0:
                 return sides[0]
-    raise UsageError('the graph does not say how large its images are: give --image_size')
+    raise UsageError('the graph does not give the size of its images: add --image_size')
 
 
-def inference_subgraph(graph):
-    """What of `graph` computes its predictions; all of it, where no node has that name."""
+def inference_subgraph(graph: tf.GraphDef) -> tf.GraphDef:
+    """Return the nodes of `graph` that compute `predictions`; all nodes if none has that name."""
     if 'predictions' not in {node.name for node in graph.node}:
         return graph
     return extract_subgraph(graph, ['predictions'], [] if accepts_raw_images(graph) else ['inputs'])

@@ -1,60 +1,74 @@
-"""Metrics."""
+"""Metrics: accuracy, loss and confusion over all images of a split, computed and printed."""
 
 import time
+from typing import Any, Dict, Sequence
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
-from permafrost.evaluation import tta
+from permafrost.evaluation import tta as test_time_augmentation
+from permafrost.evaluation.inference_graph import InferenceGraph
 from permafrost.inputs import pipeline
-MAX_CLASSES_SHOWN = 20  # classes at most whose confusion is printed too
+
+MAX_CONFUSION_CLASSES = 20  # with more classes the confusion matrix is not printed
+
+Metrics = Dict[str, Any]
 
 
-def compute_metrics(session, inference, images, labels, batch_size, views='none'):
-    """Exact figures over all images, each counted once.
+def compute_metrics(session: tf.Session, inference: InferenceGraph, images: np.ndarray,
+                    labels: np.ndarray, batch_size: int, tta: str = 'none') -> Metrics:
+    """Compute exact metrics: every image counts once, whatever the batch size.
 
     Args:
       images: uint8 [N, H, W, 3].
       labels: int64 [N].
-      views: a name in tta.TTA. What it changes is told apart: all other figures are without it.
+      tta: a name in tta.TTA. It adds metrics and changes no others.
+
     Returns:
       {'images', 'correct', 'accuracy', 'loss' (mean cross entropy), 'per_class' (accuracies),
-      'confusion' (rows: true class, columns: predicted), 'images_per_second'} and, with `views`,
-      {'tta': its name, 'correct_tta', 'accuracy_tta'}.
+      'confusion' (rows: true class, columns: predicted), 'images_per_second'} and, with test-time
+      augmentation, {'tta': its name, 'correct_tta', 'accuracy_tta'}.
     """
     classes = inference.predictions.shape.as_list()[1]
     confusion = np.zeros((classes, classes), np.int64)
     loss, correct_tta, start = 0., 0, time.time()
     for batch, truth in pipeline.evaluation_batches(images, labels, batch_size):
-        seen = [(weight, session.run(inference.predictions, {inference.images: view})
-                 .astype(np.float64)) for weight, view in tta.TTA[views](batch)]
-        correct_tta += int((sum(weight * of_view for weight, of_view in seen).argmax(1)
-                            == truth).sum())
-        logits = seen[0][1]
-        np.add.at(confusion, (truth, logits.argmax(1)), 1)
-        shifted = logits - logits.max(1, keepdims=True)
+        weights, logits = [], []
+        for weight, view in test_time_augmentation.TTA[tta](batch):
+            weights.append(weight)
+            logits.append(session.run(inference.predictions, {inference.images: view})
+                          .astype(np.float64))
+        averaged = sum(weight * view_logits for weight, view_logits in zip(weights, logits))
+        correct_tta += int((averaged.argmax(1) == truth).sum())
+        np.add.at(confusion, (truth, logits[0].argmax(1)), 1)
+        shifted = logits[0] - logits[0].max(1, keepdims=True)
         loss += np.sum(np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(truth)), truth])
     count, correct = int(confusion.sum()), int(confusion.trace())
     per_class = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
-    also = {} if views == 'none' else {
-        'tta': views, 'correct_tta': correct_tta, 'accuracy_tta': correct_tta / count}
-    return {'images': count, 'correct': correct, 'accuracy': correct / count,
-            'loss': loss / count, 'per_class': [round(float(a), 6) for a in per_class],
-            'confusion': confusion.tolist(),
-            'images_per_second': round(count / (time.time() - start), 1), **also}
+    metrics = {'images': count, 'correct': correct, 'accuracy': correct / count,
+               'loss': loss / count, 'per_class': [round(float(a), 6) for a in per_class],
+               'confusion': confusion.tolist(),
+               'images_per_second': round(count / (time.time() - start), 1)}
+    if tta != 'none':
+        metrics.update(tta=tta, correct_tta=correct_tta, accuracy_tta=correct_tta / count)
+    return metrics
 
 
-def format_metrics(figures, classes):
-    """The figures as lines for people."""
-    of = 'step %(step)d' if 'step' in figures else '%(graph)s'
-    weights = '%(weights)s weights, ' if 'weights' in figures else ''
-    lines = [(of + ': %(correct)d of %(images)d %(split)s images correct, accuracy '
-              '%(accuracy).4f, loss %(loss).4f (' + weights + '%(images_per_second).0f images/s)')
-             % figures]
-    if 'tta' in figures:
-        lines.append('  with --tta %(tta)s: %(correct_tta)d of %(images)d correct, accuracy '
-                     '%(accuracy_tta).4f' % figures)
+def format_metrics(metrics: Metrics, classes: Sequence[str]) -> str:
+    """Return lines of text: the totals, then the accuracy and confusion of each class."""
+    source = f"step {metrics['step']}" if 'step' in metrics else metrics['graph']
+    weights = f"{metrics['weights']} weights, " if 'weights' in metrics else ''
+    count = metrics['images']
+    lines = [f"{source}: {metrics['correct']} of {count} {metrics['split']} images correct, "
+             f"accuracy {metrics['accuracy']:.4f}, loss {metrics['loss']:.4f} "
+             f"({weights}{metrics['images_per_second']:.0f} images/s)"]
+    if 'tta' in metrics:
+        lines.append(f"  with --tta {metrics['tta']}: {metrics['correct_tta']} of {count} correct, "
+                     f"accuracy {metrics['accuracy_tta']:.4f}")
     width = max(map(len, classes))
-    for name, accuracy, row in zip(classes, figures['per_class'], figures['confusion']):
-        counts = ' '.join('%5d' % n for n in row) if len(classes) <= MAX_CLASSES_SHOWN else ''
-        lines.append(('  %-*s %6.2f %%  %s' % (width, name, 100 * accuracy, counts)).rstrip())
+    for name, accuracy, row in zip(classes, metrics['per_class'], metrics['confusion']):
+        counts = ''
+        if len(classes) <= MAX_CONFUSION_CLASSES:
+            counts = ' '.join(f'{n:5d}' for n in row)
+        lines.append(f'  {name:<{width}} {100 * accuracy:6.2f} %  {counts}'.rstrip())
     return '\n'.join(lines)

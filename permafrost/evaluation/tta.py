@@ -1,29 +1,37 @@
-"""Test-time augmentation: the views of an image whose logits are averaged.
+"""Test-time augmentation: views of an image whose logits are averaged.
 
-Views are made of images as decoded, so that they go through the very preprocessing of the others,
-and a frozen graph can be given them too.
+Views are made from images as decoded, so they pass through the same preprocessing as the image
+itself, and a frozen graph accepts them too.
 """
+
+from typing import List, Tuple
 
 import numpy as np
 
+Views = List[Tuple[float, np.ndarray]]  # (weight, uint8 [N, H, W, 3])
 
-def none(images):
+
+def none(images: np.ndarray) -> Views:
+    """Return the images alone."""
     return [(1., images)]
 
 
-def flip(images):
-    """The image and its mirror image."""
+def flip(images: np.ndarray) -> Views:
+    """Return the images and their mirror images."""
     return [(0.5, images), (0.5, images[:, :, ::-1])]
 
 
-def flip_shift(images):
-    """Both, and both moved by a pixel up and left, and down and right (arXiv:2404.00498)."""
+def flip_shift(images: np.ndarray) -> Views:
+    """Return `flip` of the images and of two one-pixel shifts: down right, up left.
+
+    Reference: Jordan, https://arxiv.org/abs/2404.00498.
+    """
     padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], 'reflect')
     views = []
-    for weight, view in ((0.5, images), (0.25, padded[:, :-2, :-2]), (0.25, padded[:, 2:, 2:])):
-        views += [(weight * share, seen) for share, seen in flip(view)]
+    for weight, shifted in ((0.5, images), (0.25, padded[:, :-2, :-2]), (0.25, padded[:, 2:, 2:])):
+        views += [(weight * share, view) for share, view in flip(shifted)]
     return views
 
 
-# Each gives [(weight, uint8 images [N, H, W, 3])], the images themselves first; weights sum to 1.
-TTA = {function.__name__: function for function in (none, flip, flip_shift)}
+# The images themselves are the first view; the weights sum to 1.
+TTA = {'none': none, 'flip': flip, 'flip_shift': flip_shift}

@@ -1,0 +1,1 @@
+"""Experiments: metrics of finished runs and benchmarks come in, result files and tables go out."""

@@ -1,130 +1,140 @@
 """The tables of docs/speed.md, made from results/benchmark-*.json."""
 
 import glob
-import json
 import os
 import re
+import textwrap
+from typing import Any, Dict, List, Optional
+
+from permafrost import files
+from permafrost.experiments import markdown
 
 NOT_RECORDED = ['Not recorded yet.']
 
-# Rows or columns of the tables: contestants, as they are shown.
-TRAINERS = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`', 'pytorch': 'PyTorch',
-            'tf2-bfloat16': '`tf2`, bfloat16', 'pytorch-bfloat16': 'PyTorch, bfloat16'}
-RUNTIMES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`',
-            'onnxruntime': 'ONNX Runtime', 'litert': 'LiteRT', 'openvino': 'OpenVINO'}
-RUN = re.compile(r'(\w+), batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$')
+ENGINES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`'}
+TRAINERS = dict(ENGINES, pytorch='PyTorch')
+BFLOAT16_TRAINERS = {'tf2-bfloat16': '`tf2`', 'pytorch-bfloat16': 'PyTorch'}
+RUNTIMES = dict(ENGINES, onnxruntime='ONNX Runtime', litert='LiteRT', openvino='OpenVINO')
+PASSES = ('forward', 'backward', 'step')  # of training
+# model, images, threads, runtime, and whether it is a ratio of runtimes
+INFERENCE_FIGURE = re.compile(
+    r'(\w+), batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$')
+
+Figure = Dict[str, Any]  # 'median' and, where there is a target, 'target', 'bound' and 'met'
 
 
-def pipeline(folder):
-    """Lines of Markdown: what was wanted of the input pipeline, and what each engine reached."""
-    found = [_read(path) for path in sorted(
+def pipeline(folder: str) -> List[str]:
+    """Return Markdown: the targets of the input pipeline, and what each engine reached."""
+    engines = [files.read_json(path) for path in sorted(
         glob.glob(os.path.join(folder, 'benchmark-pipeline-*.json')))]
-    wanted = {}  # in the order of the files
-    for each in found:
-        wanted.update((name, figure) for name, figure in each['figures'].items()
-                      if 'target' in figure)
-    if not wanted:
+    targets = {name: figure for engine in engines for name, figure in engine['figures'].items()
+               if 'target' in figure}
+    if not targets:
         return NOT_RECORDED
-    lines = ['| | wanted | %s |' % ' | '.join('`%s`' % each['engine'] for each in found),
-             '| --- ' * (2 + len(found)) + '|']
-    for name, figure in sorted(wanted.items()):
-        lines.append('| %s | at %s %s | %s |' % (
-            name, figure['bound'], ('{:,g} %s' % figure['unit']).format(figure['target']).strip(),
-            ' | '.join(_judged(each['figures'].get(name)) for each in found)))
-    return lines
+    rows = []
+    for name, figure in sorted(targets.items()):
+        target = f"at {figure['bound']} {figure['target']:,g} {figure['unit']}".strip()
+        rows.append([name, target] + [_judged(engine['figures'].get(name)) for engine in engines])
+    return markdown.table(['', 'target'] + [f"`{engine['engine']}`" for engine in engines], rows)
 
 
-def training(folder):
-    """Lines of Markdown: training in images/s of what was compared with PyTorch, from the file of
-    `tools/benchmark.py training`, and what was wanted of it."""
-    found = _read(os.path.join(folder, 'benchmark-training.json'))
-    if not found:
+def training(folder: str) -> List[str]:
+    """Return Markdown: training in images/s next to PyTorch, targets, and minutes for recipes."""
+    benchmark = files.read_json(os.path.join(folder, 'benchmark-training.json'))
+    if not benchmark:
         return NOT_RECORDED
-    lines = ['| network | | %s | the best by PyTorch |' % ' | '.join(TRAINERS.values()),
-             '| --- ' * (3 + len(TRAINERS)) + '|']
-    for model in found['networks']:
-        for kind in ('forward', 'backward', 'step'):
-            title, cells = '%s %s: ' % (model, kind), {}
-            for name in TRAINERS:
-                cells[name] = found['figures'].get(title + name, {}).get('median')
-            if cells['pytorch']:
-                ratio = max(value['median'] for name, value in found['figures'].items()
-                            if name.startswith(title) and name.endswith(' by pytorch'))
-                lines.append('| %s | %s | %s | %.2f |' % (
-                    model, kind, ' | '.join(_short(cells[name]) for name in TRAINERS), ratio))
-    targets = ['- %s: %.2f, %s %g: %s.' % (
-        name, value['median'], 'at ' + value['bound'], value['target'],
-        'met' if value['met'] else '**not met**')
-               for name, value in found['figures'].items() if 'target' in value]
-    return lines + [''] * bool(targets) + targets + [''] + _whole_recipes(found)
+    networks, figures = benchmark['networks'], benchmark['figures']
+    rows, bfloat16_rows = [], []
+    for model in networks:
+        for name in PASSES:
+            title = f'{model} {name}: '
+            if title + 'pytorch' in figures:
+                ratio = max(figure['median'] for key, figure in figures.items()
+                            if key.startswith(title) and key.endswith(' by pytorch'))
+                medians = _medians(figures, title, TRAINERS)
+                rows.append([f'{model} {name}', *medians, f'{ratio:.2f}'])
+                bfloat16_rows.append([f'{model} {name}',
+                                      *_medians(figures, title, BFLOAT16_TRAINERS)])
+    targets = [f"- {name}: {figure['median']:.2f}, at {figure['bound']} {figure['target']:g}: "
+               f"{'met' if figure['met'] else '**not met**'}."
+               for name, figure in figures.items() if 'target' in figure]
+    return [*markdown.table(['float32', *TRAINERS.values(), 'best engine / PyTorch'], rows), '',
+            *markdown.table(['bfloat16', *BFLOAT16_TRAINERS.values()], bfloat16_rows), '',
+            *targets, *([''] if targets else []), *_recipe_minutes(networks, figures)]
 
 
-def _whole_recipes(found):
-    """Lines of Markdown: what the training of each network's recipe takes at those speeds."""
-    lines = ['| network | million images | PFLOP | minutes: the best engine | PyTorch | '
-             '`tf2`, bfloat16 | PyTorch, bfloat16 | share of the peak |', '| --- ' * 8 + '|']
-    for model, network in found['networks'].items():
-        minutes, share = {}, None
-        for title, figure in found['figures'].items():
-            recipe, colon, name = title.partition(', its whole recipe: ')
-            if colon and recipe == model:
-                minutes[name if name.startswith('pytorch') or name.endswith('bfloat16') else
-                        'best'] = figure['median']
-            if title.startswith(model + ' step: ') and title.endswith(', of the peak'):
-                share = figure['median']
-        lines.append('| %s | %s | %s | %s | %s |' % (
-            model, _short(network['images'] / 1e6),
-            '%.2g' % (network['images'] * network['training_ops'] / 1e15),
-            ' | '.join(_short(minutes.get(name)) for name in (
-                'best', 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')), _short(share)))
-    return lines
+def _medians(figures: Dict[str, Figure], title: str, names: Dict[str, str]) -> List[str]:
+    return [_short(figures.get(title + name, {}).get('median')) for name in names]
 
 
-def inference(folder):
-    """Lines of Markdown: milliseconds a run of frozen graphs, from the file of
-    `tools/benchmark.py inference`, the least of each column in bold."""
-    found = _read(os.path.join(folder, 'benchmark-inference.json'))
-    if not found:
+def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+    """Return Markdown: the minutes that each network's recipe takes at those speeds."""
+    rows, sizes = [], []
+    for model, network in networks.items():
+        minutes, peak_share = {}, None
+        for key, figure in figures.items():
+            if key.startswith(f'{model}, its whole recipe: '):
+                name = key.split(': ')[1]
+                other = name.startswith('pytorch') or name.endswith('bfloat16')
+                minutes[name if other else 'best'] = figure['median']
+            elif key.startswith(f'{model} step: ') and key.endswith(', of the peak'):
+                peak_share = figure['median']
+        names = ('best', 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')
+        rows.append([model, *(_short(minutes.get(name)) for name in names), _short(peak_share)])
+        sizes.append(f"{model} {_short(network['images'] / 1e6)} million images, "
+                     f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
+    header = ['minutes', 'best engine', 'PyTorch', '`tf2`, bfloat16', 'PyTorch, bfloat16',
+              'share of the peak']
+    return [*markdown.table(header, rows), '',
+            *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
+
+
+def inference(folder: str) -> List[str]:
+    """Return Markdown: milliseconds a run of frozen graphs, the least of each column in bold."""
+    benchmark = files.read_json(os.path.join(folder, 'benchmark-inference.json'))
+    if not benchmark:
         return NOT_RECORDED
-    times, ratios = {}, {}  # (model, batch size, threads) -> {contestant: ms}, and the last row
-    for title, figure in found['figures'].items():
-        match = RUN.match(title)
-        if match:
-            model, batch, threads, name, ratio = match.groups()
-            setting = model, int(batch), int(threads)
-            if ratio:
-                ratios[setting] = figure
-            else:
-                times.setdefault(setting, {})[name] = figure['median']
-    settings = sorted(times, key=lambda each: (list(found['graphs']).index(each[0]),) + each[1:])
-    lines = ['| | %s |' % ' | '.join(
-        '%s, %d image%s%s' % (model, batch, 's' * (batch > 1),
-                              ', %d threads' % threads if threads > 1 else '')
-        for model, batch, threads in settings), '| --- ' * (1 + len(settings)) + '|']
-    for name, shown in RUNTIMES.items():
-        lines.append('| %s | %s |' % (shown, ' | '.join(
-            ('**%s**' if times[each][name] == min(times[each].values()) else '%s') %
-            _short(times[each][name]) for each in settings)))
-    return lines + ['| the best engine by ONNX Runtime | %s |' % ' | '.join(
-        _judged(ratios[each]) for each in settings)]
+    lines = []
+    for model in benchmark['graphs']:
+        times: Dict[str, Dict[str, float]] = {}  # column -> {runtime: ms}
+        ratios = {}  # column -> figure
+        for key, figure in benchmark['figures'].items():
+            match = INFERENCE_FIGURE.match(key)
+            if match and match.group(1) == model:
+                _, batch, threads, name, is_ratio = match.groups()
+                column = batch + (' image' if batch == '1' else ' images')
+                column += f', {threads} threads' if threads != '1' else ''
+                if is_ratio:
+                    ratios[column] = figure
+                else:
+                    times.setdefault(column, {})[name] = figure['median']
+        if times:
+            rows = [[title, *(_bold_if_least(times[column], name) for column in times)]
+                    for name, title in RUNTIMES.items()]
+            rows.append(['best engine / ONNX Runtime', *(_judged(ratios[c]) for c in times)])
+            lines += [*markdown.table([model, *times], rows), '']
+    return lines[:-1]
 
 
-def _judged(figure):
-    """A figure's median, and what is to be said where it is not what was wanted."""
+def _bold_if_least(times: Dict[str, float], name: str) -> str:
+    text = _short(times[name])
+    return f'**{text}**' if times[name] == min(times.values()) else text
+
+
+def _judged(figure: Optional[Figure]) -> str:
+    """Return the median of a figure, and whether it misses its target."""
     if figure is None:
         return '–'
     median = figure['median']
-    text = '{:,.0f}'.format(median) if median >= 1000 else _short(median)
+    text = f'{median:,.0f}' if median >= 1000 else _short(median)
     return text if figure.get('met', True) else text + ' (**not met**)'
 
 
-def _short(value):
-    return '–' if value is None else '%.0f' % value if value >= 100 else '%#.3g' % value
+def _short(value: Optional[float]) -> str:
+    """Return `value` to about three digits."""
+    if value is None:
+        return '–'
+    return f'{value:.0f}' if value >= 100 else f'{value:#.3g}'
 
 
-def _read(path):
-    """What is in the JSON file at `path`; {} where there is no file."""
-    if not os.path.exists(path):
-        return {}
-    with open(path) as stream:
-        return json.load(stream)
+TABLES = {'pipeline': pipeline, 'training': training, 'inference': inference}

@@ -1,10 +1,10 @@
-"""How large models and frozen graphs are: parameters, operations and multiply-accumulates."""
+"""The size of models and frozen graphs, and the list of recipes, as info.py prints them."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import sys
+from typing import Any, Dict, List, Optional, Sequence
 
 import models
 from permafrost import runtime
@@ -12,136 +12,132 @@ from permafrost.datasets import registry
 from permafrost.errors import UsageError, unknown_name_error
 from permafrost.recipes import catalog
 
-ABOUT = ('For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per bias, '
-         'sum or product,\n36 per element of an lrn, all else free. macs: the '
-         'multiply-accumulates of convolutions and fully connected layers.')
-ABOUT_GRAPH = ABOUT + '''
-Of the network alone, from `inputs`; batch normalization as 1 per element. params: all numbers in
-float constants.'''
-ALSO = [('tuto', 32)]  # published at both sizes
+CONVENTION = '''For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per
+bias, sum or product, 36 per element of an lrn; everything else is free.
+macs: the multiply-accumulates of convolutions and fully connected layers.'''
+GRAPH_CONVENTION = CONVENTION + '''
+Counts start at `inputs`. Batch normalization: 1 per element. params: all numbers in constants.'''
+EXTRA_SIZES = [('tuto', 32)]  # published at both sizes
 COUNTS = ('params', 'ops', 'macs')
-LARGEST = 4096  # pixels
+MAX_IMAGE_SIZE = 4096  # pixels
+
+Size = Dict[str, Any]  # COUNTS, 'layers' and what was measured
 
 
-def show(model=None, image_size=None, layers=False, as_json=False, dataset='cifar10'):
-    """Prints the counts of `model` (None: of all), at its own image size unless given one, with
-    as many classes as `data_set` has.
+def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: bool = False,
+         as_json: bool = False, dataset: str = 'cifar10') -> None:
+    """Print the counts of `model` (None: of all), at the image size of its recipe by default.
 
-    As text, a single model is shown layer by layer. Raises UsageError for an unknown model or an
-    impossible size before TensorFlow is imported.
+    As text, a single model is listed layer by layer. Of `dataset`, the number of classes counts.
+    Raises UsageError for an unknown model or impossible size, before TensorFlow is imported.
     """
     if model is not None and model not in models.MODELS:
         raise unknown_name_error('model', model, models.MODELS)
-    if image_size is not None and not 1 <= image_size <= LARGEST:
-        raise UsageError('image_size must be from 1 to %d, not %d' % (LARGEST, image_size))
+    if image_size is not None and not 1 <= image_size <= MAX_IMAGE_SIZE:
+        raise UsageError(f'image_size must be from 1 to {MAX_IMAGE_SIZE}, not {image_size}')
     classes = len(registry.describe(dataset).classes)
-    wanted = [(name, image_size or models.IMAGE_SIZES[name])
-              for name in ([model] if model else models.MODELS)]
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for what was asked
-        runtime.prepare()
-    sizes = [measure_model(*pair, classes) for pair in wanted + ([] if model or image_size else ALSO)]
+    pairs = [(name, image_size or catalog.image_size(name))
+             for name in ([model] if model else models.MODELS)]
+    if not model and not image_size:
+        pairs += EXTRA_SIZES
+    _prepare_runtime()
+    sizes = [measure_model(name, side, classes) for name, side in pairs]
     if as_json:
         if not layers:
-            sizes = [{k: size[k] for k in size if k != 'layers'} for size in sizes]
+            for size in sizes:
+                del size['layers']
         print(json.dumps(sizes, indent=2))
-    else:
-        print('\n'.join(_text(sizes, layers or model is not None) + ['', ABOUT]))
+        return
+    rows, lines = [('model', 'images') + COUNTS], []
+    for size in sizes:
+        side = '{0}x{0}'.format(size['image_size'])
+        rows.append((size['model'], side, *_counts(size)))
+        lines += [f"{size['model']}, {side} images", '', *_layer_table(size), '']
+    print('\n'.join((lines if layers or model else _table(rows) + ['']) + [CONVENTION]))
 
 
-def show_graph(path, as_json=False):
-    """Prints what is in the frozen graph at `path`: layers, bytes, counts, types of operations.
-
-    Raises UserError where it is none.
-    """
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for what was asked
-        runtime.prepare()
+def show_graph(path: str, as_json: bool = False) -> None:
+    """Print the layers, counts and types of operations of the frozen graph at `path`."""
+    _prepare_runtime()
     size = measure_graph(path)
     if as_json:
         print(json.dumps([size], indent=2))
         return
     types = sorted(size['op_types'].items(), key=lambda item: (-item[1], item[0]))
-    lines = ['%s, %s bytes' % (path, '{:,}'.format(size['bytes'])), ''] + _layers(size) + [
-        '', 'operations: ' + ', '.join('%d %s' % (count, name) for name, count in types)]
+    lines = [f"{path}, {size['bytes']:,} bytes", '', *_layer_table(size), '',
+             'operations: ' + ', '.join(f'{count} {name}' for name, count in types)]
     if size['not_counted']:
         lines.append('not counted: ' + ', '.join(size['not_counted']))
-    print('\n'.join(lines + ['', ABOUT_GRAPH]))
+    print('\n'.join(lines + ['', GRAPH_CONVENTION]))
 
 
-def show_recipes(as_json=False):
-    """Prints every recipe: for which models, how long, and what its docstring says."""
-    found = [{'recipe': name, 'models': [model for model in models.MODELS
-                                         if catalog.default_recipe(model) == name],
-              'about': recipe.about, 'settings': dataclasses.asdict(recipe)}
-             for name, recipe in catalog.RECIPES.items()]
+def show_recipes(as_json: bool = False) -> None:
+    """Print every recipe: its models, its length and its description."""
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps([
+            {'recipe': name, 'models': recipe.default_for, 'about': recipe.description,
+             'settings': recipe.to_json()} for name, recipe in catalog.RECIPES.items()], indent=2))
         return
-    for value in found:
-        recipe = catalog.RECIPES[value['recipe']]
-        print('%s%s\n  %s; batches of %d, %s, rate %g (%s)' % (
-            recipe.name, ' (%s)' % ', '.join(value['models']) if value['models'] else '',
-            '%g epochs' % recipe.epochs if recipe.epochs else '%d images' % recipe.images,
-            recipe.batch_size, recipe.optimizer, recipe.learning_rate, recipe.schedule))
-        print('\n'.join('  ' + line for line in recipe.about.splitlines() if line) + '\n')
+    for name, recipe in catalog.RECIPES.items():
+        length = f'{recipe.epochs:g} epochs' if recipe.epochs else f'{recipe.train_images} images'
+        print(name + (f" ({', '.join(recipe.default_for)})" if recipe.default_for else ''))
+        print(f'  {length}; batches of {recipe.batch_size}, {recipe.optimizer}, learning rate '
+              f'{recipe.learning_rate:g} ({recipe.schedule})')
+        print('\n'.join(f'  {line}' for line in recipe.description.splitlines() if line) + '\n')
 
 
-def measure_graph(path):
-    """{'graph', 'bytes', 'params', 'ops', 'macs', 'layers', 'op_types': {type: number of nodes},
-    'not_counted': [types]} of the frozen graph at `path`. Layers' counts may be None: unknown."""
+def measure_graph(path: str) -> Size:
+    """Return the size of the frozen graph at `path`. Unknown counts of layers are None.
+
+    It has COUNTS, 'layers', 'graph', 'bytes', 'op_types' ({type: nodes}) and 'not_counted' (types).
+    """
     from permafrost.evaluation import graph_def
     from permafrost.export import layer_counts
     graph = graph_def.read_graph(path)
     layers, not_counted = layer_counts.count_layers(graph)
     return dict({'graph': path, 'bytes': os.path.getsize(path),
                  'op_types': layer_counts.op_types(graph), 'not_counted': not_counted},
-                layers=[dict(layer._asdict()) for layer in layers],
-                **layer_counts.totals(layers))
+                layers=[dict(layer._asdict()) for layer in layers], **layer_counts.totals(layers))
 
 
-def measure_model(model, image_size, classes=10):
-    """{'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]} of `model`."""
-    import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked before
+def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
+    """Return {'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]}."""
+    import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked first
     from models.layers.net import Net
     with tf.Graph().as_default():
         net = Net(training=False, num_classes=classes)
         try:
             models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
         except ValueError as error:
-            raise UsageError('%s cannot take images of %dx%d (%s): name others with --model, or a '
-                             'larger --image_size' % (model, image_size, image_size,
-                                                      str(error).splitlines()[0]))
+            raise UsageError(
+                f'{model} cannot process images of {image_size}x{image_size} pixels '
+                f'({str(error).splitlines()[0]}): choose a larger --image_size or another --model')
     return dict({'model': model, 'image_size': image_size},
                 layers=[dict(layer._asdict()) for layer in net.layers],
                 **{count: sum(getattr(layer, count) for layer in net.layers) for count in COUNTS})
 
 
-def _text(sizes, layers):
-    """The lines of a table of models or, with `layers`, of a table for each model."""
-    if not layers:
-        return _table([('model', 'images') + COUNTS] + [
-            (size['model'], '%dx%d' % ((size['image_size'],) * 2)) + _counts(size)
-            for size in sizes])
-    lines = []
-    for size in sizes:
-        lines += ['%s, %dx%d images' % ((size['model'],) + (size['image_size'],) * 2), '']
-        lines += _layers(size) + [''] * (size is not sizes[-1])
-    return lines
+def _prepare_runtime() -> None:
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+        runtime.prepare()
 
 
-def _layers(size):
-    """The lines of a table of layers, and their total."""
-    return _table([('layer', 'kind', 'output') + COUNTS] + [
-        (layer['name'], layer['kind'], 'x'.join(map(str, layer['output_shape'] or '?')))
-        + _counts(layer) for layer in size['layers']] + [('total', '', '') + _counts(size)])
+def _layer_table(size: Size) -> List[str]:
+    """Return the lines of a table of layers, and their total."""
+    rows = [('layer', 'kind', 'output') + COUNTS]
+    for layer in size['layers']:
+        output = 'x'.join(map(str, layer['output_shape'] or '?'))
+        rows.append((layer['name'], layer['kind'], output, *_counts(layer)))
+    return _table(rows + [('total', '', '', *_counts(size))])
 
 
-def _counts(value):
-    return tuple('?' if value[count] is None else '{:,}'.format(value[count]) for count in COUNTS)
+def _counts(value: Size) -> List[str]:
+    return ['?' if value[count] is None else f'{value[count]:,}' for count in COUNTS]
 
 
-def _table(rows):
-    """Lines of columns: the counts flush right, what comes before flush left."""
+def _table(rows: Sequence[Sequence[str]]) -> List[str]:
+    """Return aligned columns: text to the left, then the counts to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    left = len(widths) - len(COUNTS)
-    return ['  '.join(cell.ljust(width) if i < left else cell.rjust(width)
-                      for i, (cell, width) in enumerate(zip(row, widths))) for row in rows]
+    text_columns = len(widths) - len(COUNTS)
+    return ['  '.join(cell.ljust(width) if column < text_columns else cell.rjust(width)
+                      for column, (cell, width) in enumerate(zip(row, widths))) for row in rows]

@@ -1,134 +1,95 @@
-"""From a run to one file that classifies: variables become constants, what only trains is gone.
+"""Freezing: a checkpoint becomes one file that classifies, without what only training needs.
 
-    run -> inference graph -> constants -> batch norm folded -> lean -> stripped -> checked -> file
+    run -> inference graph -> constants -> graph passes -> verification -> file
 """
 
 import hashlib
 import os
+from typing import Any, Dict, Optional, Sequence
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, runtime
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import graph_def, inference_graph, metrics
+from permafrost.evaluation import graph_def, inference_graph
 from permafrost.export import graph_passes, layer_counts
 from permafrost.export.saved_model import write_saved_model
+from permafrost.export.verify import COMPARED, verify
 from permafrost.training import checkpoints
-CHECKED = 500  # images whose logits are compared with eval's
-TOLERANCE = 1e-5  # of the larger of 1 and the largest logit
 
 
-def freeze(run, session_config, step=None, weights=None, output=None, saved_model=None,
-           dataset=None, data_dir=None):
-    """What freeze_graph.py does: writes `output` and a json file beside it; returns its value.
+def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
+           weights: Optional[str] = None, output: Optional[str] = None,
+           saved_model: Optional[str] = None, dataset: Optional[str] = None,
+           data_dir: Optional[str] = None) -> Dict[str, Any]:
+    """Freeze `run` to `output` and describe the file in a json file next to it.
 
     Args:
-      run: run directory.
-      step: of the checkpoint; None: the last.
-      weights: 'averaged' or 'raw'; None: those that eval uses.
-      output: path ending in .pb; None: trained_models/<model>.pb.
-      saved_model: a directory to make and fill with a SavedModel as well, or None.
-      data_set, data_dir: where the run's data set is now; None: where it was.
-    Raises UserError for what the user can mend, and where the frozen graph is not what eval ran.
+      step: of the checkpoint. Default: the last.
+      weights: 'averaged' or 'raw'. Default: those that eval.py uses.
+      output: path ending in .pb. Default: trained_models/<model>.pb.
+      saved_model: a directory to create with a SavedModel.
+      dataset, data_dir: the run's dataset. Default: where training found it.
+
+    Returns the value of the json file. Raises UserError if a file cannot be read or written, or
+    the frozen graph fails verification.
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join('trained_models', config.model + '.pb')
     if not output.endswith('.pb'):
-        raise UsageError('--output must end in .pb, not be %r' % output)
+        raise UsageError(f'--output must end in .pb, not {output!r}')
     if saved_model and os.path.exists(saved_model):
-        raise UserError('%s is there already: name another --saved_model, such as %s' % (
-            saved_model, os.path.join(saved_model, '1')))
+        raise UserError(f'{saved_model} exists: name another --saved_model, such as '
+                        + os.path.join(saved_model, '1'))
     step, checkpoint = checkpoints.find_checkpoint(run, step)
     weights = weights or inference_graph.default_weights(config)
-    dataset = loading.open_for_run(config, dataset, data_dir)
-    runs.check_data(run, extra, dataset)
-    images, labels = loading.load(dataset, 'test')
+    data = loading.open_for_run(config, dataset, data_dir)
+    runs.check_data(run, extra, data)
+    images, labels = loading.load(data, 'test')
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        inference = inference_graph.build_inference_graph(config, extra['classes'], dataset.image_shape)
+        inference = inference_graph.build_inference_graph(config, data.classes, data.image_shape)
         variables = inference_graph.checkpoint_variable_map(config, weights)
         checkpoints.restore(tf.train.Saver(variables), session, checkpoint, variables)
-        graph = graph_passes.freeze_session(session, extra['classes'])
-        expected = session.run(inference.predictions, {inference.images: images[:CHECKED]})
+        graph = freeze_session(session, data.classes)
+        expected = session.run(inference.predictions, {inference.images: images[:COMPARED]})
     content = graph.SerializeToString(deterministic=True)
-    figures, difference = _check(content, session_config, images, labels, expected)
+    metrics, difference = verify(content, session_config, images, labels, expected)
+    layers, _ = layer_counts.count_layers(graph)
     result = dict(
-        _figures(content), model=config.model, run=os.path.normpath(run), step=step,
-        weights=weights, recipe=config.recipe.name, dataset=dataset.name,
-        data_set_identity=dataset.identity, classes=extra['classes'],
-        image_shape=list(dataset.image_shape),
-        image_size=config.recipe.image_size, trained_with=extra['versions'],
-        accuracy=figures['accuracy'], correct=figures['correct'], images=figures['images'],
-        accuracy_of='this file, on the test images', largest_difference=difference)
-    _write(output, content, result)
-    print('frozen: %s, %d bytes: %d of %d test images correct, accuracy %.4f' % (
-        output, len(content), figures['correct'], figures['images'], figures['accuracy']))
+        layer_counts.totals(layers), op_types=layer_counts.op_types(graph), bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(), model=config.model, run=os.path.normpath(run),
+        step=step, weights=weights, recipe=config.recipe.name, data_set=data.name,
+        data_set_identity=data.identity, classes=list(data.classes),
+        image_shape=list(data.image_shape), image_size=config.recipe.image_size,
+        trained_with=extra['versions'], engine=runtime.installed(), versions=runtime.versions(),
+        date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
+        images=metrics['images'], accuracy_of='this file, on the test images',
+        largest_difference=difference)
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        files.write_files_atomically({
+            output: content, os.path.splitext(output)[0] + '.json': files.json_text(result)})
+    except OSError as error:
+        raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
+    print(f"frozen: {output}, {len(content)} bytes: {metrics['correct']} of {metrics['images']} "
+          f"test images correct, accuracy {metrics['accuracy']:.4f}")
     if saved_model:
         write_saved_model(graph, saved_model, session_config)
-        print('saved model: %s' % saved_model)
+        print('saved model:', saved_model)
     return result
 
 
-def _figures(content):
-    """What the json file says of the bytes `content` alone, and who made them."""
-    graph = tf.GraphDef.FromString(content)
-    layers, _ = layer_counts.count_layers(graph)
-    return dict(
-        layer_counts.totals(layers), bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(), op_types=layer_counts.op_types(graph),
-        engine=runtime.installed(), versions=runtime.versions(), date=runs.utc_now())
+def freeze_session(session: tf.Session, classes: Sequence[str]) -> tf.GraphDef:
+    """Return the frozen form of the inference graph in `session`, with its current weights.
 
-
-def _fold_one(nodes, uses, norm):
-    """Replaces the node `norm` of `nodes` ({name: node}) by a BiasAdd of its name."""
-    gamma, beta, mean, variance = (graph_passes._value(nodes[name]) for name in norm.input[1:])
-    scale = gamma / np.sqrt(variance + norm.attr['epsilon'].f)
-    shift = beta - mean * scale
-    x = norm.input[0]
-    found = graph_passes._folded(nodes, uses, x, scale)
-    if found is None:
-        nodes[norm.name + '/scale'] = graph_passes._const(norm.name + '/scale', scale.astype(np.float32))
-        scaled = nodes[norm.name + '/Mul'] = tf.NodeDef(
-            name=norm.name + '/Mul', op='Mul', input=[x, norm.name + '/scale'])
-        scaled.attr['T'].type = tf.float32.as_datatype_enum
-        x = scaled.name
-    else:
-        x, more = found
-        shift = shift + more
-    nodes[norm.name + '/shift'] = graph_passes._const(norm.name + '/shift', shift.astype(np.float32))
-    bias = nodes[norm.name] = tf.NodeDef(
-        name=norm.name, op='BiasAdd', input=[x, norm.name + '/shift'])
-    bias.attr['T'].type = tf.float32.as_datatype_enum
-
-
-def _check(content, session_config, images, labels, expected):
-    """Loads the bytes `content` afresh; (figures of all images, largest difference of logits).
-
-    Raises UserError where an operation has no place in the graph, or its logits are not the
-    `expected` ones of the first images.
+    The names of the classes become the node `labels`.
     """
-    graph = tf.GraphDef.FromString(content)
-    wrong = sorted({node.op for node in graph.node} - graph_passes.ALLOWED_OPS)
-    if wrong:
-        raise UserError('not written: %s may not be in a frozen graph (export.ALLOWED lists what '
-                        'may)' % ', '.join(wrong))
-    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        graph_def.import_graph(graph)
-        found = inference_graph.InferenceGraph(*(session.graph.get_tensor_by_name(name + ':0')
-                                       for name in graph_passes.INTERFACE_NODES))
-        got, chances = session.run([found.predictions, found.probabilities],
-                                   {found.images: images[:len(expected)]})
-        difference = float(np.abs(got - expected).max() / max(1., np.abs(expected).max()))
-        if not (difference <= TOLERANCE and np.allclose(chances.sum(1), 1, atol=1e-4)):
-            raise UserError("not written: logits differ from eval's by %g (at most %g may be)"
-                            % (difference, TOLERANCE))
-        return metrics.compute_metrics(session, found, images, labels, CHECKED), difference
-
-
-def _write(output, content, result):
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-        files.write_files_atomically({output: content, output[:-len('.pb')] + '.json': files.json_text(result)})
-    except OSError as error:
-        raise UserError('cannot write %s (%s): name another --output' % (output, error.strerror))
+    graph = graph_def.extract_subgraph(session.graph.as_graph_def(), ['probabilities'])
+    graph = graph_passes.variables_to_constants(graph, session)
+    for graph_pass in graph_passes.PASSES:
+        graph = graph_pass(graph)
+    labels = graph.node.add(name='labels', op='Const')
+    labels.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(classes, tf.string))
+    labels.attr['dtype'].type = tf.string.as_datatype_enum
+    return graph

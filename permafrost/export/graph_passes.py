@@ -1,163 +1,179 @@
-"""Graph passes."""
+"""Graph passes: each turns the GraphDef of an inference graph into a smaller, equivalent one."""
 
 import collections
+from typing import Dict, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.evaluation import graph_def
-from permafrost.export import freeze
-INTERFACE_NODES = ('images', 'inputs', 'predictions', 'probabilities')
-LABELS = 'labels'
+from permafrost.evaluation.inference_graph import InferenceGraph
 
-# What may be in a frozen file: arithmetic on tensors, without state, files or chance. A layer of
-# models.net that needs another adds it here; label_image refuses what is not for inference.
-ALLOWED_OPS = frozenset((
-    'Placeholder Const Identity Cast Reshape Squeeze StridedSlice ConcatV2 Pad '
-    'Conv2D DepthwiseConv2dNative MatMul BiasAdd MaxPool AvgPool LRN '
-    'Relu Relu6 Elu Erf Sigmoid Softmax Mean Sub Mul Add AddV2 Square Sqrt Rsqrt Maximum Minimum '
-    'RealDiv'
-).split())
-
-# The GraphDef version that TF 1.15 writes: an older TensorFlow than the one that froze a graph
-# may load it, as nothing in it needs a newer.
+# The GraphDef version that TF 1.15 writes. Nothing in a frozen graph needs a newer one, so an
+# older TensorFlow than the one that froze the graph may load it.
 GRAPH_DEF_VERSION = 134
 
-
-def freeze_session(session, classes):
-    """The GraphDef of the inference graph in `session`, with the weights it has, ready to write."""
-    graph = graph_def.extract_subgraph(session.graph.as_graph_def(), ['probabilities'])
-    graph = fold_batch_norm(remove_identities(variables_to_constants(graph, session)))
-    graph.node.add(name=LABELS, op='Const').attr['value'].tensor.CopyFrom(
-        tf.make_tensor_proto(classes, tf.string))
-    graph.node[-1].attr['dtype'].type = tf.string.as_datatype_enum
-    return strip_default_attrs(graph)
+Nodes = Dict[str, tf.NodeDef]  # by name
 
 
-def variables_to_constants(graph, session):
-    """`graph` with each variable a Const of its value in `session`."""
-    variables = [node.name for node in graph.node if node.op in ('VarHandleOp', 'VariableV2')]
-    of_name = {variable.op.name: variable for variable in tf.global_variables()}
-    values = dict(zip(variables, session.run([of_name[name] for name in variables])))
+def variables_to_constants(graph: tf.GraphDef, session: tf.Session) -> tf.GraphDef:
+    """Replace each variable with a Const of its value in `session`."""
+    names = [node.name for node in graph.node if node.op in ('VarHandleOp', 'VariableV2')]
+    variables = {variable.op.name: variable for variable in tf.global_variables()}
+    values = dict(zip(names, session.run([variables[name] for name in names])))
     result = tf.GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.name in values:
             result.node.append(_const(node.name, values[node.name]))
         elif node.op == 'ReadVariableOp':
-            new = result.node.add(name=node.name, op='Identity', input=node.input)
-            new.attr['T'].CopyFrom(node.attr['dtype'])
+            identity = result.node.add(name=node.name, op='Identity', input=node.input)
+            identity.attr['T'].CopyFrom(node.attr['dtype'])
         else:
             result.node.append(node)
     return result
 
 
-def _const(name, value):
-    node = tf.NodeDef(name=name, op='Const')
-    node.attr['dtype'].type = tf.as_dtype(value.dtype).as_datatype_enum
-    node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
-    return node
-
-
-def remove_identities(graph):
-    """`graph` without Identity nodes: what a named one passes on takes its name."""
+def remove_identities(graph: tf.GraphDef) -> tf.GraphDef:
+    """Remove Identity nodes. The input of one that has an interface name is renamed to it."""
     nodes = {node.name: node for node in graph.node}
-    passed = {node.name: node.input[0] for node in graph.node if node.op == 'Identity'}
+    inputs = {node.name: node.input[0] for node in graph.node if node.op == 'Identity'}
 
-    def source(name):
-        while name in passed:
-            name = passed[name]
+    def source(name: str) -> str:
+        while name in inputs:
+            name = inputs[name]
         return name
 
-    renamed = {}
-    for name in INTERFACE_NODES:
-        made = nodes.get(source(name))
-        if name in passed and made and made.name not in INTERFACE_NODES and made.name not in renamed:
-            renamed[made.name] = name
-    kept = {name for name in passed if name in INTERFACE_NODES and name not in renamed.values()}
-    passed = {name: passed[name] for name in passed if name not in kept}
+    interface = InferenceGraph._fields
+    renamed: Dict[str, str] = {}
+    for name in interface:
+        origin = source(name)
+        if name in inputs and origin in nodes and origin not in (*interface, *renamed):
+            renamed[origin] = name
+    for name in set(interface) - set(renamed.values()):
+        inputs.pop(name, None)  # its input has another interface name: keep the Identity
     result = tf.GraphDef(versions=graph.versions)
     for node in graph.node:
-        if node.name not in passed:
-            new = result.node.add()
-            new.CopyFrom(node)
-            new.name = renamed.get(node.name, node.name)
-            new.input[:] = [renamed.get(source(name), source(name)) for name in node.input]
+        if node.name not in inputs:
+            copy = result.node.add()
+            copy.CopyFrom(node)
+            copy.name = renamed.get(node.name, node.name)
+            copy.input[:] = [renamed.get(source(name), source(name)) for name in node.input]
     return result
 
 
-def fold_batch_norm(graph):
-    """`graph`, whose weights are constants, with batch normalization in them and a bias.
+def fold_batch_norm(graph: tf.GraphDef) -> tf.GraphDef:
+    """Fold batch normalization into the weights of the layer before it, leaving a BiasAdd.
 
-    Between a convolution and its normalization there may be a pool of maxima where no scale is
-    negative (and none is that is not trained): the largest number, scaled, is the largest of the
-    scaled ones. Where what is normalized is no convolution with weights of its own, or is used
-    elsewhere too, a multiplication and a bias take its place.
+    A max pool may lie between if no scale is negative (untrained scales never are): the maximum,
+    scaled, is the maximum of the scaled values. Without a layer whose weights and output nothing
+    else uses, a multiplication and a BiasAdd replace the normalization.
     """
     nodes = collections.OrderedDict((node.name, node) for node in graph.node)
     uses = collections.Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         if node.op.startswith('FusedBatchNorm'):
             if node.attr['is_training'].b:
-                raise ValueError('%s normalizes by the batch: no inference graph' % node.name)
-            freeze._fold_one(nodes, uses, node)
-    result = tf.GraphDef(versions=graph.versions, node=nodes.values())
-    return graph_def.extract_subgraph(result, ['probabilities'])
+                raise ValueError(f'{node.name} normalizes by the batch: not an inference graph')
+            _fold_node(nodes, uses, node)
+    folded = tf.GraphDef(versions=graph.versions, node=nodes.values())
+    return graph_def.extract_subgraph(folded, ['probabilities'])
 
 
-def _folded(nodes, uses, x, scale):
-    """Puts the factors `scale` of the node `x` of `nodes` into the weights that it comes from.
+def _fold_node(nodes: Nodes, uses: Dict[str, int], norm: tf.NodeDef) -> None:
+    """Replace the batch normalization `norm` in `nodes` with a BiasAdd of the same name."""
+    gamma, beta, mean, variance = (_value(nodes[name]) for name in norm.input[1:])
+    scale = gamma / np.sqrt(variance + norm.attr['epsilon'].f)
+    shift = beta - mean * scale
+    x = norm.input[0]
+    layer = _layer_before(nodes, uses, x, scale)
+    if layer is None:
+        nodes[norm.name + '/scale'] = _const(norm.name + '/scale', scale.astype(np.float32))
+        nodes[norm.name + '/Mul'] = _binary('Mul', norm.name + '/Mul', x, norm.name + '/scale')
+        x = norm.name + '/Mul'
+    else:
+        by_channel = scale
+        if layer.node.op == 'DepthwiseConv2dNative':  # weights [h, w, channels, multiplier]
+            by_channel = scale.reshape(_value(layer.weights).shape[2:])
+        _multiply(nodes, layer.weights, by_channel)
+        if layer.adjacent:
+            x = layer.node.name
+            shift = shift + (_value(layer.bias) * scale if layer.bias else 0.)
+        elif layer.bias:
+            _multiply(nodes, layer.bias, scale)
+    nodes[norm.name + '/shift'] = _const(norm.name + '/shift', shift.astype(np.float32))
+    nodes[norm.name] = _binary('BiasAdd', norm.name, x, norm.name + '/shift')
 
-    Returns the node to use in the place of `x`, and what is to be added besides; None where
-    there are no weights that serve it alone.
-    """
-    last, before = x, nodes[x]
-    while uses[x] == 1 and (
-            before.op == 'MaxPool' and (scale >= 0).all() or
-            before.op == 'Reshape' and nodes[before.input[0]].op == 'MatMul'):
-        x = before.input[0]
-        before = nodes[x]
-    between, bias = x != last, None
-    if before.op == 'BiasAdd' and uses[x] == 1 and nodes[before.input[1]].op == 'Const':
-        bias = before.input[1]
-        x = before.input[0]
-        before = nodes[x]
-    weights = nodes.get(before.input[1]) if before.op in graph_def.MATMUL_OPS else None
-    if (weights is None or weights.op != 'Const' or not uses[x] == uses[weights.name] == 1
-            or between and bias and uses[bias] != 1):
+
+class _Layer(NamedTuple):
+    """A convolution or matrix product whose output only a batch normalization uses."""
+    node: tf.NodeDef
+    weights: tf.NodeDef  # a Const
+    bias: Optional[tf.NodeDef]  # a Const
+    adjacent: bool  # to the normalization: there is no pool or reshape between
+
+
+def _layer_before(nodes: Nodes, uses: Dict[str, int], x: str,
+                  scale: np.ndarray) -> Optional[_Layer]:
+    """Return the layer that computes the node `x` and can absorb `scale`, or None."""
+    node, bias = nodes[x], None
+    while uses[node.name] == 1 and (
+            node.op == 'MaxPool' and (scale >= 0).all() or
+            node.op == 'Reshape' and nodes[node.input[0]].op == 'MatMul'):
+        node = nodes[node.input[0]]
+    adjacent = node.name == x
+    if node.op == 'BiasAdd' and uses[node.name] == 1 and nodes[node.input[1]].op == 'Const':
+        bias = nodes[node.input[1]]
+        node = nodes[node.input[0]]
+    weights = nodes.get(node.input[1]) if node.op in graph_def.MATMUL_OPS else None
+    if weights is None or weights.op != 'Const' or not uses[node.name] == uses[weights.name] == 1:
         return None
-    value = _value(weights)
-    by = scale.reshape(value.shape[2:]) if before.op == 'DepthwiseConv2dNative' else scale
-    nodes[weights.name] = _const(weights.name, (value * by).astype(np.float32))
-    added = _value(nodes[bias]) * scale if bias else 0.
-    if between and bias:
-        nodes[bias] = _const(bias, added.astype(np.float32))
-        added = 0.
-    return last if between else x, added
+    if bias and not adjacent and uses[bias.name] != 1:
+        return None
+    return _Layer(node, weights, bias, adjacent)
 
 
-def _value(const):
-    """The value of a Const node in double precision."""
-    if const.op != 'Const':
-        raise ValueError('%s is computed, not a constant' % const.name)
-    return tf.make_ndarray(const.attr['value'].tensor).astype(np.float64)
+def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
+    """Remove what an older TensorFlow may not know and none needs.
 
-
-def strip_default_attrs(graph):
-    """`graph` without what an older TensorFlow may not know and none needs.
-
-    That is attributes that have their default value, attributes for internal use, functions and
-    debug information.
+    This is: attributes with their default value or for internal use, functions, debug information.
     """
     with tf.Graph().as_default() as imported:
         graph_def.import_graph(graph)
     result = tf.GraphDef()
     result.versions.producer = min(GRAPH_DEF_VERSION, graph.versions.producer)
     for node in graph.node:
-        new = result.node.add(name=node.name, op=node.op, input=node.input)
+        stripped = result.node.add(name=node.name, op=node.op, input=node.input)
         defaults = {attribute.name: attribute.default_value for attribute
                     in imported.get_operation_by_name(node.name).op_def.attr
                     if attribute.HasField('default_value')}
         for name, value in node.attr.items():
             if not name.startswith('_') and value != defaults.get(name):
-                new.attr[name].CopyFrom(value)
+                stripped.attr[name].CopyFrom(value)
     return result
+
+
+PASSES = (remove_identities, fold_batch_norm, strip_default_attrs)  # in this order
+
+
+def _const(name: str, value: np.ndarray) -> tf.NodeDef:
+    node = tf.NodeDef(name=name, op='Const')
+    node.attr['dtype'].type = tf.as_dtype(value.dtype).as_datatype_enum
+    node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
+    return node
+
+
+def _binary(op: str, name: str, x: str, y: str) -> tf.NodeDef:
+    node = tf.NodeDef(name=name, op=op, input=[x, y])
+    node.attr['T'].type = tf.float32.as_datatype_enum
+    return node
+
+
+def _value(const: tf.NodeDef) -> np.ndarray:
+    """Return the value of a Const node in double precision."""
+    if const.op != 'Const':
+        raise ValueError(f'{const.name} is computed, not a constant')
+    return tf.make_ndarray(const.attr['value'].tensor).astype(np.float64)
+
+
+def _multiply(nodes: Nodes, const: tf.NodeDef, by: np.ndarray) -> None:
+    nodes[const.name] = _const(const.name, (_value(const) * by).astype(np.float32))

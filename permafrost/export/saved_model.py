@@ -1,17 +1,19 @@
-"""Saved model."""
+"""SavedModel: the frozen graph in the format of TensorFlow Serving."""
 
 import os
 import shutil
 import tempfile
+from typing import Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.errors import UserError
-from permafrost.evaluation import graph_def
-from permafrost.export import graph_passes
+from permafrost.errors import UserError, one_line
+from permafrost.evaluation import graph_def, inference_graph
 
-def write_saved_model(graph, directory, session_config):
-    """A SavedModel in the new `directory`, which appears whole or not at all."""
+
+def write_saved_model(graph: tf.GraphDef, directory: str,
+                      session_config: Optional[tf.ConfigProto]) -> None:
+    """Write a SavedModel to the new `directory`, which appears when it is complete."""
     directory = os.path.abspath(directory)
     temporary = None
     try:
@@ -20,10 +22,10 @@ def write_saved_model(graph, directory, session_config):
         os.chmod(temporary, 0o755)
         with tf.Graph().as_default(), tf.Session(config=session_config) as session:
             graph_def.import_graph(graph)
-            tensors = {name: session.graph.get_tensor_by_name(name + ':0') for name in graph_passes.INTERFACE_NODES}
+            tensors = inference_graph.tensors_by_name(session.graph)
             signature = tf.saved_model.predict_signature_def(
-                {'images': tensors['images']},
-                {name: tensors[name] for name in ('probabilities', 'predictions')})
+                {'images': tensors.images},
+                {'probabilities': tensors.probabilities, 'predictions': tensors.predictions})
             builder = tf.saved_model.Builder(os.path.join(temporary, 'model'))
             builder.add_meta_graph_and_variables(
                 session, [tf.saved_model.SERVING],
@@ -32,8 +34,8 @@ def write_saved_model(graph, directory, session_config):
             builder.save()
         os.rename(os.path.join(temporary, 'model'), directory)
     except (OSError, tf.errors.OpError) as error:
-        raise UserError('cannot write %s (%s): name another --saved_model' % (
-            directory, getattr(error, 'strerror', None) or ' '.join(str(error).split())[:200]))
+        reason = getattr(error, 'strerror', None) or one_line(error)
+        raise UserError(f'cannot write {directory} ({reason}): name another --saved_model')
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -1,44 +1,42 @@
-"""info.py: counts as published, as tables and as json; bad flags."""
+"""info.py: counts as published, as tables and as json; recipes; wrong flags."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 import models
+from permafrost.errors import UsageError
 from permafrost.experiments import model_info
-from tests.models.test_models import PUBLISHED
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def run(*args):
-    """(exit code, stdout, stderr) of info.py, run from elsewhere."""
-    process = subprocess.Popen([sys.executable, os.path.join(ROOT, 'info.py')] + list(args),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd='/',
-                               universal_newlines=True)
-    out, err = process.communicate()
-    return process.returncode, out, err
+from permafrost.recipes import catalog
+from tests import in_process
+from tests.models.tables import PUBLISHED
 
 
-def test_all_as_json_is_as_published():
-    code, out, err = run('--all', '--json')
-    assert code == 0, err
-    sizes = json.loads(out)
+def test_counts_as_json_are_as_published(capsys, monkeypatch):
+    names = sorted({name for name, _ in PUBLISHED})
+    monkeypatch.setattr(models, 'MODELS', {name: models.MODELS[name] for name in names})
+    model_info.show(as_json=True)
+    sizes = json.loads(capsys.readouterr().out)  # nothing else is printed there
     assert all(set(size) == {'model', 'image_size', 'params', 'ops', 'macs'} for size in sizes)
-    found = {(size['model'], size['image_size']): size for size in sizes}
-    assert len(found) == len(sizes) and {model for model, _ in found} == set(models.MODELS)
-    assert ('cs231n', 32) in found
+    sizes = {(size['model'], size['image_size']): size for size in sizes}
     for key, published in PUBLISHED.items():
-        assert ('%.2f' % (found[key]['params'] / 1e6),
-                '%.2f' % (found[key]['ops'] / 1e6)) == published
+        assert (f"{sizes[key]['params'] / 1e6:.2f}", f"{sizes[key]['ops'] / 1e6:.2f}") == published
 
 
-def test_layers_add_up():
+def test_every_model_is_shown_at_the_size_of_its_recipe(capsys, monkeypatch):
+    monkeypatch.setattr(model_info, 'measure_model', lambda model, image_size, classes: {
+        'model': model, 'image_size': image_size, 'layers': [], 'params': 0, 'ops': 0, 'macs': 0})
+    model_info.show()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:-4]] == [['model', 'images']] + [
+        [name, '{0}x{0}'.format(catalog.image_size(name))] for name in models.MODELS] + [
+            ['tuto', '32x32']]
+    assert catalog.image_size('cs231n') == 32 and catalog.image_size('tuto') == 24
+
+
+def test_counts_of_layers_add_up():
     size = model_info.measure_model('squeeze1', 24)
-    for count in ('params', 'ops', 'macs'):
+    for count in model_info.COUNTS:
         assert sum(layer[count] for layer in size['layers']) == size[count]
     assert size['layers'][0] == {'name': 'conv1', 'kind': 'conv', 'output_shape': (24, 24, 64),
                                  'params': 1792, 'ops': 2101248, 'macs': 995328}
@@ -52,18 +50,10 @@ def test_a_model_is_shown_layer_by_layer(capsys):
     assert rows['conv1'] == ['conv1', 'conv', '32x32x64', '4,864', '10,027,008', '4,915,200']
     assert rows['total'] == ['total', '1,756,426', '66,983,370', '32,778,112']
     assert len({len(line) for line in lines[2:13]}) == 1  # columns
-    assert 'ops: 2 per multiply-accumulate' in lines[-2] and 'macs: ' in lines[-1]
+    assert 'ops: 2 per multiply-accumulate' in lines[-3] and 'macs: ' in lines[-1]
 
 
-def test_all_is_a_line_each(capsys):
-    model_info.show()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[1:-3]] == [
-        [name, '{0}x{0}'.format(models.IMAGE_SIZES[name])] for name in models.MODELS] + [
-            ['tuto', '32x32']]
-
-
-def test_json_with_layers(capsys):
+def test_json_has_layers_on_request(capsys):
     model_info.show('alex2', 28, layers=True, as_json=True)
     size, = json.loads(capsys.readouterr().out)
     assert size['image_size'] == 28
@@ -71,14 +61,34 @@ def test_json_with_layers(capsys):
         'conv1', 'pool1', 'conv2', 'pool2', 'fc1', 'fc2', 'logits']
 
 
-@pytest.mark.parametrize('args, message', [
-    (['--model', 'tutto'], "unknown model 'tutto'; did you mean tuto?"),
-    (['--image_size', '-3'], 'image_size must be from 1 to 4096, not -3'),
-    (['--image_size', '0'], 'image_size must be from 1 to 4096, not 0'),
-    (['--model', 'tuto', '--all'], 'give --model or --all, not both'),
-    (['--modle', 'tuto'], "'modle'"),
-])
-def test_bad_flags_are_one_line(args, message):
-    code, out, err = run(*args)
-    assert (code, out, err.count('\n')) == (2, '', 1)
-    assert message in err
+def test_recipes_are_shown_as_text_and_json(capsys):
+    model_info.show_recipes()
+    text = capsys.readouterr().out
+    assert 'davidnet (davidnet)\n  12 epochs; batches of 1000, muon, learning rate 0.12' in text
+    model_info.show_recipes(as_json=True)
+    recipes = {value['recipe']: value for value in json.loads(capsys.readouterr().out)}
+    assert set(recipes) == set(catalog.RECIPES)
+    assert recipes['resnet']['models'][0] == 'resnet20'
+    assert recipes['resnet']['settings']['batch_size'] == 500
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('tutto',), "unknown model 'tutto'; did you mean tuto?"),
+    ((None, -3), 'image_size must be from 1 to 4096, not -3'),
+    ((None, 0), 'image_size must be from 1 to 4096, not 0'),
+    (('lenet5', 2), 'lenet5 cannot process images of 2x2 pixels')])
+def test_unknown_models_and_sizes_are_refused(arguments, message):
+    with pytest.raises(UsageError) as error:
+        model_info.show(*arguments)
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('flags, message', [
+    (['--model=tuto', '--all'], 'use --model or --all, not both'),
+    (['--modle=tuto'], 'unknown flag --modle'),
+    (['--graph=a.pb', '--model=tuto'], '--graph can be combined with --json only'),
+    (['--recipes', '--image_size=24'], '--recipes can be combined with --json only')])
+def test_wrong_flags_are_one_line(flags, message):
+    result = in_process.run('info.py', *flags)
+    assert (result.code, result.stdout, result.stderr.count('\n')) == (2, '', 1)
+    assert message in result.stderr

@@ -1,34 +1,30 @@
 """Runs to freeze, one of them frozen."""
 
-import os
-
 import pytest
 
 from permafrost.export import freeze
-from tests import networks, processes
-from tests.export import graphs
+from tests import networks
 
 
 @pytest.fixture(scope='session')
 def run(synthetic, tmp_path_factory):
-    """A run of squeeze1 of 20 steps."""
+    """A run of squeeze1 of 20 steps with checkpoints at 0, 10 and 20."""
     directory = str(tmp_path_factory.mktemp('frozen') / 'squeeze1')
-    processes.finish(processes.training(synthetic, directory, '--steps=20', '--save_steps=10'))
+    networks.train(synthetic, directory, 20, 'squeeze1', changes=['batch_size=16'], save_steps=10)
     return directory
 
 
 @pytest.fixture(scope='session')
 def trained_normed(synthetic, tmp_path_factory):
-    """A run of 60 steps of the batch-normalised network."""
+    """A run of 60 steps of the batch-normalized network."""
     directory = str(tmp_path_factory.mktemp('frozen') / 'normed')
-    with networks.registered():
-        networks.train(synthetic, directory, 60)
+    networks.train(synthetic, directory, 60)
     return directory
 
 
 @pytest.fixture
 def normed_run(trained_normed):
-    """That run; its network is a model for the while."""
+    """That run; its network is registered as a model during the test."""
     with networks.registered():
         yield trained_normed
 
@@ -39,10 +35,3 @@ def file(run, tmp_path_factory):
     path = str(tmp_path_factory.mktemp('frozen') / 'squeeze1.pb')
     freeze.freeze(run, None, output=path)
     return path
-
-
-@pytest.fixture
-def third_party():
-    if not os.path.exists(graphs.THIRD_PARTY):
-        pytest.skip('no ../shared/thirdparty/squeeze1.pb')
-    return graphs.THIRD_PARTY

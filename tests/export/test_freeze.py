@@ -1,56 +1,67 @@
-"""A frozen run answers as eval did, and its json file says what it is."""
+"""A frozen run answers like eval.py, on every engine, and its json file describes it."""
 
 import collections
+import glob
 import hashlib
+import os
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import registry
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate, graph_def
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.experiments import model_info
-from permafrost.export import freeze
+from permafrost.export import freeze, layer_counts, verify
 from permafrost.training import checkpoints
-from tests.export.graphs import logits_of, read_json, some_images
+from tests import in_process, networks, processes
+from tests.export.helpers import logits_of, read_json, some_images, untrained
+
+TRAINING_OPS = re.compile(
+    'Queue|Switch|Merge|Assign|Variable|VarHandle|Random|Dropout|BatchNorm|Reader|Iterator|Restore|'
+    'Save|PyFunc|Identity|NoOp')
+PUBLISHED_BYTES = {'tuto': 4278750, 'alex4': 5979938, 'nin2': 3881548, 'squeeze1': 602892}
 
 
 @pytest.mark.parametrize('weights', ['averaged', 'raw'])
-@pytest.mark.parametrize('which', ['run', 'normed_run'])
-def test_logits_and_accuracy_are_evals(which, weights, synthetic, tmp_path, request):
-    run, images = request.getfixturevalue(which), some_images(synthetic, 500)
+@pytest.mark.parametrize('name', ['run', 'normed_run'])
+def test_logits_and_accuracy_are_those_of_eval(name, weights, synthetic, tmp_path, request):
+    run, images = request.getfixturevalue(name), some_images(synthetic, 500)
     path = str(tmp_path / 'a.pb')
     result = freeze.freeze(run, None, weights=weights, output=path)
     with Evaluator(run, None, weights=weights, tta='flip') as evaluator:
-        figures = evaluator.evaluate(*checkpoints.find_checkpoint(run))
-        expected = evaluator._session.run(evaluator.inference.predictions,
-                                          {evaluator.inference.images: images})
+        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        expected = evaluator.session.run(evaluator.inference.predictions,
+                                         {evaluator.inference.images: images})
     scale = max(1, np.abs(expected).max())
     np.testing.assert_allclose(logits_of(path, images) / scale, expected / scale, atol=1e-5)
-    assert result['images'] == 500 and abs(result['correct'] - figures['correct']) <= 1
-    assert result['weights'] == figures['weights'] == weights
-    graph = evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
-                                      data_dir=synthetic.directory, tta='flip')
-    assert graph['correct'] == result['correct'] and graph['images'] == 500
-    assert graph['tta'] == 'flip' and abs(graph['correct_tta'] - figures['correct_tta']) <= 1
+    assert result['images'] == 500 and abs(result['correct'] - metrics['correct']) <= 1
+    assert result['weights'] == metrics['weights'] == weights
+    of_graph = evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
+                                              data_dir=synthetic.directory, tta='flip')
+    assert of_graph['correct'] == result['correct'] and of_graph['images'] == 500
+    assert of_graph['tta'] == 'flip'
+    assert abs(of_graph['correct_tta'] - metrics['correct_tta']) <= 1
 
 
-def test_the_normed_run_normalizes(normed_run, tmp_path):
-    """Its moving statistics moved, so that the fold had something to do."""
+def test_batch_normalization_of_a_trained_run_is_folded(normed_run, tmp_path):
     reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(normed_run)[1])
-    assert np.abs(reader.get_tensor('conv2/bn/moving_mean')).min() > 0
+    assert np.abs(reader.get_tensor('conv2/bn/moving_mean')).min() > 0  # it has been trained
     assert np.abs(reader.get_tensor('conv2/bn/moving_variance') - 1).max() > 0.01
     assert not reader.has_tensor('conv2/bn/moving_mean/ExponentialMovingAverage')
-    path = str(tmp_path / 'normed.pb')
-    result = freeze.freeze(normed_run, None, output=path)
+    result = freeze.freeze(normed_run, None, output=str(tmp_path / 'normed.pb'))
     assert result['correct'] > 150  # of 500; chance gives 50
     assert not [t for t in result['op_types'] if 'Norm' in t]
-    # gamma, beta, and weights are 1,200 + 32, 3,456 + 48 and 250: the gammas have gone
+    # gamma, beta, and weights are 1,200 + 32, 3,456 + 48 and 250: the gammas are gone
     assert result['params'] == 1200 + 16 + 3456 + 24 + 250
 
 
-def test_a_step_of_the_past(run, synthetic, tmp_path):
+def test_an_earlier_step_is_frozen(run, synthetic, tmp_path):
     assert freeze.freeze(run, None, step=10, output=str(tmp_path / 'ten.pb'))['step'] == 10
     freeze.freeze(run, None, output=str(tmp_path / 'last.pb'))
     ten, last = (logits_of(str(tmp_path / name), some_images(synthetic)) for name in (
@@ -58,7 +69,7 @@ def test_a_step_of_the_past(run, synthetic, tmp_path):
     assert np.abs(ten - last).max() > 1e-3
 
 
-def test_sidecar(run, file):
+def test_the_json_file_describes_the_graph(run, file):
     result = read_json(file)
     with open(file, 'rb') as stream:
         content = stream.read()
@@ -75,3 +86,191 @@ def test_sidecar(run, file):
     assert result['accuracy'] == result['correct'] / result['images']
     assert 'this file' in result['accuracy_of']
     assert 0 <= result['largest_difference'] <= 1e-5
+
+
+@pytest.mark.parametrize('name', networks.EVERY + ['normed'])
+def test_every_model_freezes_to_the_graph_of_eval(name, synthetic):
+    images = some_images(synthetic, 8)
+    with networks.registered():
+        graph, expected = untrained(name, images)
+    types = layer_counts.op_types(graph)
+    assert set(types) <= verify.ALLOWED_OPS and not [t for t in types if TRAINING_OPS.search(t)]
+    assert types['Placeholder'] == 1
+    assert not graph.library.function and graph.versions.producer <= 134
+    scale = max(1, np.abs(expected).max())
+    np.testing.assert_allclose(logits_of(graph, images) / scale, expected / scale, atol=1e-5)
+    probabilities = logits_of(graph, images, 'probabilities')
+    shifted = np.exp(expected - expected.max(1, keepdims=True))
+    np.testing.assert_allclose(probabilities, shifted / shifted.sum(1, keepdims=True), atol=1e-5)
+    nodes = {node.name: node for node in graph.node}
+    assert nodes['images'].attr['dtype'].type == tf.uint8.as_datatype_enum
+    assert [d.size for d in nodes['images'].attr['shape'].shape.dim] == [-1, 32, 32, 3]
+    assert [label.decode() for label in nodes['labels'].attr['value'].tensor.string_val] == list(
+        registry.CIFAR10_CLASSES)
+
+
+def test_an_image_without_crop_is_used_whole(synthetic):
+    images = some_images(synthetic, 8)
+    graph, expected = untrained('cs231n', images, 'plain')
+    np.testing.assert_allclose(logits_of(graph, images), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', sorted(PUBLISHED_BYTES))
+def test_no_file_is_larger_than_published(name, synthetic):
+    graph, _ = untrained(name, some_images(synthetic, 1))
+    assert graph.ByteSize() <= PUBLISHED_BYTES[name]
+
+
+def test_preprocessing_takes_eleven_nodes(synthetic):
+    """The rest is one node for each operation of the network."""
+    graph, _ = untrained('tuto', some_images(synthetic, 1))
+    computing = [node.op for node in graph.node if node.op not in ('Const', 'Placeholder')]
+    assert len(computing) <= 11 + 2 * 3 + 2 * 2 + 1 + 2 * 3 + 2 + 1, computing
+
+
+def test_inputs_can_be_fed(file, synthetic):
+    images = some_images(synthetic)
+    pixels = logits_of(file, images, 'inputs')
+    assert pixels.shape == (64, 24, 24, 3)
+    np.testing.assert_allclose(pixels.mean((1, 2, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(pixels.std((1, 2, 3)), 1, atol=1e-4)
+    np.testing.assert_allclose(logits_of(file, pixels, feed='inputs'), logits_of(file, images),
+                               rtol=1e-5, atol=1e-5)
+
+
+def test_logits_of_nin2_are_deterministic(synthetic):
+    images = some_images(synthetic, 8)
+    graph, _ = untrained('nin2', images)
+    np.testing.assert_array_equal(logits_of(graph, images), logits_of(graph, images))
+
+
+def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
+    def refused(error, message, run=run, **options):
+        with pytest.raises(error, match=message):
+            freeze.freeze(run, None, **options)
+    (tmp_path / 'file').write_text('')
+    refused(UserError, 'not a run directory', run=str(tmp_path / 'none'))
+    refused(UsageError, 'must end in .pb', output='a.json')
+    refused(UsageError, 'no checkpoint of step 5', step=5)
+    refused(UserError, 'cannot write', output=str(tmp_path / 'file/a.pb'))
+    refused(UserError, 'exists: name another --saved_model', saved_model=str(tmp_path))
+    empty = str(tmp_path / 'empty')
+    shutil.copytree(run, empty, ignore=shutil.ignore_patterns('model.ckpt*'))
+    refused(UserError, 'no checkpoint in', run=empty)
+    assert sorted(os.listdir(str(tmp_path))) == ['empty', 'file']
+
+
+def test_wrong_flags_are_one_line(tmp_path):
+    for code, flag, message in ((1, f'--log_dir={tmp_path}/none', 'no run under'),
+                                (2, '--weights=avreaged', 'averaged')):
+        result = in_process.run('freeze_graph.py', flag)
+        assert result.code == code and message in result.stderr
+        assert result.stderr.startswith('error: ') and result.stderr.count('\n') == 1
+
+
+def _write_old_files(directory):
+    """Write files as of an earlier freeze; return {name: content}."""
+    for name in ('a.pb', 'a.json'):
+        (directory / name).write_text('old')
+    return {'a.pb': 'old', 'a.json': 'old'}
+
+
+def _contents(directory):
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def test_a_failed_write_leaves_the_old_files(run, tmp_path, monkeypatch):
+    old = _write_old_files(tmp_path)
+
+    def fail(handle):
+        raise OSError(5, 'Input/output error')
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(UserError, match=r'cannot write .*a.pb \(Input/output error\)'):
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
+    assert _contents(tmp_path) == old
+
+
+def test_a_full_disk_leaves_the_old_files(run, tmp_path):
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(tmp_path)]
+    if subprocess.call(mount, stderr=subprocess.DEVNULL):
+        pytest.skip('only root can mount a small tmpfs')
+    try:
+        old = _write_old_files(tmp_path)
+        with pytest.raises(UserError, match='No space left on device'):
+            freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
+        assert _contents(tmp_path) == old
+    finally:
+        subprocess.check_call(['umount', str(tmp_path)])
+
+
+LOAD_AND_RUN = """
+import sys
+import numpy as np
+import tensorflow.compat.v1 as tf
+file, model, images, output = sys.argv[1:]
+images = np.load(images)
+tf.disable_v2_behavior()
+with tf.Graph().as_default(), tf.Session() as session:
+    graph = tf.GraphDef.FromString(open(file, 'rb').read())
+    tf.import_graph_def(graph, name='')
+    logits = session.run('predictions:0', {'images:0': images})
+if model:
+    with tf.Graph().as_default(), tf.Session() as session:
+        signature = tf.saved_model.loader.load(session, ['serve'], model).signature_def[
+            'serving_default']
+        served = session.run(signature.outputs['predictions'].name,
+                             {signature.inputs['images'].name: images})
+    assert abs(served - logits).max() < 1e-5
+np.save(output, logits)
+"""
+
+
+@pytest.fixture(scope='module')
+def engines():
+    """Paths of the interpreters of all engines that are set up."""
+    pythons = sorted(glob.glob(os.path.join(processes.ROOT, '.venv', 'tf*', 'bin', 'python')))
+    if len(pythons) < 2:
+        pytest.skip('only one engine is set up: run make setup ENGINE=... for another')
+    return pythons
+
+
+@pytest.mark.slow
+def test_every_engine_loads_the_files_of_every_engine(run, normed_run, engines, synthetic,
+                                                      tmp_path):
+    """All give the same logits to 1e-4."""
+    images = some_images(synthetic, 100)
+    np.save(str(tmp_path / 'images.npy'), images)
+    files = {}
+    for number, python in enumerate(engines):
+        files[python] = str(tmp_path / f'{number}.pb'), str(tmp_path / str(number))
+        processes.finish([python, os.path.join(processes.ROOT, 'freeze_graph.py'), '--run=' + run,
+                          '--output=' + files[python][0], '--saved_model=' + files[python][1]])
+    normed = str(tmp_path / 'normed.pb')
+    freeze.freeze(normed_run, None, output=normed)
+    expected = {}
+    for path, model in list(files.values()) + [(normed, '')]:
+        for python in engines:
+            processes.finish([python, '-c', LOAD_AND_RUN, path, model,
+                              str(tmp_path / 'images.npy'), str(tmp_path / 'logits.npy')])
+            logits = np.load(str(tmp_path / 'logits.npy'))
+            first = expected.setdefault(path == normed, logits)
+            np.testing.assert_allclose(logits, first, atol=1e-4)
+    np.testing.assert_allclose(expected[True], logits_of(normed, images), atol=1e-4)
+    # Nothing in a file depends on the engine that froze it.
+    assert len({read_json(path)['sha256'] for path, _ in files.values()}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['activated', 'davidnet_tricks', 'xception_mini'])
+def test_every_engine_has_the_operations_of_few_models(name, engines, synthetic, tmp_path):
+    images = some_images(synthetic, 8)
+    with networks.registered():
+        graph, expected = untrained(name, images)
+    path, output = str(tmp_path / 'x.pb'), str(tmp_path / 'logits.npy')
+    np.save(str(tmp_path / 'images.npy'), images)
+    with open(path, 'wb') as stream:
+        stream.write(graph.SerializeToString())
+    for python in engines:
+        processes.finish([python, '-c', LOAD_AND_RUN, path, '', str(tmp_path / 'images.npy'),
+                          output])
+        np.testing.assert_allclose(np.load(output), expected, atol=1e-4 * np.abs(expected).max())

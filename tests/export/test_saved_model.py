@@ -1,4 +1,4 @@
-"""The SavedModel that is written beside a frozen graph."""
+"""The SavedModel that is written next to a frozen graph."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UserError
 from permafrost.export import freeze
 from tests import processes
-from tests.export.graphs import logits_of, some_images
+from tests.export.helpers import logits_of, some_images
 
 
-def test_saved_model(run, file, synthetic, tmp_path):
+def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, synthetic, tmp_path):
     directory = str(tmp_path / 'new' / '1')
     freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
     assert os.listdir(str(tmp_path / 'new')) == ['1']
@@ -23,16 +23,16 @@ def test_saved_model(run, file, synthetic, tmp_path):
                                             directory)
         signature = loaded.signature_def['serving_default']
         assert signature.method_name == 'tensorflow/serving/predict'
-        got = session.run({name: tensor.name for name, tensor in signature.outputs.items()},
-                          {signature.inputs['images'].name: images})
-    np.testing.assert_allclose(got['predictions'], logits_of(file, images), atol=1e-5)
-    np.testing.assert_allclose(got['probabilities'], logits_of(file, images, 'probabilities'),
+        outputs = session.run({name: tensor.name for name, tensor in signature.outputs.items()},
+                              {signature.inputs['images'].name: images})
+    np.testing.assert_allclose(outputs['predictions'], logits_of(file, images), atol=1e-5)
+    np.testing.assert_allclose(outputs['probabilities'], logits_of(file, images, 'probabilities'),
                                atol=1e-5)
-    with pytest.raises(UserError, match='is there already'):
+    with pytest.raises(UserError, match='exists: name another --saved_model'):
         freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
 
 
-def test_a_saved_model_that_cannot_be_written(run, tmp_path):
+def test_an_unwritable_directory_is_one_line(run, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='name another --saved_model'):
         freeze.freeze(run, None, output=str(tmp_path / 'a.pb'),
@@ -41,7 +41,7 @@ def test_a_saved_model_that_cannot_be_written(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_saved_model_cli(run, tmp_path):
+def test_saved_model_cli_shows_the_signature(run, tmp_path):
     directory = str(tmp_path / '1')
     freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
     tool = os.path.join(os.path.dirname(sys.executable), 'saved_model_cli')

@@ -7,19 +7,19 @@ import os
 import pytest
 
 from permafrost.evaluation import evaluate
-from permafrost.experiments import accuracy_tables
+from permafrost.experiments import results
 from tests import processes
-from tests.export.graphs import read_json
+from tests.export.helpers import read_json
 
 TRAINED = sorted(glob.glob(os.path.join(processes.ROOT, 'trained_models', '*.pb')))
 
 
-def test_tuto_is_there():
+def test_tuto_is_one_of_them():
     assert 'tuto.pb' in map(os.path.basename, TRAINED)
 
 
 @pytest.mark.parametrize('path', TRAINED, ids=os.path.basename)
-def test_trained_models_are_what_their_json_says(path):
+def test_their_json_describes_them(path):
     result = read_json(path)
     with open(path, 'rb') as stream:
         content = stream.read()
@@ -27,14 +27,14 @@ def test_trained_models_are_what_their_json_says(path):
     assert len(content) == result['bytes'] < 8e6
     assert result['images'] == 10000
     assert (result['model'], result['step']) in {
-        (found['model'], found['steps']) for found in accuracy_tables.load(
-            os.path.join(processes.ROOT, 'results'))}
+        (recorded['model'], recorded['steps'])
+        for recorded in results.load(os.path.join(processes.ROOT, 'results'))}
     assert os.path.splitext(os.path.basename(path))[0] == result['model']
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('path', TRAINED, ids=os.path.basename)
-def test_trained_models_answer_as_recorded(path, cifar10):
-    figures = evaluate.evaluate_frozen_graph(path, None)
-    assert figures['images'] == 10000
-    assert abs(figures['correct'] - read_json(path)['correct']) <= 2
+def test_their_accuracy_is_as_recorded(path, cifar10):
+    metrics = evaluate.evaluate_frozen_graph(path, None)
+    assert metrics['images'] == 10000
+    assert abs(metrics['correct'] - read_json(path)['correct']) <= 2

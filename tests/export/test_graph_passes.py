@@ -1,11 +1,12 @@
-"""Batch normalization is folded into weights, and what is left computes the same."""
+"""Graph passes fold batch normalization and strip defaults, and results stay the same."""
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost.evaluation import graph_def
 from permafrost.export import graph_passes, layer_counts
-from tests.export.graphs import logits_of
+from tests.export.helpers import logits_of
 
 
 def _random(*shape):
@@ -19,16 +20,16 @@ def _norm(x, name):
         np.abs(_random(channels, 4)[:, 0]) + 0.1, 1e-3, is_training=False, name=name)[0]
 
 
-def _folded(build):
-    """Folds the graph that `build(x)` makes; types of the result, which must compute the same."""
+def _fold(build):
+    """Fold the graph that `build(x)` makes; check its output and return its operation types."""
     x_value = _random(2, 6, 6, 4)
     with tf.Graph().as_default() as graph, tf.Session() as session:
         x = tf.placeholder(tf.float32, x_value.shape, name='images')
         tf.identity(build(x), name='probabilities')
         expected = session.run('probabilities:0', {x: x_value})
     result = graph_passes.fold_batch_norm(graph_passes.remove_identities(graph.as_graph_def()))
-    got = logits_of(result, x_value, 'probabilities')
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    outputs = logits_of(result, x_value, 'probabilities')
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
     types = layer_counts.op_types(result)
     assert not [t for t in types if 'BatchNorm' in t]
     return types
@@ -38,24 +39,24 @@ def _conv(x, filters=5):
     return tf.nn.conv2d(x, _random(3, 3, x.shape.as_list()[-1], filters), [1, 1, 1, 1], 'SAME')
 
 
-def test_fold_into_a_convolution():
-    types = _folded(lambda x: tf.nn.relu(_norm(_conv(x), 'bn')))
+def test_folds_into_a_convolution():
+    types = _fold(lambda x: tf.nn.relu(_norm(_conv(x), 'bn')))
     assert types == {'Placeholder': 1, 'Conv2D': 1, 'BiasAdd': 1, 'Relu': 1, 'Const': 2}
 
 
-def test_fold_into_a_convolution_with_a_bias():
-    types = _folded(lambda x: _norm(tf.nn.bias_add(_conv(x), _random(5)), 'bn'))
+def test_folds_into_a_convolution_with_a_bias():
+    types = _fold(lambda x: _norm(tf.nn.bias_add(_conv(x), _random(5)), 'bn'))
     assert types == {'Placeholder': 1, 'Conv2D': 1, 'BiasAdd': 1, 'Const': 2}
 
 
-def test_fold_into_a_depthwise_convolution():
-    types = _folded(lambda x: _norm(tf.nn.depthwise_conv2d(
+def test_folds_into_a_depthwise_convolution():
+    types = _fold(lambda x: _norm(tf.nn.depthwise_conv2d(
         x, _random(3, 3, 4, 2), [1, 1, 1, 1], 'SAME'), 'bn'))
     assert types == {'Placeholder': 1, 'DepthwiseConv2dNative': 1, 'BiasAdd': 1, 'Const': 2}
 
 
-def test_fold_twice_over():
-    assert _folded(lambda x: _norm(_conv(tf.nn.relu(_norm(_conv(x), 'a')), 3), 'b')) == {
+def test_folds_two_normalizations():
+    assert _fold(lambda x: _norm(_conv(tf.nn.relu(_norm(_conv(x), 'a')), 3), 'b')) == {
         'Placeholder': 1, 'Conv2D': 2, 'BiasAdd': 2, 'Relu': 1, 'Const': 4}
 
 
@@ -66,20 +67,20 @@ def _positive(x, name):
         np.abs(_random(channels, 4)[:, 0]) + 0.1, 1e-3, is_training=False, name=name)[0]
 
 
-def test_fold_through_a_pool_where_no_scale_is_negative():
-    types = _folded(lambda x: tf.nn.relu(_positive(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn')))
+def test_folds_through_a_pool_if_no_scale_is_negative():
+    types = _fold(lambda x: tf.nn.relu(_positive(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn')))
     assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 1, 'Relu': 1,
                      'Const': 2}
-    types = _folded(lambda x: _positive(tf.nn.max_pool(
+    types = _fold(lambda x: _positive(tf.nn.max_pool(
         tf.nn.bias_add(_conv(x), _random(5)), 2, 2, 'SAME'), 'bn'))
     assert types == {'Placeholder': 1, 'Conv2D': 1, 'MaxPool': 1, 'BiasAdd': 2, 'Const': 3}
 
 
-def test_fold_into_a_product():
+def test_folds_into_a_matrix_product():
     def build(x):
         rows = tf.matmul(tf.reshape(x, [-1, 144]), _random(144, 7))
         return tf.reshape(_norm(tf.reshape(rows, [-1, 1, 1, 7]), 'bn'), [-1, 7])
-    types = _folded(build)
+    types = _fold(build)
     assert types['MatMul'] == types['BiasAdd'] == 1 and 'Mul' not in types
 
 
@@ -98,8 +99,8 @@ def _same_weights(x):
     (lambda x: _norm(x, 'bn'), 1),
     (lambda x: _norm(tf.nn.max_pool(_conv(x), 2, 2, 'SAME'), 'bn'), 1),
     (_shared, 1), (_same_weights, 2)])
-def test_what_has_no_convolution_of_its_own_is_multiplied(build, count):
-    assert _folded(build)['Mul'] == count
+def test_multiplies_without_a_layer_of_its_own(build, count):
+    assert _fold(build)['Mul'] == count
 
 
 def test_batch_statistics_are_refused():
@@ -108,3 +109,33 @@ def test_batch_statistics_are_refused():
         tf.nn.fused_batch_norm(x, [1.] * 3, [0.] * 3, name='probabilities')
     with pytest.raises(ValueError, match='normalizes by the batch'):
         graph_passes.fold_batch_norm(graph.as_graph_def())
+
+
+def test_default_attributes_are_stripped(file):
+    with tf.Graph().as_default() as imported:
+        # A second copy: importing adds defaults to the nodes.
+        tf.import_graph_def(graph_def.read_graph(file), name='')
+    for node in graph_def.read_graph(file).node:
+        op_def = imported.get_operation_by_name(node.name).op_def
+        for attribute in op_def.attr:
+            if attribute.HasField('default_value') and attribute.name in node.attr:
+                assert node.attr[attribute.name] != attribute.default_value, node
+        assert not [name for name in node.attr if name.startswith('_')]
+        # Every attribute that TF 1.15 requires is present.
+        assert set(node.attr) >= {a.name for a in op_def.attr if not a.HasField('default_value')}
+
+
+def test_attributes_that_tf_2_adds_are_stripped():
+    """TF 2.21 adds attributes, with their defaults, that TF 1.15 does not have."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 8, 8, 4])
+        tf.nn.max_pool(x, 2, 2, 'SAME')
+        tf.nn.depthwise_conv2d(x, tf.ones([3, 3, 4, 2]), [1, 1, 1, 1], 'SAME')
+        tf.nn.conv2d(x, tf.ones([3, 3, 4, 2]), [1, 2, 2, 1], 'VALID', dilations=[1, 1, 1, 1])
+        tf.matmul(tf.ones([2, 3]), tf.ones([2, 3]), transpose_b=True)
+        stripped = graph_passes.strip_default_attrs(graph.as_graph_def())
+    attributes = {node.op: set(node.attr) for node in stripped.node}
+    assert attributes['MaxPool'] == {'ksize', 'strides', 'padding'}
+    assert attributes['DepthwiseConv2dNative'] == {'T', 'strides', 'padding'}
+    assert attributes['Conv2D'] == {'T', 'strides', 'padding'}
+    assert attributes['MatMul'] == {'T', 'transpose_b'}

@@ -1,0 +1,81 @@
+"""eval.py: runs and frozen graphs, ours and those of others; its flags and signals."""
+
+import os
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost import runs
+from permafrost.datasets import loading
+from permafrost.errors import UsageError, UserError
+from permafrost.evaluation import evaluate, graph_def
+from permafrost.export import freeze
+from tests import in_process, processes
+from tests.evaluation.helpers import center_crops, foreign_graph
+
+
+def _evaluate(graph, synthetic, directory, **options):
+    path = str(directory / 'a.pb')
+    with open(path, 'wb') as stream:
+        stream.write(graph.SerializeToString())
+    return evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
+                                          data_dir=synthetic.directory, **options)
+
+
+@pytest.mark.parametrize('options', [{}, {'image_size': 24, 'batch_size': 333}])
+def test_a_foreign_graph_is_evaluated_without_its_queue(options, synthetic, tmp_path, capsys):
+    graph, logits_of = foreign_graph()
+    images, labels = loading.load(synthetic, 'test')
+    correct = (logits_of(center_crops(images)).argmax(1) == labels).sum()
+    metrics = _evaluate(graph, synthetic, tmp_path, **options)
+    assert abs(metrics['correct'] - correct) <= 1 and metrics['images'] == 500
+    assert ' of 500 test images correct' in capsys.readouterr().out
+
+
+def test_graphs_that_do_not_classify_these_images_are_refused(run, synthetic, tmp_path):
+    def refused(graph, error, match, **options):
+        with pytest.raises(error, match=match):
+            _evaluate(graph, synthetic, tmp_path, **options)
+    path = str(tmp_path / 'frozen.pb')
+    freeze.freeze(run, None, output=path)
+    graph = graph_def.read_graph(path)
+    refused(graph, UsageError, 'crops images itself', image_size=24)
+    without_size = graph_def.extract_subgraph(graph, ['predictions'], ['inputs'])
+    refused(without_size, UsageError, 'does not give the size of its images')
+    damaged = tf.GraphDef(node=[n for n in graph.node if n.name != 'conv1/weights'])
+    refused(damaged, UserError, "no node 'conv1/weights'")
+    misspelt = tf.GraphDef.FromString(graph.SerializeToString())
+    next(n for n in misspelt.node if n.op == 'Relu').op = 'Rleu'
+    refused(misspelt, UserError, 'cannot load this graph: .*Rleu')
+    no_network = tf.GraphDef(node=[n for n in graph.node if n.name in ('images', 'labels')])
+    refused(no_network, UserError, 'no node `predictions`')
+    renamed = tf.GraphDef.FromString(graph.SerializeToString())
+    for node in renamed.node:
+        node.name = {'probabilities': 'predictions', 'predictions': 'x'}.get(node.name, node.name)
+        node.input[:] = [{'predictions': 'inputs'}.get(name, name) for name in node.input]
+    refused(renamed, UserError, 'of shape|cannot run|cannot load')
+
+
+def test_a_run_gives_the_metrics_of_its_last_checkpoint(run, capsys):
+    metrics = evaluate.evaluate_run(run, None, profile=True)
+    output = capsys.readouterr().out
+    assert metrics['step'] == 30 and metrics['weights'] == 'averaged'
+    assert 'step 30: ' in output and 'trace: ' in output
+    assert os.path.join('eval', 'test', 'metrics.jsonl') in output
+    metrics = evaluate.evaluate_run(run, None, continuous=True)  # of a training that has ended
+    assert metrics['step'] == 30
+
+
+def test_mistakes_are_one_line(tmp_path):
+    for code, argument, message in [(2, '--tta=flop', 'flip_shift'),
+                                    (1, f'--graph={tmp_path}/a.pb', 'No such file')]:
+        result = in_process.run('eval.py', argument)
+        assert result.code == code and message in result.stderr
+        assert result.stderr.startswith('error: ') and result.stderr.count('\n') == 1
+
+
+def test_sigterm_ends_follow_with_143(run):
+    with runs.lock(run):  # as a training would, so that eval.py goes on
+        code, output = processes.interrupt(
+            processes.command('eval.py', '--run=' + run, '--follow'), '^step 30: ')
+    assert code == 143 and 'Traceback' not in output

@@ -1,0 +1,59 @@
+"""Frozen graphs of any origin: read, cut and imported, or refused with one line."""
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.errors import UsageError, UserError
+from permafrost.evaluation import graph_def
+from tests.evaluation.helpers import foreign_graph
+
+
+@pytest.mark.parametrize('content, message', [
+    (None, 'cannot read .*No such file'), (b'', 'is not a frozen graph'),
+    (b'{"not": "a graph"}', 'is not a'), (b'\x89PNG\r\n\x1a\n', 'is not a frozen graph')])
+def test_a_file_without_a_graph_is_refused(content, message, tmp_path):
+    path = tmp_path / 'a.pb'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        graph_def.read_graph(str(path))
+    assert '\n' not in str(error.value)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    content = foreign_graph()[0].SerializeToString()
+    for length in (len(content) // 2, len(content) - 3):
+        (tmp_path / 'a.pb').write_bytes(content[:length])
+        with pytest.raises(UserError, match='is not a frozen graph'):
+            graph_def.read_graph(str(tmp_path / 'a.pb'))
+
+
+def test_nodes_upstream_of_a_feed_are_removed():
+    graph = graph_def.inference_subgraph(foreign_graph()[0])
+    types = {node.name: node.op for node in graph.node}
+    assert types['inputs'] == 'Placeholder' and 'predictions' in types
+    assert not [op for op in types.values() if 'Queue' in op]
+    assert graph_def.input_size(graph) == 24  # from the _output_shapes of the node
+    assert not graph_def.accepts_raw_images(graph)
+
+
+def test_a_missing_node_is_named():
+    graph = foreign_graph()[0]
+    damaged = tf.GraphDef(node=[node for node in graph.node if node.name != 'conv1/biases'])
+    with pytest.raises(UserError, match="no node 'conv1/biases'"):
+        graph_def.inference_subgraph(damaged)
+
+
+def test_an_unknown_image_size_is_a_usage_error():
+    graph = foreign_graph()[0]
+    for node in graph.node:
+        node.attr.pop('_output_shapes', None)
+    with pytest.raises(UsageError, match='does not give the size of its images'):
+        graph_def.input_size(graph_def.inference_subgraph(graph))
+
+
+def test_an_unknown_operation_is_one_line():
+    graph = graph_def.inference_subgraph(foreign_graph()[0])
+    next(node for node in graph.node if node.op == 'Relu').op = 'Rleu'
+    with tf.Graph().as_default(), pytest.raises(UserError, match='cannot load this graph: .*Rleu'):
+        graph_def.import_graph(graph)

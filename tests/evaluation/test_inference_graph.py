@@ -1,0 +1,71 @@
+"""The inference graph: no training in it, the right weights, and graphs of others."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.config import Config
+from permafrost.datasets import loading, registry
+from permafrost.errors import UserError
+from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation.evaluator import Evaluator
+from permafrost.recipes import overrides
+from permafrost.training import checkpoints
+from tests import networks
+from tests.evaluation.helpers import center_crops, evaluate, foreign_graph
+
+
+def test_it_trains_nothing():
+    """No queue, switch, update or random operation leads to the logits."""
+    with tf.Graph().as_default() as graph:
+        inference_graph.build_inference_graph(
+            Config('nin2', overrides.get_recipe('tutorial'), 1), registry.CIFAR10_CLASSES,
+            (32, 32, 3))
+        needed = tf.graph_util.extract_sub_graph(graph.as_graph_def(), ['probabilities'])
+    types = {node.op for node in needed.node}
+    assert not [t for t in types if 'Queue' in t or 'Random' in t or 'Switch' in t
+                or 'Assign' in t or 'Apply' in t], types
+    assert set(inference_graph.InferenceGraph._fields) <= {node.name for node in needed.node}
+
+
+def test_inputs_are_the_preprocessed_center(run, synthetic):
+    images, _ = loading.load(synthetic, 'test')
+    with Evaluator(run, None) as evaluator:
+        inputs = evaluator.session.run(evaluator.inference.inputs,
+                                       {evaluator.inference.images: images[:3]})
+    np.testing.assert_allclose(inputs, center_crops(images[:3]), atol=1e-4)
+
+
+@pytest.mark.parametrize('weights, suffix', [('averaged', '/ExponentialMovingAverage'),
+                                             ('raw', '')])
+def test_averaged_and_raw_weights_are_those_of_the_checkpoint(run, weights, suffix):
+    reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(run)[1])
+    with Evaluator(run, None, weights=weights) as evaluator:
+        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        with evaluator.session.graph.as_default():
+            variables = {v.op.name: v for v in tf.trainable_variables()}
+        for name, value in evaluator.session.run(variables).items():
+            np.testing.assert_array_equal(value, reader.get_tensor(name + suffix))
+
+
+def test_a_recipe_without_averages_has_raw_weights_alone(synthetic, tmp_path):
+    run = str(tmp_path)
+    networks.train(synthetic, run, 2, 'tiny', changes=['ema_decay=0'])
+    with networks.registered():
+        assert evaluate(run)['weights'] == 'raw'
+        with pytest.raises(UserError, match='keeps no averages'):
+            Evaluator(run, None, weights='averaged')
+
+
+def test_a_foreign_graph_gets_standardized_centers(synthetic):
+    images, _ = loading.load(synthetic, 'test')
+    graph, expected = foreign_graph()
+    with tf.Graph().as_default(), tf.Session() as session:
+        inference = inference_graph.import_frozen_graph(graph, synthetic)
+        logits = session.run(inference.predictions, {inference.images: images[:50]})
+    np.testing.assert_allclose(logits, expected(center_crops(images[:50])), atol=1e-3)
+
+
+def test_importing_removes_nothing_from_a_graph_without_predictions():
+    graph = tf.GraphDef(node=[tf.NodeDef(name='a', op='NoOp')])
+    assert graph_def.inference_subgraph(graph) is graph

@@ -1,0 +1,82 @@
+"""Metrics are exact at any batch size and agree with NumPy."""
+
+import numpy as np
+import pytest
+
+from permafrost.datasets import loading
+from permafrost.evaluation import metrics
+from permafrost.evaluation.evaluator import Evaluator
+from permafrost.training import checkpoints
+
+
+@pytest.fixture(scope='module')
+def evaluator(run):
+    """An Evaluator that has restored the last checkpoint."""
+    with Evaluator(run, None) as evaluator:
+        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        yield evaluator
+
+
+@pytest.fixture(scope='module')
+def compute(evaluator, synthetic):
+    """compute(batch_size, tta): the metrics of the restored checkpoint on the test images."""
+    def compute(batch_size=100, tta='none'):
+        return metrics.compute_metrics(evaluator.session, evaluator.inference,
+                                       *loading.load(synthetic, 'test'), batch_size, tta)
+    return compute
+
+
+@pytest.mark.parametrize('batch_size', [1, 7, 64, 499, 500, 4096])
+def test_every_image_counts_once_at_any_batch_size(compute, synthetic, batch_size):
+    values, reference = compute(batch_size), compute()
+    labels = loading.load(synthetic, 'test')[1]
+    assert values['images'] == 500
+    confusion = np.array(values['confusion'])
+    np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
+    assert values['correct'] == confusion.trace() == round(values['accuracy'] * 500)
+    np.testing.assert_allclose(values['per_class'], confusion.diagonal() / confusion.sum(1),
+                               atol=1e-6)
+    np.testing.assert_allclose(values['loss'], reference['loss'], rtol=1e-5)
+    assert abs(values['correct'] - reference['correct']) <= 1  # the order of sums may differ
+
+
+def test_loss_and_accuracy_agree_with_numpy(compute, evaluator, synthetic):
+    """From the probabilities of single images."""
+    images, labels = loading.load(synthetic, 'test')
+    values, inference = compute(), evaluator.inference
+    probabilities = np.concatenate([
+        evaluator.session.run(inference.probabilities, {inference.images: images[i:i + 1]})
+        for i in range(len(images))])
+    np.testing.assert_allclose(
+        values['loss'], -np.log(probabilities[np.arange(500), labels]).mean(), rtol=1e-4)
+    assert abs(values['correct'] - (probabilities.argmax(1) == labels).sum()) <= 1
+
+
+def test_accuracy_is_given_without_and_with_tta(compute, evaluator, synthetic):
+    images, labels = loading.load(synthetic, 'test')
+    inference, values = evaluator.inference, compute(tta='flip')
+    logits = [evaluator.session.run(inference.predictions, {inference.images: view})
+              for view in (images, images[:, :, ::-1])]
+    assert values['tta'] == 'flip' and values['images'] == 500
+    assert values['correct'] == (logits[0].argmax(1) == labels).sum()
+    both = (logits[0] + logits[1]).argmax(1)
+    assert abs(values['correct_tta'] - (both == labels).sum()) <= 1
+    plain = compute()
+    assert plain['correct'] == values['correct'] and 'accuracy_tta' not in plain
+
+
+def test_text_of_metrics():
+    values = {'images': 3, 'correct': 2, 'accuracy': 2 / 3, 'loss': 0.5, 'per_class': [1., 0.5],
+              'confusion': [[1, 0], [1, 1]], 'images_per_second': 99.6, 'tta': 'flip',
+              'correct_tta': 3, 'accuracy_tta': 1., 'step': 30, 'split': 'test', 'weights': 'raw'}
+    assert metrics.format_metrics(values, ['cat', 'frog']).splitlines() == [
+        'step 30: 2 of 3 test images correct, accuracy 0.6667, loss 0.5000 '
+        '(raw weights, 100 images/s)',
+        '  with --tta flip: 3 of 3 correct, accuracy 1.0000',
+        '  cat  100.00 %      1     0', '  frog  50.00 %      1     1']
+    for name in ('tta', 'step', 'weights'):
+        del values[name]
+    lines = metrics.format_metrics(dict(values, graph='a.pb'), ['cat', 'frog']).splitlines()
+    assert lines[0].startswith('a.pb: 2 of 3 test images') and len(lines) == 3
+    many = dict(values, graph='a.pb', per_class=[0.] * 21, confusion=[[0] * 21] * 21)
+    assert metrics.format_metrics(many, ['x'] * 21).splitlines()[1] == '  x   0.00 %'

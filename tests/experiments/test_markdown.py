@@ -1,0 +1,38 @@
+"""Tables and generated blocks of Markdown."""
+
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.experiments import markdown
+
+PAGE = 'before\n<!-- a: made by `make readme`, do not edit -->\nold\n<!-- end of a -->\nafter\n'
+
+
+def test_a_table_has_a_header_and_rows():
+    assert markdown.table(['a', 'b'], [['1', '2'], ['3', '4']]) == [
+        '| a | b |', '| --- | --- |', '| 1 | 2 |', '| 3 | 4 |']
+
+
+def test_only_the_block_is_replaced():
+    page = markdown.replace_block(PAGE, 'a', ['new'])
+    assert page == PAGE.replace('-->\nold\n', '-->\n\nnew\n\n')
+    assert markdown.replace_block(page, 'a', ['new']) == page
+
+
+def test_markers_must_be_there_once():
+    for text in ('no markers', PAGE + PAGE, PAGE.replace('end of a', 'end of b')):
+        with pytest.raises(UserError, match='must have the lines'):
+            markdown.replace_block(text, 'a', [])
+    with pytest.raises(UserError, match='end of training'):
+        markdown.replace_block(PAGE, 'training', [])
+
+
+def test_a_stale_page_is_reported_and_not_changed(tmp_path):
+    path = tmp_path / 'page.md'
+    path.write_text(PAGE)
+    with pytest.raises(UserError, match='stale: run make readme'):
+        markdown.update_block(str(path), 'a', ['new'], check=True)
+    assert path.read_text() == PAGE
+    markdown.update_block(str(path), 'a', ['new'])
+    assert 'new' in path.read_text()
+    markdown.update_block(str(path), 'a', ['new'], check=True)

@@ -1,0 +1,182 @@
+"""results/*.json: what is recorded of a run, and what is refused."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from permafrost import files, runs
+from permafrost.errors import UserError
+from permafrost.evaluation import evaluate
+from permafrost.experiments import model_info, results
+from permafrost.recipes import catalog
+from tests import networks
+from tests.processes import ROOT
+
+FIELDS = {'model', 'recipe', 'data_set', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
+          'weights', 'engine', 'versions', 'train_seconds', 'images_per_second', 'command', 'date',
+          'params', 'ops'}
+METRICS = {'split': 'test', 'step': 4, 'accuracy': 0.5, 'weights': 'averaged', 'images': 500,
+           'date': '2026-01-01T00:00:00Z'}
+TTA = dict(METRICS, tta='flip_shift', accuracy_tta=0.6)
+
+
+@pytest.fixture(scope='module')
+def trained_run(synthetic, tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp('results') / 'run')
+    networks.train(synthetic, directory, 4, 'tiny')
+    return directory
+
+
+@pytest.fixture
+def run(trained_run):
+    """A finished run of `tiny`, which is registered as a model during the test."""
+    with networks.registered():
+        yield trained_run
+
+
+def _copy(run, directory, change):
+    """Copy the config.json, changed by `change(value)`, and status.json of `run`."""
+    value = files.read_json(os.path.join(run, 'config.json'))
+    change(value)
+    directory.mkdir()
+    files.write_json(str(directory / 'config.json'), value)
+    files.write_json(str(directory / 'status.json'), runs.read_status(run))
+    return str(directory)
+
+
+def test_a_result_has_the_accuracy_and_the_size_of_the_model(run, tmp_path):
+    path = results.record(str(tmp_path), run, TTA)
+    result, = results.load(str(tmp_path))
+    assert FIELDS <= set(result) and path.endswith('tiny-tutorial-synthetic-4.json')
+    assert result['tta'] == 'flip_shift' and result['seeds'] == [1]
+    assert result['accuracy'] == {'mean': 0.5, 'std': 0., 'values': [0.5]}
+    assert result['accuracy_tta']['mean'] == 0.6
+    size = model_info.measure_model('tiny', 24)
+    assert (result['params'], result['ops']) == (size['params'], size['ops'])
+
+
+def test_an_accuracy_without_tta_drops_the_one_with(run, tmp_path):
+    results.record(str(tmp_path), run, TTA)
+    results.record(str(tmp_path), run, METRICS)
+    result, = results.load(str(tmp_path))
+    assert 'accuracy_tta' not in result and 'tta' not in result
+
+
+def test_seeds_share_a_file(run, tmp_path):
+    path = results.record(str(tmp_path / 'results'), run, METRICS)
+    other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
+    assert results.record(str(tmp_path / 'results'), other, dict(METRICS, accuracy=0.25)) == path
+    result = files.read_json(path)
+    assert result['seeds'] == [1, 7] and result['accuracy']['values'] == [0.5, 0.25]
+    np.testing.assert_allclose(result['accuracy']['mean'], 0.375)
+    np.testing.assert_allclose(result['accuracy']['std'], np.std([0.5, 0.25], ddof=1))
+
+
+def test_results_of_other_settings_are_refused(run, tmp_path):
+    path = results.record(str(tmp_path), run, METRICS)
+    with open(path) as stream:
+        before = stream.read()
+    other = _copy(run, tmp_path / 'other', lambda value: value['config']['recipe'].update(
+        momentum=0.75, augmentation=['flip']))
+    changed = _copy(run, tmp_path / 'changed', lambda value: value.update(
+        data_set_identity='0' * 64))
+    for directory, changes, message in (
+            (other, {}, 'momentum is 0.9, not 0.75'), (other, {}, 'augmentation is'),
+            (run, {'weights': 'raw'}, 'weights is averaged, not raw'),
+            (changed, {}, 'dataset_identity is'),
+            (run, {'split': 'train'}, 'must be of the test images'),
+            (run, {'step': 3}, 'finish its training first')):
+        with pytest.raises(UserError, match=message):
+            results.record(str(tmp_path), directory, dict(METRICS, **changes))
+    with open(path) as stream:
+        assert stream.read() == before
+
+
+def test_a_result_with_earlier_names_of_settings_is_compared(run, tmp_path):
+    path = results.record(str(tmp_path), run, METRICS)
+    result = files.read_json(path)
+    settings = result['settings']
+    settings['standardize'] = settings.pop('normalize')
+    settings['average_decay'] = settings.pop('ema_decay')
+    settings['decay_mode'], settings['weight_decay'] = 'layers', settings.pop('layer_weight_decay')
+    del settings['decoupled_weight_decay']
+    files.write_json(path, result)
+    assert results.record(str(tmp_path), run, METRICS) == path
+
+
+def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):
+    changed = _copy(run, tmp_path / 'changed', lambda value: value.update(
+        data_set_identity='0' * 64))
+    with pytest.raises(UserError, match='restore it, or leave out --results'):
+        evaluate.evaluate_run(changed, None, require_same_data=True, data_dir=synthetic.directory)
+
+
+def test_a_recorded_command_names_no_places(run, tmp_path):
+    command = ('python train.py --model sprint --log_dir=/tmp/x --run "/tmp/a b/1" --resume '
+               '--seed 2 --set epochs=8 --log_steps 25')
+    other = _copy(run, tmp_path / 'run', lambda value: value.update(command=command))
+    path = results.record(str(tmp_path / 'results'), other, METRICS)
+    assert files.read_json(path)['command'] == (
+        'python train.py --model sprint --seed 2 --set epochs=8')
+
+
+def test_recorded_results_are_complete():
+    recorded = results.load(os.path.join(ROOT, 'results'))
+    assert recorded
+    for result in recorded:
+        assert FIELDS <= set(result), result
+        values = result['accuracy']['values']
+        assert len(values) == len(result['seeds'])
+        assert result['images'] == 10000
+        assert all(0 < v < 1 and abs(v * 10000 - round(v * 10000)) < 1e-6 for v in values)
+
+
+def test_recorded_sizes_are_those_of_the_models():
+    for result in results.load(os.path.join(ROOT, 'results')):
+        size = model_info.measure_model(result['model'], result['settings']['image_size'],
+                                        result['classes'])
+        assert (result['params'], result['ops']) == (size['params'], size['ops']), result['model']
+
+
+def test_recorded_settings_are_those_of_the_recipes():
+    for result in results.load(os.path.join(ROOT, 'results')):
+        recipe = catalog.RECIPES[result['recipe']]
+        recorded = type(recipe).from_json(result['settings']).to_json()
+        settings = recipe.to_json()
+        changed = {name for name in settings if settings[name] != recorded[name]}
+        assert changed <= {'compute_dtype'}, (result['model'], recipe.name, changed)
+        json.dumps(settings)
+
+
+@pytest.mark.parametrize('model, recipe, steps, accuracy, minimum', [
+    ('tuto', 'tutorial', 10000, 'accuracy', 0.805),
+    ('alex2', 'tutorial', 10000, 'accuracy', 0.805),
+    ('squeeze1', 'tutorial', 10000, 'accuracy', 0.65),
+    ('lenet5', 'lenet5', 7813, 'accuracy', 0.65),
+    ('davidnet', 'davidnet', 600, 'accuracy', 0.94),
+    ('squeeze1', 'squeeze', 30000, 'accuracy', 0.878),
+    ('cifarnet', 'cifarnet', 11719, 'accuracy', 0.84),
+    ('resnet20', 'resnet', 4000, 'accuracy', 0.9125),
+    ('nin_bn', 'nin_bn', 4000, 'accuracy', 0.91),
+    ('sprint', 'sprint', 250, 'accuracy_tta', 0.94)])
+def test_recorded_accuracies_reach_their_targets(model, recipe, steps, accuracy, minimum):
+    path = os.path.join(ROOT, 'results', f'{model}-{recipe}-{steps}.json')
+    result = files.read_json(path)
+    assert result[accuracy]['mean'] >= minimum
+    if model == 'sprint':
+        assert len(result['seeds']) == 3 and result['train_seconds'] <= 30 * 60
+    assert result['weights'] == ('averaged' if recipe == 'tutorial' else 'raw')
+
+
+@pytest.mark.parametrize('content', ['{"accuracy": ', '[1]', 'null'])
+def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
+    path = results.record(str(tmp_path), run, METRICS)
+    with open(path, 'w') as stream:
+        stream.write(content)
+    for use in (lambda: results.load(str(tmp_path)),
+                lambda: results.record(str(tmp_path), run, METRICS)):
+        with pytest.raises(UserError, match='is not a result'):
+            use()
+    assert open(path).read() == content
