@@ -1,23 +1,30 @@
-"""The models by name. Nothing here imports TensorFlow: names are checked before it is."""
+"""The models by name: preprocessed images -> logits. Importing this does not import TensorFlow.
 
-from models import (alex, cifarnet, convone, cs231n, davidnet, lenet5, nin, resnet, sprint, squeeze,
-                    tuto, vgg, xception)
+Each module of this folder is a family: its `MODELS` maps the names of models to the functions that
+build them, (Net, images) -> logits.
+"""
 
-FAMILIES = (cs231n, convone, tuto, alex, nin, squeeze, lenet5, cifarnet, resnet, davidnet, sprint,
-            vgg, xception)
-MODELS = {name: builder for family in FAMILIES for name, builder in family.MODELS.items()}
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING, Any, Callable, Dict
 
-# The side that the papers' counts are for.
-SMALL = ('convone', 'tuto', 'alex0', 'alex1', 'alex2', 'alex3', 'alex4', 'nin0', 'nin1', 'nin2',
-         'squeeze0', 'squeeze1')
-IMAGE_SIZES = {name: 24 if name in SMALL else 32 for name in MODELS}
+if TYPE_CHECKING:
+    from tensorflow.compat.v1 import Tensor
+
+    from models.layers.net import Net
+else:
+    Net = Tensor = Any
+
+MODELS: Dict[str, Callable] = {}
+for _module in sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg):
+    MODELS.update(importlib.import_module('models.' + _module).MODELS)
 
 
-def build(name, net, images):
-    """Logits [N, net.num_classes] of model `name` for preprocessed float images [N, h, w, 3].
+def build(name: str, net: Net, images: Tensor) -> Tensor:
+    """Return the logits [N, net.num_classes] of model `name` for float images [N, h, w, 3].
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, or if the images are too small for the model.
     """
     if name not in MODELS:
-        raise ValueError('unknown model %r (there are: %s)' % (name, ', '.join(sorted(MODELS))))
+        raise ValueError(f"unknown model {name!r} (choose from: {', '.join(sorted(MODELS))})")
     return MODELS[name](net, images)

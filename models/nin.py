@@ -1,34 +1,38 @@
-"""nin0 to nin2: Network in Network (Lin et al. 2013, https://arxiv.org/abs/1312.4400).
+"""nin0 to nin2, nin_bn: Network in Network (Lin et al. 2013, https://arxiv.org/abs/1312.4400).
 
-At 24x24, in millions:   parameters   ops
-  nin0                      0.12     46.21
-  nin1                      0.18     69.33
-  nin2  the paper's         0.97    251.36
-  nin_bn  nin2 with batch   0.97    446.87
-          norm (at 32x32)
+In millions:                             parameters   ops
+  nin0                         at 24x24     0.12     46.21
+  nin1                         at 24x24     0.18     69.33
+  nin2    the paper's          at 24x24     0.97    251.36
+  nin_bn  nin2 with batch norm at 32x32     0.97    446.87
 """
 
-import functools
+from functools import partial
+from typing import Any, Sequence
+
+from models import Net, Tensor
 
 
-def mlpconv(net, name, x, size, *filters, **options):
-    """A size x size convolution, then a small perceptron at each position."""
+def mlpconv(net: Net, name: str, x: Tensor, size: int, *filters: int, **options: Any) -> Tensor:
+    """Build a size x size convolution, then a small perceptron at each position."""
     x = net.conv(name + '/conv', x, filters[0], size, **options)
     x = net.conv(name + '/mlp1', x, filters[1], 1, **options)
     return net.conv(name + '/mlp2', x, filters[2], 1, **options)
 
 
-def nin(net, x, stages, head, dropout=0.):
+def nin(net: Net, x: Tensor, stages: Sequence[Sequence[int]], head: Sequence[int],
+        dropout: float = 0.) -> Tensor:
+    """Build stages of (size, 3 numbers of filters); the head's third is the number of classes."""
     for i, stage in enumerate(stages, 1):
-        x = mlpconv(net, 'nin%d' % i, x, *stage)
-        x = net.max_pool('pool%d' % i, x)
-        x = net.dropout('dropout%d' % i, x, dropout) if dropout else x
-    # As in the paper, what is averaged into logits has gone through a ReLU too.
-    x = mlpconv(net, 'nin%d' % (len(stages) + 1), x, *head, net.num_classes)
+        x = mlpconv(net, f'nin{i}', x, *stage)
+        x = net.max_pool(f'pool{i}', x)
+        x = net.dropout(f'dropout{i}', x, dropout) if dropout else x
+    # As in the paper, the maps that are averaged into logits have gone through a ReLU too.
+    x = mlpconv(net, f'nin{len(stages) + 1}', x, *head, net.num_classes)
     return net.global_avg_pool('logits', x)
 
 
-def nin_bn(net, x):
+def nin_bn(net: Net, x: Tensor) -> Tensor:
     net.initializer = 'normal:0.05'
     x = mlpconv(net, 'nin1', x, 5, 192, 160, 96, norm=True)
     x = net.max_pool('pool1', x)
@@ -40,9 +44,10 @@ def nin_bn(net, x):
     return net.global_avg_pool('logits', x)
 
 
-MODELS = {name: functools.partial(nin, **row) for name, row in {
-    'nin0': dict(stages=[(5, 64, 64, 64)], head=(5, 64, 64)),
-    'nin1': dict(stages=[(5, 64, 96, 96)], head=(5, 64, 64)),
-    'nin2': dict(stages=[(5, 192, 160, 96), (5, 192, 192, 192)], head=(3, 192, 192), dropout=0.5),
-}.items()}
-MODELS['nin_bn'] = nin_bn
+PAPER = [(5, 192, 160, 96), (5, 192, 192, 192)]
+MODELS = {
+    'nin0': partial(nin, stages=[(5, 64, 64, 64)], head=(5, 64, 64)),
+    'nin1': partial(nin, stages=[(5, 64, 96, 96)], head=(5, 64, 64)),
+    'nin2': partial(nin, stages=PAPER, head=(3, 192, 192), dropout=0.5),
+    'nin_bn': nin_bn,
+}

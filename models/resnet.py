@@ -1,4 +1,4 @@
-"""resnet20 to resnet110: for CIFAR-10, with option A (He et al. 2015, section 4.2).
+"""resnet20 to resnet110: for CIFAR-10, with option A shortcuts (He et al. 2015, section 4.2).
 
 https://arxiv.org/abs/1512.03385. At 32x32, in millions:
 
@@ -10,10 +10,12 @@ https://arxiv.org/abs/1512.03385. At 32x32, in millions:
   resnet110       18             1.73      509.44
 """
 
-import functools
+from functools import partial
+
+from models import Net, Tensor
 
 
-def block(net, name, x, filters, stride):
+def block(net: Net, name: str, x: Tensor, filters: int, stride: int) -> Tensor:
     y = net.conv(name + '/conv1', x, filters, 3, norm=True, stride=stride)
     y = net.conv(name + '/conv2', y, filters, 3, norm=True, activation='linear')
     if stride > 1:
@@ -21,16 +23,22 @@ def block(net, name, x, filters, stride):
     return net.activate(name + '/relu', net.add(name + '/add', x, y))
 
 
-def resnet(net, x, blocks):
+def resnet(net: Net, x: Tensor, blocks: int) -> Tensor:
+    """Build three stages of so many `blocks` each."""
     net.initializer = 'he_normal'
     x = net.conv('conv1', x, 16, 3, norm=True)
     for stage, filters in enumerate((16, 32, 64), 1):
         for i in range(1, blocks + 1):
-            x = block(net, 'stage%d/block%d' % (stage, i), x, filters,
-                      stride=2 if i == 1 and stage > 1 else 1)
+            stride = 2 if stage > 1 and i == 1 else 1
+            x = block(net, f'stage{stage}/block{i}', x, filters, stride)
     x = net.global_avg_pool('pool', x)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
-MODELS = {name: functools.partial(resnet, blocks=blocks) for name, blocks in {
-    'resnet20': 3, 'resnet32': 5, 'resnet44': 7, 'resnet56': 9, 'resnet110': 18}.items()}
+MODELS = {
+    'resnet20': partial(resnet, blocks=3),
+    'resnet32': partial(resnet, blocks=5),
+    'resnet44': partial(resnet, blocks=7),
+    'resnet56': partial(resnet, blocks=9),
+    'resnet110': partial(resnet, blocks=18),
+}

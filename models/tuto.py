@@ -1,19 +1,53 @@
-"""tuto: the network of TensorFlow's CIFAR-10 tutorial. 1.07 M parameters, 37.75 M ops at 24x24.
+"""tuto: the network of TensorFlow's CIFAR-10 tutorial, and two networks after it.
 
-After cuda-convnet (https://code.google.com/p/cuda-convnet/), with fully connected layers.
+After cuda-convnet (https://code.google.com/p/cuda-convnet/), with fully connected layers. In
+millions:                                                   parameters   ops
+  tuto                                             at 24x24     1.07    37.75
+  convone   half the channels in conv2,            at 24x24     1.00    16.83
+            between two 1x1 convolutions
+  cifarnet  smaller pools, dropout                 at 32x32     1.76    66.98
 """
 
+from models import Net, Tensor
 
-def tuto(net, x):
+
+def tuto(net: Net, x: Tensor) -> Tensor:
     x = net.conv('conv1', x, 64, 5)
     x = net.max_pool('pool1', x)
     x = net.lrn('norm1', x)
     x = net.conv('conv2', x, 64, 5)
     x = net.lrn('norm2', x)
     x = net.max_pool('pool2', x)
-    x = net.fc('fc1', x, 384, decay=1.)
-    x = net.fc('fc2', x, 192, decay=1.)
+    x = net.fc('fc1', x, 384, weight_decay=1.)
+    x = net.fc('fc2', x, 192, weight_decay=1.)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
-MODELS = {'tuto': tuto}
+def convone(net: Net, x: Tensor) -> Tensor:
+    x = net.conv('conv1', x, 64, 5)
+    x = net.max_pool('pool1', x)
+    x = net.lrn('norm1', x)
+    x = net.conv('conv2', x, 32, 1)
+    x = net.conv('conv3', x, 32, 5)
+    x = net.conv('conv4', x, 64, 1)
+    x = net.lrn('norm2', x)
+    x = net.max_pool('pool2', x, size=2)  # the published network did not use it
+    x = net.fc('fc1', x, 384, weight_decay=1.)
+    x = net.fc('fc2', x, 192, weight_decay=1.)
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
+def cifarnet(net: Net, x: Tensor) -> Tensor:
+    x = net.conv('conv1', x, 64, 5)
+    x = net.max_pool('pool1', x, size=2)
+    x = net.lrn('norm1', x)
+    x = net.conv('conv2', x, 64, 5)
+    x = net.lrn('norm2', x)
+    x = net.max_pool('pool2', x, size=2)
+    x = net.fc('fc1', x, 384, weight_decay=1.)
+    x = net.dropout('dropout1', x, 0.5)
+    x = net.fc('fc2', x, 192, weight_decay=1.)
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
+MODELS = {'tuto': tuto, 'convone': convone, 'cifarnet': cifarnet}

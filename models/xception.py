@@ -1,25 +1,27 @@
-"""xception_mini: depthwise separable convolutions, with the parameters of squeeze1.
+"""xception_mini: depthwise separable convolutions, with as many parameters as squeeze1.
 
-After Chollet 2016 (https://arxiv.org/abs/1610.02357): entry with strides, middle of residuals,
-exit. 0.15 M parameters, 31.78 M ops at 32x32.
+After Chollet 2016 (https://arxiv.org/abs/1610.02357): strided entry, residual middle, exit.
+0.15 M parameters, 31.78 M ops at 32x32.
 """
 
+from models import Net, Tensor
 
-def entry(net, name, x, filters):
-    """Half the size; what is added has gone through a 1x1 convolution alone."""
+
+def entry(net: Net, name: str, x: Tensor, filters: int) -> Tensor:
+    """Build a block that halves the maps; its shortcut is a 1x1 convolution."""
     y = net.separable(name + '/sep1', x, filters, 3, norm=True)
     y = net.separable(name + '/sep2', y, filters, 3, stride=2, norm=True, activation='linear')
     x = net.conv(name + '/shortcut', x, filters, 1, norm=True, stride=2, activation='linear')
     return net.activate(name + '/relu', net.add(name + '/add', x, y))
 
 
-def middle(net, name, x, filters):
+def middle(net: Net, name: str, x: Tensor, filters: int) -> Tensor:
     y = net.separable(name + '/sep1', x, filters, 3, norm=True)
     y = net.separable(name + '/sep2', y, filters, 3, norm=True, activation='linear')
     return net.activate(name + '/relu', net.add(name + '/add', x, y))
 
 
-def xception_mini(net, x):
+def xception_mini(net: Net, x: Tensor) -> Tensor:
     net.initializer = 'he_normal'
     x = net.conv('conv1', x, 32, 3, norm=True)
     x = entry(net, 'entry1', x, 64)

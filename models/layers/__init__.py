@@ -1,0 +1,1 @@
+"""The layers of the models: tensors -> tensors, with parameters and operations counted."""

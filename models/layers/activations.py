@@ -1,50 +1,42 @@
-"""Activations by name: `relu`, `gelu`, or with a number, `celu:0.3`.
+"""Activations by name: `relu`, or with a parameter, `celu:0.3`.
 
-They are made of operations that TensorFlow 1.15 has and that a frozen graph may hold. Each is
-counted by what it is made of: 2 an element for Relu, Elu, Erf and Sigmoid, 1 for a sum or product.
+They consist of operations that TensorFlow 1.15 has, so that any engine can run a frozen graph.
 """
 
-import math
+from typing import Callable, NamedTuple
 
 import tensorflow.compat.v1 as tf
 
 
-def celu(x, alpha=1.):
-    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (https://arxiv.org/abs/1704.07483)."""
+class Activation(NamedTuple):
+    """A function of a tensor, and its cost."""
+    function: Callable[..., tf.Tensor]
+    ops: int  # per element: 2 for Relu, Elu and Sigmoid, 1 for a sum or product
+
+
+def celu(x: tf.Tensor, alpha: float = 1.) -> tf.Tensor:
+    """Return max(0, x) + min(0, alpha * (exp(x / alpha) - 1)) (https://arxiv.org/abs/1704.07483)."""
     return tf.nn.elu(x * (1 / alpha)) * alpha
 
 
-def gelu(x):
-    """x * P(a unit normal is below x) (https://arxiv.org/abs/1606.08415)."""
-    return x * (tf.math.erf(x * math.sqrt(0.5)) * 0.5 + 0.5)
-
-
-def sigmoid_gelu(x):
-    """x * sigmoid(1.702 * x), the same paper's cheaper approximation of gelu."""
+def sigmoid_gelu(x: tf.Tensor) -> tf.Tensor:
+    """Return x * sigmoid(1.702 * x), an approximation of GELU (https://arxiv.org/abs/1606.08415)."""
     return x * tf.sigmoid(x * 1.702)
 
 
-def silu(x):
-    """x * sigmoid(x), of the same paper; not tf.nn.swish, which leaves a function in graphs."""
-    return x * tf.sigmoid(x)
-
-
-# {name: (function, operations an element)}
 ACTIVATIONS = {
-    'linear': (lambda x: x, 0),
-    'relu': (tf.nn.relu, 2),
-    'celu': (celu, 4),
-    'gelu': (gelu, 6),
-    'sigmoid_gelu': (sigmoid_gelu, 4),
-    'silu': (silu, 3),
+    'linear': Activation(lambda x: x, 0),
+    'relu': Activation(tf.nn.relu, 2),
+    'celu': Activation(celu, 4),
+    'sigmoid_gelu': Activation(sigmoid_gelu, 4),
 }
 
 
-def apply(text, x):
-    """`x` activated as `text` says, and the operations an element. ValueError: unknown text."""
+def get_activation(text: str) -> Activation:
+    """Return the activation named by `text`, 'name' or 'name:number'. Raises ValueError."""
     name, _, number = text.partition(':')
     if name not in ACTIVATIONS:
-        raise ValueError('unknown activation %r (there are: %s)' % (
-            text, ', '.join(sorted(ACTIVATIONS))))
+        raise ValueError(f"unknown activation {text!r} (choose from: "
+                         f"{', '.join(sorted(ACTIVATIONS))})")
     function, ops = ACTIVATIONS[name]
-    return function(x, *([float(number)] if number else [])), ops
+    return Activation(lambda x: function(x, float(number)) if number else function(x), ops)

@@ -1,305 +1,155 @@
-"""The models against the published table, and their weights."""
+"""The models are as the tables say, and their initial values depend on the seed only."""
 
+import functools
+import importlib
+import pkgutil
 import subprocess
 import sys
+from typing import Dict, List, NamedTuple, Set, Tuple
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 import models
-from models.layers.net import Net
+from models.layers.net import Layer, Net
+from permafrost.recipes import catalog
 from tests import networks
-from tests.models.layer_helpers import evaluate
-
-tf.disable_eager_execution()
-tf.enable_resource_variables()
-
-# Millions of parameters and operations as published, by model and image size.
-PUBLISHED = {
-    ('tuto', 24): ('1.07', '37.75'),
-    ('tuto', 32): ('1.76', '66.98'),
-    ('alex0', 24): ('1.46', '25.24'),
-    ('alex1', 24): ('0.32', '43.51'),
-    ('alex2', 24): ('1.07', '37.08'),
-    ('alex3', 24): ('1.00', '37.60'),
-    ('alex4', 24): ('1.49', '35.20'),
-    ('nin0', 24): ('0.12', '46.21'),
-    ('nin1', 24): ('0.18', '69.33'),
-    ('nin2', 24): ('0.97', '251.36'),
-    ('squeeze0', 24): ('0.12', '16.04'),
-    ('squeeze1', 24): ('0.15', '22.84'),
-}
-
-# Millions of parameters that the papers give, to the digits that they give.
-PUBLISHED_PARAMETERS = {'resnet20': '0.27', 'resnet32': '0.46', 'resnet44': '0.66',
-                        'resnet56': '0.85', 'resnet110': '1.7', 'davidnet': '6.57'}
-
-
-def total(*parts):
-    """Sums of pairs of parameters and operations."""
-    return tuple(map(sum, zip(*parts)))
-
-
-def conv(size, channels, filters, side, norm=0, ops=3):
-    """A convolution at side x side places, with a bias, `norm` vectors or, of ops 0, neither."""
-    vectors = norm or bool(ops)
-    return ((size ** 2 * channels + vectors) * filters,
-            (2 * size ** 2 * channels + ops) * filters * side ** 2)
-
-
-def each(ops, *shape):
-    """Operations on each element of maps of that shape."""
-    return 0, ops * int(np.prod(shape))
-
-
-def resnet_by_hand(blocks):
-    parts = [conv(3, 3, 16, 32, norm=2)]
-    for stage, (filters, side) in enumerate(((16, 32), (32, 16), (64, 8))):
-        for block in range(blocks):
-            first = filters // 2 if stage and not block else filters
-            parts += [conv(3, first, filters, side, norm=2),
-                      conv(3, filters, filters, side, norm=2, ops=1), each(3, side, side, filters)]
-    return total(*parts + [conv(1, 64, 10, 1, ops=1)])
-
-
-def separable(channels, filters, side, stride=1, ops=3):
-    return total(conv(3, 1, channels, side // stride, ops=0),
-                 conv(1, channels, filters, side // stride, norm=2, ops=ops))
-
-
-# (inputs + 1) * outputs, and (1 + 2 * inputs + 2 for ReLU) * outputs * positions, layer by layer.
-BY_HAND = {
-    ('cs231n', 32): (
-        28 * 64 + 16385 * 500 + 501 * 10,
-        57 * 64 * 32 ** 2 + 36 * 64 * 16 ** 2 + 32771 * 500 + 1001 * 10),
-    ('convone', 24): (
-        76 * 64 + 65 * 32 + 801 * 32 + 33 * 64 + 2305 * 384 + 385 * 192 + 193 * 10,
-        153 * 64 * 24 ** 2 + (131 * 32 + 1603 * 32 + 67 * 64 + 2 * 36 * 64) * 12 ** 2
-        + 4611 * 384 + 771 * 192 + 385 * 10),
-    ('lenet5', 32): total(conv(5, 3, 6, 28), conv(5, 6, 16, 10), conv(1, 400, 120, 1),
-                          conv(1, 120, 84, 1), conv(1, 84, 10, 1, ops=1)),
-    ('cifarnet', 32): total(
-        conv(5, 3, 64, 32), each(36, 16, 16, 64), conv(5, 64, 64, 16), each(36, 16, 16, 64),
-        conv(1, 4096, 384, 1), conv(1, 384, 192, 1), conv(1, 192, 10, 1, ops=1)),
-    ('nin_bn', 32): total(
-        conv(5, 3, 192, 32, 2), conv(1, 192, 160, 32, 2), conv(1, 160, 96, 32, 2),
-        conv(5, 96, 192, 16, 2), conv(1, 192, 192, 16, 2), conv(1, 192, 192, 16, 2),
-        conv(3, 192, 192, 8, 2), conv(1, 192, 192, 8, 2), conv(1, 192, 10, 8, 2)),
-    ('davidnet', 32): total(
-        conv(3, 3, 64, 32, 2), conv(3, 64, 128, 32, 2), conv(3, 128, 128, 16, 2),
-        conv(3, 128, 128, 16, 2), each(1, 16, 16, 128), conv(3, 128, 256, 16, 2),
-        conv(3, 256, 512, 8, 2), conv(3, 512, 512, 4, 2), conv(3, 512, 512, 4, 2),
-        each(1, 4, 4, 512), conv(1, 512, 10, 1, ops=0), each(1, 10)),
-    # CELU takes 4 operations an element; a normalization after a pool counts apart.
-    ('davidnet_tricks', 32): total(
-        conv(3, 3, 27, 32, ops=0), conv(1, 27, 64, 32, 1, 5),
-        conv(3, 64, 128, 32, ops=0), (128, 0), each(5, 16, 16, 128),
-        conv(3, 128, 128, 16, 1, 5), conv(3, 128, 128, 16, 1, 5), each(1, 16, 16, 128),
-        conv(3, 128, 256, 16, ops=0), (256, 0), each(5, 8, 8, 256),
-        conv(3, 256, 512, 8, ops=0), (512, 0), each(5, 4, 4, 512),
-        conv(3, 512, 512, 4, 1, 5), conv(3, 512, 512, 4, 1, 5), each(1, 4, 4, 512),
-        conv(1, 512, 10, 1, ops=0), each(1, 10)),
-    # 31 places after 2x2 patches, then 15, 7 and 3; its GELU takes 4 operations.
-    ('sprint', 32): total(
-        conv(2, 3, 24, 31, ops=1), each(4, 31, 31, 24),
-        conv(3, 24, 64, 31, ops=0), (64, 0), each(5, 15, 15, 64), conv(3, 64, 64, 15, 1, 5),
-        conv(3, 64, 256, 15, ops=0), (256, 0), each(5, 7, 7, 256), conv(3, 256, 256, 7, 1, 5),
-        conv(3, 256, 256, 7, ops=0), (256, 0), each(5, 3, 3, 256), conv(3, 256, 256, 3, 1, 5),
-        conv(1, 256, 10, 1, ops=0), each(1, 10)),
-    ('vgg_bn_drop', 32): total(*[conv(3, *row, norm=2) for row in [
-        (3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), (256, 256, 8),
-        (256, 256, 8), (256, 512, 4), (512, 512, 4), (512, 512, 4), (512, 512, 2),
-        (512, 512, 2), (512, 512, 2)]], conv(1, 512, 512, 1, 2), conv(1, 512, 10, 1, ops=1)),
-    ('xception_mini', 32): total(
-        conv(3, 3, 32, 32, 2), separable(32, 64, 32), separable(64, 64, 32, 2, 1),
-        conv(1, 32, 64, 16, 2, 1), each(3, 16, 16, 64), separable(64, 128, 16),
-        separable(128, 128, 16, 2, 1), conv(1, 64, 128, 8, 2, 1), each(3, 8, 8, 128),
-        separable(128, 128, 8), separable(128, 128, 8, 1, 1), each(3, 8, 8, 128),
-        separable(128, 128, 8), separable(128, 128, 8, 1, 1), each(3, 8, 8, 128),
-        separable(128, 256, 8), conv(1, 256, 10, 1, ops=1)),
-}
-BY_HAND.update({(name, 32): resnet_by_hand(blocks) for name, blocks in (
-    ('resnet20', 3), ('resnet32', 5), ('resnet44', 7), ('resnet56', 9), ('resnet110', 18))})
-
-# The weights of every model, and what comes with them: biases of the last dimension, but `n`: batch
-# normalization, `s`: the same without its scale, `-`: nothing. Checkpoints depend on this.
-WEIGHTS = {
-    'cs231n': 'conv1 3x3x3x64, fc1 16384x500, logits 500x10',
-    'convone': 'conv1 5x5x3x64, conv2 1x1x64x32, conv3 5x5x32x32, conv4 1x1x32x64, '
-               'fc1 2304x384, fc2 384x192, logits 192x10',
-    'tuto': 'conv1 5x5x3x64, conv2 5x5x64x64, fc1 2304x384, fc2 384x192, logits 192x10',
-    'alex0': 'conv1 5x5x3x64, conv2 3x3x64x96, fc1 3456x384, fc2 384x192, logits 192x10',
-    'alex1': 'conv1 5x5x3x64, conv2 5x5x64x64, conv3 5x5x64x64, fc1 576x192, logits 192x10',
-    'alex2': 'conv1 5x5x3x64, conv2 5x5x64x64, fc1 2304x384, fc2 384x192, logits 192x10',
-    'alex3': 'conv1 5x5x3x64, conv2 5x5x64x64, fc1 2304x384, logits 384x10',
-    'alex4': 'conv1 5x5x3x96, conv2 3x3x96x96, fc1 3456x384, fc2 384x192, logits 192x10',
-    'nin0': 'nin1/conv 5x5x3x64, nin1/mlp1 1x1x64x64, nin1/mlp2 1x1x64x64, '
-            'nin2/conv 5x5x64x64, nin2/mlp1 1x1x64x64, nin2/mlp2 1x1x64x10',
-    'nin1': 'nin1/conv 5x5x3x64, nin1/mlp1 1x1x64x96, nin1/mlp2 1x1x96x96, '
-            'nin2/conv 5x5x96x64, nin2/mlp1 1x1x64x64, nin2/mlp2 1x1x64x10',
-    'nin2': 'nin1/conv 5x5x3x192, nin1/mlp1 1x1x192x160, nin1/mlp2 1x1x160x96, '
-            'nin2/conv 5x5x96x192, nin2/mlp1 1x1x192x192, nin2/mlp2 1x1x192x192, '
-            'nin3/conv 3x3x192x192, nin3/mlp1 1x1x192x192, nin3/mlp2 1x1x192x10',
-    'squeeze0': 'conv1 3x3x3x64, '
-                'fire1/squeeze 1x1x64x16, fire1/expand1 1x1x16x64, fire1/expand3 3x3x16x64, '
-                'fire2/squeeze 1x1x128x16, fire2/expand1 1x1x16x64, fire2/expand3 3x3x16x64, '
-                'fire3/squeeze 1x1x128x32, fire3/expand1 1x1x32x128, fire3/expand3 3x3x32x128, '
-                'fire4/squeeze 1x1x256x32, fire4/expand1 1x1x32x128, fire4/expand3 3x3x32x128, '
-                'conv2 1x1x256x10',
-    'squeeze1': 'conv1 3x3x3x64, '
-                'fire1/squeeze 1x1x64x32, fire1/expand1 1x1x32x64, fire1/expand3 3x3x32x64, '
-                'fire2/squeeze 1x1x128x32, fire2/expand1 1x1x32x64, fire2/expand3 3x3x32x64, '
-                'fire3/squeeze 1x1x128x32, fire3/expand1 1x1x32x128, fire3/expand3 3x3x32x128, '
-                'fire4/squeeze 1x1x256x32, fire4/expand1 1x1x32x128, fire4/expand3 3x3x32x128, '
-                'conv2 1x1x256x10',
-    'lenet5': 'conv1 5x5x3x6, conv2 5x5x6x16, fc1 400x120, fc2 120x84, logits 84x10',
-    'cifarnet': 'conv1 5x5x3x64, conv2 5x5x64x64, fc1 4096x384, fc2 384x192, logits 192x10',
-    'nin_bn': 'nin1/conv 5x5x3x192n, nin1/mlp1 1x1x192x160n, nin1/mlp2 1x1x160x96n, '
-              'nin2/conv 5x5x96x192n, nin2/mlp1 1x1x192x192n, nin2/mlp2 1x1x192x192n, '
-              'nin3/conv 3x3x192x192n, nin3/mlp1 1x1x192x192n, nin3/mlp2 1x1x192x10n',
-    'davidnet': 'prep 3x3x3x64n, conv1 3x3x64x128n, residual1/conv1 3x3x128x128n, '
-                'residual1/conv2 3x3x128x128n, conv2 3x3x128x256n, conv3 3x3x256x512n, '
-                'residual3/conv1 3x3x512x512n, residual3/conv2 3x3x512x512n, fc 512x10-',
-    'davidnet_tricks': 'whiten 3x3x3x27-, prep 1x1x27x64s, conv1 3x3x64x128s, '
-                       'residual1/conv1 3x3x128x128s, residual1/conv2 3x3x128x128s, '
-                       'conv2 3x3x128x256s, conv3 3x3x256x512s, residual3/conv1 3x3x512x512s, '
-                       'residual3/conv2 3x3x512x512s, fc 512x10-',
-    'sprint': 'whiten 2x2x3x24, group1/conv1 3x3x24x64s, group1/conv2 3x3x64x64s, '
-              'group2/conv1 3x3x64x256s, group2/conv2 3x3x256x256s, '
-              'group3/conv1 3x3x256x256s, group3/conv2 3x3x256x256s, fc 256x10-',
-    'vgg_bn_drop': 'conv1_1 3x3x3x64n, conv1_2 3x3x64x64n, conv2_1 3x3x64x128n, '
-                   'conv2_2 3x3x128x128n, conv3_1 3x3x128x256n, conv3_2 3x3x256x256n, '
-                   'conv3_3 3x3x256x256n, conv4_1 3x3x256x512n, conv4_2 3x3x512x512n, '
-                   'conv4_3 3x3x512x512n, conv5_1 3x3x512x512n, conv5_2 3x3x512x512n, '
-                   'conv5_3 3x3x512x512n, fc1 512x512n, logits 512x10',
-    'xception_mini': 'conv1 3x3x3x32n, ' + ''.join(
-        '{0}/depthwise 3x3x{1}x1-, {0}/pointwise 1x1x{1}x{2}n, '.format(*row) for row in [
-            ('entry1/sep1', 32, 64), ('entry1/sep2', 64, 64), ('entry2/sep1', 64, 128),
-            ('entry2/sep2', 128, 128), ('middle1/sep1', 128, 128), ('middle1/sep2', 128, 128),
-            ('middle2/sep1', 128, 128), ('middle2/sep2', 128, 128), ('exit', 128, 256)])
-        + 'entry1/shortcut 1x1x32x64n, entry2/shortcut 1x1x64x128n, logits 256x10',
-}
-for name, blocks in (('resnet20', 3), ('resnet32', 5), ('resnet44', 7), ('resnet56', 9),
-                     ('resnet110', 18)):
-    WEIGHTS[name] = 'conv1 3x3x3x16n, ' + ''.join(
-        'stage{0}/block{1}/conv1 3x3x{2}x{3}n, stage{0}/block{1}/conv2 3x3x{3}x{3}n, '.format(
-            stage, block, filters // 2 if stage > 1 and block == 1 else filters, filters)
-        for stage, filters in ((1, 16), (2, 32), (3, 64))
-        for block in range(1, blocks + 1)) + 'logits 64x10'
-
-DECAYED = {
-    'cs231n': {'conv1': 0.2, 'fc1': 0.2},
-    **dict.fromkeys(['convone', 'tuto', 'alex0', 'alex2', 'alex4', 'cifarnet'],
-                    {'fc1': 1, 'fc2': 1}),
-    **dict.fromkeys(['alex1', 'alex3'], {'fc1': 1}),
-    **dict.fromkeys(['nin0', 'nin1', 'nin2', 'squeeze0', 'squeeze1', 'nin_bn', 'lenet5', 'davidnet',
-                     'davidnet_tricks', 'sprint', 'vgg_bn_drop', 'xception_mini', 'resnet20',
-                     'resnet32', 'resnet44', 'resnet56', 'resnet110'], {}),
-}
-
-# Size and stride of the pools that are not 3 and 2; without a name, of all others of the model.
-POOLS = {'cs231n': {'': (2, 2)}, 'convone': {'pool2': (2, 2)}, 'lenet5': {'': (2, 2)},
-         'cifarnet': {'': (2, 2)}, 'vgg_bn_drop': {'': (2, 2)},
-         'davidnet': {'': (2, 2), 'pool': (4, 4)},
-         'davidnet_tricks': {'': (2, 2), 'pool': (4, 4)}, 'sprint': {'': (2, 2), 'pool': (3, 3)}}
+from tests.models import tables
+from tests.models.helpers import evaluate
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 
 
 def build(name, size=None, batch=None, training=False, **net_args):
-    size = size or models.IMAGE_SIZES[name]
+    size = size or catalog.image_size(name)
     images = tf.placeholder(tf.float32, [batch, size, size, 3])
     net = Net(training, **net_args)
     return net, models.build(name, net, images), images
 
 
+class Model(NamedTuple):
+    """An inference graph, as the tests need it."""
+    layers: List[Layer]
+    variables: Dict[str, List[int]]  # shapes
+    trained: Set[str]  # names of variables
+    pools: Dict[str, Tuple[List[int], List[int]]]  # name: (ksize, strides)
+
+
+@functools.lru_cache(None)
+def inspect(name, size):
+    """Return the Model; the deep ones take seconds to build."""
+    with tf.Graph().as_default() as graph:
+        net, _, _ = build(name, size)
+        return Model(
+            net.layers, {v.op.name: v.shape.as_list() for v in tf.global_variables()},
+            {v.op.name for v in tf.trainable_variables()},
+            {op.name: (list(op.get_attr('ksize')), list(op.get_attr('strides')))
+             for op in graph.get_operations() if op.type == 'MaxPool'})
+
+
 def millions(numbers):
-    return '%.2f' % (sum(numbers) / 1e6)
-
-
-# Models
-
-
-def test_no_model_escapes_the_tables():
-    known = set(models.MODELS)
-    assert {name for name, _ in list(PUBLISHED) + list(BY_HAND)} == known
-    assert set(WEIGHTS) == set(DECAYED) == set(models.IMAGE_SIZES) == known
-
-
-@pytest.mark.parametrize('name, size', PUBLISHED)
-def test_published_size_and_operations(name, size):
-    layers = build(name, size)[0].layers
-    assert (millions(layer.params for layer in layers),
-            millions(layer.ops for layer in layers)) == PUBLISHED[name, size]
-
-
-@pytest.mark.parametrize('name, size', BY_HAND)
-def test_size_and_operations_by_hand(name, size):
-    layers = build(name, size)[0].layers
-    assert (sum(layer.params for layer in layers),
-            sum(layer.ops for layer in layers)) == BY_HAND[name, size]
-
-
-@pytest.mark.parametrize('name', PUBLISHED_PARAMETERS)
-def test_published_parameters(name):
-    published = PUBLISHED_PARAMETERS[name]
-    found = sum(layer.params for layer in build(name)[0].layers) / 1e6
-    assert '%.*f' % (len(published.split('.')[1]), found) == published
+    return f'{sum(numbers) / 1e6:.2f}'
 
 
 @pytest.mark.parametrize('name', sorted(models.MODELS))
-def test_variables(name):
-    net = build(name)[0]
+def test_every_model_is_in_the_tables(name):
+    counted = {model for model, _ in list(tables.PUBLISHED) + list(tables.BY_HAND)}
+    assert name in counted, (
+        f'add ({name!r}, image size) to BY_HAND in tests/models/tables.py: its parameters and '
+        'operations, calculated by hand')
+    assert name in tables.WEIGHTS, (
+        f'add {name!r} to WEIGHTS in tests/models/tables.py: the shapes of its weights, on which '
+        'its checkpoints will depend')
+
+
+def test_the_tables_have_no_other_models():
+    for table in (tables.WEIGHTS, tables.WEIGHT_DECAY, tables.POOLS, dict(tables.BY_HAND)):
+        assert {key if isinstance(key, str) else key[0] for key in table} <= set(models.MODELS)
+
+
+def test_each_model_belongs_to_one_family():
+    families = [info.name for info in pkgutil.iter_modules(models.__path__) if not info.ispkg]
+    names = [name for family in families
+             for name in importlib.import_module('models.' + family).MODELS]
+    assert sorted(names) == sorted(models.MODELS)
+
+
+@pytest.mark.parametrize('name, size', tables.PUBLISHED)
+def test_parameters_and_operations_are_as_published(name, size):
+    layers = inspect(name, size).layers
+    assert (millions(layer.params for layer in layers),
+            millions(layer.ops for layer in layers)) == tables.PUBLISHED[name, size]
+
+
+@pytest.mark.parametrize('name, size', tables.BY_HAND)
+def test_parameters_and_operations_are_as_counted_by_hand(name, size):
+    layers = inspect(name, size).layers
+    assert (sum(layer.params for layer in layers),
+            sum(layer.ops for layer in layers)) == tables.BY_HAND[name, size]
+
+
+@pytest.mark.parametrize('name', tables.PUBLISHED_PARAMETERS)
+def test_parameters_are_those_of_the_paper(name):
+    published = tables.PUBLISHED_PARAMETERS[name]
+    params = sum(layer.params for layer in inspect(name, 32).layers) / 1e6
+    digits = len(published.split('.')[1])
+    assert f'{params:.{digits}f}' == published
+
+
+@pytest.mark.parametrize('name', sorted(tables.WEIGHTS))
+def test_variables_have_their_names_and_shapes(name):
+    sizes = [size for model, size in list(tables.PUBLISHED) + list(tables.BY_HAND) if model == name]
+    model = inspect(name, sizes[0])
     vectors = {'n': ['bn/gamma', 'bn/beta', 'bn/moving_mean', 'bn/moving_variance'],
                's': ['bn/beta', 'bn/moving_mean', 'bn/moving_variance'], '-': []}
     expected = {}
-    for scope, shape in (pair.split() for pair in WEIGHTS[name].split(', ')):
+    for scope, shape in (pair.split() for pair in tables.WEIGHTS[name].split(', ')):
         kind = shape[-1]
         shape = [int(n) for n in shape.rstrip('ns-').split('x')]
         expected[scope + '/weights'] = shape
         for vector in vectors.get(kind, ['biases']):
             expected[scope + '/' + vector] = shape[-1:]
-    variables = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+    variables = model.variables
     if name == 'sprint':  # its normalizations have names of their own
         variables = {variable.replace('norm', 'conv').replace(
             'beta', 'bn/beta').replace('moving', 'bn/moving'): shape
             for variable, shape in variables.items()}
     assert variables == expected
-    fixed = {v for v in variables if 'moving' in v or v == 'whiten/weights'}
-    assert len(tf.trainable_variables()) == len(variables) - len(fixed)
-    counted = {v for v in expected if 'moving' not in v}
-    assert sum(layer.params for layer in net.layers) == sum(
-        np.prod(expected[v]) for v in counted)
+    untrained = {v for v in model.variables if 'moving' in v or v == 'whiten/weights'}
+    assert model.trained == set(model.variables) - untrained
+    assert sum(layer.params for layer in model.layers) == sum(
+        np.prod(shape) for v, shape in expected.items() if 'moving' not in v)
 
 
 @pytest.mark.parametrize('name', networks.EVERY)
-def test_decays(name):
+def test_weight_decay_is_that_of_the_table(name):
     net = build(name, training=True, step=tf.train.create_global_step(), batch=64)[0]
-    assert {v.op.name: by for v, by in net.decayed} == {
-        scope + '/weights': by for scope, by in DECAYED[name].items()}
+    assert {v.op.name: multiplier for v, multiplier in net.weight_decay_vars} == {
+        scope + '/weights': multiplier
+        for scope, multiplier in tables.WEIGHT_DECAY.get(name, {}).items()}, (
+            'put the multipliers of weight decay into WEIGHT_DECAY in tests/models/tables.py')
 
 
 @pytest.mark.parametrize('name', networks.EVERY)
-def test_logits(name):
+def test_logits_are_finite_and_one_for_each_class(name):
     _, logits, images = build(name, num_classes=7)
     assert logits.dtype == tf.float32 and logits.shape.as_list() == [None, 7]
-    size = models.IMAGE_SIZES[name]
+    size = catalog.image_size(name)
     values, = evaluate(logits, feed={
         images: np.random.RandomState(0).randn(2, size, size, 3)})
     assert values.shape == (2, 7) and np.isfinite(values).all() and values.std() > 0
 
 
 @pytest.mark.parametrize('name', sorted(models.MODELS))
-def test_pools(name):
-    build(name)
-    pools = {op.name: op for op in tf.get_default_graph().get_operations() if op.type == 'MaxPool'}
-    others = POOLS.get(name, {})
-    for pool, op in pools.items():
-        size, stride = others.get(pool, others.get('', (3, 2)))
-        assert list(op.get_attr('ksize')) == [1, size, size, 1], pool
-        assert list(op.get_attr('strides')) == [1, stride, stride, 1], pool
-    assert set(others) - {''} <= set(pools)
+def test_pools_are_those_of_the_table(name):
+    pools = inspect(name, catalog.image_size(name)).pools
+    exceptions = tables.POOLS.get(name, {})
+    expected = {pool: exceptions.get(pool, exceptions.get('', (3, 2))) for pool in pools}
+    assert pools == {pool: ([1, size, size, 1], [1, stride, stride, 1])
+                     for pool, (size, stride) in expected.items()}, (
+        'put the (size, stride) of pools other than (3, 2) into POOLS in tests/models/tables.py')
+    assert set(exceptions) - {''} <= set(pools)
 
 
 def test_nin2_drops_half_after_each_pool():
@@ -312,7 +162,7 @@ def test_nin2_drops_half_after_each_pool():
     assert list(evaluate(*drops)) == [0.5, 0.5]
 
 
-def test_the_batch_size_may_be_known():
+def test_the_batch_size_can_be_known():
     assert build('squeeze0', batch=4)[1].shape.as_list() == [4, 10]
 
 
@@ -332,12 +182,9 @@ def test_an_unknown_model_is_refused():
         build('vgg', 24)
 
 
-def test_names_are_known_without_tensorflow():
+def test_importing_models_does_not_import_tensorflow():
     subprocess.check_call([sys.executable, '-c', 'import models, sys; '
                            'assert "tuto" in models.MODELS and "tensorflow" not in sys.modules'])
-
-
-# Weights
 
 
 def weights(seed=1, unrelated=False):

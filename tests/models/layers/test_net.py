@@ -1,24 +1,26 @@
-"""The layers against slow NumPy."""
+"""Layers, batch normalization and bfloat16 convolutions, against slow NumPy."""
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from models.layers.net import Net
-from tests.models.layer_helpers import evaluate, randoms, windows
+from permafrost import runtime
+from tests import networks
+from tests.models.helpers import convolved, evaluate, randoms, windows
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 
 
 def layer(method, x, *args, **kwargs):
-    """The Layer and output of net.<method>('layer', x, ...), its weights and its biases."""
+    """Return the Layer and output of net.<method>('layer', x, ...), its weights and biases."""
     net = Net(training=False)
     y = getattr(net, method)('layer', tf.constant(x), *args, **kwargs)
     variables = tf.global_variables()
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         for variable in variables[1:]:
-            variable.load(randoms(*variable.shape.as_list()), session)  # zeros would hide them
+            variable.load(randoms(*variable.shape.as_list()), session)  # zeros would hide biases
         record, = net.layers
         values = session.run([y] + variables)
     assert record.name == 'layer' and record.kind == method
@@ -28,13 +30,13 @@ def layer(method, x, *args, **kwargs):
 
 @pytest.mark.parametrize('shape, filters, size', [
     ((2, 5, 4, 3), 6, 3), ((1, 3, 6, 2), 3, 5), ((2, 4, 4, 5), 4, 1), ((1, 5, 5, 2), 3, 2)])
-def test_conv(shape, filters, size):
+def test_conv_is_a_convolution_with_bias_and_relu(shape, filters, size):
     x = randoms(*shape)
     record, y, w, b = layer('conv', x, filters, size)
     expected = np.zeros(shape[:3] + (filters,))
-    for (i, j), (part, top, left) in windows(x, size, 1).items():
-        under = w[top:top + part.shape[1], left:left + part.shape[2]]
-        expected[:, i, j] = np.maximum(np.tensordot(part, under, 3) + b, 0)
+    for (i, j), (under, top, left) in windows(x, size, 1).items():
+        weights = w[top:top + under.shape[1], left:left + under.shape[2]]
+        expected[:, i, j] = np.maximum(np.tensordot(under, weights, 3) + b, 0)
     np.testing.assert_allclose(y, expected, atol=1e-5)
     macs = size * size * shape[3] * filters * shape[1] * shape[2]
     outputs = shape[1] * shape[2] * filters
@@ -43,7 +45,7 @@ def test_conv(shape, filters, size):
 
 @pytest.mark.parametrize('shape', [(3, 7), (2, 2, 3, 4)])
 @pytest.mark.parametrize('relu', [True, False])
-def test_fc(shape, relu):
+def test_fc_is_a_product_with_bias_and_perhaps_relu(shape, relu):
     x = randoms(*shape)
     record, y, w, b = layer('fc', x, 5, activation='relu' if relu else 'linear')
     expected = x.reshape(shape[0], -1).dot(w) + b
@@ -54,17 +56,17 @@ def test_fc(shape, relu):
 
 @pytest.mark.parametrize('shape, size', [
     ((2, 6, 6, 3), 3), ((1, 5, 7, 2), 3), ((2, 4, 5, 3), 2), ((1, 1, 1, 2), 3)])
-def test_max_pool(shape, size):
-    x = randoms(*shape) - 5  # below zero: what pads must not win
+def test_max_pool_is_the_maximum_of_each_window(shape, size):
+    x = randoms(*shape) - 5  # below zero: padding must not win
     record, y = layer('max_pool', x, size=size)
-    for (i, j), (part, _, _) in windows(x, size, 2).items():
-        np.testing.assert_array_equal(y[:, i, j], part.max((1, 2)))
+    for (i, j), (under, _, _) in windows(x, size, 2).items():
+        np.testing.assert_array_equal(y[:, i, j], under.max((1, 2)))
     assert y.shape[1:3] == (-(-shape[1] // 2), -(-shape[2] // 2))
     assert record[3:] == (0, 0, 0)
 
 
 @pytest.mark.parametrize('channels', [3, 12])
-def test_lrn(channels):
+def test_lrn_is_the_published_formula(channels):
     x = 50 * randoms(2, 3, 2, channels)
     record, y = layer('lrn', x)
     for c in range(channels):
@@ -74,14 +76,14 @@ def test_lrn(channels):
     assert record[3:] == (0, 36 * 3 * 2 * channels, 0)
 
 
-def test_global_avg_pool():
+def test_global_avg_pool_is_the_mean_over_positions():
     x = randoms(2, 3, 5, 4)
     record, y = layer('global_avg_pool', x)
     np.testing.assert_allclose(y, x.reshape(2, 15, 4).mean(1), atol=1e-6)
     assert record[3:] == (0, 0, 0)
 
 
-def test_concat():
+def test_concat_joins_channels():
     net = Net(training=False)
     one, two = randoms(2, 3, 3, 4), randoms(2, 3, 3, 2)
     y, = evaluate(net.concat('both', [tf.constant(one), tf.constant(two)]))
@@ -102,18 +104,18 @@ def test_dropout_keeps_the_mean(rate):
     assert abs(y.mean((0, 1, 2)) - 1).max() < 0.05  # and each channel's
 
 
-def test_dropout_follows_from_seed_name_and_step():
+def test_dropout_depends_on_seed_name_and_step_only():
     x = np.ones([4, 100], np.float32)
-    one = dropped(x, 0.5, step=tf.constant(3), seed=1)
+    mask = dropped(x, 0.5, step=tf.constant(3), seed=1)
     tf.random.uniform([2])  # an unrelated op
-    np.testing.assert_array_equal(one, dropped(x, 0.5, step=tf.constant(3), seed=1))
+    np.testing.assert_array_equal(mask, dropped(x, 0.5, step=tf.constant(3), seed=1))
     for other in (dropped(x, 0.5, step=tf.constant(4), seed=1),
                   dropped(x, 0.5, step=tf.constant(3), seed=2),
                   dropped(x, 0.5, 'drop2', step=tf.constant(3), seed=1)):
-        assert 0.3 < (one != other).mean() < 0.7
+        assert 0.3 < (mask != other).mean() < 0.7
 
 
-def test_dropout_is_gone_in_inference():
+def test_dropout_does_nothing_in_inference():
     x = tf.ones([2, 3])
     assert Net(training=False).dropout('drop', x, 0.5) is x
 
@@ -124,26 +126,26 @@ def test_dropout_without_a_step_is_refused():
 
 
 @pytest.mark.parametrize('stride, size', [(1, 3), (2, 3), (2, 1)])
-def test_strides(stride, size):
+def test_conv_with_strides(stride, size):
     x = randoms(2, 6, 5, 3)
     record, y, w, b = layer('conv', x, 4, size, stride=stride)
     expected = np.zeros((2, 3, 3, 4) if stride == 2 else (2, 6, 5, 4))
-    for (i, j), (part, top, left) in windows(x, size, stride).items():
-        under = w[top:top + part.shape[1], left:left + part.shape[2]]
-        expected[:, i, j] = np.maximum(np.tensordot(part, under, 3) + b, 0)
+    for (i, j), (under, top, left) in windows(x, size, stride).items():
+        weights = w[top:top + under.shape[1], left:left + under.shape[2]]
+        expected[:, i, j] = np.maximum(np.tensordot(under, weights, 3) + b, 0)
     np.testing.assert_allclose(y, expected, atol=1e-5)
     assert record.macs == w.size * expected[0, ..., 0].size
 
 
 @pytest.mark.parametrize('stride', [1, 2])
-def test_depthwise(stride):
+def test_depthwise_convolves_each_channel_on_its_own(stride):
     x = randoms(2, 6, 6, 3)
     record, y, w, b = layer('depthwise', x, 3, stride=stride)
     assert w.shape == (3, 3, 3, 1) and b.shape == (3,)
     expected = np.zeros((2, 6 // stride, 6 // stride, 3))
-    for (i, j), (part, top, left) in windows(x, 3, stride).items():
-        under = w[top:top + part.shape[1], left:left + part.shape[2], :, 0]
-        expected[:, i, j] = np.maximum((part * under).sum((1, 2)) + b, 0)
+    for (i, j), (under, top, left) in windows(x, 3, stride).items():
+        weights = w[top:top + under.shape[1], left:left + under.shape[2], :, 0]
+        expected[:, i, j] = np.maximum((under * weights).sum((1, 2)) + b, 0)
     np.testing.assert_allclose(y, expected, atol=1e-5)
     macs = 27 * (6 // stride) ** 2
     assert record[3:] == (30, 2 * macs + 3 * expected[0].size, macs)
@@ -153,28 +155,168 @@ def test_separable_is_a_depthwise_and_a_pointwise_convolution():
     net = Net(training=False)
     y = net.separable('layer', tf.constant(randoms(2, 5, 5, 3)), 8, 3, stride=2, norm=True)
     assert y.shape.as_list() == [2, 3, 3, 8]
-    assert [(part.name, part.kind, part.params, part.macs) for part in net.layers] == [
+    assert [(layer.name, layer.kind, layer.params, layer.macs) for layer in net.layers] == [
         ('layer/depthwise', 'depthwise', 27, 27 * 9),
         ('layer/pointwise', 'conv', 24 + 16, 24 * 9)]
 
 
-def test_avg_pool():
+def test_avg_pool_is_the_mean_of_each_window():
     x = randoms(2, 5, 5, 3)
     _, y = layer('avg_pool', x)
-    for (i, j), (part, _, _) in windows(x, 3, 2).items():
-        np.testing.assert_allclose(y[:, i, j], part.mean((1, 2)), atol=1e-6)
+    for (i, j), (under, _, _) in windows(x, 3, 2).items():
+        np.testing.assert_allclose(y[:, i, j], under.mean((1, 2)), atol=1e-6)
 
 
-def test_shortcut():
+def test_shortcut_takes_every_second_position_and_adds_zeros():
     x = randoms(2, 6, 6, 4)
     record, y = layer('shortcut', x, 8, 2)
     np.testing.assert_array_equal(y[..., 2:6], x[:, ::2, ::2])
     assert not y[..., :2].any() and not y[..., 6:].any() and record[3:] == (0, 0, 0)
 
 
-def test_add_and_scale():
+def test_add_and_multiply():
     net = Net(training=False)
     x, y = randoms(2, 3, 3, 4), randoms(2, 3, 3, 4) + 1
-    both = net.scale('scale', net.add('add', tf.constant(x), tf.constant(y)), 0.5)
+    both = net.multiply('multiply', net.add('add', tf.constant(x), tf.constant(y)), 0.5)
     np.testing.assert_allclose(evaluate(both)[0], (x + y) / 2, rtol=1e-6)
-    assert [part.ops for part in net.layers] == [36, 36]
+    assert [layer.ops for layer in net.layers] == [36, 36]
+
+
+def normed(training, x):
+    """Return the net of a conv with batch normalization, its output, {name: variable}."""
+    net = Net(training)
+    y = net.conv('layer', tf.constant(x), 6, 3, norm=True)
+    return net, y, {v.op.name[len('layer/'):]: v for v in tf.global_variables()}
+
+
+def test_batch_normalization_has_its_names_and_counts():
+    net, _, variables = normed(True, randoms(2, 5, 4, 3))
+    assert {name: v.shape.as_list() for name, v in variables.items()} == dict(
+        {'weights': [3, 3, 3, 6]}, **dict.fromkeys(
+            ['bn/gamma', 'bn/beta', 'bn/moving_mean', 'bn/moving_variance'], [6]))
+    assert {v.op.name for v in tf.trainable_variables()} == {
+        'layer/weights', 'layer/bn/gamma', 'layer/bn/beta'}
+    macs = 9 * 3 * 6 * 20
+    assert net.layers == [('layer', 'conv', (5, 4, 6), 162 + 12, 2 * macs + 3 * 120, macs)]
+
+
+def test_batch_normalization_in_training():
+    x = randoms(4, 5, 4, 3)
+    net, y, variables = normed(True, x)
+    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    assert len(updates) == 2
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        variables['bn/gamma'].load(randoms(6), session)
+        variables['bn/beta'].load(randoms(6) + 1, session)
+        output, w = session.run([y, variables['weights']])
+        session.run(updates)
+        mean, variance = session.run([variables['bn/moving_mean'],
+                                      variables['bn/moving_variance']])
+    maps = convolved(x, w)
+    by_channel = maps.reshape(-1, 6)
+    normal = (maps - by_channel.mean(0)) / np.sqrt(by_channel.var(0) + net.norm_epsilon)
+    np.testing.assert_allclose(output, np.maximum(normal * randoms(6) + randoms(6) + 1, 0),
+                               atol=1e-4)
+    np.testing.assert_allclose(mean, 0.1 * by_channel.mean(0), atol=1e-5)
+    np.testing.assert_allclose(variance, 0.9 + 0.1 * by_channel.var(0, ddof=1), rtol=1e-4)
+
+
+def test_batch_normalization_in_inference():
+    x = randoms(2, 5, 4, 3)
+    net, y, variables = normed(False, x)
+    assert not tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    values = {'gamma': randoms(6), 'beta': randoms(6) + 1, 'moving_mean': randoms(6) / 2,
+              'moving_variance': np.abs(randoms(6)) + 0.2}
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for name, value in values.items():
+            variables['bn/' + name].load(value, session)
+        output, w = session.run([y, variables['weights']])
+    normal = (convolved(x, w) - values['moving_mean']) / np.sqrt(
+        values['moving_variance'] + net.norm_epsilon)
+    np.testing.assert_allclose(
+        output, np.maximum(normal * values['gamma'] + values['beta'], 0), atol=1e-4)
+
+
+def test_training_moves_the_moving_statistics(synthetic, tmp_path):
+    with networks.registered():
+        networks.train(synthetic, str(tmp_path), 3)
+    reader = tf.train.load_checkpoint(str(tmp_path / 'train'))
+    for name, initial in (('moving_mean', 0), ('moving_variance', 1)):
+        assert (reader.get_tensor('conv1/bn/' + name) != initial).all()
+
+
+@pytest.mark.parametrize('count, group, sizes', [
+    (8, 4, [4, 4]), (8, 0, [8]), (8, 16, [8]), (10, 4, [4, 6])])
+def test_ghost_batches_are_normalized_separately(count, group, sizes):
+    x = randoms(count, 3, 3, 5) + np.arange(count)[:, None, None, None]
+    net = Net(training=True)
+    net.ghost_batch_size, net.norm_scale, net.norm_decay = group, False, 0.6
+    y = net.norm('bn', tf.constant(x.astype(np.float32)))
+    updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        output = session.run(y)
+        session.run(updates)
+        moved = {v.op.name: session.run(v) for v in tf.global_variables()}
+    groups = np.split(x.astype(float), np.cumsum(sizes)[:-1])
+    expected = [(group - group.mean((0, 1, 2)))
+                / np.sqrt(group.var((0, 1, 2)) + net.norm_epsilon) for group in groups]
+    np.testing.assert_allclose(output, np.concatenate(expected), atol=1e-4)
+    means = np.mean([group.mean((0, 1, 2)) for group in groups], 0)
+    variances = np.mean([group.reshape(-1, 5).var(0, ddof=1) for group in groups], 0)
+    np.testing.assert_allclose(moved['bn/moving_mean'], 0.4 * means, rtol=1e-4)
+    np.testing.assert_allclose(moved['bn/moving_variance'], 0.6 + 0.4 * variances, rtol=1e-4)
+    assert {v.op.name for v in tf.trainable_variables()} == {'bn/beta'}
+
+
+def test_ghost_batches_need_a_known_batch_size():
+    net = Net(training=True)
+    net.ghost_batch_size = 4
+    with pytest.raises(ValueError, match='need a known batch size'):
+        net.norm('bn', tf.placeholder(tf.float32, [None, 3, 3, 5]))
+
+
+def test_rows_are_normalized_too():
+    x = randoms(6, 5)
+    net = Net(training=True)
+    y = net.norm('bn', tf.constant(x))
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        y = session.run(y)
+    np.testing.assert_allclose(y, (x - x.mean(0)) / np.sqrt(x.var(0) + net.norm_epsilon),
+                               atol=1e-4)
+
+
+def conv_gradient(compute_dtype, training=True):
+    """Return (graph, gradient by the weights, output) of a convolution of random numbers."""
+    rng = np.random.RandomState(0)
+    arrays = [rng.randn(8, 12, 12, channels).astype(np.float32) for channels in (16, 32)]
+    with tf.Graph().as_default() as graph:
+        net = Net(training, compute_dtype=compute_dtype, seed=3)
+        feeds = [tf.placeholder(tf.float32, array.shape) for array in arrays]
+        y = net.conv('conv', feeds[0], 32, 3, activation='linear')
+        gradient, = tf.gradients(y * feeds[1], tf.trainable_variables()[:1])
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            return [graph] + session.run([gradient, y], dict(zip(feeds, arrays)))
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_bfloat16_rounds_convolutions_and_nothing_else():
+    graph, *rounded = conv_gradient('bfloat16')
+    _, *exact = conv_gradient('float32')
+    for approximation, value in zip(rounded, exact):
+        assert approximation.dtype == np.float32
+        error = np.sqrt(np.mean((approximation - value) ** 2) / np.mean(value ** 2))
+        assert 1e-4 < error < 1e-2
+    assert {v.dtype.base_dtype for v in graph.get_collection('variables')} == {tf.float32}
+    types = {op.type for op in graph.get_operations()
+             if op.type != 'Cast' and any(t.dtype == tf.bfloat16 for t in op.inputs)}
+    assert types - {'ShapeN'} == {'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput'}
+
+
+def test_inference_is_never_in_bfloat16():
+    graph, *_ = conv_gradient('bfloat16', training=False)
+    assert tf.bfloat16 not in {t.dtype for op in graph.get_operations() for t in op.outputs}
