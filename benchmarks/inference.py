@@ -1,7 +1,7 @@
-"""Frozen graphs in label_image on each engine, and in what else runs them, in turn.
+"""Latency of frozen graphs: label_image with each engine, and other runtimes, interleaved.
 
-The network alone is timed: floats in at `inputs`, logits out. That everybody computes the same is
-seen on the whole files: the predictions for all test images, from decoded ones, are compared.
+Only the network is timed, from floats at `inputs` to logits. Before that, the predictions of every
+runtime for all test images, from the whole file, are compared with those of label_image.
 """
 
 import contextlib
@@ -11,10 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
+from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from benchmarks import measure, peers
+from benchmarks import measure
+from benchmarks.runner import Options
+from benchmarks.runtimes import client
 from permafrost import runtime
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
@@ -23,174 +27,151 @@ MODELS = ('squeeze1', 'nin2')
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 REFERENCE = 'onnxruntime'
 ROUNDS = 8
-WARMUP = 10  # runs before those that count
-# (batch size, threads)
-SETTINGS = ((1, 1), (32, 1), (32, 0))  # 0: all processors
-# At most this often the reference's median, for the best of our engines.
-TARGETS = {('squeeze1', 1, 1): 1.2, ('nin2', 1, 1): 1., ('squeeze1', 32, 1): 1.,
-           ('nin2', 32, 1): 1.}
-STEPS = 200  # of models that are not in trained_models/
-DIFFERENT = 5  # predictions of 10,000 that may differ
+WARMUP = 10  # runs
+SETTINGS = ((1, 1), (32, 1), (32, runtime.cores()))  # batch size, threads
+# Limits of the ratio of the best engine's time to the reference's: model, batch size, threads.
+MAX_RATIOS = {('squeeze1', 1, 1): 1.2, ('nin2', 1, 1): 1., ('squeeze1', 32, 1): 1.,
+              ('nin2', 32, 1): 1.}
+TRAIN_STEPS = 200  # of models that are not in trained_models/; weights do not affect the time
+MAX_DIFFERENT = 5  # predictions of 10,000
 NODE = 'inputs'
 
 
-def benchmark(options):
-    """Measures, prints a table, returns what to record."""
+class Setting(NamedTuple):
+    """A graph and how it runs."""
+    model: str
+    batch_size: int
+    threads: int
+
+    def __str__(self) -> str:
+        plural = 's' if self.threads > 1 else ''
+        return f'{self.model}, batch {self.batch_size}, {self.threads} thread{plural}'
+
+
+def benchmark(options: Options) -> Dict[str, Any]:
+    """Measure, print a table, and return the result to record."""
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     if subprocess.call(['make', '-s', '-C', 'label_image'], cwd=measure.ROOT):
-        raise UserError('label_image was not built: see above')
-    for name in ENGINES:
-        peers.python(name)
-    seconds = options.seconds / 8
-    figures, versions = {}, {}
+        raise UserError('make could not build label_image: see above')
+    for engine in ENGINES:
+        client.python(engine)
+    models, rounds = options.models or MODELS, options.rounds or ROUNDS
+    seconds, figures = options.seconds / 8, {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        graphs = {model: _graph(model, folder) for model in options.models or MODELS}
-        running = {name: stack.enter_context(peers.Peer(name)) for name in peers.PEERS}
+        graphs = {model: _frozen_graph(model, folder) for model in models}
+        runtimes = {name: stack.enter_context(client.Runtime(name)) for name in client.CONVERTERS}
+        versions = {name: other.version for name, other in runtimes.items()}
+        settings = [Setting(model, *setting) for model in models for setting in SETTINGS]
         for model, graph in graphs.items():
-            figures.update(_agreement(model, graph, running, dataset, folder))
-        runners = [_runners(model, graph, batch, threads or runtime.cores(), running, folder,
-                            seconds, versions)
-                   for model, graph in graphs.items() for batch, threads in SETTINGS]
-        times = measure.in_turn(
-            {key: run for part in runners for key, run in part.items()},
-            options.rounds or ROUNDS, lambda text: print('round ' + text.split(':')[0], flush=True))
-        versions.update((name, peer.version) for name, peer in running.items())
-    for key, values in times.items():
-        figures[_title(key)] = measure.figure(values, 'ms')
-    ratios, text = {}, []
-    for model in graphs:
-        for batch, threads in SETTINGS:
-            setting = model, batch, threads or runtime.cores()
-            text += _rows(setting, times)
-            ratios.update(_ratio(setting, times, TARGETS.get((model, batch, threads))))
-    different = {name: found for name, found in figures.items() if 'different' in name}
-    print('\n'.join(text + [''] + measure.table(dict(ratios, **different))), flush=True)
-    return dict(measure.machine(), versions=versions, rounds=options.rounds or ROUNDS,
-                seconds=seconds, node=NODE, figures=dict(figures, **ratios),
-                graphs={model: 'trained_models' if path.startswith(measure.ROOT) else
-                        '%d steps' % STEPS for model, path in graphs.items()})
+            figures.update(_compare_predictions(model, graph, runtimes, dataset, folder))
+        candidates: Dict[Tuple[Setting, str], Callable[[], float]] = {}
+        for setting in settings:
+            candidates.update(
+                _candidates(setting, graphs[setting.model], runtimes, folder, seconds, versions))
+        times = measure.interleave(candidates, rounds, 'round', verbose=False)
+    for (setting, name), values in times.items():
+        figures[f'{setting}: {name}'] = measure.measurement(values, 'ms')
+    for setting in settings:
+        best = min(ENGINES, key=lambda engine: np.median(times[setting, engine]))
+        figures[f'{setting}: {best} by {REFERENCE}'] = measure.measurement(
+            np.divide(times[setting, best], times[setting, REFERENCE]), 'x',
+            MAX_RATIOS.get(setting), at_least=False)
+    print('\n'.join(measure.table(figures)), flush=True)
+    return dict(measure.machine(), versions=versions, rounds=rounds, seconds=seconds, node=NODE,
+                figures=figures, graphs={
+                    model: f'{TRAIN_STEPS} steps' if path.startswith(folder) else 'trained_models'
+                    for model, path in graphs.items()})
 
 
-def _graph(model, folder):
-    """The path of a frozen graph of `model`: of trained_models/, or of a short training.
-
-    What the weights are does not matter to the time a run takes.
-    """
+def _frozen_graph(model: str, folder: str) -> str:
+    """Return the path of a frozen graph: of trained_models/, or of a short training."""
     path = os.path.join(measure.ROOT, 'trained_models', model + '.pb')
     if os.path.exists(path):
         return path
-    print('there is no trained_models/%s.pb: training %d steps' % (model, STEPS), flush=True)
+    print(f'no trained_models/{model}.pb: training {TRAIN_STEPS} steps', flush=True)
     run, path = os.path.join(folder, model), os.path.join(folder, model + '.pb')
-    for command in (['train.py', '--model=' + model, '--steps=%d' % STEPS, '--run=' + run],
-                    ['freeze_graph.py', '--run=' + run, '--output=' + path]):
+    for command in (['train.py', f'--model={model}', f'--steps={TRAIN_STEPS}', f'--run={run}'],
+                    ['freeze_graph.py', f'--run={run}', f'--output={path}']):
         done = subprocess.run([sys.executable] + command, cwd=measure.ROOT,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, universal_newlines=True)
         if done.returncode:
-            raise UserError('%s: %s' % (command[0], done.stdout.strip().splitlines()[-1]))
+            raise UserError(f'{command[0]}: {done.stdout.strip().splitlines()[-1]}')
     return path
 
 
-def _label_image(graph, name, *arguments):
-    """What label_image with the library of engine `name` says in JSON. Raises UserError."""
+def _label_image(graph: str, engine: str, *arguments: str) -> Dict[str, Any]:
+    """Return the json that label_image prints with the library of `engine`. Raises UserError."""
     done = subprocess.run(
         [os.path.join(measure.ROOT, 'label_image', 'build', 'label_image'), '--graph=' + graph,
-         '--library=' + os.path.join(measure.ROOT, '.venv', name), '--json'] + list(arguments),
+         '--library=' + os.path.join(measure.ROOT, '.venv', engine), '--json', *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True)
     if done.returncode:
-        raise UserError(done.stderr.strip() or 'label_image: code %d' % done.returncode)
+        raise UserError(done.stderr.strip() or f'label_image exited with code {done.returncode}')
     return json.loads(done.stdout)
 
 
-def _agreement(model, graph, running, dataset, folder):
-    """Figures: predictions of each peer for the test images that differ from ours (tf2's)."""
+def _compare_predictions(model, graph, runtimes, dataset, folder):
+    """Count the test images for which each runtime's prediction differs from label_image's."""
     images, labels = loading.load(dataset, 'test')
-    source, lines = os.path.join(folder, 'images.npy'), os.path.join(folder, 'predictions')
-    np.save(source, images)
+    images_path, lines = os.path.join(folder, 'images.npy'), os.path.join(folder, 'predictions')
+    np.save(images_path, images)
     with open(os.path.join(folder, 'images.bin'), 'wb') as stream:
         stream.write(record_format.encode(images, labels).tobytes())
     _label_image(graph, 'tf2', '--batch_file=' + stream.name, '--predictions=' + lines)
-    ours = np.loadtxt(lines, usecols=2, dtype=int)
-    whole = shutil.copy(graph, os.path.join(folder, model + '-images.pb'))
+    expected = np.loadtxt(lines, usecols=2, dtype=int)
+    copy = shutil.copy(graph, os.path.join(folder, model + '-images.pb'))
     figures = {}
-    for name, peer in running.items():
+    for name, other in runtimes.items():
         output = os.path.join(folder, 'predicted.npy')
-        peer.ask(predict=peers.convert(name, whole, 'images', images.shape[1], folder),
-                 images=source, output=output, batch_size=100)
-        different = int(np.sum(np.load(output) != ours))
-        print('%s in %s: %d of %d predictions different from ours' % (
-            model, name, different, len(images)), flush=True)
-        figures['%s %s different' % (model, name)] = measure.figure(
-            [different], 'images', DIFFERENT, least=False)
+        other.ask(predict=client.convert(name, copy, 'images', images.shape[1], folder),
+                  images=images_path, output=output, batch_size=100)
+        different = int(np.sum(np.load(output) != expected))
+        print(f'{model} in {name}: {different} of {len(images)} predictions differ from '
+              'label_image', flush=True)
+        figures[f'{model} {name} different'] = measure.measurement(
+            [different], 'images', MAX_DIFFERENT, at_least=False)
     return figures
 
 
-def _runners(model, graph, batch, threads, running, folder, seconds, versions):
-    """{(model, batch, threads, contestant): function that gives the median latency in ms}."""
-    timing = ['--benchmark', '--node=' + NODE, '--batch_size=%d' % batch,
-              '--threads=%d' % threads, '--warmup=%d' % WARMUP, '--repeats=1']
-    first = _label_image(graph, 'tf2', '--runs=20', *timing)
-    runs = max(20, int(1e3 * seconds / first['latency_ms']['median']))
-    found = {}
-    for name in ENGINES:
-        def ours(name=name):
-            said = _label_image(graph, name, '--runs=%d' % runs, *timing)
-            versions[name] = said['tensorflow']
-            versions['label_image memory'] = said['allocator']
-            return said['latency_ms']['median']
-        found[model, batch, threads, name] = ours
-    size = first['input_shape'][1]
-    cut = os.path.join(folder, model + '-inputs.pb')
-    if not os.path.exists(cut):
-        _cut(graph, size, cut)
-    for name, peer in running.items():
-        key = '%s %d %d' % (model, batch, threads)
-        peer.ask(load=key, path=peers.convert(name, cut, NODE, size, folder), threads=threads,
-                 shape=[batch, size, size, 3])
-        found[model, batch, threads, name] = lambda peer=peer, key=key: peer.ask(
-            time=key, warmup=WARMUP, runs=runs)['median']
-    return found
+def _candidates(setting, graph, runtimes, folder, seconds, versions):
+    """Return {(setting, name): function that returns the median latency in ms}."""
+    flags = ['--benchmark', f'--node={NODE}', f'--batch_size={setting.batch_size}',
+             f'--threads={setting.threads}', f'--warmup={WARMUP}', '--repeats=1']
+    trial = _label_image(graph, 'tf2', '--runs=20', *flags)
+    runs = max(20, int(1e3 * seconds / trial['latency_ms']['median']))
+
+    def time_engine(engine):
+        result = _label_image(graph, engine, f'--runs={runs}', *flags)
+        versions[engine] = result['tensorflow']
+        versions['label_image memory'] = result['allocator']
+        return result['latency_ms']['median']
+
+    size, key = trial['input_shape'][1], str(setting)
+    network = os.path.join(folder, setting.model + '-inputs.pb')
+    if not os.path.exists(network):
+        extract_network(graph, size, network)
+    for name, other in runtimes.items():
+        other.ask(load=key, path=client.convert(name, network, NODE, size, folder),
+                  threads=setting.threads, shape=[setting.batch_size, size, size, 3])
+    def time_runtime(name):
+        return runtimes[name].ask(time=key, warmup=WARMUP, runs=runs)['median']
+
+    return {(setting, name): partial(time_runtime if name in runtimes else time_engine, name)
+            for name in ENGINES + tuple(runtimes)}
 
 
-def _cut(graph, size, output):
-    """Writes the part of `graph` from NODE, as floats [N, size, size, 3], to its logits."""
-    # Not engine.prepare(): label_image would inherit the threads that it sets.
+def extract_network(graph: str, size: int, output: str) -> None:
+    """Write the subgraph from NODE, as floats [N, size, size, 3], to the logits."""
+    # Without runtime.prepare(), because label_image would inherit the threads that it sets.
     with runtime.held_stderr():
         from permafrost.evaluation import graph_def
-    part = graph_def.extract_subgraph(graph_def.read_graph(graph), ['predictions'], [NODE])
-    for node in part.node:
+    network = graph_def.extract_subgraph(graph_def.read_graph(graph), ['predictions'], [NODE])
+    for node in network.node:
         if node.name == NODE:
-            for side in (-1, size, size, 3):
-                node.attr['shape'].shape.dim.add(size=side)
+            for dimension in (-1, size, size, 3):
+                node.attr['shape'].shape.dim.add(size=dimension)
     with open(output, 'wb') as stream:
-        stream.write(part.SerializeToString())
-
-
-def _title(key):
-    return '%s, batch %d, %d thread%s: %s' % (key[:3] + ('' if key[2] == 1 else 's',) + key[3:])
-
-
-def _best(setting, times):
-    return min(ENGINES, key=lambda name: np.median(times[setting + (name,)]))
-
-
-def _rows(setting, times):
-    """Lines: medians and quartiles of all contestants, and the ratio to the reference."""
-    lines = ['%s, batch %d, %d thread%s' % (setting + ('' if setting[2] == 1 else 's',))]
-    reference = times[setting + (REFERENCE,)]
-    for name in ENGINES + tuple(peers.PEERS):
-        values = times[setting + (name,)]
-        lines.append('  %-12s %8.3f ms  %8.3f to %8.3f  %6.2f x' % (
-            (name,) + tuple(np.percentile(values, [50, 25, 75])) +
-            (np.median(np.divide(values, reference)),)))
-    return lines
-
-
-def _ratio(setting, times, target):
-    """The best engine's time by the reference's of the same round."""
-    best = _best(setting, times)
-    ratio = np.divide(times[setting + (best,)], times[setting + (REFERENCE,)])
-    return {'%s, batch %d, %d threads: %s by %s' % (setting + (best, REFERENCE)):
-            measure.figure(ratio, 'x', target, least=False)}
+        stream.write(network.SerializeToString())

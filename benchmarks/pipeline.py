@@ -1,17 +1,18 @@
-"""What the input pipeline costs: training on a constant batch against training through it.
+"""The cost of the input pipeline: training on a constant batch against training through it.
 
-The time of both is taken in one process, in turn. Beside them: the pipeline alone, the peak of
-the machine's matrix product in the same minutes, start-up and memory of train.py.
+Both are timed in one process, interleaved. Also measured: the pipeline without training, matrix
+products in the same minutes, and the start-up time and memory of train.py.
 """
 
 import contextlib
 import re
 import tempfile
+from typing import Any, Callable, Dict
 
 import numpy as np
 
-from benchmarks.peers import serve
 from benchmarks import graphs, measure
+from benchmarks.runner import Options
 from permafrost import runtime
 from permafrost.config import Config
 from permafrost.datasets import loading, packing
@@ -20,164 +21,123 @@ from permafrost.recipes import overrides
 
 MODELS = ('tuto', 'alex4', 'nin2', 'squeeze1')
 ROUNDS = 8
-TUTO = {'tf1-mkl': 850, 'tf2': 850}  # images/s wanted through the pipeline at PEAK
-# Images/s on a constant batch in the table of the design, on two 2.5 GHz Cascade Lake cores
-# whose matrix product reached 175 to 218 GFLOP/s.
-TABLE = {'tf1': {'tuto': 432, 'squeeze1': 626}, 'tf1-mkl': {'tuto': 688, 'squeeze1': 1057},
-         'tf2': {'tuto': 981, 'squeeze1': 1500}}
-PEAK = 196.
+MIN_RATIO = .95  # of the speed on a constant batch
+MIN_ALONE = 20000  # images/s
+MAX_FIRST_STEP, MAX_MEMORY = 8., 1500.  # seconds, MB
+# Images/s of tuto through the pipeline on a machine that multiplies matrices at PEAK GFLOP/s.
+MIN_TUTO, PEAK = 850, 196.
 
 
-def benchmark(options):
-    """Measures, prints a table, returns what to record."""
+def benchmark(options: Options) -> Dict[str, Any]:
+    """Measure, print a table, and return the result to record."""
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     rounds = options.rounds or ROUNDS
-    started = _starts(options, (rounds + 1) // 2)  # first: see measure.train
+    start_up = _measure_start_up(options, (rounds + 1) // 2)  # first: see measure.train
     session_config = runtime.prepare()
-    figures, peaks = {}, {'engine': [], 'numpy': []}
-    with graphs.runner(graphs.product, session_config) as product:
-        products = {'engine': product, 'numpy': graphs.numpy_product()}
-
-        def peak():
-            for name, product in products.items():
-                calls = measure.rate(product, min(options.seconds, .4))
-                peaks[name].append(calls * 2e-9 * serve.SIDE ** 3)
-            return max(values[-1] for values in peaks.values())
-
-        batch = _batch(dataset, session_config)
+    timer = _Timer(dataset, session_config, rounds, options.seconds)
+    with graphs.runner(graphs.matrix_product, session_config) as product:
+        peak = measure.PeakMeter({'engine': product, 'numpy': graphs.numpy_product()},
+                                 options.seconds)
+        figures = {}
         for model in options.models or MODELS:
-            figures.update(_training(model, dataset, batch, session_config, rounds,
-                                     options.seconds, peak))
-        figures.update(_alone(dataset, session_config, rounds, options.seconds))
-    for name, values in peaks.items():
-        figures['matrix product, %s' % name] = measure.figure(values, 'GFLOP/s')
-    figures.update(started)
-    found = dict(measure.circumstances(), rounds=rounds, seconds=options.seconds,
-                 batch_size=len(batch[0]), dataset=dataset.name, figures=figures)
-    _compare(found)
+            figures.update(timer.training(model, peak))
+        figures.update(timer.pipeline_alone())
+    products = {name: measure.measurement(values, 'GFLOP/s')
+                for name, values in peak.gflops.items()}
+    scale = max(value['median'] for value in products.values()) / PEAK
+    tuto = figures.get('tuto pipeline')
+    if tuto and runtime.installed() != 'tf1':
+        tuto.update(measure.measurement(tuto['values'], tuto['unit'], MIN_TUTO * min(1., scale)))
+    figures.update({f'matrix product, {name}': value for name, value in products.items()})
+    figures.update(start_up)
     print('\n'.join(measure.table(figures)), flush=True)
-    return found
+    return dict(measure.environment(), rounds=rounds, seconds=options.seconds, scale=scale,
+                batch_size=len(timer.batch[0]), dataset=dataset.name, figures=figures)
 
 
-def _compare(found):
-    """Sets the speeds beside the design's, scaled to what the machine reached meanwhile.
+class _Timer:
+    """Times training and the pipeline of one dataset. `batch` is a preprocessed batch of it."""
 
-    That is the faster of two matrix products: tf1-mkl's is slow on processors not Intel's.
-    """
-    figures, name = found['figures'], found['engine']
-    peak = max((figures['matrix product, ' + which] for which in ('engine', 'numpy')),
-               key=lambda product: product['median'])
-    found['scale'] = scale = peak['median'] / PEAK
-    peak['note'] = '%.2f of the %.0f of the design' % (scale, PEAK)
-    for model, speed in TABLE[name].items():
-        if model + ' constant' in figures:
-            constant = figures[model + ' constant']
-            constant['note'] = 'design: %d, scaled %.0f; this is %.2f of that' % (
-                speed, speed * scale, constant['median'] / (speed * scale))
-    if name in TUTO and 'tuto pipeline' in figures:
-        through = figures['tuto pipeline']
-        through.update(measure.figure(through['values'], through['unit'],
-                                      TUTO[name] * min(1., scale)))
+    def __init__(self, dataset: loading.Dataset, session_config: Any, rounds: int, seconds: float):
+        self._dataset, self._session_config = dataset, session_config
+        self._rounds, self._seconds = rounds, seconds
+        with self._runner(lambda: self._batches('tuto', dataset)) as run:
+            self.batch = run()
 
+    def training(self, model: str, peak: Callable[[], float]) -> Dict[str, measure.Measurement]:
+        """Time training on the constant batch and through the pipeline."""
+        from permafrost.inputs.pipeline import PREFETCH
+        from permafrost.training.graph import build_train_graph
 
-def _settings(model, dataset, source='memory'):
-    return Config(model=model, recipe=overrides.get_recipe('tutorial'), steps=1,
-                  dataset=dataset.name, source=source)
+        def step(batches):
+            graph = build_train_graph(self._config(model, self._dataset),
+                                      len(self._dataset.classes), *batches)
+            return graph.train, graph.step, graph.scalars  # what the loop and its hooks run
 
+        # After that many steps every queue is as full as at the end of the round, so batches made
+        # before it do not count. The other graph waits meanwhile, with full queues.
+        warmup = 2 * PREFETCH
+        with contextlib.ExitStack() as stack:
+            steps = {name: stack.enter_context(self._runner(build)) for name, build in {
+                'constant': lambda: step(map(graphs.local_variable, self.batch)),
+                'pipeline': lambda: step(self._batches(model, self._dataset))}.items()}
+            for run in steps.values():
+                measure.rate(run, min(self._seconds, 2.))  # warms up
+            candidates = {name: self._images_per_second(run, self._seconds, warmup)
+                          for name, run in steps.items()}
+            speeds = measure.interleave(dict(candidates, product=peak), self._rounds, model)
+            for name, run in steps.items():
+                if not np.isfinite(run()[2]['loss']):
+                    raise UserError(f'{model} diverged on the {name} batch, so its speed means '
+                                    'nothing: run the benchmark again')
+        ratios = np.divide(speeds['pipeline'], speeds['constant'])
+        return {model + ' constant': measure.measurement(speeds['constant'], 'images/s'),
+                model + ' pipeline': measure.measurement(speeds['pipeline'], 'images/s'),
+                model + ' ratio': measure.measurement(ratios, '', MIN_RATIO)}
 
-def _training(model, dataset, batch, session_config, rounds, seconds, peak):
-    """Figures of training `model`: on the constant `batch`, through the pipeline, and ratio."""
-    import tensorflow.compat.v1 as tf
-    from permafrost.inputs.pipeline import PREFETCH, training_batches
-    from permafrost.training.graph import build_train_graph
-    settings = _settings(model, dataset)
+    def pipeline_alone(self) -> Dict[str, measure.Measurement]:
+        """Time the pipeline without training, from each source and from TFRecords."""
+        from permafrost.inputs import pipeline
+        warmup = 64  # more than all queues hold: only batches made during the round count
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            packing.write(folder, self._dataset.classes,
+                          {'train': loading.load(self._dataset, 'train')})
+            inputs = {source: (self._dataset, source) for source in pipeline.SOURCES}
+            inputs['tfrecords'] = loading.open_dataset(folder), 'stream'
+            # The operation makes the batch without copying it to Python.
+            candidates = {name: self._images_per_second(stack.enter_context(self._runner(
+                lambda pair=pair: self._batches('tuto', *pair)[0].op)),
+                min(self._seconds, 4.), warmup) for name, pair in inputs.items()}
+            speeds = measure.interleave(candidates, self._rounds, 'pipeline alone')
+        return {'alone, ' + name: measure.measurement(values, 'images/s', MIN_ALONE)
+                for name, values in speeds.items()}
 
-    def step(batches):
-        graph = build_train_graph(settings, len(dataset.classes), *batches)
-        return graph.train, graph.step, graph.scalars  # what the loop and its hooks run
+    def _images_per_second(self, run, seconds, warmup):
+        return lambda: len(self.batch[0]) * measure.rate(run, seconds, warmup)
 
-    def constant():
-        return step([graphs.local(array) for array in batch])
+    def _runner(self, build):
+        return graphs.runner(build, self._session_config)
 
-    def pipeline():
-        return step(training_batches(dataset, settings,
-                                            tf.train.get_or_create_global_step()))
+    def _batches(self, model, dataset, source='memory'):
+        import tensorflow.compat.v1 as tf
+        from permafrost.inputs import pipeline
+        return pipeline.training_batches(dataset, self._config(model, dataset, source),
+                                         tf.train.get_or_create_global_step())
 
-    # Every queue is as full after these steps as it will be at the end of the round, so
-    # batches made before do not count. The other graph waits, with full queues, meanwhile.
-    settle = 2 * PREFETCH
-    with contextlib.ExitStack() as stack:
-        runs = {name: stack.enter_context(graphs.runner(build, session_config))
-                for name, build in (('constant', constant), ('pipeline', pipeline))}
-        for run in runs.values():
-            measure.rate(run, min(seconds, 2.))  # warms up
-        speeds = measure.in_turn(
-            dict({name: lambda run=run: len(batch[0]) * measure.rate(run, seconds, settle)
-                  for name, run in runs.items()}, product=peak),
-            rounds, lambda text: print(model + ' ' + text, flush=True))
-        for name, run in runs.items():
-            if not np.isfinite(run()[2]['loss']):
-                raise UserError('%s diverged on the %s batch: its speed means nothing' % (
-                    model, name))
-    ratios = [p / c for p, c in zip(speeds['pipeline'], speeds['constant'])]
-    return {model + ' constant': measure.figure(speeds['constant'], 'images/s'),
-            model + ' pipeline': measure.figure(speeds['pipeline'], 'images/s'),
-            model + ' ratio': measure.figure(ratios, '', .95)}
-
-
-def _alone(dataset, session_config, rounds, seconds):
-    """Figures of the pipeline without training, from each source, and from TFRecords."""
-    import tensorflow.compat.v1 as tf
-    from permafrost.inputs import pipeline
-
-    def dequeue(of, source):
-        images, _ = pipeline.training_batches(of, _settings('tuto', of, source),
-                                            tf.train.get_or_create_global_step())
-        return images.op  # makes the batch, without copying it to Python
-
-    settle = 64  # more than all queues hold: only what is made during the round counts
-    batch_size = _settings('tuto', dataset).recipe.batch_size
-    with contextlib.ExitStack() as stack:
-        packed = _packed(dataset, stack.enter_context(tempfile.TemporaryDirectory()))
-        wanted = dict({source: (dataset, source) for source in pipeline.SOURCES},
-                      tfrecords=(packed, 'stream'))
-        runs = {name: stack.enter_context(graphs.runner(lambda w=what: dequeue(*w),
-                                                        session_config))
-                for name, what in wanted.items()}
-        speeds = measure.in_turn(
-            {source: lambda run=run: batch_size * measure.rate(run, min(seconds, 4.), settle)
-             for source, run in runs.items()},
-            rounds, lambda text: print('pipeline alone ' + text, flush=True))
-    return {'alone, %s' % source: measure.figure(values, 'images/s', 20000)
-            for source, values in speeds.items()}
+    @staticmethod
+    def _config(model, dataset, source='memory'):
+        return Config(model=model, recipe=overrides.get_recipe('tutorial'), steps=1,
+                      dataset=dataset.name, source=source)
 
 
-def _packed(dataset, folder):
-    """The training images of `data_set` as TFRecords, which the stream source reads."""
-    packing.write(folder, dataset.classes, {'train': loading.load(dataset, 'train')})
-    return loading.open_dataset(folder)
-
-
-def _batch(dataset, session_config):
-    """One real batch, preprocessed: float32 [B, h, w, 3] and int64 [B] arrays."""
-    import tensorflow.compat.v1 as tf
-    from permafrost.inputs import pipeline
-    with graphs.runner(lambda: pipeline.training_batches(
-            dataset, _settings('tuto', dataset), tf.train.get_or_create_global_step()),
-                       session_config) as run:
-        return run()
-
-
-def _starts(options, times):
-    """Figures of starting train.py: seconds to the first step, peak memory."""
-    arguments = ['--model=tuto', '--steps=30', '--data_set=' + options.dataset]
-    arguments += ['--data_dir=' + options.data_dir] if options.data_dir else []
+def _measure_start_up(options, times):
+    """Measure the seconds until the first step of train.py, and its peak memory."""
     seconds, memory = [], []
-    for number in range(times):
-        child = measure.train(arguments)
-        seconds.append(float(re.search(r'first step after ([\d.]+) s', child.output).group(1)))
-        memory.append(child.memory)
-        print('start %d/%d: %.1f s, %.0f MB' % (number + 1, times, seconds[-1], memory[-1]),
-              flush=True)
-    return {'first step': measure.figure(seconds, 's', 8., least=False),
-            'peak memory': measure.figure(memory, 'MB', 1500., least=False)}
+    for number in range(1, times + 1):
+        child = measure.train(options.train_flags('tuto') + ['--steps=30'])
+        seconds.append(float(re.findall(r'first step after ([\d.]+) s', child.output)[0]))
+        memory.append(child.peak_memory)
+        print(f'start {number}/{times}: {seconds[-1]:.1f} s, {memory[-1]:.0f} MB', flush=True)
+    return {'first step': measure.measurement(seconds, 's', MAX_FIRST_STEP, at_least=False),
+            'peak memory': measure.measurement(memory, 'MB', MAX_MEMORY, at_least=False)}

@@ -1,138 +1,206 @@
-"""What a cluster would reach: tools/scaling.py plan --link_gbits 10, or check --result FILE."""
+"""The speed of clusters, by simulation: workers that share links, servers and processors.
 
-import json
-import os
+A step is a list of phases, one after the other; a phase uses an amount of one resource. Those who
+use a resource at the same time share it fairly, each up to the phase's own limit.
+"""
+
+import math
 import re
-import resource
-import sys
+import resource as system_resource
 import time
+from functools import partial
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
-from absl import flags
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-
-import models
-from benchmarks import scaling_model
-from permafrost import runtime
-from permafrost.flags import run_script
+from benchmarks import cluster, graphs
+from benchmarks.runner import Options
+from permafrost import files, runtime
 from permafrost.cluster import local_cluster
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost.errors import UsageError
+from permafrost.recipes import overrides
 
-SCRIPT = {'module_name': sys.argv[0]}
-NAME = sys.argv.pop(1) if sys.argv[1:] and sys.argv[1][0] != '-' else 'plan'
-flags.DEFINE_float('link_gbits', 10., "Of plan: each machine's link, Gbit/s.", 0.001, **SCRIPT)
-flags.DEFINE_list('workers', ['4', '16', '64', '256'], 'Of plan: numbers of workers.', **SCRIPT)
-flags.DEFINE_float('images_per_second', 1000., 'Of plan: what a worker does alone.', 0.1, **SCRIPT)
-flags.DEFINE_list('models', ['tuto', 'alex4', 'squeeze1', 'nin2'], 'Of plan: models.', **SCRIPT)
-flags.DEFINE_string('result', None, 'Of check: benchmark-cluster-<engine>.json.', **SCRIPT)
-FLAGS = flags.FLAGS
-BATCH = 128
+MODELS = ('tuto', 'alex4', 'squeeze1', 'nin2')
+EFFICIENCY = .9  # that servers_needed reaches, of what the workers could do alone
 
 
-def plan():
-    """Prints how many servers each number of workers needs, and what they then do."""
-    if not all(re.match(r'[1-9]\d{0,8}$', count) for count in FLAGS.workers):
-        raise UsageError('--workers takes numbers of workers, such as 4,16, not %s'
-                                % ','.join(FLAGS.workers))
-    counts = list(map(int, FLAGS.workers))
-    for model in FLAGS.models:
-        if model not in models.MODELS:
-            raise unknown_name_error('model', model, models.MODELS)
+class Phase(NamedTuple):
+    """A part of a step."""
+    resource: str
+    amount: float  # bytes, or seconds of one core
+    limit: float  # most that one worker can use of it: bytes/s, or cores
+
+
+class Cost(NamedTuple):
+    """The cost of a part of a step, for one worker alone."""
+    seconds: float
+    processor_seconds: float
+
+
+def benchmark(options: Options) -> None:
+    """Print the servers that clusters need, or predictions next to measurements (--check)."""
+    if options.check:
+        _check(options.check)
+    else:
+        _plan(options)
+
+
+def _plan(options: Options) -> None:
+    """Print how many servers each number of workers needs, and the speed that they reach."""
+    if not all(re.match(r'[1-9]\d{0,8}$', count) for count in options.workers):
+        raise UsageError('--workers needs numbers of workers, such as 4,16, not '
+                         + ','.join(options.workers))
     runtime.prepare()
-    from benchmarks import cluster
-    link = FLAGS.link_gbits * 1e9 / 8
-    print('%-10s %10s %8s %8s %12s %12s' % (
-        'model', 'bytes', 'workers', 'servers', 'images/s', 'one server'))
-    for model in FLAGS.models:
+    link = options.link_gbits * 1e9 / 8
+    compute = cluster.BATCH_SIZE / options.images_per_second
+    print(f"{'model':10} {'bytes':>10} {'workers':>8} {'servers':>8} {'images/s':>12} "
+          f"{'one server':>12}")
+    for model in options.models or MODELS:
         size = cluster.variable_bytes(model)
-        for count in counts:
-            compute = BATCH / FLAGS.images_per_second
-            servers = scaling_model.servers_needed(count, size, compute, link)
-            rates = [BATCH * scaling_model.on_many(count, n, size, compute, link) for n in (servers, 1)]
-            print('%-10s %10d %8d %8d %12.0f %12.0f' % (model, size, count, servers, *rates),
+        for workers in map(int, options.workers):
+            servers = servers_needed(workers, size, compute, link)
+            speed, with_one = (
+                cluster.BATCH_SIZE * rate_on_network(workers, count, size, compute, link)
+                for count in (servers, 1))
+            print(f'{model:10} {size:10} {workers:8} {servers:8} {speed:12.0f} {with_one:12.0f}',
                   flush=True)
 
 
-def transport(model, session_config):
-    """((seconds, processor seconds) of bringing the variables of `model`, of taking gradients).
+def _check(path: str) -> None:
+    """Predict 1 and 2 workers from training without a cluster and from the transport alone."""
+    result = files.read_json(path, {})
+    if 'variable_bytes' not in result:
+        raise UsageError(f'{path} is not a result of the benchmark cluster')
+    session_config = runtime.prepare()
+    batch_size = result['batch_size']
+    medians = {name: value['median'] for name, value in result['figures'].items()}
+    for model in result['variable_bytes']:
+        local = Cost(batch_size / medians[model + ' local'],
+                     medians[model + ' local: worker 0'] / 1000)
+        pull, push = _transport_costs(model, session_config)
+        print(f'{model}: ' + ', '.join(
+            f'{name} {1000 * cost.seconds:.1f} ms (processor {1000 * cost.processor_seconds:.1f})'
+            for name, cost in (('step', local), ('pull', pull), ('push', push))))
+        for workers, name in ((1, model + ' 1 worker'), (2, model + ' 2 workers')):
+            speed = batch_size * rate_on_host(workers, result['machine']['cores'], local, pull,
+                                              push)
+            error = 100 * (speed / medians[name] - 1)
+            print(f'{name}: predicted {speed:.0f} images/s, measured {medians[name]:.0f} '
+                  f'({error:+.0f} %)')
 
-    Between two servers in this process, through the loopback interface, as in a cluster.
+
+def _transport_costs(model: str, session_config: Any) -> List[Cost]:
+    """Return the costs of pulling the variables of `model`, and of pushing their gradients.
+
+    Both are between two servers of this process, through the loopback interface.
     """
     import tensorflow.compat.v1 as tf
-    from permafrost.recipes import overrides
-    from permafrost.training import graph
-    from permafrost.config import Config
-    recipe = overrides.get_recipe('tutorial')
-    with tf.Graph().as_default():
-        side = recipe.image_size
-        graph.build_train_graph(Config(model, recipe, 1), 10, tf.zeros([2, side, side, 3]),
-                                tf.zeros([2], tf.int64))
-        shapes = [v.shape for v in tf.trainable_variables()]
-    hosts = ['127.0.0.1:%d' % port for port in local_cluster.free_ports(2)]
+    shapes = graphs.trained_shapes(model, overrides.get_recipe(cluster.RECIPE))
+    hosts = [f'127.0.0.1:{port}' for port in local_cluster.free_ports(2)]
     spec = tf.train.ClusterSpec({'ps': hosts[:1], 'worker': hosts[1:]})
     servers = [tf.train.Server(spec, job, 0, config=session_config) for job in ('ps', 'worker')]
     with tf.Graph().as_default():
         with tf.device('/job:ps/cpu:0'):
-            held = [tf.get_variable('v%d' % i, shape) for i, shape in enumerate(shapes)]
+            variables = [tf.get_variable(f'v{i}', shape) for i, shape in enumerate(shapes)]
         with tf.device('/job:worker/cpu:0'):
-            pull = tf.group([tf.identity(v.value()) for v in held])
-            made = [tf.get_variable('g%d' % i, shape) for i, shape in enumerate(shapes)]
+            pull = tf.group([tf.identity(variable.value()) for variable in variables])
+            gradients = [tf.get_variable(f'g{i}', shape) for i, shape in enumerate(shapes)]
         optimizer = tf.train.GradientDescentOptimizer(.1)
         averages = tf.train.ExponentialMovingAverage(.9999)
         with tf.control_dependencies([optimizer.apply_gradients(
-                [(g.value(), v) for g, v in zip(made, held)])]):
-            push = averages.apply(held)
+                [(gradient.value(), v) for gradient, v in zip(gradients, variables)])]):
+            push = averages.apply(variables)
         with tf.Session(servers[1].target, config=session_config) as session:
             session.run(tf.global_variables_initializer())
-            return _cost(lambda: session.run(pull)), _cost(lambda: session.run(push))
+            return [_measure_cost(partial(session.run, fetch)) for fetch in (pull, push)]
 
 
-def _cost(call, seconds=4.):
-    """(seconds, processor seconds) of a call."""
+def _measure_cost(run: Callable[[], Any], seconds: float = 4.) -> Cost:
     for _ in range(20):
-        call()
-    calls, start, before = 0, time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+        run()
+    calls, start, before = 0, time.perf_counter(), _processor_seconds()
     while time.perf_counter() - start < seconds:
-        call()
+        run()
         calls += 1
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    return ((time.perf_counter() - start) / calls,
-            (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / calls)
+    return Cost((time.perf_counter() - start) / calls, (_processor_seconds() - before) / calls)
 
 
-def check():
-    """Predicts 1 and 2 workers from training without a cluster and from the transport alone, and
-    sets the predictions beside what was measured."""
-    if not FLAGS.result:
-        raise UsageError('check needs --result, of tools/benchmark.py cluster')
-    with open(FLAGS.result) as stream:
-        try:
-            found = json.load(stream)
-        except ValueError:
-            found = {}
-    if 'variable_bytes' not in found:
-        raise UsageError('%s is not of tools/benchmark.py cluster' % FLAGS.result)
-    session_config = runtime.prepare()
-    for model in found['variable_bytes']:
-        figures = {name: figure['median'] for name, figure in found['figures'].items()}
-        local = found['batch_size'] / figures[model + ' local']
-        work = figures[model + ' local: worker 0'] / 1000
-        pull, push = transport(model, session_config)
-        print('%s: step %.1f ms (processor %.1f), pull %.1f (%.1f), push %.1f (%.1f)' % (
-            (model,) + tuple(1000 * s for s in (local, work) + pull + push)))
-        for workers in (1, 2):
-            name = '%s %d worker%s' % (model, workers, 's' * (workers > 1))
-            predicted = found['batch_size'] * scaling_model.on_one_host(
-                workers, found['machine']['cores'], (local, work), pull, push)
-            print('%s: predicted %.0f images/s, measured %.0f (%+.0f %%)' % (
-                name, predicted, figures[name], 100 * (predicted / figures[name] - 1)))
+def _processor_seconds() -> float:
+    usage = system_resource.getrusage(system_resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
-def main():
-    if NAME not in ('plan', 'check'):
-        raise unknown_name_error('command', NAME, ('plan', 'check'))
-    return {'plan': plan, 'check': check}[NAME]()
+def servers_needed(workers: int, size: float, compute: float, link: float) -> int:
+    """Return the fewest servers with which `workers` reach EFFICIENCY; see rate_on_network."""
+    target = EFFICIENCY * workers / (compute + 2 * size / link)
+    servers = max(1, math.floor(target * size / link))
+    while rate_on_network(workers, servers, size, compute, link) < target:
+        servers += 1
+    return servers
 
 
-if __name__ == '__main__':
-    run_script(main)
+def rate_on_network(workers: int, servers: int, size: float, compute: float,
+                    link: float) -> float:
+    """Return the steps per second of `workers` and `servers`, each on a machine of its own.
+
+    Args:
+      size: bytes of the variables; each step pulls them, and pushes as many bytes of gradients.
+      compute: seconds that a worker computes per step.
+      link: bytes/s of each machine's link, in each direction.
+    """
+    phases = [[Phase('out', size, link), Phase(f'processor {i}', compute, 1.),
+               Phase('in', size, link)] for i in range(workers)]
+    capacity = {f'processor {i}': 1. for i in range(workers)}
+    capacity.update({'out': servers * link, 'in': servers * link})
+    return step_rate(phases, capacity, max(12, 1000 // workers))
+
+
+def rate_on_host(workers: int, cores: int, compute: Cost, pull: Cost, push: Cost) -> float:
+    """Return the steps per second of `workers` that share a host with their servers."""
+    phases = [Phase('processor', cost.processor_seconds, cost.processor_seconds / cost.seconds)
+              for cost in (pull, compute, push)]
+    return step_rate([phases] * workers, {'processor': cores})
+
+
+def step_rate(workers: Sequence[Sequence[Phase]], capacity: Dict[str, float],
+              steps: int = 200) -> float:
+    """Return the steps per second of all `workers`, each with a list of phases, together.
+
+    `capacity` is {resource: bytes/s or cores}. The first fifth of the `steps` does not count.
+    """
+    now, done, total = 0., 0, steps * len(workers)
+    start_time, start_done = 0., 0
+    indices, rates = [0] * len(workers), [0.] * len(workers)
+    phases = [worker[0] for worker in workers]
+    # Start the workers at different times, as in a real cluster.
+    remaining = [phase.amount * (1 + i / len(workers)) for i, phase in enumerate(phases)]
+    users: Dict[str, List[int]] = {}
+    for i, phase in enumerate(phases):
+        users.setdefault(phase.resource, []).append(i)
+    changed = set(users)
+    while done < total:
+        for resource in changed:
+            _share(users[resource], phases, capacity[resource], rates)
+        elapsed = min(amount / rate for amount, rate in zip(remaining, rates))
+        now += elapsed
+        remaining = [amount - rate * elapsed for amount, rate in zip(remaining, rates)]
+        changed = set()
+        for i, amount in enumerate(remaining):
+            if amount <= 1e-9 * phases[i].amount:
+                users[phases[i].resource].remove(i)
+                changed.add(phases[i].resource)
+                indices[i] = (indices[i] + 1) % len(workers[i])
+                phases[i] = workers[i][indices[i]]
+                users.setdefault(phases[i].resource, []).append(i)
+                changed.add(phases[i].resource)
+                remaining[i] = phases[i].amount
+                done += indices[i] == 0
+        if not start_done and done >= total / 5:
+            start_time, start_done = now, done
+    return (done - start_done) / (now - start_time)
+
+
+def _share(users: Sequence[int], phases: Sequence[Phase], capacity: float,
+           rates: List[float]) -> None:
+    """Share a resource among `users` by max-min fairness: set their `rates`."""
+    for n, i in enumerate(sorted(users, key=lambda i: phases[i].limit)):
+        rates[i] = min(phases[i].limit, capacity / (len(users) - n))
+        capacity -= rates[i]

@@ -1,4 +1,4 @@
-"""What tools/benchmark.py inference compares with, as far as that goes without installing it."""
+"""Inference in other runtimes, as far as it can be tested without installing them."""
 
 import os
 import subprocess
@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from benchmarks import inference
+from benchmarks.runtimes import client
+from permafrost import runtime
+from permafrost.errors import UserError
+from permafrost.evaluation import graph_def
+from tests.processes import ROOT
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.append(os.path.join(ROOT, 'tools'))
-from benchmarks import inference, peers  # noqa: E402
-from permafrost.errors import UserError  # noqa: E402
-from permafrost.evaluation import graph_def  # noqa: E402
-
-# Sums the batch in the place of a network, and prints as careless libraries do.
-SUMS = '''
-import numpy as np
-import serve
+# A server without a network, whose library prints to stdout.
+FAKE_SERVER = '''
+from benchmarks.runtimes import server
 calls = []
 
 def load(path, threads):
@@ -30,55 +29,59 @@ def load(path, threads):
                 lambda: array.reshape(len(array), -1)[:, :10] + len(path))
     return bind
 
-serve.serve('1.0 of %d' % len(calls), load)
+server.serve_inference('1.0', load)
 '''
 
 
-@pytest.fixture
-def sums(tmp_path, monkeypatch):
-    script = tmp_path / 'sums.py'
-    script.write_text(SUMS)
-    monkeypatch.setenv('PYTHONPATH', peers.HERE)
-    monkeypatch.setattr(peers, 'python', lambda environment: sys.executable)
-    monkeypatch.setitem(peers.PEERS, 'sums', peers.Row(str(script), '', '', '', ''))
-    with peers.Peer('sums') as peer:
-        yield peer
+@pytest.fixture(scope='module')
+def fake(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('fake')
+    (folder / 'fake_server.py').write_text(FAKE_SERVER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', str(folder))
+        patch.setattr(client, 'python', lambda environment: sys.executable)
+        patch.setitem(client.SERVERS, 'fake', client.Server('fake_server', ''))
+        server = client.Runtime('fake')
+    with server:
+        yield server
 
 
-def test_a_peer_answers_in_spite_of_what_its_library_prints(sums):
-    assert sums.version == '1.0 of 0'
-    assert sums.ask(load='m', path='p', shape=[2, 4, 4, 3], threads=1) == {}
-    answer = sums.ask(time='m', warmup=1, runs=5)
-    assert set(answer) == {'median', 'min'} and 0 < answer['min'] <= answer['median']
+def test_a_server_answers_although_its_library_prints(fake):
+    assert fake.version == '1.0'
+    assert fake.ask(load='m', path='p', shape=[2, 4, 4, 3], threads=1) == {}
+    answer = fake.ask(time='m', warmup=1, runs=5)
+    assert set(answer) == {'median'} and answer['median'] > 0
 
 
-def test_a_peer_predicts_every_image_once(sums, tmp_path):
+def test_a_server_predicts_every_image_once(fake, tmp_path):
     images = np.random.RandomState(1).randint(0, 256, (25, 4, 4, 3)).astype(np.uint8)
     np.save(str(tmp_path / 'images.npy'), images)
-    sums.ask(predict='p', images=str(tmp_path / 'images.npy'), batch_size=10,
+    fake.ask(predict='p', images=str(tmp_path / 'images.npy'), batch_size=10,
              output=str(tmp_path / 'output.npy'))
     expected = np.argmax(images.reshape(25, -1)[:, :10] + 1, 1)
     np.testing.assert_array_equal(np.load(str(tmp_path / 'output.npy')), expected)
 
 
-def test_what_a_peer_cannot_do_is_one_line_and_it_goes_on(sums):
-    with pytest.raises(UserError, match='sums: too many threads'):
-        sums.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=3)
-    assert sums.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=1) == {}
+def test_a_server_reports_an_error_in_one_line_and_continues(fake):
+    with pytest.raises(UserError, match='fake: too many threads'):
+        fake.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=3)
+    assert fake.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=1) == {}
 
 
-def test_every_peer_has_a_script_and_an_environment():
-    for name, row in peers.PEERS.items():
-        assert os.path.exists(os.path.join(peers.HERE, row.script)), name
-        for environment in (row.environment, row.converter_environment):
-            assert os.path.exists(os.path.join(ROOT, 'requirements', environment + '.txt')), name
-        converter = row.converter.format(here=peers.HERE, graph='g', node='n', size=1, output='o')
-        script = converter.split()[0]
-        assert script == '-m' or os.path.exists(script), name
+def test_every_runtime_has_a_module_and_an_environment():
+    environments = {row.environment for row in client.CONVERTERS.values()}
+    for server in client.SERVERS.values():
+        assert os.path.exists(os.path.join(ROOT, server.module.replace('.', '/') + '.py'))
+        environments.add(server.environment)
+    for environment in environments:
+        assert os.path.exists(os.path.join(ROOT, 'requirements', environment + '.txt'))
+    for converter in client.CONVERTERS.values():
+        converter.arguments.format(graph='g', node='n', size=1, output='o')
+    assert set(client.CONVERTERS) <= set(client.SERVERS)
 
 
-def test_setup_knows_the_environments(tmp_path):
-    for environment in {row.environment for row in peers.PEERS.values()}:
+def test_setup_knows_the_environments():
+    for environment in {client.SERVERS[name].environment for name in client.CONVERTERS}:
         done = subprocess.run(
             [os.path.join(ROOT, 'tools', 'setup.sh'), environment], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60,
@@ -86,16 +89,30 @@ def test_setup_knows_the_environments(tmp_path):
         assert 'unknown engine' not in done.stdout
 
 
-def test_the_network_alone_is_what_the_file_holds(tmp_path):
+@pytest.mark.slow
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='tf2 converts')
+def test_tensorflow_converts_for_litert(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, 'python', lambda environment: sys.executable)
+    network = str(tmp_path / 'network.pb')
+    inference.extract_network(os.path.join(ROOT, 'trained_models', 'squeeze1.pb'), 24, network)
+    path = client.convert('litert', network, 'inputs', 24, str(tmp_path))
+    interpreter = tf.lite.Interpreter(path)
+    assert list(interpreter.get_input_details()[0]['shape']) == [1, 24, 24, 3]
+    assert list(interpreter.get_output_details()[0]['shape']) == [1, 10]
+    with pytest.raises(UserError, match='litert could not convert'):
+        client.convert('litert', str(tmp_path / 'missing.pb'), 'inputs', 24, str(tmp_path))
+
+
+def test_the_extracted_network_computes_the_same_logits(tmp_path):
     path = os.path.join(ROOT, 'trained_models', 'squeeze1.pb')
-    inference._cut(path, 24, str(tmp_path / 'cut.pb'))
-    cut = graph_def.read_graph(str(tmp_path / 'cut.pb'))
-    fed, = [node for node in cut.node if node.op == 'Placeholder']
-    assert fed.name == 'inputs' and not graph_def.accepts_raw_images(cut)
-    assert [d.size for d in fed.attr['shape'].shape.dim] == [-1, 24, 24, 3]
+    inference.extract_network(path, 24, str(tmp_path / 'network.pb'))
+    network = graph_def.read_graph(str(tmp_path / 'network.pb'))
+    placeholder, = [node for node in network.node if node.op == 'Placeholder']
+    assert placeholder.name == 'inputs' and not graph_def.accepts_raw_images(network)
+    assert [d.size for d in placeholder.attr['shape'].shape.dim] == [-1, 24, 24, 3]
     inputs = np.random.RandomState(1).standard_normal((2, 24, 24, 3))
     logits = []
-    for graph in cut, graph_def.read_graph(path):
+    for graph in network, graph_def.read_graph(path):
         with tf.Graph().as_default(), tf.Session() as session:
             graph_def.import_graph(graph)
             logits.append(session.run('predictions:0', {'inputs:0': inputs}))

@@ -1,7 +1,7 @@
-"""Five of our networks in plain PyTorch, layer by layer in the same order, for 32x32 images
-(tuto: 24x24). Maps are [N, C, H, W], meant to be in the memory format channels_last.
+"""Five of the models in plain PyTorch, layer by layer, for 32x32 images (tuto: 24x24).
 
-What is written otherwise when it is timed is what PyTorch does faster; see Strided and Gelu.
+Maps are [N, C, H, W], in the memory format channels_last. Strided and Gelu compute something else
+in training, which PyTorch does faster.
 """
 
 import torch
@@ -10,10 +10,10 @@ from torch.nn import functional
 
 
 class Strided(nn.Conv2d):
-    """A convolution 3x3 at every second position of maps of even sides.
+    """A 3x3 convolution of stride 2, of maps with even sides.
 
-    TensorFlow pads below and on the right alone, which takes PyTorch a copy. In training all
-    sides are padded, as PyTorch's own ResNets do: the same shapes and work.
+    TensorFlow pads only below and on the right, which costs PyTorch a copy. Training pads all
+    sides, as PyTorch's own ResNets do: the same shapes and work.
     """
 
     def __init__(self, channels, filters):
@@ -26,51 +26,50 @@ class Strided(nn.Conv2d):
 
 
 class Gelu(nn.Module):
-    """Ours is x * sigmoid(1.702 x); training takes the exact one, as published for sprint, which
-    PyTorch has as a single operation."""
+    """x * sigmoid(1.702 x); in training the exact GELU, a single operation of PyTorch."""
 
     def forward(self, x):
         return functional.gelu(x) if self.training else x * torch.sigmoid(1.702 * x)
 
 
 class Rows(nn.Module):
-    """[N, C, H, W] -> [N, H * W * C], in the order of channels_last: no copy."""
+    """[N, C, H, W] -> [N, H * W * C], in the order of channels_last, without a copy."""
 
     def forward(self, x):
         return x.permute(0, 2, 3, 1).flatten(1)
 
 
-class Scale(nn.Module):
-    def __init__(self, by):
+class Multiply(nn.Module):
+    def __init__(self, factor):
         super().__init__()
-        self.by = by
+        self.factor = factor
 
     def forward(self, x):
-        return x * self.by
+        return x * self.factor
 
 
 class Residual(nn.Sequential):
-    """The layers, and what went into them added."""
+    """The sum of the layers' output and their input."""
 
     def forward(self, x):
         return x + super().forward(x)
 
 
 class Block(nn.Module):
-    """Of a ResNet, with shortcuts of option A (https://arxiv.org/abs/1512.03385, section 4.2)."""
+    """A ResNet block with option A shortcuts (https://arxiv.org/abs/1512.03385, section 4.2)."""
 
     def __init__(self, channels, filters):
         super().__init__()
         first = conv(channels, filters) if channels == filters else Strided(channels, filters)
-        self.more = filters - channels
+        self.padding = filters - channels
         self.layers = nn.Sequential(first, norm(filters), relu(), conv(filters, filters),
                                     norm(filters))
 
     def forward(self, x):
         y = self.layers(x)
-        if self.more:
-            x = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more // 2,
-                                                   self.more - self.more // 2))
+        if self.padding:
+            x = functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.padding // 2,
+                                                   self.padding - self.padding // 2))
         return functional.relu(x + y, inplace=True)
 
 
@@ -83,7 +82,7 @@ def relu():
 
 
 def norm(channels, epsilon=1e-3, decay=0.9, scale=True, kind=nn.BatchNorm2d):
-    """Batch normalization; without `scale` its weight is a buffer of ones, and not trained."""
+    """Return batch normalization; without `scale` its weight is an untrained buffer of ones."""
     layer = kind(channels, eps=epsilon, momentum=1 - decay)
     if not scale:
         del layer.weight
@@ -126,7 +125,8 @@ def davidnet():
 
     return nn.Sequential(
         layer(3, 64), pooled(64, 128), residual(128), pooled(128, 256), pooled(256, 512),
-        residual(512), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(512, 10, bias=False), Scale(0.125))
+        residual(512), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(512, 10, bias=False),
+        Multiply(0.125))
 
 
 def sprint():
@@ -140,7 +140,7 @@ def sprint():
     whiten = conv(3, 24, 2, bias=True, pad=False)
     whiten.weight.requires_grad_(False)
     return nn.Sequential(whiten, Gelu(), *group(24, 64), *group(64, 256), *group(256, 256),
-                         nn.MaxPool2d(3), Rows(), nn.Linear(256, 10, bias=False), Scale(1 / 256))
+                         nn.MaxPool2d(3), Rows(), nn.Linear(256, 10, bias=False), Multiply(1 / 256))
 
 
 def vgg_bn_drop():
@@ -160,17 +160,16 @@ NETWORKS = {function.__name__: function
             for function in (davidnet, resnet20, vgg_bn_drop, tuto, sprint)}
 
 
-def take(network, arrays):
-    """Gives `network` weights as ours keep them ([k, k, in, out], [in, out]), in order of use.
+def set_weights(network, arrays):
+    """Set the weights to TensorFlow's, [k, k, in, out] or [in, out], in the order of their use.
 
-    Raises ValueError where they are of other numbers or shapes.
+    Raises ValueError if their number or shapes differ.
     """
-    parameters = list(network.parameters())
-    found = [array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T for array in arrays]
-    shapes = [tuple(value.shape) for value in parameters]
-    if shapes != [array.shape for array in found]:
-        raise ValueError('weights of other shapes: %s, not %s' % (
-            [array.shape for array in found], shapes))
+    arrays = [array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T for array in arrays]
+    shapes = [tuple(value.shape) for value in network.parameters()]
+    if shapes != [array.shape for array in arrays]:
+        raise ValueError(f'the weights have shapes {[array.shape for array in arrays]}, not '
+                         f'{shapes}')
     with torch.no_grad():
-        for value, array in zip(parameters, found):
+        for value, array in zip(network.parameters(), arrays):
             value.copy_(torch.from_numpy(array.copy()))

@@ -1,7 +1,8 @@
-"""OpenVINO as a peer: one stream, float32, as the others."""
+"""OpenVINO, with one stream and in float32, as the other runtimes."""
 
 import openvino
-from serve import serve
+
+from benchmarks.runtimes import server
 
 CORE = openvino.Core()
 
@@ -10,7 +11,7 @@ def load(path, threads):
     model = CORE.read_model(path)
 
     def bind(array):
-        model.reshape(list(array.shape))  # known shapes are what it is fastest with
+        model.reshape(list(array.shape))  # known shapes are the fastest
         request = CORE.compile_model(model, 'CPU', {
             'INFERENCE_NUM_THREADS': threads, 'NUM_STREAMS': 1, 'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': 'f32'}).create_infer_request()
@@ -25,4 +26,4 @@ def load(path, threads):
     return bind
 
 
-serve(openvino.__version__, load)
+server.serve_inference(openvino.__version__, load)

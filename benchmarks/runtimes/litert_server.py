@@ -1,9 +1,10 @@
-"""LiteRT (TensorFlow Lite) as a peer, with XNNPACK, which it takes by itself."""
+"""LiteRT (TensorFlow Lite), with XNNPACK, its default."""
 
 import importlib.metadata
 
 from ai_edge_litert.interpreter import Interpreter
-from serve import serve
+
+from benchmarks.runtimes import server
 
 
 def load(path, threads):
@@ -20,4 +21,4 @@ def load(path, threads):
     return bind
 
 
-serve(importlib.metadata.version('ai-edge-litert'), load)
+server.serve_inference(importlib.metadata.version('ai-edge-litert'), load)

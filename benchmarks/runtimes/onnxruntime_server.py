@@ -1,7 +1,8 @@
-"""ONNX Runtime as a peer. Input and output are bound once, as label_image makes its tensor once."""
+"""ONNX Runtime. Input and output are bound once, as label_image creates its tensor once."""
 
 import onnxruntime
-from serve import serve
+
+from benchmarks.runtimes import server
 
 
 def load(path, threads):
@@ -21,4 +22,4 @@ def load(path, threads):
     return bind
 
 
-serve(onnxruntime.__version__, load)
+server.serve_inference(onnxruntime.__version__, load)

@@ -1,0 +1,61 @@
+"""Run a benchmark by name, and record its result as json."""
+
+import importlib
+import os
+import shlex
+import sys
+from typing import List, NamedTuple, Optional, Sequence
+
+import models
+from permafrost import files
+from permafrost.errors import UsageError, unknown_name_error
+
+# Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
+# Import a module only when it runs: some read facts about the machine before TensorFlow starts.
+BENCHMARKS = ('pipeline', 'inference', 'training', 'cluster', 'threads', 'scaling')
+CIFAR10_ONLY = ('inference', 'training')
+
+
+class Options(NamedTuple):
+    """Options of a benchmark; None stands for the benchmark's own choice."""
+    models: Optional[List[str]] = None
+    rounds: Optional[int] = None
+    seconds: float = 8.  # per measurement; inference and training: per eight measurements
+    results: Optional[str] = None  # directory to record in; None records nothing
+    dataset: str = 'cifar10'
+    data_dir: Optional[str] = None
+    link_gbits: float = 10.  # this and the following: of scaling
+    workers: Sequence[str] = ()
+    images_per_second: float = 1000.
+    check: Optional[str] = None  # result of the benchmark `cluster`
+
+    def train_flags(self, model: str) -> List[str]:
+        """Return the flags with which train.py trains `model` on the dataset."""
+        data_dir = ['--data_dir=' + self.data_dir] if self.data_dir else []
+        return ['--model=' + model, '--dataset=' + self.dataset] + data_dir
+
+
+def run(name: str, options: Options) -> None:
+    """Run benchmark `name`, and record its result as benchmark-<name>[-<engine>].json.
+
+    The file name has no engine if the benchmark runs several. Raises UsageError for an unknown
+    benchmark or model, UserError for failures.
+    """
+    if name not in BENCHMARKS:
+        raise unknown_name_error('benchmark', name, BENCHMARKS)
+    if options.models == ['all']:
+        options = options._replace(models=list(models.MODELS))
+    for model in options.models or []:
+        if model not in models.MODELS:
+            raise unknown_name_error('model', model, models.MODELS)
+    if name in CIFAR10_ONLY and options.dataset != 'cifar10':
+        raise UsageError(f'{name} times networks for CIFAR-10: leave --dataset out')
+    result = importlib.import_module('benchmarks.' + name).benchmark(options)
+    if result is not None and options.results is not None:
+        os.makedirs(options.results, exist_ok=True)
+        engine = '-' + result['engine'] if 'engine' in result else ''
+        path = os.path.join(options.results, f'benchmark-{name}{engine}.json')
+        arguments = [name] + [argument for argument in sys.argv[1:] if argument != name]
+        command = 'python -m benchmarks ' + ' '.join(map(shlex.quote, arguments))
+        files.write_json(path, dict(result, benchmark=name, command=command))
+        print('recorded: ' + path, flush=True)
