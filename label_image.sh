@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
+# Runs label_image, after building it if its sources have changed.
 set -euo pipefail
 
 usage() {
   cat <<'END'
 usage: [ENGINE=tf1|tf1-mkl|tf2] ./label_image.sh [MODEL|FILE.pb] [IMAGE...] [-- FLAGS...]
 
-Says what is on the images (PNG, JPEG or BMP), by trained_models/MODEL.pb
-(default: tuto) or by any frozen graph. Builds label_image/ when its sources are
-newer, and uses the TensorFlow of .venv/ENGINE. What follows -- goes to the program:
+Classifies images (PNG, JPEG or BMP) with trained_models/MODEL.pb (default: tuto)
+or any frozen graph, using TensorFlow from .venv/ENGINE. Builds label_image/ first
+if its sources have changed. Flags after -- go to the program:
 
   ./label_image.sh tuto photo.jpg
   ./label_image.sh squeeze1 -- --batch_file test_batch.bin
@@ -31,9 +32,9 @@ elif [ -e "$root/trained_models/$1.pb" ]; then
   graph=$root/trained_models/$1.pb
   shift
 elif [ "$1" != -- ] && [ ! -e "$1" ] && [[ $1 != *.* ]]; then
-  there=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null | sed 's/^..//; s/.pb$//' |
-          paste -sd ' ') || true
-  fail 2 "no model or image '$1' (models: ${there:-none in trained_models yet})"
+  models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
+           sed 's/^..//; s/.pb$//' | paste -sd ' ') || true
+  fail 2 "no model or image '$1' (models: ${models:-none, trained_models is empty})"
 fi
 [ -e "$graph" ] || fail 1 "$graph: No such file or directory"
 
@@ -53,16 +54,16 @@ if [ ${#library[@]} -gt 0 ] && [ ! -e "$root/.venv/${ENGINE:-default}" ]; then
   fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup${ENGINE:+ ENGINE=$ENGINE}"
 fi
 
-# A container has the program, and no make.
+# Container images contain the program, but no make.
 command -v make >/dev/null || [ -x "$root/label_image/build/label_image" ] ||
   fail 1 'no make on this machine: apt-get install make'
-# The lock lets two of us start at once; make's own words matter only where it fails.
+# The lock allows two of these scripts to start at the same time.
 if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&1; then
   echo 'building label_image' >&2
   log=$(flock "$root/label_image" make -j2 -s -C "$root/label_image" 2>&1) || {
-    grep -m 1 '^label_image: ' <<< "$log" >&2 && exit 1  # what is missing, in one line
+    grep -m 1 '^label_image: ' <<< "$log" >&2 && exit 1  # the Makefile says what is missing
     echo "$log" >&2
-    fail 1 'label_image was not built: see above'
+    fail 1 'building label_image failed: see above'
   }
 fi
 exec "$root/label_image/build/label_image" "--graph=$graph" ${library[@]+"${library[@]}"} "$@" \

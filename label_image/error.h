@@ -1,29 +1,36 @@
-// The two ways to end that are not success: each is one line on stderr and an exit code.
-
-#ifndef LABEL_IMAGE_ERROR_H_
-#define LABEL_IMAGE_ERROR_H_
+// Errors: each is one line on stderr and an exit code.
+#pragma once
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace label_image {
 
-// What was asked could not be done: exit code 1.
-struct Failure : std::runtime_error {
+// The program could not do what it was asked to do: exit code 1.
+struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// What was asked makes no sense: exit code 2.
+// The flags are wrong: exit code 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// printf into a string.
+// Return what printf would print.
 std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// `text` on one line, without control characters, at most `most` bytes: names come from files.
-std::string OneLine(std::string_view text, size_t most = 300);
+// Return at most `max_size` bytes of `text`, with spaces for control characters. For all text that
+// comes from a file.
+std::string OneLine(std::string_view text, size_t max_size = 300);
+
+// Return the first 100 bytes of `name` on one line, in single quotes.
+std::string Quote(std::string_view name);
+
+// Print "label_image: " and the message as one line on stderr.
+void PrintError(const std::string& message);
+
+// The file descriptor that PrintError writes to. InstallCrashHandler changes it.
+extern int error_fd;
 
 }  // namespace label_image
-
-#endif  // LABEL_IMAGE_ERROR_H_

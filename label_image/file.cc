@@ -13,64 +13,60 @@
 namespace label_image {
 namespace {
 
-struct Closer {
-  void operator()(FILE* file) const { fclose(file); }
-};
-
-Failure Error(const std::string& path, int number) {
-  return Failure(path + ": " + strerror(number));
+Error SystemError(const std::string& path, int number) {
+  return Error(path + ": " + strerror(number));
 }
 
-// Whether `path` leads to where standard output goes, as /dev/stdout does. Opened once more, a file
-// would be written from its beginning, over what else is printed.
+// Return whether `path`, for example /dev/stdout, is the file that standard output goes to. Opened a
+// second time, that file would be overwritten from its beginning.
 bool IsStandardOutput(const std::string& path) {
-  struct stat named, output;
-  return stat(path.c_str(), &named) == 0 && fstat(STDOUT_FILENO, &output) == 0 &&
-         named.st_dev == output.st_dev && named.st_ino == output.st_ino;
+  struct stat file, output;
+  return stat(path.c_str(), &file) == 0 && fstat(STDOUT_FILENO, &output) == 0 &&
+         file.st_dev == output.st_dev && file.st_ino == output.st_ino;
 }
 
 }  // namespace
 
-std::string ReadFile(const std::string& path, size_t most) {
-  std::unique_ptr<FILE, Closer> file(fopen(path.c_str(), "rb"));
-  if (!file) throw Error(path, errno);
+std::string ReadFile(const std::string& path, size_t max_size) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "rb"), fclose);
   struct stat status;
-  if (fstat(fileno(file.get()), &status) != 0) throw Error(path, errno);
-  if (S_ISDIR(status.st_mode)) throw Error(path, EISDIR);
+  if (!file || fstat(fileno(file.get()), &status) != 0) throw SystemError(path, errno);
+  if (S_ISDIR(status.st_mode)) throw SystemError(path, EISDIR);
   std::string bytes;
-  if (S_ISREG(status.st_mode) && static_cast<size_t>(status.st_size) <= most) {
+  if (S_ISREG(status.st_mode) && static_cast<size_t>(status.st_size) <= max_size) {
     bytes.reserve(status.st_size);
   }
   char buffer[1 << 16];
-  size_t read;
-  while ((read = fread(buffer, 1, sizeof(buffer), file.get())) > 0) {
-    if (bytes.size() + read > most) {
-      throw Failure(path + Format(": larger than the limit of %zu bytes", most));
+  size_t size;
+  while ((size = fread(buffer, 1, sizeof(buffer), file.get())) > 0) {
+    if (bytes.size() + size > max_size) {
+      throw Error(path + Format(": larger than the limit of %zu bytes", max_size));
     }
-    bytes.append(buffer, read);
+    bytes.append(buffer, size);
   }
-  if (ferror(file.get())) throw Error(path, errno);
+  if (ferror(file.get())) throw SystemError(path, errno);
   return bytes;
 }
 
 void WriteFile(const std::string& path, std::string_view bytes) {
   if (IsStandardOutput(path)) {
-    if (fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) throw Error(path, errno);
+    if (fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size()) {
+      throw SystemError(path, errno);
+    }
     return;
   }
-  // A device, pipe or link is written to; it must not be replaced.
-  struct stat found;
-  const bool direct = lstat(path.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
-  const std::string temporary =
-      direct ? path : path + Format(".%d.tmp", static_cast<int>(getpid()));
-  FILE* file = fopen(temporary.c_str(), "wb");
-  if (!file) throw Error(path, errno);
-  bool good = fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
-  good = fclose(file) == 0 && good;
-  if (!good || (!direct && rename(temporary.c_str(), path.c_str()) != 0)) {
+  struct stat status;
+  const bool replace = lstat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode);
+  const std::string target =
+      replace ? path + Format(".%d.tmp", static_cast<int>(getpid())) : path;
+  FILE* file = fopen(target.c_str(), "wb");
+  if (!file) throw SystemError(path, errno);
+  bool written = fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  written = fclose(file) == 0 && written;
+  if (!written || (replace && rename(target.c_str(), path.c_str()) != 0)) {
     const int number = errno;
-    if (!direct) remove(temporary.c_str());
-    throw Error(path, number);
+    if (replace) remove(target.c_str());
+    throw SystemError(path, number);
   }
 }
 

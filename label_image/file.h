@@ -1,7 +1,5 @@
-// Whole files, read with a limit and written atomically.
-
-#ifndef LABEL_IMAGE_FILE_H_
-#define LABEL_IMAGE_FILE_H_
+// Whole files: read up to a size limit, written atomically.
+#pragma once
 
 #include <cstddef>
 #include <string>
@@ -9,13 +7,12 @@
 
 namespace label_image {
 
-// The bytes of the file at `path`. Throws Failure where it cannot be read, is a directory, or
-// has more than `most` bytes (1 GiB: less than protobuf's own limit of 2 GiB).
-std::string ReadFile(const std::string& path, size_t most = size_t{1} << 30);
+// Return the bytes of a file. Throws Error if it cannot be read or has more than `max_size` bytes.
+// The default limit of 1 GiB is below protobuf's own, 2 GiB.
+std::string ReadFile(const std::string& path, size_t max_size = size_t{1} << 30);
 
-// Writes a temporary file beside `path` and renames it. Throws Failure.
+// Write a temporary file next to `path` and rename it. Standard output, devices, pipes and links
+// are written to directly. Throws Error.
 void WriteFile(const std::string& path, std::string_view bytes);
 
 }  // namespace label_image
-
-#endif  // LABEL_IMAGE_FILE_H_

@@ -2,93 +2,121 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <variant>
 
+#include "did_you_mean.h"
 #include "error.h"
-#include "nearest.h"
+#include "runtime/session_config.h"
 
 namespace label_image {
 namespace {
 
-// One of `text`, `number`, `flag` and `list` is set.
-struct Row {
+using StringList = std::vector<std::string>;
+
+struct FlagSpec {
   const char* name;
+  std::variant<bool*, int*, std::string*, StringList*> value;  // a list may be given repeatedly
   const char* help;
-  std::string Flags::*text = nullptr;
-  int Flags::*number = nullptr;
-  bool Flags::*flag = nullptr;
-  std::vector<std::string> Flags::*list = nullptr;  // given again, it adds
-  int least = 1, most = 1000000000;
+  int min = 1, max = 1000000000;
 };
 
-std::vector<Row> Rows() {
-  const auto text = [](const char* name, std::string Flags::*member, const char* help) {
-    return Row{name, help, member};
-  };
-  const auto number = [](const char* name, int Flags::*member, int least, int most,
-                         const char* help) {
-    return Row{name, help, nullptr, member, nullptr, nullptr, least, most};
-  };
-  const auto flag = [](const char* name, bool Flags::*member, const char* help) {
-    return Row{name, help, nullptr, nullptr, member};
-  };
+std::vector<FlagSpec> FlagSpecs(Flags* flags) {
+  NetworkOptions* network = &flags->network;
   return {
-      text("graph", &Flags::graph, "the frozen graph (GraphDef)"),
-      text("library", &Flags::library,
-           "TensorFlow: a library, or a directory (virtual environment, package, libtensorflow)"),
-      text("labels", &Flags::labels, "a file of labels, one a line; else those in the graph"),
-      number("top", &Flags::top, 1, 100000, "how many labels to print for an image"),
-      Row{"batch_file",
-          "a binary file of CIFAR-10 or CIFAR-100, or TFRecords of tools/make_tfrecords.py, to "
-          "evaluate; again for more",
-          nullptr, nullptr, nullptr, &Flags::batch_files},
-      number("label_bytes", &Flags::label_bytes, 1, 2,
-             "label bytes of a CIFAR record, of which the last counts: 1, or 2 for CIFAR-100"),
-      number("limit", &Flags::limit, 1, 1000000000, "evaluate only the first images"),
-      text("predictions", &Flags::predictions,
-           "file to write: index, label, prediction, probabilities of each image of --batch_file"),
-      flag("benchmark", &Flags::benchmark, "time the graph on random images"),
-      number("batch_size", &Flags::batch_size, 1, 100000,
-             "images a run: 1 in a benchmark, else 100"),
-      number("threads", &Flags::threads, 1, 1024,
-             "threads: 1 in a benchmark, else all processors"),
-      number("warmup", &Flags::warmup, 1, 1000000, "runs before those that count"),
-      number("runs", &Flags::runs, 1, 1000000, "runs in a repeat"),
-      number("repeats", &Flags::repeats, 1, 1000, "repeats"),
-      flag("profile", &Flags::profile, "with --benchmark: the time of each operation"),
-      flag("json", &Flags::json, "print one JSON value"),
-      text("node", &Flags::node, "node to feed: images (default) or inputs, past preprocessing"),
-      text("output", &Flags::output, "node to fetch: predictions (default) or probabilities"),
-      number("image_size", &Flags::image_size, 1, 10000,
-             "side of the images, where the graph does not say it (32)"),
-      number("crop_size", &Flags::crop_size, 1, 10000,
-             "for graphs without `images`: side of the centre that is fed"),
-      text("standardize", &Flags::standardize,
-           "for graphs without `images`: per_image or none"),
-      flag("allow_any_op", &Flags::allow_any_op,
-           "run operations that do not belong in inference (files, network, variables ...)"),
-      text("session_config", &Flags::config, "a file with a serialized ConfigProto, to try"),
-      flag("help", &Flags::help, "this text"),
+      {"graph", &flags->graph, "frozen graph to run (a GraphDef file)"},
+      {"library", &flags->library,
+       "TensorFlow library, or a directory that contains one, e.g. .venv/tf2"},
+      {"labels", &flags->labels, "file of class names, one per line; default: those in the graph"},
+      {"top", &flags->top, "number of labels to print per image; default: 3", 1, 100000},
+      {"batch_file", &flags->batch_files,
+       "labelled images to evaluate: CIFAR binary file or TFRecords; may be repeated"},
+      {"label_bytes", &flags->label_bytes,
+       "label bytes per CIFAR record, the last is used: 1 (default), 2 for CIFAR-100", 1, 2},
+      {"limit", &flags->limit, "evaluate only the first N images"},
+      {"predictions", &flags->predictions,
+       "file to write: index, label, prediction and probabilities of each image"},
+      {"benchmark", &flags->benchmark, "measure latency on random images"},
+      {"batch_size", &flags->batch_size, "images per run; default: 1 with --benchmark, else 100",
+       1, 100000},
+      {"threads", &network->threads, "threads; default: 1 with --benchmark, else all processors",
+       1, 1024},
+      {"warmup", &flags->warmup, "untimed runs before the timed ones; default: 20", 1, 1000000},
+      {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
+      {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
+      {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
+      {"json", &flags->json, "print one JSON object instead of text"},
+      {"node", &network->node,
+       "node to feed: images (default), or inputs, which skips preprocessing"},
+      {"output", &network->output, "node to fetch: predictions (default) or probabilities"},
+      {"image_size", &network->image_size,
+       "side of the images in pixels, if the graph does not define it; default: 32", 1, 10000},
+      {"crop_size", &network->crop_size,
+       "side of the central crop in pixels, for graphs without a node `images`", 1, 10000},
+      {"standardize", &network->standardize,
+       "per_image or none, for graphs without a node `images`"},
+      {"allow_any_op", &network->allow_any_op,
+       "also run operations that inference does not need (files, variables ...)"},
+      {"session_config", &flags->session_config,
+       "serialized ConfigProto to use instead of the built-in one"},
+      {"help", &flags->help, "print this text and exit; also -h"},
   };
 }
 
-int ParseNumber(const Row& row, const std::string& value) {
+int ParseNumber(const FlagSpec& spec, const std::string& text) {
   char* end = nullptr;
   errno = 0;
-  const long number = strtol(value.c_str(), &end, 10);
-  if (value.empty() || *end || errno || number < row.least || number > row.most) {
-    throw UsageError(Format("--%s must be a number from %d to %d, not '%s'", row.name, row.least,
-                            row.most, OneLine(value, 50).c_str()));
+  const long number = strtol(text.c_str(), &end, 10);
+  if (text.empty() || *end || errno || number < spec.min || number > spec.max) {
+    throw UsageError(Format("--%s must be an integer from %d to %d, not %s", spec.name, spec.min,
+                            spec.max, Quote(text).c_str()));
   }
   return static_cast<int>(number);
+}
+
+void SetValue(const FlagSpec& spec, const std::string& text) {
+  if (const auto number = std::get_if<int*>(&spec.value)) {
+    **number = ParseNumber(spec, text);
+    return;
+  }
+  if (text.empty()) throw UsageError(Format("--%s is empty", spec.name));
+  if (const auto list = std::get_if<StringList*>(&spec.value)) {
+    (*list)->push_back(text);
+  } else {
+    *std::get<std::string*>(spec.value) = text;
+  }
+}
+
+const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& name) {
+  StringList names;
+  for (const FlagSpec& spec : specs) {
+    if (name == spec.name) return spec;
+    names.push_back(spec.name);
+  }
+  throw UsageError("unknown flag --" + OneLine(name, 50) + DidYouMean(name, names) +
+                   " (--help lists all flags)");
+}
+
+void CheckFlags(const Flags& flags) {
+  const std::string& standardize = flags.network.standardize;
+  if (flags.graph.empty()) throw UsageError("no graph: give --graph FILE (--help lists all flags)");
+  if (!standardize.empty() && standardize != "per_image" && standardize != "none") {
+    throw UsageError("--standardize must be per_image or none, not " + Quote(standardize));
+  }
+  const int commands = !flags.images.empty() + !flags.batch_files.empty() + flags.benchmark;
+  if (commands == 0) throw UsageError("nothing to do: give images, --batch_file or --benchmark");
+  if (commands > 1) throw UsageError("give only one of images, --batch_file and --benchmark");
+  if (flags.batch_files.empty() &&
+      (flags.limit || flags.label_bytes || !flags.predictions.empty())) {
+    throw UsageError("--limit, --label_bytes and --predictions require --batch_file");
+  }
+  if (flags.profile && !flags.benchmark) throw UsageError("--profile requires --benchmark");
 }
 
 }  // namespace
 
 Flags ParseFlags(int argc, char** argv) {
   Flags flags;
-  const std::vector<Row> rows = Rows();
-  std::vector<std::string> names;
-  for (const Row& row : rows) names.push_back(row.name);
+  const std::vector<FlagSpec> specs = FlagSpecs(&flags);
   bool only_images = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -101,62 +129,40 @@ Flags ParseFlags(int argc, char** argv) {
       continue;
     }
     const size_t start = argument[1] == '-' ? 2 : 1, equals = argument.find('=');
-    const std::string name =
-        argument.substr(start, equals == argument.npos ? equals : equals - start);
-    const Row* found = nullptr;
-    for (const Row& row : rows) {
-      if (name == row.name || (name == "h" && std::string(row.name) == "help")) found = &row;
-    }
-    if (!found) {
-      throw UsageError("unknown flag '--" + OneLine(name, 50) + "'" + DidYouMean(name, names) +
-                       " (--help lists them)");
-    }
-    if (found->flag) {
+    const std::string name = argument.substr(start, equals - start);
+    const FlagSpec& spec = FindSpec(specs, name == "h" ? "help" : name);
+    if (const auto flag = std::get_if<bool*>(&spec.value)) {
       if (equals != argument.npos) throw UsageError("--" + name + " takes no value");
-      flags.*found->flag = true;
-      continue;
-    }
-    if (equals == argument.npos && i + 1 == argc) throw UsageError("--" + name + " needs a value");
-    const std::string value = equals == argument.npos ? argv[++i] : argument.substr(equals + 1);
-    if (found->number) {
-      flags.*found->number = ParseNumber(*found, value);
-    } else if (value.empty()) {
-      throw UsageError("--" + name + " is empty");
-    } else if (found->list) {
-      (flags.*found->list).push_back(value);
+      **flag = true;
+    } else if (equals != argument.npos) {
+      SetValue(spec, argument.substr(equals + 1));
+    } else if (++i < argc) {
+      SetValue(spec, argv[i]);
     } else {
-      flags.*found->text = value;
+      throw UsageError("--" + name + " needs a value");
     }
   }
   if (flags.help) return flags;
-  if (flags.graph.empty()) throw UsageError("which graph? give --graph FILE (--help lists flags)");
-  if (!flags.standardize.empty() && flags.standardize != "per_image" &&
-      flags.standardize != "none") {
-    throw UsageError("--standardize must be per_image or none, not '" +
-                     OneLine(flags.standardize, 50) + "'");
-  }
-  const int tasks = !flags.images.empty() + !flags.batch_files.empty() + flags.benchmark;
-  if (tasks == 0) throw UsageError("nothing to do: name images, or --batch_file, or --benchmark");
-  if (tasks > 1) throw UsageError("give images or --batch_file or --benchmark, one at a time");
-  if (flags.batch_files.empty() &&
-      (flags.limit || flags.label_bytes || !flags.predictions.empty())) {
-    throw UsageError("--limit, --label_bytes and --predictions go with --batch_file");
-  }
-  if (flags.profile && !flags.benchmark) throw UsageError("--profile goes with --benchmark");
+  CheckFlags(flags);
+  if (!flags.batch_size) flags.batch_size = flags.benchmark ? 1 : 100;
+  if (!flags.label_bytes) flags.label_bytes = 1;
+  if (!flags.network.threads) flags.network.threads = flags.benchmark ? 1 : CountProcessors();
   return flags;
 }
 
-std::string Usage() {
+std::string HelpText() {
   std::string text =
       "usage: label_image --graph FILE [--library PATH] IMAGE...\n"
       "       label_image --graph FILE [--library PATH] --batch_file FILE [--limit N]\n"
       "       label_image --graph FILE [--library PATH] --benchmark [--batch_size N]\n\n"
-      "Classifies images (PNG, JPEG or BMP of any size: the middle square is resized),\n"
-      "evaluates files of labelled images, or times a frozen graph.\n\n";
-  for (const Row& row : Rows()) {
-    const std::string name =
-        std::string(row.name) + (row.text || row.list ? " TEXT" : row.number ? " N" : "");
-    text += Format("  --%-20s %s\n", name.c_str(), row.help);
+      "Classifies images (PNG, JPEG or BMP of any size; the central square is resized),\n"
+      "evaluates files of labelled images, or measures the latency of a frozen graph.\n\n";
+  Flags flags;
+  for (const FlagSpec& spec : FlagSpecs(&flags)) {
+    const bool is_bool = std::holds_alternative<bool*>(spec.value);
+    const bool is_number = std::holds_alternative<int*>(spec.value);
+    const std::string name = spec.name + std::string(is_bool ? "" : is_number ? " N" : " TEXT");
+    text += Format("  --%-20s %s\n", name.c_str(), spec.help);
   }
   return text + "\nexit codes: 0 done, 1 failed, 2 usage\n";
 }

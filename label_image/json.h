@@ -1,7 +1,5 @@
-// JSON, as much as is printed.
-
-#ifndef LABEL_IMAGE_JSON_H_
-#define LABEL_IMAGE_JSON_H_
+// A writer for the JSON that the program prints.
+#pragma once
 
 #include <cmath>
 #include <string>
@@ -13,7 +11,7 @@
 
 namespace label_image::json {
 
-// A string; bytes that are no ASCII are taken as UTF-8.
+// Return a string in quotes. Bytes above 127 are expected to be UTF-8.
 inline std::string Value(std::string_view text) {
   std::string quoted = "\"";
   for (char c : text) {
@@ -23,15 +21,15 @@ inline std::string Value(std::string_view text) {
   return quoted + "\"";
 }
 inline std::string Value(const std::string& text) { return Value(std::string_view(text)); }
-inline std::string Value(const char* text) { return Value(std::string_view(text)); }
 
-// A number; JSON has no infinity.
+// Return a number. JSON has no infinity and no NaN: these become null.
 template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>
 std::string Value(T number) {
   if constexpr (std::is_integral_v<T>) return std::to_string(number);
   return std::isfinite(number) ? Format("%.9g", static_cast<double>(number)) : "null";
 }
 
+// Return an array.
 template <typename T>
 std::string Value(const std::vector<T>& values) {
   std::string text = "[";
@@ -39,16 +37,12 @@ std::string Value(const std::vector<T>& values) {
   return text + "]";
 }
 
+// An object with its keys in the order in which they were added.
 class Object {
  public:
   template <typename T>
   Object& Add(std::string_view key, const T& value) {
-    return AddRaw(key, Value(value));
-  }
-  // `value` is JSON already.
-  Object& AddRaw(std::string_view key, std::string_view value) {
-    text_ += (text_.empty() ? "" : ", ") + Value(key) + ": ";
-    text_ += value;
+    text_ += (text_.empty() ? "" : ", ") + Value(key) + ": " + Value(value);
     return *this;
   }
   std::string str() const { return "{" + text_ + "}"; }
@@ -56,7 +50,6 @@ class Object {
  private:
   std::string text_;
 };
+inline std::string Value(const Object& object) { return object.str(); }
 
 }  // namespace label_image::json
-
-#endif  // LABEL_IMAGE_JSON_H_

@@ -1,33 +1,47 @@
-"""The program, built by a real compiler, and a graph for it."""
+"""The built program, and a graph for it."""
 
+import PIL.Image
 import pytest
 
-from tests.label_image.program import PROGRAM, colours, execute, make, write_graph
+from tests.label_image.program import (
+    PROGRAM, colours, execute, make, noise, write_foreign_graph, write_graph)
 
 
 @pytest.fixture(scope='session')
 def program():
-    """program(*flags, **environment): output of the built program, which must succeed quietly."""
+    """program(*flags, **environment): stdout of the program, which must succeed silently."""
     make()
 
     def run(*flags, **environment):
-        done = execute(PROGRAM, *flags, **environment)
-        assert (done.returncode, done.stderr) == (0, ''), done.stderr
-        return done.stdout
+        process = execute(PROGRAM, *flags, **environment)
+        assert (process.returncode, process.stderr) == (0, ''), process.stderr
+        return process.stdout
     return run
 
 
 @pytest.fixture(scope='session')
-def refusal(program):
-    """refusal(code, *flags): the one line on stderr with which the program exits `code`."""
+def error_line(program):
+    """error_line(code, *flags): the only line on stderr of the program, which must exit `code`."""
     def run(code, *flags):
-        done = execute(PROGRAM, *flags)
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        assert done.stderr.count('\n') == 1 and done.stderr.startswith('label_image: ')
-        return done.stderr
+        process = execute(PROGRAM, *flags)
+        assert process.returncode == code, (process.returncode, process.stdout, process.stderr)
+        assert process.stderr.count('\n') == 1 and process.stderr.startswith('label_image: ')
+        return process.stderr
     return run
 
 
 @pytest.fixture(scope='session')
 def graph(tmp_path_factory):
     return write_graph(tmp_path_factory.mktemp('graph') / 'colours.pb', colours())
+
+
+@pytest.fixture(scope='session')
+def foreign_graph(tmp_path_factory):
+    return write_foreign_graph(tmp_path_factory.mktemp('graph') / 'foreign.pb')
+
+
+@pytest.fixture(scope='session')
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp('picture') / 'noise.png'
+    PIL.Image.fromarray(noise(32, 32)).save(str(path))
+    return path

@@ -1,4 +1,4 @@
-"""Timing, as far as it can be tested without a clock."""
+"""Latency measurements, as far as they can be tested without a clock."""
 
 import json
 import subprocess
@@ -9,8 +9,8 @@ from tests.label_image.program import ENGINES, OWN, PROGRAM, library
 
 
 def linked_allocator():
-    linked = subprocess.check_output(['ldd', PROGRAM], universal_newlines=True)
-    return 'tcmalloc' if 'tcmalloc' in linked else 'libc'
+    libraries = subprocess.check_output(['ldd', PROGRAM], universal_newlines=True)
+    return 'tcmalloc' if 'tcmalloc' in libraries else 'libc'
 
 
 @pytest.mark.parametrize('engine', ENGINES)
@@ -25,17 +25,17 @@ def test_benchmark_json(program, graph, engine):
     assert answer['tensorflow'].startswith('2.' if engine == 'tf2' else '1.15')
     assert (answer['node'], answer['input_shape']) == ('images', [1, 32, 32, 3])
     latency = answer['latency_ms']
-    order = [latency[name] for name in ('min', 'median', 'p90', 'p99')]
-    assert order == sorted(order) and order[0] > 0 and len(answer['repeat_medians_ms']) == 3
+    percentiles = [latency[name] for name in ('min', 'median', 'p90', 'p99')]
+    assert percentiles == sorted(percentiles) and percentiles[0] > 0
+    assert len(answer['repeat_medians_ms']) == 3
     assert answer['images_per_second'] == pytest.approx(4000 / latency['median'], rel=1e-6)
     assert answer['peak_rss_mb'] > 10 and answer['allocator'] == linked_allocator()
     assert any('Mean' in entry['op'] for entry in answer['profile']), answer['profile']
 
 
-def test_the_network_alone_is_timed_at_inputs(program, graph):
-    out = program('--graph=' + graph, OWN, '--benchmark', '--node=inputs', '--runs=3',
-                  '--repeats=1')
-    assert out.startswith('inputs -> predictions, batch 1, 1 thread, TensorFlow ')
-    answer = json.loads(program('--graph=' + graph, OWN, '--benchmark', '--node=inputs', '--runs=3',
-                                '--repeats=1', '--json'))
+def test_feeding_inputs_skips_preprocessing(program, graph):
+    flags = ['--graph=' + graph, OWN, '--benchmark', '--node=inputs', '--runs=3', '--repeats=1']
+    assert program(*flags).startswith(
+        'inputs -> predictions, batch size 1, 1 thread, TensorFlow ')
+    answer = json.loads(program(*flags, '--json'))
     assert answer['input_shape'] == [1, 32, 32, 3] and 'profile' not in answer

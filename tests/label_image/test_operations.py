@@ -1,10 +1,9 @@
-"""Graphs with operations, placeholders or devices that inference does not have."""
+"""Graphs with operations, placeholders or devices that do not belong in inference."""
 
 import json
 import re
 
 import numpy as np
-import PIL.Image
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -12,7 +11,7 @@ from tests.label_image.program import (
     ENGINES, OWN, classify, colours, expected, library, noise, softmax, write_graph)
 
 
-# What graphs hold that has no place in inference, each between `images` and `predictions`.
+# Operations between `images` and `predictions` that do not belong in inference.
 def _variable(x):
     return x * tf.Variable(2., use_resource=False, name='v')
 
@@ -39,22 +38,21 @@ def _random(x):
     return tf.nn.dropout(x, rate=0.5)
 
 
-@pytest.mark.parametrize('spoil, op', [
+@pytest.mark.parametrize('add_op, op', [
     (_variable, 'Variable'), (_queue, 'QueueDequeue'), (_file, 'ReadFile'),
     (_written, 'WriteFile'), (_python, 'PyFunc'), (_random, 'RandomUniform')])
-def test_what_does_not_belong_is_refused(refusal, tmp_path, spoil, op):
+def test_forbidden_operation_is_named(error_line, picture, tmp_path, add_op, op):
     def build():
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
-        pixels = tf.reshape(spoil(tf.cast(images, tf.float32)), [-1, 32, 32, 3])
+        pixels = tf.reshape(add_op(tf.cast(images, tf.float32)), [-1, 32, 32, 3])
         tf.identity(tf.reduce_mean(pixels, [1, 2]), name='predictions')
-    path = write_graph(tmp_path / 'spoilt.pb', build)
-    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
-    line = refusal(1, '--graph=' + path, OWN, tmp_path / 'i.png')
-    assert 'do not belong in inference' in line and '--allow_any_op' in line
-    assert re.search(r' \w*%s\w* \(' % op, line), line
+    path = write_graph(tmp_path / 'forbidden.pb', build)
+    line = error_line(1, '--graph=' + path, OWN, picture)
+    assert 'not allowed in inference' in line and '--allow_any_op' in line
+    assert re.search(rf' \w*{op}\w* \(', line), line
 
 
-def test_any_op_is_run_when_asked_for(program, tmp_path):
+def test_allow_any_op_runs_forbidden_operations(program, picture, tmp_path):
     (tmp_path / 'three').write_bytes(b'123')
 
     def build():
@@ -63,18 +61,17 @@ def test_any_op_is_run_when_asked_for(program, tmp_path):
         means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
         tf.identity(means * 0 + tf.cast(size, tf.float32) * [0., 1., 0.], name='predictions')
     path = write_graph(tmp_path / 'reads.pb', build)
-    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
-    out = program('--graph=' + path, OWN, '--allow_any_op', '--top=1', tmp_path / 'i.png')
-    assert '%.2f' % (100 * softmax(np.array([0., 3., 0.]))[1]) in out
+    out = program('--graph=' + path, OWN, '--allow_any_op', '--top=1', picture)
+    assert f'{100 * softmax(np.array([0., 3., 0.]))[1]:.2f}' in out
 
 
-def test_another_placeholder_is_named(refusal, tmp_path):
+def test_second_placeholder_is_named(error_line, tmp_path):
     def build():
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
         scale = tf.placeholder(tf.float32, [], name='phase_train')
         tf.identity(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) * scale, 'predictions')
     path = write_graph(tmp_path / 'two.pb', build)
-    assert "'phase_train'" in refusal(1, '--graph=' + path, OWN, '--benchmark')
+    assert "'phase_train'" in error_line(1, '--graph=' + path, OWN, '--benchmark')
 
 
 @pytest.mark.parametrize('threads', [1, 2])
@@ -89,15 +86,14 @@ def test_control_flow_runs_at_any_number_of_threads(program, tmp_path, engine, t
         tf.identity(tf.get_default_graph().get_tensor_by_name('merged:0'), name='predictions')
     path = write_graph(tmp_path / 'switch.pb', build)
     answer = json.loads(program('--graph=' + path, library(engine), '--benchmark', '--json',
-                                '--runs=3', '--repeats=1', '--threads=%d' % threads, '--profile'))
+                                '--runs=3', '--repeats=1', f'--threads={threads}', '--profile'))
     assert answer['latency_ms']['min'] > 0 and answer['profile']
 
 
-def test_device_placements_are_forgotten(program, tmp_path):
+def test_device_placements_are_ignored(program, picture, tmp_path):
     def build():
         with tf.device('/job:worker/task:3/device:GPU:1'):
             colours()()
     path = write_graph(tmp_path / 'placed.pb', build)
-    PIL.Image.fromarray(noise(32, 32)).save(str(tmp_path / 'i.png'))
-    assert classify(program, path, tmp_path / 'i.png')[0] == pytest.approx(
+    assert classify(program, path, picture)[0] == pytest.approx(
         expected(noise(32, 32)), abs=1e-4)

@@ -1,0 +1,190 @@
+#include "graph/graph.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "did_you_mean.h"
+#include "error.h"
+#include "graph/graph_def.h"
+#include "graph/wire.h"
+
+namespace label_image {
+namespace {
+
+// The largest tensor to accept. No convnet has a larger one, but damaged files do.
+constexpr int64_t kMaxElements = int64_t{1} << 28;
+
+Node ParseNode(std::string_view message) {
+  Node node;
+  wire::Field field;
+  for (wire::Reader reader(message); reader.Next(&field);) {
+    switch (field.number) {
+      case kNodeName: node.name = field.AsBytes(); break;
+      case kNodeOp: node.op = field.AsBytes(); break;
+      case kNodeInput: node.inputs.push_back(field.AsBytes()); break;
+      case kNodeAttr:
+        node.attributes.emplace_back(wire::LastBytes(field.AsBytes(), kMapKey),
+                                     wire::LastBytes(field.AsBytes(), kMapValue));
+        break;
+    }
+  }
+  return node;
+}
+
+// Return a field of the AttrValue of an attribute, if the node has it.
+std::optional<wire::Field> AttributeField(const Node& node, std::string_view attribute,
+                                          uint32_t number) {
+  const auto value = node.Attribute(attribute);
+  return value ? wire::LastField(*value, number) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string_view> Node::Attribute(std::string_view attribute) const {
+  std::optional<std::string_view> last;
+  for (const auto& [key, value] : attributes) {
+    if (key == attribute) last = value;
+  }
+  return last;
+}
+
+std::string_view NodeName(std::string_view input) {
+  if (!input.empty() && input[0] == '^') return input.substr(1);
+  return input.substr(0, input.rfind(':'));
+}
+
+bool IsPlaceholder(const Node& node) { return node.op.substr(0, 11) == "Placeholder"; }
+
+int64_t CountElements(const Shape& shape) {
+  if (shape.size() > 254) throw Error("has too many dimensions");
+  int64_t count = 1;
+  for (int64_t size : shape) {
+    if (size < 0 || size > kMaxElements) throw Error("has an impossible shape");
+    count *= size;
+    if (count > kMaxElements) throw Error("has an impossible shape");
+  }
+  return count;
+}
+
+std::optional<Shape> ParseShape(std::string_view message) {
+  Shape shape;
+  wire::Field field;
+  for (wire::Reader reader(message); reader.Next(&field);) {
+    if (field.number == kShapeUnknownRank && field.AsVarint()) return std::nullopt;
+    if (field.number != kShapeDim) continue;
+    const auto size = wire::LastField(field.AsBytes(), kDimSize);
+    shape.push_back(size ? static_cast<int64_t>(size->AsVarint()) : 0);
+  }
+  return shape;
+}
+
+Graph::Graph(std::string bytes, std::string path)
+    : bytes_(new std::string(std::move(bytes))), path_(std::move(path)) {
+  try {
+    Parse();
+  } catch (const Error& error) {
+    throw Error(path_ + " is not a complete frozen graph (GraphDef): " + error.what());
+  }
+  if (nodes_.empty()) throw Error(path_ + " is not a frozen graph (GraphDef): it has no nodes");
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].name.empty() || nodes_[i].op.empty()) {
+      throw Error(path_ + " is not a frozen graph (GraphDef): a node has no name or operation");
+    }
+    if (!index_.emplace(nodes_[i].name, i).second) {
+      throw Error(path_ + " is damaged: two nodes are named " + Quote(nodes_[i].name));
+    }
+  }
+}
+
+void Graph::Parse() {
+  wire::Field field;
+  for (wire::Reader reader(*bytes_); reader.Next(&field);) {
+    switch (field.number) {
+      case kGraphNode: nodes_.push_back(ParseNode(field.AsBytes())); break;
+      case kGraphLibrary: libraries_.push_back(field.AsBytes()); break;
+      case kGraphVersion:
+        versions_ += wire::Writer().Varint(kGraphVersion, field.AsVarint()).str();
+        break;
+      case kGraphVersions:
+        versions_ += wire::Writer().Bytes(kGraphVersions, field.AsBytes()).str();
+        break;
+    }
+  }
+}
+
+const Node* Graph::Find(std::string_view name) const {
+  const auto entry = index_.find(name);
+  return entry == index_.end() ? nullptr : &nodes_[entry->second];
+}
+
+const Node& Graph::Get(std::string_view name) const {
+  if (const Node* node = Find(name)) return *node;
+  std::vector<std::string> names;
+  for (const Node& node : nodes_) names.emplace_back(OneLine(node.name, 101));
+  throw Error(path_ + " has no node " + Quote(name) + DidYouMean(name, names));
+}
+
+int Graph::OutputType(const Node& node) const {
+  for (const char* attribute : {"dtype", "T", "DstT"}) {
+    if (const auto type = AttributeField(node, attribute, kAttrType)) {
+      return static_cast<int>(std::min<uint64_t>(type->AsVarint(), 1000));
+    }
+  }
+  return 0;
+}
+
+std::optional<Shape> Graph::OutputShape(const Node& node) const {
+  if (const auto shape = AttributeField(node, "shape", kAttrShape)) {
+    return ParseShape(shape->AsBytes());
+  }
+  // TensorFlow's add_shapes option writes a list with the shape of each output.
+  const auto list = AttributeField(node, "_output_shapes", kAttrList);
+  if (!list) return std::nullopt;
+  const auto shapes = wire::AllBytes(list->AsBytes(), kListShape);
+  return shapes.empty() ? std::nullopt : ParseShape(shapes[0]);
+}
+
+std::vector<std::string> Graph::Labels() const {
+  const Node* node = Find("labels");
+  if (!node) return {};
+  std::vector<std::string> labels;
+  try {
+    const auto tensor = AttributeField(*node, "value", kAttrTensor);
+    if (node->op != "Const" || !tensor) throw Error("is not a Const");
+    std::optional<Shape> shape = Shape();
+    uint64_t type = 0;
+    wire::Field field;
+    for (wire::Reader reader(tensor->AsBytes()); reader.Next(&field);) {
+      switch (field.number) {
+        case kTensorType: type = field.AsVarint(); break;
+        case kTensorShape: shape = ParseShape(field.AsBytes()); break;
+        case kTensorString: labels.push_back(OneLine(field.AsBytes(), 100)); break;
+      }
+    }
+    if (type != kString || !shape || shape->size() != 1 ||
+        CountElements(*shape) != static_cast<int64_t>(labels.size())) {
+      throw Error("is not a list of strings");
+    }
+  } catch (const Error& error) {
+    throw Error(path_ + ": node 'labels' " + error.what() + ": give --labels FILE");
+  }
+  return labels;
+}
+
+bool Graph::IsSoftmax(std::string_view output) const {
+  std::unordered_set<std::string_view> visited;
+  for (const Node* node = Find(output); node; node = Find(NodeName(node->inputs[0]))) {
+    if (node->op == "Softmax") return true;
+    const bool passes = node->op == "Identity" || node->op == "Reshape" || node->op == "Squeeze";
+    if (!passes || node->inputs.empty() || !visited.insert(node->name).second) return false;
+  }
+  return false;
+}
+
+bool Graph::HasControlFlow() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
+    return node.op == "Switch" || node.op == "Merge";
+  });
+}
+
+}  // namespace label_image

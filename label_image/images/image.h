@@ -1,0 +1,41 @@
+// RGB images: decoded from a file, cropped to a square, resized.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace label_image {
+
+struct Image {
+  int width = 0, height = 0;
+  std::vector<uint8_t> pixels;  // RGB, row-major [height, width, 3]
+};
+
+// The largest image to decode. No photograph is larger; a file that claims to be is damaged or an
+// attack.
+constexpr int64_t kMaxPixels = 100'000'000;
+
+// Throw Error if a side is not positive or the image has more than kMaxPixels.
+void CheckSize(int64_t width, int64_t height);
+
+// Decode a PNG, JPEG or BMP file as TensorFlow's decoders do: grey and palette images are expanded,
+// CMYK is converted, 16 bits are cut to 8, and transparency is ignored. In addition, a JPEG is
+// turned as its EXIF data says. Throws Error if the file has another format, is truncated, or has
+// more than kMaxPixels.
+Image Decode(std::string_view file);
+
+// Decode one format; see Decode.
+Image DecodePng(std::string_view file);
+Image DecodeJpeg(std::string_view file);
+Image DecodeBmp(std::string_view file);
+
+// Return the largest square in the middle. If it cannot be centred, it is half a pixel further up
+// or left.
+Image CropSquare(const Image& image);
+
+// Return the image with sides of `size` pixels. An image of that size is returned unchanged. Others
+// are resized with linear interpolation and antialiasing, as Pillow's BILINEAR does.
+Image Resize(const Image& image, int size);
+
+}  // namespace label_image

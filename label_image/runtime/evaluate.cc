@@ -1,0 +1,85 @@
+#include "runtime/evaluate.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "error.h"
+
+namespace label_image {
+namespace {
+
+constexpr size_t kMaxMatrixClasses = 20;  // with more classes the confusion matrix is not printed
+
+void AddImage(int label, int64_t index, const float* row, Metrics* metrics) {
+  const auto classes = static_cast<int>(metrics->confusion.size());
+  if (label >= classes) {
+    throw Error(Format("image %lld has the label %d, but the graph has only %d classes",
+                       static_cast<long long>(index), label, classes));
+  }
+  const auto predicted = static_cast<int>(std::max_element(row, row + classes) - row);
+  metrics->predicted.push_back(predicted);
+  metrics->confusion[label][predicted] += 1;
+  metrics->correct += predicted == label;
+}
+
+}  // namespace
+
+Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
+  Metrics metrics;
+  metrics.images = static_cast<int64_t>(batch.labels.size());
+  const size_t size = size_t{3} * network->image_size() * network->image_size();
+  // The first run is not timed: it optimizes the graph and allocates memory.
+  const size_t classes =
+      network->Classify(batch.images.data(), std::min(batch_size, metrics.images)).classes;
+  metrics.confusion.assign(classes, std::vector<int64_t>(classes));
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t first = 0; first < metrics.images; first += batch_size) {
+    const int64_t count = std::min(batch_size, metrics.images - first);
+    const Probabilities probabilities = network->Classify(&batch.images[first * size], count);
+    for (int64_t i = 0; i < count; ++i) {
+      AddImage(batch.labels[first + i], first + i, probabilities.row(i), &metrics);
+    }
+    metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
+                                 probabilities.values.end());
+  }
+  metrics.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return metrics;
+}
+
+std::string PredictionLines(const Batch& batch, const Metrics& metrics) {
+  const size_t classes = metrics.confusion.size();
+  std::string lines;
+  for (size_t i = 0; i < metrics.predicted.size(); ++i) {
+    lines += Format("%zu %d %d", i, batch.labels[i], metrics.predicted[i]);
+    for (size_t c = 0; c < classes; ++c) {
+      lines += Format(" %.9g", metrics.probabilities[i * classes + c]);
+    }
+    lines += '\n';
+  }
+  return lines;
+}
+
+std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>& class_names) {
+  std::string text =
+      Format("%lld of %lld images correct, accuracy %.4f (%.0f images/s)\n",
+             static_cast<long long>(metrics.correct), static_cast<long long>(metrics.images),
+             metrics.accuracy(), metrics.images / metrics.seconds);
+  size_t width = 0;
+  for (const std::string& name : class_names) width = std::max(width, name.size());
+  const bool matrix = class_names.size() <= kMaxMatrixClasses;
+  for (size_t label = 0; label < metrics.confusion.size(); ++label) {
+    const std::vector<int64_t>& row = metrics.confusion[label];
+    int64_t images = 0;
+    for (int64_t count : row) images += count;
+    text += Format("  %-*s %6.2f %%%s", static_cast<int>(width), class_names[label].c_str(),
+                   100. * row[label] / std::max<int64_t>(images, 1), matrix ? " " : "");
+    for (int64_t count : row) {
+      if (matrix) text += Format(" %5lld", static_cast<long long>(count));
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace label_image

@@ -1,0 +1,34 @@
+// Accuracy of a network on labelled images.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "images/batch.h"
+#include "runtime/network.h"
+
+namespace label_image {
+
+struct Metrics {
+  int64_t images = 0, correct = 0;
+  std::vector<std::vector<int64_t>> confusion;  // rows: true classes, columns: predictions
+  std::vector<int> predicted;                   // class of each image
+  std::vector<float> probabilities;             // [images, classes]
+  double seconds = 0;                           // without the first run
+
+  double accuracy() const { return static_cast<double>(correct) / images; }
+};
+
+// Classify all images of `batch`, `batch_size` at a time. Throws Error if a label is not less than
+// the number of classes of the network.
+Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size);
+
+// Return a line per image: index, true label, predicted label and probabilities, with spaces in
+// between.
+std::string PredictionLines(const Batch& batch, const Metrics& metrics);
+
+// Return the metrics as text, with the accuracy of each class and the confusion matrix.
+std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>& class_names);
+
+}  // namespace label_image

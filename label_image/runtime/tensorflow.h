@@ -1,0 +1,135 @@
+// TensorFlow's C API, loaded at run time: one binary works with the Python wheels of 1.15 and 2.x,
+// which cannot be linked with, and with the official libtensorflow.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "graph/graph.h"
+
+// A subset of tensorflow/c/c_api.h, which is the same in 1.15 and 2.21. The 1.15 wheels do not
+// contain that header.
+extern "C" {
+struct TF_Status;
+struct TF_Graph;
+struct TF_ImportGraphDefOptions;
+struct TF_Operation;
+struct TF_Session;
+struct TF_SessionOptions;
+struct TF_Tensor;
+struct TF_Buffer {
+  const void* data;
+  size_t length;
+  void (*data_deallocator)(void* data, size_t length);
+};
+struct TF_Output {
+  TF_Operation* oper;
+  int index;
+};
+}
+
+namespace label_image {
+
+// X(name without TF_, result, parameters)
+#define LABEL_IMAGE_TF_FUNCTIONS(X)                                                            \
+  X(Version, const char*, (void))                                                              \
+  X(NewStatus, TF_Status*, (void))                                                             \
+  X(DeleteStatus, void, (TF_Status*))                                                          \
+  X(GetCode, int, (const TF_Status*))                                                          \
+  X(Message, const char*, (const TF_Status*))                                                  \
+  X(NewBuffer, TF_Buffer*, (void))                                                             \
+  X(NewBufferFromString, TF_Buffer*, (const void*, size_t))                                    \
+  X(DeleteBuffer, void, (TF_Buffer*))                                                          \
+  X(NewGraph, TF_Graph*, (void))                                                               \
+  X(DeleteGraph, void, (TF_Graph*))                                                            \
+  X(NewImportGraphDefOptions, TF_ImportGraphDefOptions*, (void))                               \
+  X(DeleteImportGraphDefOptions, void, (TF_ImportGraphDefOptions*))                            \
+  X(GraphImportGraphDef, void,                                                                 \
+    (TF_Graph*, const TF_Buffer*, const TF_ImportGraphDefOptions*, TF_Status*))                \
+  X(GraphOperationByName, TF_Operation*, (TF_Graph*, const char*))                             \
+  X(OperationNumOutputs, int, (TF_Operation*))                                                 \
+  X(GraphGetTensorNumDims, int, (TF_Graph*, TF_Output, TF_Status*))                            \
+  X(GraphGetTensorShape, void, (TF_Graph*, TF_Output, int64_t*, int, TF_Status*))              \
+  X(NewSessionOptions, TF_SessionOptions*, (void))                                             \
+  X(DeleteSessionOptions, void, (TF_SessionOptions*))                                          \
+  X(SetConfig, void, (TF_SessionOptions*, const void*, size_t, TF_Status*))                    \
+  X(NewSession, TF_Session*, (TF_Graph*, const TF_SessionOptions*, TF_Status*))                \
+  X(CloseSession, void, (TF_Session*, TF_Status*))                                             \
+  X(DeleteSession, void, (TF_Session*, TF_Status*))                                            \
+  X(SessionRun, void,                                                                          \
+    (TF_Session*, const TF_Buffer*, const TF_Output*, TF_Tensor* const*, int,                  \
+     const TF_Output*, TF_Tensor**, int, const TF_Operation* const*, int, TF_Buffer*,          \
+     TF_Status*))                                                                              \
+  X(AllocateTensor, TF_Tensor*, (int, const int64_t*, int, size_t))                            \
+  X(DeleteTensor, void, (TF_Tensor*))                                                          \
+  X(TensorType, int, (const TF_Tensor*))                                                       \
+  X(NumDims, int, (const TF_Tensor*))                                                          \
+  X(Dim, int64_t, (const TF_Tensor*, int))                                                     \
+  X(TensorData, void*, (const TF_Tensor*))
+
+// A loaded library. It is never unloaded.
+struct TensorFlow {
+#define LABEL_IMAGE_DECLARE(name, result, parameters) result(*name) parameters = nullptr;
+  LABEL_IMAGE_TF_FUNCTIONS(LABEL_IMAGE_DECLARE)
+#undef LABEL_IMAGE_DECLARE
+
+  std::string path, version;
+};
+
+// Load a library: the file `path`, or the one in the directory `path`, which may be a virtual
+// environment, a `site-packages`, an installed package or an unpacked libtensorflow; "": the
+// system's libtensorflow. Call SetEnvironment first. Throws Error if there is no library or it is
+// not TensorFlow.
+TensorFlow LoadTensorFlow(const std::string& path);
+
+// A tensor that owns its memory.
+class Tensor {
+ public:
+  Tensor(const TensorFlow& tf, int type, const Shape& shape, size_t element_size);
+  Tensor(const TensorFlow& tf, TF_Tensor* tensor) : tf_(&tf), tensor_(tensor) {}
+  Tensor(Tensor&& other) : tf_(other.tf_), tensor_(std::exchange(other.tensor_, nullptr)) {}
+  ~Tensor();
+
+  int type() const { return tf_->TensorType(tensor_); }
+  Shape shape() const;
+  void* data() { return tf_->TensorData(tensor_); }
+  TF_Tensor* get() const { return tensor_; }
+
+ private:
+  const TensorFlow* tf_;
+  TF_Tensor* tensor_;
+};
+
+// A graph with one input and one output, ready to run.
+class Session {
+ public:
+  // Import the GraphDef `graph`. `config` is a serialized ConfigProto. Throws Error.
+  Session(const TensorFlow& tf, std::string_view graph, const std::string& input,
+          const std::string& output, std::string_view config);
+  ~Session();
+  Session(const Session&) = delete;
+
+  // Return the shape that TensorFlow infers for the first output of a node, or {} if it cannot.
+  Shape InferredShape(const std::string& node) const;
+
+  // Run once. `options` is a serialized RunOptions or "". If `metadata` is not null, it receives a
+  // serialized RunMetadata. Throws Error.
+  Tensor Run(const Tensor& input, std::string_view options = {}, std::string* metadata = nullptr);
+
+ private:
+  TF_Output Output(const std::string& node) const;
+  // Throw Error if the last call failed.
+  void CheckStatus(const char* failure) const;
+
+  const TensorFlow& tf_;
+  std::unique_ptr<TF_Status, void (*)(TF_Status*)> status_;
+  std::unique_ptr<TF_Graph, void (*)(TF_Graph*)> graph_;
+  TF_Session* session_ = nullptr;
+  TF_Output input_, output_;
+};
+
+}  // namespace label_image
