@@ -1,6 +1,7 @@
 """The flags that scripts share, and how a script runs: help, one-line errors, exit codes."""
 
 import dataclasses
+import difflib
 import functools
 import os
 import signal
@@ -10,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 from absl import app, flags
 
 from permafrost.config import Config
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, one_line
 
 # Flags defined by the functions below belong to the script that calls them: its --help lists them.
 flags.disclaim_key_flags()
@@ -175,9 +176,14 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
         if len(rest) > 1 + max_arguments:
             raise flags.Error(f'unexpected argument {rest[1 + max_arguments]!r}; flags begin with '
                               '--')
+    except flags.UnrecognizedFlagError as error:
+        close = difflib.get_close_matches(error.flagname, list(flags.FLAGS), 1)
+        hint = f'; did you mean --{close[0]}?' if close else '.'
+        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} {script} --help lists the '
+                              'flags.', 2))
     except flags.Error as error:
-        message = ' '.join(str(error).split()).replace('flag --', '--')
-        sys.exit(_print_error(f'{message}. {script} --help lists the flags.', 2))
+        message = one_line(error).replace('flag --', '--')
+        sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
     return rest
 
 

@@ -1,5 +1,6 @@
-"""What tests share: data sets, and scripts run as a user runs them."""
+"""What all tests share: datasets, TensorFlow's mode, and scripts run as a user runs them."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -13,29 +14,44 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def pytest_collection_modifyitems(items):
-    """Marks what needs CIFAR-10, for where it cannot be had, such as the build of an image."""
+    """Mark the tests that need CIFAR-10, for places without it, such as the build of an image."""
     for item in items:
         if 'cifar10' in getattr(item, 'fixturenames', ()):
             item.add_marker('real_data')
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Set TensorFlow's mode if a test file has imported it; the other tests do without."""
+    if 'tensorflow' in sys.modules:
+        _use_graphs()
+
+
+@functools.lru_cache(None)
+def _use_graphs():
+    """Set the mode that permafrost.runtime.prepare sets: graphs and resource variables."""
+    import tensorflow.compat.v1 as tf
+    tf.disable_v2_behavior()
+    tf.enable_resource_variables()
+
+
 @pytest.fixture(scope='session')
 def synthetic(tmp_path_factory):
-    """A DataSet of 640 training and 500 test images that a model learns in a few steps."""
+    """A Dataset of 640 training and 500 test images that a model learns in a few steps."""
     return make_synthetic(str(tmp_path_factory.mktemp('synthetic')), train=640, test=500)
 
 
 @pytest.fixture(scope='session')
 def cifar10():
-    """The real DataSet; `make data` brings it. Missing, it fails the test: it is no extra."""
+    """The real Dataset, from `make data`. A test fails if it is missing."""
     return loading.open_dataset('cifar10')
 
 
 @pytest.fixture(scope='session')
 def python():
-    """python(script, *arguments, **environment): runs a script of this repository.
+    """Return python(script, *arguments, **environment), which runs a script of this repository.
 
-    Returns subprocess's CompletedProcess with stdout and stderr as text.
+    It returns subprocess's CompletedProcess with stdout and stderr as text.
     """
     def run(*arguments, **environment):
         return subprocess.run(
@@ -47,7 +63,8 @@ def python():
 
 @pytest.fixture
 def default_graph():
-    """A TensorFlow graph of the test's own."""
-    import tensorflow.compat.v1 as tf  # not for tests that do without
+    """A TensorFlow graph for this test alone."""
+    import tensorflow.compat.v1 as tf  # other tests do without it
+    _use_graphs()
     with tf.Graph().as_default():
         yield

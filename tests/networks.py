@@ -1,4 +1,4 @@
-"""The models to test, and a batch-normalised network that is none of the published tables'."""
+"""For tests: every model, small networks, and trainings in this process."""
 
 import contextlib
 from unittest import mock
@@ -6,18 +6,26 @@ from unittest import mock
 import pytest
 
 import models
-from permafrost import runs
 from permafrost.config import Config
 from permafrost.recipes import overrides
 from permafrost.training import loop
+from permafrost.training.setup import TrainSetup
 
-# The same as resnet20, but deeper: what is run, not only built, is theirs in the slow tests.
+# Like resnet20 but deeper: only the slow tests run them, the others just build them.
 DEEP = ('resnet32', 'resnet44', 'resnet56', 'resnet110')
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
          for name in sorted(models.MODELS)]
 
 
+def tiny(net, x):
+    """Build a network that trains in milliseconds a step, with dropout."""
+    x = net.conv('conv1', x, 8, 5, stride=4)
+    x = net.dropout('dropout1', x, 0.1)
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
 def normed(net, x):
+    """Build a batch-normalised network."""
     x = net.conv('conv1', x, 16, 5, norm=True)
     x = net.max_pool('pool1', x)
     x = net.conv('conv2', x, 24, 3, norm=True)
@@ -27,23 +35,37 @@ def normed(net, x):
 
 
 def activated(net, x):
-    """Has every activation."""
-    for activation in ('celu:0.3', 'gelu', 'linear', 'relu', 'sigmoid_gelu', 'silu'):
+    """Build a network that has every activation."""
+    for activation in ('celu:0.3', 'linear', 'relu', 'sigmoid_gelu'):
         x = net.conv(activation.split(':')[0], x, 8, 3, activation=activation, stride=2)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 @contextlib.contextmanager
 def registered():
-    """Makes `normed` and `activated` models of these names meanwhile."""
-    with mock.patch.dict(models.MODELS, normed=normed, activated=activated):
+    """Context in which `tiny`, `normed` and `activated` are models of these names."""
+    with mock.patch.dict(models.MODELS, tiny=tiny, normed=normed, activated=activated):
         yield
 
 
-def train(dataset, run, steps):
-    """Trains `normed`, which must be registered, in the directory `run`."""
-    recipe = overrides.get_recipe('tutorial', ['batch_size=32', 'learning_rate=0.05'])
-    settings = Config('normed', recipe, steps, dataset=dataset.name,
-                             data_dir=dataset.directory, summary_steps=0, histogram_steps=0)
-    code = loop.train(settings, dataset, lambda: runs.create('', 'normed', run), None)
-    assert code == 0
+def train_setup(dataset, run, steps, model='tiny', changes=(), resume=False, **fields):
+    """Return the TrainSetup of a small training; see train."""
+    changes = ['batch_size=32', 'learning_rate=0.05', *changes]
+    config = Config(model, overrides.get_recipe('tutorial', changes), steps, dataset=dataset.name,
+                    data_dir=dataset.directory, train_images=dataset.counts['train'],
+                    **dict({'summary_steps': 0, 'histogram_steps': 0}, **fields))
+    return TrainSetup(config, dataset, run=str(run), resume=resume)
+
+
+def train(dataset, run, steps, model='normed', **options):
+    """Train a model in the directory `run`, in this process.
+
+    Args:
+      dataset: a Dataset.
+      run: run directory, a str or Path; it must not contain a run unless resume=True.
+      steps: number of steps.
+      model: name of a model, or of a network of this module (registered while training).
+      options: changes (recipe fields as for --set), resume, and fields of Config.
+    """
+    with registered():
+        assert loop.train(train_setup(dataset, run, steps, model, **options)) == 0

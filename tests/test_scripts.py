@@ -1,145 +1,229 @@
-"""The usual mistakes: one clear line, the exit code of design, and nothing damaged."""
+"""The command lines of all scripts: help, wrong flags, and the usual mistakes with files and runs.
+
+A mistake is one clear line and an exit code, and leaves nothing behind.
+"""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from tests import processes
+from tests import in_process
+from tests.processes import ROOT
+
+SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.py',
+           'tools/get_data.py', 'tools/local_cluster.py', 'tools/make_tfrecords.py',
+           'tools/report.py', 'tools/sample_images.py', 'tools/dev/soak.py',
+           'tools/dev/netns_cluster.py', 'benchmarks']
+NO_FLAGS_OF_OURS = ['tools/doctor.py', 'tools/dev/check_manifests.py']
+BANNED = re.compile(
+    r'\b(wants|besides?|mend|mends|mended|parted|heeds|(is|are) said|is taken)\b', re.IGNORECASE)
 
 
-def _refused(code, *arguments):
-    """The one line on stderr with which a script refuses `arguments`."""
-    output = processes.finish(processes.command(*arguments), code)
-    lines = [line for line in output.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1, output
+def error_of(code, *arguments):
+    """Return the one line with which a script refuses `arguments`."""
+    result = in_process.run(*arguments)
+    lines = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
+    assert result.code == code and len(lines) == 1, result
     return lines[0]
 
 
-@pytest.mark.parametrize('arguments, expected', [
-    (['train.py', '--model=txto'], "unknown model 'txto'; did you mean tuto? (there are: alex0,"),
-    (['train.py', '--recipe=tutorail'], 'did you mean tutorial? (there are: cifarnet, davidnet,'),
-    (['train.py', '--stepps=3'], 'stepps'),
-    (['train.py', '--steps=-3'], 'steps'),
-    (['train.py', '--steps=many'], 'steps'),
-    (['train.py', '--save_steps=-1'], 'save_steps'),
+def test_every_script_is_in_these_tests():
+    scripts = [name for name in os.listdir(ROOT) if name.endswith('.py')]
+    for folder in ('tools', 'tools/dev'):
+        scripts += [folder + '/' + name for name in os.listdir(os.path.join(ROOT, folder))
+                    if name.endswith('.py')]
+    assert set(scripts) <= set(SCRIPTS + NO_FLAGS_OF_OURS)
+
+
+# Help
+
+def own_flags(script):
+    """Return the names of the flags that the source of a script defines."""
+    path = os.path.join(ROOT, script)
+    with open(path if script.endswith('.py') else os.path.join(path, '__main__.py')) as stream:
+        return re.findall(r"DEFINE_\w+\(\s*'(\w+)'", stream.read())
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_help_lists_the_flags_of_the_script_in_plain_english(script):
+    result = in_process.run(script, '--help')
+    assert result.code == 0 and not result.stderr
+    for flag in own_flags(script):
+        assert re.search(rf'^  --(\[no\])?{flag}: ', result.stdout, re.MULTILINE), flag
+    assert '--verbosity' not in result.stdout, 'a flag of absl'
+    assert not BANNED.search(result.stdout), BANNED.search(result.stdout)
+    assert in_process.run(script, '-h') == result
+
+
+@pytest.mark.parametrize('script, flags', [
+    ('train.py', ['model', 'recipe', 'set', 'steps', 'seed', 'resume', 'deterministic', 'log_dir',
+                  'run', 'dataset', 'data_dir', 'save_steps', 'max_to_keep', 'plot']),
+    ('train_cluster.py', ['ps_hosts', 'worker_hosts', 'job_name', 'task_index', 'mode', 'run']),
+    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta']),
+    ('info.py', ['model', 'all', 'image_size', 'layers', 'json', 'recipes', 'dataset'])])
+def test_help_lists_shared_flags(script, flags):
+    output = in_process.run(script, '--help').stdout
+    for flag in flags:
+        assert f'--{flag}:' in output or f'--[no]{flag}:' in output
+
+
+@pytest.mark.parametrize('script', ['train.py', 'train_cluster.py', 'tools/local_cluster.py',
+                                    'info.py', 'tools/sample_images.py', 'tools/get_data.py'])
+@pytest.mark.parametrize('flag', ['--dataset', '--data_set'])
+def test_both_names_of_the_dataset_flag_work(tmp_path, script, flag):
+    arguments = {'train_cluster.py': ['--job_name=worker', '--task_index=0', '--ps_hosts=a:1',
+                                      '--worker_hosts=b:1'],
+                 'tools/local_cluster.py': ['--evaluator'],  # refused after the flags are read
+                 'info.py': ['--model=tuto'],
+                 'tools/sample_images.py': [f'--output={tmp_path}/samples']}
+    result = in_process.run(script, f'{flag}=cifar11', *arguments.get(script, []))
+    assert result.code == 2
+    assert 'cifar11' in result.stderr or script == 'tools/local_cluster.py'
+    assert 'unknown flag' not in result.stderr
+
+
+# Wrong flags
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_a_wrong_flag_fails_at_once(script):
+    """In a real process, before the import of TensorFlow, which takes seconds.
+
+    The tools for developers may import it: they are run rarely.
+    """
+    command = ['-m', script] if not script.endswith('.py') else [script]
+    done = subprocess.run([sys.executable, '-X', 'importtime'] + command + ['--no_such_flag=1'],
+                          cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, timeout=300)
+    assert done.returncode == 2 and not done.stdout
+    error = done.stderr.splitlines()[-1]
+    assert 'no_such_flag' in error and '--help' in error
+    if not script.startswith('tools/dev/'):
+        modules = [line.split('|')[-1].strip() for line in done.stderr.splitlines()
+                   if line.startswith('import time:')]
+        assert 'permafrost.flags' in modules and 'tensorflow' not in modules
+        assert len(modules) + 1 == len(done.stderr.splitlines()), 'the error is one line'
+
+
+def real(*arguments):
+    """Mark arguments whose mistake is found only after CIFAR-10 is."""
+    return pytest.param(*arguments, marks=pytest.mark.real_data)
+
+
+MISTAKES = [
+    (['train.py', '--model=txto'], "unknown model 'txto'; did you mean tuto? (choose from: alex0,"),
+    (['train.py', '--recipe=tutorail'], 'did you mean tutorial? (choose from: cifarnet, davidnet,'),
+    (['train.py', '--stepps=3'], 'unknown flag --stepps; did you mean --steps?'),
+    (['train.py', '--steps=-3'], '--steps=-3'),
+    (['train.py', '--steps=many'], '--steps=many'),
+    (['train.py', '--save_steps=-1'], '--save_steps=-1'),
     (['train.py', '--source=disk'], 'memory'),
-    pytest.param(['train.py', '--source=stream', '--deterministic'], 'wants --source=memory',
-                 marks=pytest.mark.real_data),
+    real(['train.py', '--source=stream', '--deterministic'], '--source=memory'),
     (['train.py', '--set=learning_rte=1'], 'did you mean learning_rate?'),
     (['train.py', '--set=learning_rate=fast'], "'fast' is not a number"),
     (['train.py', '--set=learning_rate'], 'field=value'),
     (['train.py', '--set=batch_size=-5'], 'batch_size must be at least 1'),
     (['train.py', '--set=image_size=0'], 'image_size must be at least 1'),
-    (['train.py', '--set=average_decay=1.5'], 'average_decay'),
+    (['train.py', '--set=ema_decay=1.5'], 'ema_decay'),
     (['train.py', 'tuto'], "unexpected argument 'tuto'"),
-    (['train.py', '--data_set=cifar11'], 'did you mean cifar10?'),
-    pytest.param(['train.py', '--set=augmentation=crop,flop'], 'did you mean flip?',
-                 marks=pytest.mark.real_data),
-    pytest.param(['train.py', '--set=optimizer=sgdd'], 'did you mean sgd?',
-                 marks=pytest.mark.real_data),
-    pytest.param(['train.py', '--set=schedule=cosin 5'], 'did you mean cosine?',
-                 marks=pytest.mark.real_data),
-    pytest.param(['train.py', '--set=schedule=linear 5'], 'epoch:factor',
-                 marks=pytest.mark.real_data),
-    pytest.param(['train.py', '--set=decay_mode=couple'], 'did you mean coupled?',
-                 marks=pytest.mark.real_data),
-    pytest.param(['train.py', '--set=augmentation=cutout:99'], 'does not fit',
-                 marks=pytest.mark.real_data),
-    (['train.py', '--set=rules=beta speed=2'], "write it as 'beta rate=64 decay=1/64'"),
+    (['train.py', '--dataset=cifar11'], 'did you mean cifar10?'),
+    real(['train.py', '--set=augmentation=crop,flop'], 'did you mean flip?'),
+    real(['train.py', '--set=optimizer=sgdd'], 'did you mean sgd?'),
+    real(['train.py', '--set=schedule=cosin 5'], 'did you mean cosine?'),
+    real(['train.py', '--set=schedule=linear 5'], 'epoch:factor'),
+    real(['train.py', '--set=augmentation=cutout:99'], 'does not fit'),
+    (['train.py', '--set=decay_mode=couple'], 'did you mean coupled?'),
+    (['train.py', '--set=param_groups=beta speed=2'], 'beta'),
     (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be in [0, 1)'),
     (['train.py', '--plot', '--recipe=resnett'], 'did you mean resnet?'),
     (['train.py', '--plot', '--model=davidnett'], 'did you mean davidnet?'),
-    (['eval.py', '--batch_size=0'], 'batch_size'),
+    (['eval.py', '--batch_size=0'], '--batch_size=0'),
     (['eval.py', '--split=tset'], 'test'),
     (['eval.py', '--tta=flop'], 'flip_shift'),
     (['info.py', '--model=tutoo'], 'did you mean tuto?'),
     (['info.py', '--image_size=-4'], 'image_size'),
-    (['info.py', '--model=lenet5', '--image_size=8'], 'lenet5 cannot take images of 8x8'),
-    (['tools/scaling.py', 'plan', '--workers=4,abc'], 'numbers of workers'),
-    (['tools/scaling.py', 'plan', '--models=tutu'], 'did you mean tuto?'),
-    (['tools/scaling.py', 'check', '--result=models/__init__.py'], 'is not of'),
+    (['info.py', '--model=lenet5', '--image_size=8'], 'lenet5'),
+    (['benchmarks', 'treads'], 'did you mean threads?'),
+    (['benchmarks', 'scaling', '--workers=4,abc'], '4,abc'),
+    (['benchmarks', 'scaling', '--models=tutu'], 'did you mean tuto?'),
+    (['benchmarks', 'scaling', f'--check={ROOT}/models/__init__.py'], 'models/__init__.py'),
+    (['tools/make_tfrecords.py', 'photos'], 'DIR OUT'),
     (['tools/local_cluster.py', '--evaluator', '--model=tuto'], '--evaluator needs --run'),
     (['train_cluster.py', '--ps_hosts=10.0.0..5:2222', '--worker_hosts=localhost:2223',
-      '--job_name=worker', '--task_index=0'], "'10.0.0..5:2222' is no address"),
+      '--job_name=worker', '--task_index=0'], '10.0.0..5:2222'),
     (['train_cluster.py', '--ps_hosts=127.0.0.1:2222', '--worker_hosts=127.0.0.1:2223',
-      '--job_name=evaluator', '--task_index=0'], 'the evaluator needs the --run of the chief'),
-])
-def test_usage_is_exit_2_and_names_what_is_valid(tmp_path, arguments, expected):
-    extra = [] if arguments[0] in ('info.py', 'tools/scaling.py') else ['--log_dir=%s' % tmp_path]
-    assert expected in _refused(2, *(arguments + extra))
+      '--job_name=evaluator', '--task_index=0'], '--run'),
+]
+
+
+@pytest.mark.parametrize('arguments, expected', MISTAKES)
+def test_a_usage_error_is_one_line_that_names_what_is_valid(
+        tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)  # the default folders are relative
+    assert expected in error_of(2, *arguments)
     assert not os.listdir(str(tmp_path)), 'a mistake leaves nothing behind'
 
 
-def _data(synthetic, tmp_path):
-    directory = str(tmp_path / 'data')
-    shutil.copytree(synthetic.directory, directory)
-    return directory, os.path.join(directory, 'train_2.bin')
+# Wrong files and runs
+
+@pytest.fixture
+def refused_training(tmp_path):
+    """refused_training(directory): the error of a training on the data in `directory`."""
+    def train(directory, *arguments):
+        error = error_of(1, 'train.py', '--dataset=synthetic', f'--data_dir={directory}',
+                         f'--log_dir={tmp_path}/runs', '--steps=1', *arguments)
+        assert not (tmp_path / 'runs').exists(), 'a mistake leaves nothing behind'
+        return error
+    return train
 
 
-def _train(directory, tmp_path):
-    return _refused(1, 'train.py', '--data_set=synthetic', '--data_dir=' + directory,
-                    '--log_dir=%s' % (tmp_path / 'runs'), '--steps=1')
+def test_a_corrupt_a_short_and_a_missing_data_file_are_named(synthetic, tmp_path, refused_training):
+    directory = tmp_path / 'data'
+    shutil.copytree(synthetic.directory, str(directory))
+    path = directory / 'train_2.bin'
+    content = path.read_bytes()
+    path.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    assert f'{path}: corrupt' in refused_training(directory)
+    path.write_bytes(content[:-1])
+    assert f'{path}: too short' in refused_training(directory)
+    path.unlink()
+    assert f'{path}: missing' in refused_training(directory)
 
 
-def test_data_files(synthetic, tmp_path):
-    directory, path = _data(synthetic, tmp_path)
-    with open(path, 'rb') as stream:
-        whole = stream.read()
-    with open(path, 'wb') as stream:
-        stream.write(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
-    assert path + ': corrupt' in _train(directory, tmp_path)
-    with open(path, 'wb') as stream:
-        stream.write(whole[:-1])
-    assert path + ': too short' in _train(directory, tmp_path)
-    os.remove(path)
-    assert path + ': missing' in _train(directory, tmp_path)
-    assert not os.path.exists(str(tmp_path / 'runs')), 'a mistake leaves nothing behind'
+def test_without_data_the_error_says_how_to_get_it(tmp_path):
+    error = error_of(1, 'train.py', f'--data_dir={tmp_path}/none', '--steps=1',
+                     f'--log_dir={tmp_path}/runs')
+    assert 'data_batch_1.bin: missing' in error and 'make data' in error
 
 
-def test_no_data_at_all(tmp_path):
-    line = _refused(1, 'train.py', '--data_dir=%s' % (tmp_path / 'none'), '--steps=1',
-                    '--log_dir=%s' % (tmp_path / 'runs'))
-    assert 'data_batch_1.bin: missing' in line and 'make data' in line
-
-
-def test_a_log_directory_that_cannot_be_made(synthetic, tmp_path):
+def test_a_log_directory_that_cannot_be_created_is_named(synthetic, tmp_path):
     (tmp_path / 'file').write_text('')
-    line = _refused(1, 'train.py', '--data_set=synthetic', '--data_dir=' + synthetic.directory,
-                    '--log_dir=%s' % (tmp_path / 'file' / 'runs'), '--steps=1')
-    assert 'cannot write to' in line and 'name another --log_dir' in line
+    error = error_of(1, 'train.py', '--dataset=synthetic', f'--data_dir={synthetic.directory}',
+                     f'--log_dir={tmp_path}/file/runs', '--steps=1')
+    assert f'{tmp_path}/file/runs' in error and '--log_dir' in error
 
 
-def test_a_run_of_something_else(synthetic, tmp_path):
-    run = str(tmp_path / 'run')
-    processes.finish(processes.training(synthetic, run, '--steps=1'))
-    with open(os.path.join(run, 'config.json')) as stream:
-        before = stream.read()
+def test_a_run_of_something_else_is_not_continued_and_not_changed(synthetic, tmp_path):
+    run = tmp_path / 'run'
+    data = ['--dataset=synthetic', f'--data_dir={synthetic.directory}', f'--run={run}']
+    result = in_process.run('train.py', *data, '--model=squeeze1', '--steps=1',
+                            '--set=batch_size=16')
+    assert result.code == 0, result
+    config = (run / 'config.json').read_text()
     for arguments, code, expected in [
-            (['--model=tuto', '--resume'], 2, 'is a run of squeeze1, not of tuto'),
-            (['--model=tuto'], 1, 'holds a run already: add --resume'),
-            (['--resume', '--seed=5'], 2, 'started with --seed=1, not 5'),
-            (['--resume', '--set=learning_rate=0.5'], 2, 'another recipe')]:
-        assert expected in _refused(code, 'train.py', '--run=' + run, '--data_set=synthetic',
-                                    '--data_dir=' + synthetic.directory, *arguments)
-    with open(os.path.join(run, 'config.json')) as stream:
-        assert stream.read() == before
-    with open(os.path.join(run, 'config.json'), 'w') as stream:
-        stream.write(before[:50])
-    assert 'is damaged' in _refused(1, 'eval.py', '--run=' + run)
+            (['--model=tuto', '--resume'], 2, 'squeeze1'),
+            (['--model=tuto'], 1, '--resume'),
+            (['--resume', '--seed=5'], 2, '--seed'),
+            (['--resume', '--set=learning_rate=0.5'], 2, 'recipe')]:
+        assert expected in error_of(code, 'train.py', *data, *arguments)
+    assert (run / 'config.json').read_text() == config
+    (run / 'config.json').write_text(config[:50])
+    assert 'config.json' in error_of(1, 'eval.py', f'--run={run}')
 
 
-def test_no_run_yet(tmp_path):
-    assert 'train one with train.py' in _refused(1, 'eval.py', '--log_dir=%s' % tmp_path)
-    assert 'not a run directory' in _refused(1, 'eval.py', '--run=%s' % (tmp_path / 'none'))
-
-
-@pytest.mark.parametrize('script, flags', [
-    ('train.py', ['model', 'recipe', 'set', 'steps', 'seed', 'resume', 'deterministic',
-                  'log_dir', 'run', 'data_dir', 'save_steps', 'max_to_keep', 'plot']),
-    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta']),
-    ('info.py', ['model', 'all', 'image_size', 'layers', 'json', 'recipes'])])
-def test_help_documents_the_flags(script, flags):
-    output = processes.finish(processes.command(script, '--help'), 1)  # absl's code for help
-    for flag in flags:
-        assert '--%s' % flag in output or '--[no]%s' % flag in output
+def test_without_a_run_the_error_says_how_to_make_one(tmp_path):
+    assert 'train.py' in error_of(1, 'eval.py', f'--log_dir={tmp_path}')
+    assert f'{tmp_path}/none' in error_of(1, 'eval.py', f'--run={tmp_path}/none')

@@ -1,0 +1,18 @@
+"""One-line errors."""
+
+from permafrost import errors
+
+
+def test_unknown_names_list_the_known_ones_and_the_closest():
+    error = errors.unknown_name_error('model', 'tutto', ['tuto', 'alex2'])
+    assert str(error) == "unknown model 'tutto'; did you mean tuto? (choose from: alex2, tuto)"
+    assert error.exit_code == 2
+
+
+def test_nothing_is_suggested_for_a_name_that_resembles_none():
+    assert 'did you mean' not in str(errors.unknown_name_error('model', 'xyz', ['tuto']))
+
+
+def test_one_line_joins_lines_and_cuts():
+    assert errors.one_line(ValueError('a\n  b\tc')) == 'a b c'
+    assert errors.one_line('x' * 300) == 'x' * 200
