@@ -1,55 +1,57 @@
-# Targets run in the environment of ENGINE (tf1, tf1-mkl or tf2; default: the first set up).
+# Targets run in the environment of ENGINE (tf1, tf1-mkl or tf2). Default: the first one set up.
 .DEFAULT_GOAL := help
 export ENGINE ?= $(shell readlink .venv/default)
 PYTHON = .venv/$(or $(ENGINE),default)/bin/python
+LINT = .venv/lint/bin
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
-	@echo '  ENGINE=tf1|tf1-mkl|tf2 chooses the TensorFlow; now: $(or $(ENGINE),none set up yet)'
+	@echo '  ENGINE=tf1|tf1-mkl|tf2 selects the TensorFlow. Current: $(or $(ENGINE),none set up yet)'
 
 setup: ## build the Python environment of ENGINE
 	@tools/setup.sh $(ENGINE)
 
-data: setup ## fetch CIFAR-10 and check it; goes on where it stopped
+data: setup ## download and check CIFAR-10; continues an interrupted download
 	@$(PYTHON) tools/get_data.py $(if $(filter data,$(MAKECMDGOALS)),$(ARGS))
 
-test: data ## run the fast tests; SLOW=1 runs all, ARGS=... goes to pytest
-	@$(PYTHON) -m pytest $(if $(SLOW),,-m 'not slow') $(ARGS)
+# worksteal: each process starts with half of the files, in order, so few fixtures are made twice.
+test: data ## run the fast tests; SLOW=1 for all, JOBS=N for N processes, ARGS=... for pytest
+	@$(PYTHON) -m pytest -n $(or $(JOBS),2) --dist worksteal $(if $(SLOW),,-m 'not slow') $(ARGS)
 
-lint: ## ruff, the oldest Python's syntax, shell scripts, Dockerfile and manifests
+lint: ## check Python (ruff, mypy, 3.7 syntax), shell scripts, Dockerfile and manifests
 	@tools/setup.sh lint
-	@.venv/lint/bin/ruff check .
-	@[ -x .venv/lint/bin/hadolint ] || { \
-	  echo 'lint: no Python 3.9, shell scripts, Dockerfile and manifests unchecked'; exit 0; }; \
-	.venv/lint/bin/shellcheck --severity=warning *.sh */*.sh .ci/run && \
-	.venv/lint/bin/hadolint Dockerfile && \
-	.venv/lint/bin/python tools/check_manifests.py deploy/kubernetes/*.yaml
-	@python=$$(tools/setup.sh --find 3.7) || { echo 'lint: no Python 3.7, syntax unchecked'; exit 0; }; \
+	@$(LINT)/ruff check .
+	@[ -x $(LINT)/mypy ] || { echo 'lint: no Python 3.10 found, so only ruff ran'; exit 0; }; \
+	$(LINT)/mypy && \
+	$(LINT)/shellcheck --severity=warning *.sh */*.sh */*/*.sh .ci/run && \
+	$(LINT)/hadolint Dockerfile && \
+	$(LINT)/python tools/dev/check_manifests.py deploy/kubernetes/*.yaml
+	@python=$$(tools/setup.sh --find tf1) || { echo 'lint: syntax of 3.7 not checked'; exit 0; }; \
 	find . -name '*.py' -not -path './.*' | sort | xargs $$python -c \
 	'import sys; [compile(open(path, encoding="utf-8").read(), path, "exec") for path in sys.argv[1:]]'
 
 bench: data ## time the input pipeline and training
-	@$(PYTHON) tools/benchmark.py $(ARGS)
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 readme: setup ## write results/*.json into README.md and docs/speed.md
 	@$(PYTHON) tools/report.py $(ARGS)
 
-label_image: ## build the C++ program (label_image.sh does so by itself)
+label_image: ## build the C++ program (label_image.sh also does it)
 	@$(MAKE) -C label_image
 
-# tf1 unless ENGINE is given: that of the checkout is for its machine
+# The image has tf1 unless the command line names ENGINE: the default above is for this machine.
 image: engine = $(if $(filter file,$(origin ENGINE)),tf1,$(ENGINE))
-image: ## build the container image; DOCKER=podman or buildah builds it too
+image: ## build the container image; DOCKER=podman or DOCKER=buildah also work
 	@$(or $(DOCKER),docker) build -t $(or $(IMAGE),permafrost) --build-arg ENGINE=$(engine) \
 	  --build-arg BASE=$(or $(BASE),python:$(if $(filter tf2,$(engine)),3.13,3.7)-slim-bookworm) $(ARGS) .
 
-doctor: ## say what is wrong with this machine's set-up and how to mend it
-	@for python in .venv/lint/bin/python .venv/default/bin/python python3; do \
+doctor: ## check this machine and explain how to fix what it finds
+	@for python in $(LINT)/python .venv/default/bin/python python3; do \
 	  if $$python -c '' 2>/dev/null; then exec $$python tools/doctor.py; fi; \
-	done; echo 'doctor: no python3 runs: install it (apt-get install python3)' >&2; exit 1
+	done; echo 'doctor: no python3 runs. Install it (apt-get install python3).' >&2; exit 1
 
-clean: ## remove environments' links and caches of this checkout; runs and data stay
-	rm -rf .venv .pytest_cache .ruff_cache label_image/build
+clean: ## remove this checkout's links to environments and its caches; keeps runs and data
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache label_image/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help setup data test lint bench readme label_image image doctor clean

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
-#   tools/setup.sh [ENGINE]          tf1, tf1-mkl or tf2; without one: the default, or the best
-#   tools/setup.sh lint              the environment of `make lint`
-#   tools/setup.sh onnxruntime       or litert, openvino, pytorch: what is compared with
-#   tools/setup.sh --find VERSION... prints the first Python of those versions that runs
-# The first engine chosen becomes .venv/default. Nothing happens where all is up to date.
+#   tools/setup.sh [ENGINE]         tf1, tf1-mkl or tf2. Default: .venv/default, or else the fastest
+#   tools/setup.sh lint             the tools of `make lint`
+#   tools/setup.sh onnxruntime      or litert, openvino, pytorch: for `python -m benchmarks`
+#   tools/setup.sh --find ENGINE    prints the Python that ENGINE would use
+#   tools/setup.sh --versions ENGINE  prints the versions of Python that ENGINE supports, best first
+# The first engine set up becomes .venv/default. Does nothing if the environment is up to date.
 set -euo pipefail
-from=$PWD
+start_dir=$PWD
 cd "$(dirname "$0")/.."
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
 
-# A name on PATH is not enough: pyenv's shims are there and fail.
+# A name on PATH is not enough: pyenv's shims exist and fail.
 works() { "$1" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$2')" 2>/dev/null; }
 
 find_python() {
@@ -24,7 +25,7 @@ find_python() {
         return
       fi
     done < <(type -aP "python$version"
-             # pyenv's own: beside its shims, or in its usual place
+             # pyenv's own Pythons: next to its shims, or in the usual place
              for root in $(type -aP "python$version" | sed -n 's|/shims/.*||p') \
                          "${PYENV_ROOT:-$HOME/.pyenv}"; do
                printf '%s\n' "$root/versions/$version".*/bin/python
@@ -35,11 +36,19 @@ find_python() {
   return 1
 }
 
-if [ "${1:-}" = --find ]; then
-  shift
-  find_python "$@"
-  exit
-fi
+must_find_python() {  # sets $python for $engine
+  # shellcheck disable=SC2086  # a list
+  if python=$(find_python $versions); then return; fi
+  case $engine in
+    tf1*) die "$engine needs Python 3.7, the last that TensorFlow 1.15 runs on. Install it with" \
+              "'pyenv install 3.7' or 'uv python install 3.7', or use ENGINE=tf2." ;;
+    *) die "$engine needs one of Python ${versions// /, }. Install one," \
+           "for example with 'apt-get install python3'." ;;
+  esac
+}
+
+action=build
+case ${1:-} in --find|--versions) action=$1; shift ;; esac
 [ $# -le 1 ] || { say "one engine at a time, not: $*"; exit 2; }
 
 engine=${1:-}
@@ -48,73 +57,69 @@ if [ -z "$engine" ]; then
     engine=$(readlink .venv/default)
   elif [ "$(uname -m)" != x86_64 ]; then
     engine=tf2
-    say "engine tf2: tf1-mkl is for x86-64, this is $(uname -m)"
+    say "engine tf2: tf1-mkl is for x86-64, and this is $(uname -m)"
   elif python=$(find_python 3.7); then
     engine=tf1-mkl
-    say "engine tf1-mkl: $python is a Python 3.7, and this is x86-64"
+    say "engine tf1-mkl: $python is Python 3.7, and this is x86-64"
   else
     engine=tf2
-    say "engine tf2: there is no Python 3.7 here, which TensorFlow 1.15 needs"
+    say "engine tf2: TensorFlow 1.15 needs Python 3.7, which was not found"
   fi
 fi
 case $engine in
   tf1|tf1-mkl) versions='3.7'; megabytes=1000; package=tensorflow ;;
   tf2) versions='3.13 3.12 3.11 3.10'; megabytes=2000; package=tensorflow ;;
-  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=200; package= ;;
+  lint) versions='3.13 3.12 3.11 3.10 3.9 3.8 3.7'; megabytes=300; package= ;;
   onnxruntime) versions='3.13 3.12 3.11'; megabytes=2100; package=onnxruntime ;;
   litert) versions='3.13 3.12 3.11'; megabytes=150; package=ai_edge_litert ;;
   openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;
   pytorch) versions='3.11 3.13 3.12'; megabytes=1000; package=torch ;;
-  *) say "unknown engine '$engine' (there are: tf1, tf1-mkl, tf2)"; exit 2 ;;
+  *) say "unknown engine '$engine' (choose from: tf1, tf1-mkl, tf2)"; exit 2 ;;
 esac
-case $engine in tf*) tool= ;; *) tool=1 ;; esac  # a tool is never the default
+case $action in
+  --versions) echo "$versions"; exit ;;
+  --find) must_find_python; echo "$python"; exit ;;
+esac
 
 requirements=requirements/$engine.txt
 hash=$(sha256sum "$requirements" | cut -c1-8)
-use() {  # links .venv/ENGINE to the environment $1
+link() {  # links .venv/ENGINE to the environment $1
   mkdir -p .venv
   ln -sfn "$1" ".venv/$engine"
-  [ -n "$tool" ] || [ -L .venv/default ] || ln -s "$engine" .venv/default
+  case $engine in tf*) [ -L .venv/default ] || ln -s "$engine" .venv/default ;; esac
 }
 ready() { [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null; }
 
-now=$(readlink ".venv/$engine" || true)
-if [ "${now##*-}" = "$hash" ] && ready "$now"; then
-  use "$now"
+linked=$(readlink ".venv/$engine" || true)
+if [ "${linked##*-}" = "$hash" ] && ready "$linked"; then
+  link "$linked"
   exit
 fi
 
-# shellcheck disable=SC2086  # a list
-if ! python=$(find_python $versions); then
-  case $engine in
-    tf1*) die "$engine needs Python 3.7, the last that TensorFlow 1.15 runs on: install it with" \
-              "'pyenv install 3.7' or 'uv python install 3.7', or take ENGINE=tf2" ;;
-    *) die "$engine needs one of Python ${versions// /, }: install one," \
-           "for example with 'apt-get install python3'" ;;
-  esac
-fi
+must_find_python
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
-  die "$python has no venv module: on Debian, 'apt-get install python$version-venv'"
+  die "$python has no venv module. On Debian: apt-get install python$version-venv"
 
-# As Python takes it.
+# The same rules as cache_dir() in permafrost/files.py.
 cache=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}
 cache=${cache/#\~\//"${HOME-}/"}
-case $cache in /*) ;; *) cache=$from/$cache ;; esac
+case $cache in /*) ;; *) cache=$start_dir/$cache ;; esac
 root=$cache/venv
 venv=$root/$engine-$version-$hash
-mkdir -p "$root" 2>/dev/null || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
-exec 9>"$venv.lock" || die "cannot write $root: mend that, or set PERMAFROST_CACHE"
-# pip inherits the lock: if this script is killed, the next one waits until pip has gone too
+cannot_write() { die "cannot write to $root. Make it writable, or set PERMAFROST_CACHE."; }
+mkdir -p "$root" 2>/dev/null || cannot_write
+exec 9>"$venv.lock" || cannot_write
+# pip inherits the lock: if this script is killed, the next one waits until pip has ended too.
 flock -n 9 || { say "waiting for another set-up of $engine"; flock 9; }
 
 if ! ready "$venv"; then
   free=$(df -Pm "$root" | awk 'NR == 2 { print $4 }')
   [ "$free" -ge "$megabytes" ] ||
-    die "disk full: $engine takes $megabytes MB in $root, which has $free;" \
-        "free some, or set PERMAFROST_CACHE to another disk"
+    die "disk full: $engine needs $megabytes MB in $root, which has $free." \
+        "Free some space, or set PERMAFROST_CACHE to another disk."
   say "building $venv with $python (a few minutes, $megabytes MB)"
-  rm -rf "$venv"  # what an interrupted build left
+  rm -rf "$venv"  # an interrupted build
   log=$venv.log
   if ! { "$python" -m venv "$venv" &&
          "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
@@ -123,15 +128,15 @@ if ! ready "$venv"; then
        tee "$log" | sed -nuE 's/^Collecting ([^ ]+).*/setup: \1/p' >&2; then
     if grep -qi 'no space left' "$log"; then
       rm -rf "$venv"
-      die "disk full: free $megabytes MB in $root, or set PERMAFROST_CACHE to another disk"
+      die "disk full: free $megabytes MB in $root, or set PERMAFROST_CACHE to another disk."
     elif grep -qE 'NewConnectionError|ConnectTimeout|NameResolution|ProxyError|Network is' "$log"
     then
       die "no network: pip cannot reach its package index (log: $log)"
     fi
     die "$(grep -E '^ERROR|Error' "$log" | tail -1 | cut -c1-300 || true) (log: $log)"
   fi
-  touch "$venv/.complete"  # written last: without it the next set-up begins again
+  touch "$venv/.complete"  # written last: without it the next set-up starts again
   rm -f "$log"
 fi
-use "$venv"
+link "$venv"
 say "$engine is ready in .venv/$engine ($("$venv/bin/python" -V))"

@@ -3,14 +3,13 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: [DOCKER=docker|podman] tools/check_image.sh IMAGE [DATA]
+usage: [DOCKER=docker|podman] tools/dev/check_image.sh IMAGE [DATA]
 
 Does with IMAGE what a user does, on CIFAR-10 in DATA/cifar10 (default: where
 make data puts it): trains tuto for 200 steps, evaluates, freezes and labels;
-stops a training as `docker stop` does and resumes it; tries some mistakes. No
-container has a network, a writable file system beside its volume, a capability,
-or root. Fails at the first thing
-that is not as it should be.
+stops a training as `docker stop` does and resumes it; makes some mistakes. No
+container has a network, a writable file system other than its volume, a
+capability, or root. Fails at the first unexpected result.
 END
 }
 
@@ -36,21 +35,21 @@ run() { "$docker" run --rm "${sandbox[@]}" "$image" "$@"; }
 
 # expect CODE PATTERN COMMAND...: the exit code, and a line of the output
 expect() {
-  local code=0 wanted=$1 pattern=$2 output
+  local code=0 expected=$1 pattern=$2 output
   shift 2
   output=$("$@" 2>&1) || code=$?
   printf '   %s\n' "${output//$'\n'/$'\n   '}"
-  [ "$code" = "$wanted" ] || die "exit code $code, not $wanted: $*"
-  grep -qE -- "$pattern" <<< "$output" || die "no line has '$pattern': $*"
+  [ "$code" = "$expected" ] || die "exit code $code, not $expected: $*"
+  grep -qE -- "$pattern" <<< "$output" || die "no line matches '$pattern': $*"
 }
 
 say 'mistakes'
-expect 2 "no command 'trian'" run trian
+expect 2 "unknown command 'trian'" run trian
 expect 2 'did you mean tuto' run train --model=tutoo
 chmod 0755 "$work"
-expect 1 'belongs to user .* --user' run train --steps=1
+expect 1 'owner: user .* --user' run train --steps=1
 chmod 1777 "$work"
-expect 1 'no CIFAR-10 in /data' "$docker" run --rm --network none "$image" train --steps=1
+expect 1 '/data has no cifar10/' "$docker" run --rm --network none "$image" train --steps=1
 
 say 'not root'
 expect 0 '^1000$' "$docker" run --rm --network none --entrypoint id "$image" -u
@@ -63,10 +62,11 @@ expect 0 'tuto.pb' run freeze
 expect 0 "[^0-9]${correct}[^0-9]" run label tuto -- --batch_file /data/cifar10/test_batch.bin
 expect 0 '^cat$' "$docker" run --rm "${sandbox[@]}" --workdir /opt/permafrost --entrypoint \
   .venv/default/bin/python "$image" -c 'import PIL.Image
-from permafrost import data
-images, labels = data.load(data.open_data_set("cifar10"), "test")
+from permafrost.datasets import loading
+dataset = loading.open_dataset("cifar10")
+images, labels = loading.load(dataset, "test")
 PIL.Image.fromarray(images[0]).save("/work/cat.png")
-print(data.CLASSES[labels[0]])'
+print(dataset.classes[labels[0]])'
 expect 0 'cat' run label tuto cat.png
 
 say 'stop, and resume'
@@ -83,4 +83,4 @@ step=$("$docker" logs "$name" 2>&1 | sed -n 's/^stopped at step \([0-9]*\).*/\1/
 [ -n "$step" ] || die 'a stopped training did not save'
 expect 0 "resuming at step $step" run train --resume --run=runs/tuto/2 --steps=$((step + 20))
 
-say 'all as it should be'
+say 'all checks passed'
