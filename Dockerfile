@@ -2,13 +2,13 @@
 #   docker build -t permafrost .
 #   docker build -t permafrost --build-arg BASE=python:3.12-slim-bookworm --build-arg ENGINE=tf2 .
 
-# Needs bash, a Debian or Ubuntu, and the Python of ENGINE.
+# A Debian or Ubuntu with bash and the Python of ENGINE.
 ARG BASE=python:3.7-slim-bookworm
 
-# The Python packages of ENGINE, which change seldom.
+# The Python packages of ENGINE. They rarely change, so this stage is usually cached.
 FROM ${BASE} AS engine
 ARG ENGINE=tf1
-# Another package in place of the TensorFlow that requirements/ENGINE.txt pins, for a GPU.
+# For a GPU: a package to install instead of the TensorFlow pinned in requirements/ENGINE.txt.
 ARG TENSORFLOW=
 ENV PERMAFROST_CACHE=/opt PIP_NO_CACHE_DIR=1
 WORKDIR /opt/permafrost
@@ -20,33 +20,35 @@ RUN if [ -n "$TENSORFLOW" ]; then \
     && tools/setup.sh "$ENGINE" \
     && rm -f /opt/venv/*.lock
 
-# label_image, and the tests: the image takes the program from here, so a failing test fails it.
+# Builds label_image and runs the tests. The image copies the program from this stage, so a failing
+# test fails the build.
 FROM engine AS tested
-# hadolint ignore=DL3008 # the versions are those of the base's distribution
+# hadolint ignore=DL3008 # the distribution of the base decides the versions
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ libjpeg-dev libpng-dev libtcmalloc-minimal4 make procps \
     && rm -rf /var/lib/apt/lists/*
 COPY label_image label_image
 RUN make -j2 -C label_image
 COPY . .
-# 0 leaves the tests out.
+# 0 skips the tests.
 ARG TESTS=1
 RUN if [ "$TESTS" != 0 ]; then \
-      .venv/default/bin/python -m pytest -q -p no:cacheprovider -m 'not slow and not real_data'; \
+      .venv/default/bin/python -m pytest -q -p no:cacheprovider -n 2 --dist worksteal \
+        -m 'not slow and not real_data'; \
     fi
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title="Permafrost" \
-      org.opencontainers.image.description="Trains small convnets, and freezes them for C++" \
+      org.opencontainers.image.description="Trains small convnets and freezes them for C++" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The names are patterns, for Debian and Ubuntu call libjpeg by different ones.
+# A pattern, because Debian and Ubuntu name libjpeg differently.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends libpng16-16 libtcmalloc-minimal4 \
        '^libjpeg(62-turbo|-turbo8)$' \
     && rm -rf /var/lib/apt/lists/* \
     && { getent passwd 1000 || useradd --uid 1000 --no-create-home --home-dir /tmp permafrost; } \
-    # as /tmp: whatever user a container is given can write to a volume that begins as these
+    # mode of /tmp, so that any user can write to a volume created from these folders
     && install -d -m 1777 /data /work /work/runs /work/trained_models
 COPY --from=engine /opt/venv /opt/venv
 COPY --from=engine /opt/permafrost/.venv /opt/permafrost/.venv
