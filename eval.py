@@ -1,30 +1,30 @@
-"""Evaluates a run, python eval.py --run runs/tuto/1, or a frozen graph, --graph FILE.pb."""
+"""Evaluate a run, or a frozen graph with --graph FILE.pb: python eval.py --run runs/tuto/1."""
 
 from absl import flags
 
-from permafrost import runs, runtime
+from permafrost import flags as shared_flags, runs, runtime
 from permafrost.evaluation.tta import TTA
 from permafrost.experiments import results
-from permafrost.flags import (
-    define_checkpoint_flags, define_graph_flags, define_run_dataset_flags, run_script,
-    uses_frozen_graph)
 
-define_checkpoint_flags()
-define_graph_flags()
-define_run_dataset_flags()
-flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Images to evaluate on.')
+shared_flags.define_checkpoint_flags()
+shared_flags.define_run_dataset_flags(' For a graph: cifar10.')
+flags.DEFINE_enum('split', 'test', ['test', 'train'], 'Split of the dataset to evaluate on.')
 flags.DEFINE_bool('follow', False, 'Keep evaluating new checkpoints until training ends.')
 flags.DEFINE_integer('batch_size', 500, 'Images per batch; does not affect the results.', 1)
 flags.DEFINE_enum('tta', 'none', list(TTA), 'Test-time augmentation: average the logits of '
                   'mirrored (flip) and shifted (flip_shift) images. Adds a second accuracy.')
-flags.DEFINE_bool('profile', False, 'Also write a trace of one batch.')
-flags.DEFINE_string('results', None, 'Folder in which to record the result of a finished run.')
+flags.DEFINE_bool('profile', False, 'Also write a trace of one batch for chrome://tracing.')
+flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished run.')
+flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to evaluate instead of a run.')
+flags.DEFINE_integer('image_size', None, 'With --graph: side of the central crop in pixels, for '
+                     'graphs without a node `images`. Default: the size of the node `inputs`.', 1)
 FLAGS = flags.FLAGS
 
 
 def main():
-    run = None if uses_frozen_graph(FLAGS) else FLAGS.run or runs.latest_run(FLAGS.log_dir)
-    if run:
+    run = None
+    if not shared_flags.uses_frozen_graph(FLAGS):
+        run = FLAGS.run or runs.latest_run(FLAGS.log_dir)
         runs.read_config(run)  # report a wrong directory before the slow import
     session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
@@ -41,4 +41,4 @@ def main():
 
 
 if __name__ == '__main__':
-    run_script(main)
+    shared_flags.run_script(main)

@@ -1,16 +1,17 @@
-"""Freezes a run into one file: python freeze_graph.py --run runs/tuto/1."""
+"""Freeze a run into one file: python freeze_graph.py --run runs/tuto/1."""
 
 from absl import flags
 
 from permafrost import runs, runtime
+from permafrost.export.formats import FORMATS
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags, run_script
 
 define_checkpoint_flags()
 define_run_dataset_flags()
 flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file next to it '
                     'describes it. Default: trained_models/<model>.pb.')
-flags.DEFINE_string('saved_model', None, 'Also write a SavedModel for TensorFlow Serving to this '
-                    'new directory.')
+for name, export_format in FORMATS.items():
+    flags.DEFINE_string(name, None, export_format.help)
 FLAGS = flags.FLAGS
 
 
@@ -20,8 +21,8 @@ def main():
     session_config = runtime.prepare()
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     freeze.freeze(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
-                  output=FLAGS.output, saved_model=FLAGS.saved_model, dataset=FLAGS.dataset,
-                  data_dir=FLAGS.data_dir)
+                  output=FLAGS.output, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir,
+                  formats={name: FLAGS[name].value for name in FORMATS if FLAGS[name].value})
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Prints the size of models, --model tuto, or of a frozen --graph; or lists the --recipes."""
+"""Show the parameters and operations of models: python info.py, or --model tuto for its layers."""
 
 from absl import flags
 
@@ -6,15 +6,15 @@ from permafrost.errors import UsageError
 from permafrost.experiments import model_info
 from permafrost.flags import define_dataset_flag, explicitly_set, run_script
 
-flags.DEFINE_string('model', None, 'Model to show, layer by layer. Default: all.')
-flags.DEFINE_bool('all', False, 'Show every model on a line.')
+flags.DEFINE_string('model', None, 'Model to show, layer by layer.')
+flags.DEFINE_bool('all', False, 'Show every model, one per line. This is the default.')
 flags.DEFINE_integer('image_size', None, "Side of the images in pixels. Default: the recipe's, 24 "
-                     'or 32; --all shows tuto at both.')
+                     'or 32; --all shows tuto at both.', 1, 4096)
 define_dataset_flag(more_help=' Only its number of classes is used.')
-flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models.')
+flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to show instead of models.')
 flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
-flags.DEFINE_bool('layers', False, 'List the layers with --all or --json too.')
-flags.DEFINE_bool('json', False, 'Print a json list instead of tables.')
+flags.DEFINE_bool('layers', False, 'Also list the layers with --all or --json.')
+flags.DEFINE_bool('json', False, 'Print JSON instead of tables.')
 FLAGS = flags.FLAGS
 
 

@@ -3,13 +3,11 @@
 from absl import flags
 
 from permafrost import runtime
-from permafrost.flags import define_resume_flag, define_run_flags, define_train_flags, run_script
+from permafrost.flags import define_train_flags, run_script
 from permafrost.training import setup
 
 define_train_flags()
-define_run_flags()
-define_resume_flag()
-flags.DEFINE_bool('plot', False, 'Train nothing: draw the learning rate of the recipe to '
+flags.DEFINE_bool('plot', False, 'Only plot the learning rate of the recipe, to '
                   '<recipe>-learning-rate.png.')
 FLAGS = flags.FLAGS
 
@@ -19,7 +17,7 @@ def main():
         from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)
     train_setup = setup.prepare_training(FLAGS)
-    session_config = runtime.prepare_for(train_setup.config)
+    session_config = runtime.prepare(train_setup.config)
     from permafrost.training import loop  # imports TensorFlow, whose threads are now set
     return loop.train(train_setup, session_config)
 

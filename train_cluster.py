@@ -3,13 +3,17 @@
 from absl import flags
 
 from permafrost.cluster import task
-from permafrost.flags import (
-    define_cluster_flags, define_resume_flag, define_run_flags, define_train_flags, run_script)
+from permafrost.flags import define_train_flags, define_training_cluster_flags, run_script
 
 define_train_flags()
-define_run_flags()
-define_resume_flag()
-define_cluster_flags()
+define_training_cluster_flags()
+flags.DEFINE_list('ps_hosts', [], 'Parameter servers, host:port,... Default: from TF_CONFIG, '
+                  "or else from the run's cluster.json.")
+flags.DEFINE_list('worker_hosts', [], 'Workers, host:port,...; the first is the chief. '
+                  'Default: as for --ps_hosts.')
+flags.DEFINE_enum('job_name', None, ['ps', 'worker', 'chief', 'evaluator'],
+                  'Job of this task. Default: from TF_CONFIG.')
+flags.DEFINE_integer('task_index', None, 'Index of this task within its job, from 0.', 0)
 FLAGS = flags.FLAGS
 
 

@@ -4,7 +4,7 @@ import importlib
 import os
 import shlex
 import sys
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional
 
 import models
 from permafrost import files
@@ -12,22 +12,18 @@ from permafrost.errors import UsageError, unknown_name_error
 
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
-BENCHMARKS = ('pipeline', 'inference', 'training', 'cluster', 'threads', 'scaling')
+BENCHMARKS = ('pipeline', 'inference', 'training', 'cluster', 'scaling')
 CIFAR10_ONLY = ('inference', 'training')
 
 
 class Options(NamedTuple):
-    """Options of a benchmark; None stands for the benchmark's own choice."""
-    models: Optional[List[str]] = None
-    rounds: Optional[int] = None
+    """Options of a benchmark."""
+    models: Optional[List[str]] = None  # None: the benchmark's own
+    rounds: int = 8
     seconds: float = 8.  # per measurement; inference and training: per eight measurements
-    results: Optional[str] = None  # directory to record in; None records nothing
+    results: str = 'results'  # directory to record in
     dataset: str = 'cifar10'
     data_dir: Optional[str] = None
-    link_gbits: float = 10.  # this and the following: of scaling
-    workers: Sequence[str] = ()
-    images_per_second: float = 1000.
-    check: Optional[str] = None  # result of the benchmark `cluster`
 
     def train_flags(self, model: str) -> List[str]:
         """Return the flags with which train.py trains `model` on the dataset."""
@@ -51,7 +47,7 @@ def run(name: str, options: Options) -> None:
     if name in CIFAR10_ONLY and options.dataset != 'cifar10':
         raise UsageError(f'{name} times networks for CIFAR-10: leave --dataset out')
     result = importlib.import_module('benchmarks.' + name).benchmark(options)
-    if result is not None and options.results is not None:
+    if result is not None:
         os.makedirs(options.results, exist_ok=True)
         engine = '-' + result['engine'] if 'engine' in result else ''
         path = os.path.join(options.results, f'benchmark-{name}{engine}.json')

@@ -13,9 +13,9 @@ from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from benchmarks import graphs, measure
+from benchmarks import measure
 from benchmarks.runner import Options
-from benchmarks.runtimes import client
+from benchmarks.runtimes import client, server
 from permafrost import runtime
 from permafrost.errors import UserError
 from permafrost.recipes import catalog, durations, overrides
@@ -25,9 +25,7 @@ PYTORCH = 'pytorch'
 BFLOAT16 = ('tf2-bfloat16', 'pytorch-bfloat16')  # if the processor has it; the others: float32
 NETWORKS = ('davidnet', 'resnet20', 'vgg_bn_drop', 'tuto', 'sprint')  # that PyTorch has too
 KINDS = ('forward', 'backward', 'step')
-MIN_ROUNDS, MAX_ROUNDS = 3, 8  # unless --rounds is given
-OTHER_ROUNDS = 2  # of networks that PyTorch does not have
-MODEL_SECS = 90.  # in which the rounds of a network should fit
+PRODUCT = 'product'
 SLOW_SECS = 1.  # a slower run needs no warm-up
 MIN_RATIO, MIN_PEAK_SHARE = 1.4, .8
 MAX_DIFFERENCE = 1e-3  # of logits, relative to the largest
@@ -36,8 +34,8 @@ MAX_DIFFERENCE = 1e-3  # of logits, relative to the largest
 class Result(NamedTuple):
     """The measurements of one network."""
     network: Dict[str, Any]  # facts
-    speeds: Dict[Tuple[str, str], List[float]]  # images/s of each round of a (name, kind)
-    peak: List[float]  # operations/s of each round
+    # Of each round of a (name, kind): images/s, and GFLOP/s of the kind PRODUCT.
+    speeds: Dict[Tuple[str, str], List[float]]
 
     @property
     def best(self) -> str:
@@ -50,14 +48,13 @@ class Result(NamedTuple):
 
     def peak_share(self, name: str) -> np.ndarray:
         """Return the share of the peak of the same round that whole steps reach."""
-        ops = np.multiply(self.speeds[name, 'step'], self.network['training_ops'])
-        return np.divide(ops, self.peak)
+        peak = np.max([values for key, values in self.speeds.items() if key[1] == PRODUCT], 0)
+        return np.multiply(self.speeds[name, 'step'], self.network['training_ops']) / (1e9 * peak)
 
 
 def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record."""
     models = options.models or list(NETWORKS)
-    seconds = options.seconds / 8
     names = list(ENGINES) + [PYTORCH] * bool(set(models) & set(NETWORKS))
     names += [name for name in BFLOAT16
               if runtime.has_bfloat16('tf2') and name.split('-')[0] in names]
@@ -65,27 +62,24 @@ def benchmark(options: Options) -> Dict[str, Any]:
         client.python(client.SERVERS[name].environment)
     _compare_logits([model for model in models if model in NETWORKS])
     results: Dict[str, Result] = {}
-    gflops: Dict[str, List[float]] = {}
     versions: Dict[str, str] = {}
     for model in models:
         with contextlib.ExitStack() as stack:  # new processes: MKL's never return memory
             runtimes = {name: stack.enter_context(client.Runtime(name)) for name in names
                         if PYTORCH not in name or model in NETWORKS}
             versions.update((name, each.version) for name, each in runtimes.items())
-            products = {name: lambda each=each: each.ask(run='product')
-                        for name, each in runtimes.items()}
-            peak = measure.PeakMeter(dict(products, numpy=graphs.numpy_product()), seconds)
-            results[model] = _measure(model, runtimes, seconds, options.rounds, peak)
-        for name, values in peak.gflops.items():
-            gflops.setdefault(name, []).extend(values)
-    figures = {f'matrix product, {name}': measure.measurement(values, 'GFLOP/s')
-               for name, values in gflops.items()}
+            results[model] = _measure(model, runtimes, options.seconds / 8, options.rounds)
+    figures: Dict[str, measure.Measurement] = {}
+    for name in names + ['numpy']:
+        gflops = [value for result in results.values()
+                  for value in result.speeds.get((name, PRODUCT), [])]
+        figures[f'matrix product, {name}'] = measure.measurement(gflops, 'GFLOP/s')
     for model, result in results.items():
         figures.update(_figures(model, result))
     if set(results) >= set(NETWORKS):
         figures['five networks, step: best engine by pytorch'] = mean_ratio(results)
-    print('\n'.join(measure.table(figures)), flush=True)
-    return dict(measure.machine(), versions=versions, seconds=seconds, figures=figures,
+    measure.print_table(figures)
+    return dict(measure.machine(), versions=versions, seconds=options.seconds / 8, figures=figures,
                 networks={model: result.network for model, result in results.items()})
 
 
@@ -104,29 +98,24 @@ def training_ops(layers: Sequence[Dict[str, Any]]) -> int:
     return ops
 
 
-def _batch(model: str) -> Dict[str, int]:
-    recipe = overrides.get_recipe(catalog.default_recipe(model))
-    return {'batch_size': recipe.batch_size, 'image_size': recipe.image_size}
-
-
-def _compare_logits(models: Sequence[str]) -> None:
+def _compare_logits(models):
     """Raise UserError if PyTorch's logits differ from TensorFlow's."""
     if not models:
         return
     with tempfile.TemporaryDirectory() as folder, client.Runtime('tf2') as engine, \
             client.Runtime(PYTORCH) as pytorch:
+        path = os.path.join(folder, 'weights.npz')
         for model in models:
-            path = os.path.join(folder, model + '.npz')
-            engine.ask(logits=model, path=path, **_batch(model))
+            engine.ask(logits=model, path=path, image_size=catalog.image_size(model))
             difference = pytorch.ask(logits=model, path=path)['difference']
-            print(f"{model}: PyTorch's logits differ by {difference:.1e}", flush=True)
             if not difference <= MAX_DIFFERENCE:
                 raise UserError(f'{model} in benchmarks/runtimes/torch_networks.py is another '
                                 f'network: its logits differ by {difference:g} of the largest')
 
 
-def _measure(model, runtimes, seconds, rounds, peak):
-    batch = _batch(model)
+def _measure(model, runtimes, seconds, rounds):
+    recipe = overrides.get_recipe(catalog.default_recipe(model))
+    batch = {'batch_size': recipe.batch_size, 'image_size': recipe.image_size}
     facts = {name: each.ask(load=model, compute_dtype='bfloat16' if name in BFLOAT16 else 'float32',
                             **batch) for name, each in runtimes.items()}
     params = facts[ENGINES[0]]['params']
@@ -143,44 +132,38 @@ def _measure(model, runtimes, seconds, rounds, peak):
     def images_per_second(name, kind, warmup):
         return batch['batch_size'] * measure.rate(partial(run, name, kind), seconds, warmup)
 
-    candidates, round_secs = {}, 0.
+    def gflops(product):
+        return 2e-9 * server.SIDE ** 3 * measure.rate(product, min(seconds, .4))
+
+    candidates = {}
     for kind in KINDS:
         for name in runtimes:
             run_secs = 1 / measure.rate(partial(run, name, kind), 0., 0)  # warms up
-            round_secs += max(run_secs, seconds)
             candidates[name, kind] = partial(images_per_second, name, kind,
                                              warmup=1 if run_secs < SLOW_SECS else 0)
-    if model in NETWORKS:
-        rounds = rounds or min(MAX_ROUNDS, max(MIN_ROUNDS, int(MODEL_SECS / round_secs)))
-    rounds = rounds or OTHER_ROUNDS
-    values = measure.interleave(dict(candidates, peak=peak), rounds, model, verbose=False)
-    recipe = overrides.get_recipe(catalog.default_recipe(model))
+    for name, each in runtimes.items():
+        candidates[name, PRODUCT] = partial(gflops, partial(each.ask, run=PRODUCT))
+    candidates['numpy', PRODUCT] = partial(gflops, partial(np.matmul, *server.matrices()))
     network = dict(batch, params=params, macs=facts[ENGINES[0]]['macs'], rounds=rounds,
                    training_ops=training_ops(facts[ENGINES[0]]['layers']),
                    images=durations.num_steps(recipe) * recipe.batch_size)
-    return Result(network, {key: values[key] for key in candidates},
-                  [1e9 * value for value in values['peak']])
+    return Result(network, measure.interleave(candidates, rounds, model))
 
 
 def _figures(model, result):
-    best, network = result.best, result.network
+    best = result.best
     figures = {f'{model} {kind}: {name}': measure.measurement(values, 'images/s')
-               for (name, kind), values in result.speeds.items()}
+               for (name, kind), values in result.speeds.items() if kind in KINDS}
     if model in NETWORKS:
         for kind in KINDS:
             figures[f'{model} {kind}: {best} by {PYTORCH}'] = measure.measurement(
                 result.ratio(kind, best), 'x')
     figures[f'{model} step: {best}, of the peak'] = measure.measurement(
         result.peak_share(best), '', MIN_PEAK_SHARE if model == 'davidnet' else None)
-    if {(name, 'step') for name in BFLOAT16} <= set(result.speeds):
-        figures[f'{model} step: {BFLOAT16[0]} by {BFLOAT16[1]}'] = measure.measurement(
-            result.ratio('step', *BFLOAT16), 'x')
     for name in (best, PYTORCH) + BFLOAT16:
         if (name, 'step') in result.speeds:
-            minutes = network['images'] / np.array(result.speeds[name, 'step']) / 60
-            pflop = network['images'] * network['training_ops'] / 1e15
-            figures[f'{model}, its whole recipe: {name}'] = dict(
-                measure.measurement(minutes, 'minutes'), note=f'{pflop:.2g} PFLOP')
+            minutes = result.network['images'] / np.array(result.speeds[name, 'step']) / 60
+            figures[f'{model}, its whole recipe: {name}'] = measure.measurement(minutes, 'minutes')
     return figures
 
 

@@ -12,7 +12,6 @@
 #include "json.h"
 #include "runtime/benchmark.h"
 #include "runtime/evaluate.h"
-#include "runtime/profile.h"
 
 namespace label_image {
 namespace {
@@ -29,32 +28,31 @@ std::vector<std::string> ReadLabels(const std::string& path) {
 
 // Return the class names: from --labels, else from the graph, else numbers.
 std::vector<std::string> ClassNames(const Flags& flags, const Graph& graph, size_t classes) {
-  std::vector<std::string> names = flags.labels.empty() ? graph.Labels() : ReadLabels(flags.labels);
-  if (names.empty() && flags.labels.empty()) {
+  const bool in_graph = flags.labels.empty();
+  std::vector<std::string> names = in_graph ? graph.Labels() : ReadLabels(flags.labels);
+  if (in_graph && names.empty()) {
     for (size_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   }
-  if (names.size() != classes) {
-    throw Error(Format("%s: %zu labels for %zu classes",
-                       (flags.labels.empty() ? flags.graph : flags.labels).c_str(), names.size(),
-                       classes));
-  }
-  return names;
+  if (names.size() == classes) return names;
+  throw Error(in_graph ? flags.graph : flags.labels, ": ", names.size(), " labels for ", classes,
+              " classes");
 }
 
-// Return the keys that every JSON output has.
-json::Object JsonHeader(const Flags& flags, const TensorFlow& tf) {
-  json::Object header;
-  return header.Add("graph", flags.graph).Add("tensorflow", tf.version).Add("library", tf.path);
+// Print the keys that every JSON output has, and those of a command.
+void PrintJson(const Network& network, const json::Object& members) {
+  const TensorFlow& tf = network.tf();
+  json::Object object = {
+      {"graph", network.graph().path()}, {"tensorflow", tf.version}, {"library", tf.path}};
+  object.insert(object.end(), members.begin(), members.end());
+  printf("%s\n", json::Value(object).text.c_str());
 }
-
-void PrintJson(const json::Object& object) { printf("%s\n", object.str().c_str()); }
 
 Image ReadImage(const std::string& path, int side) {
   const std::string bytes = ReadFile(path);
   try {
     return Resize(CropSquare(Decode(bytes)), side);
   } catch (const Error& error) {
-    throw Error(path + ": " + error.what());
+    throw Error(path, ": ", error.what());
   }
 }
 
@@ -67,25 +65,23 @@ json::Object TopClasses(const Flags& flags, const std::string& path, const float
     return probabilities[a] > probabilities[b];
   });
   order.resize(std::min(order.size(), static_cast<size_t>(flags.top)));
-  std::vector<json::Object> top(order.size());
+  std::vector<json::Object> top;
   if (!flags.json) printf("%s\n", path.c_str());
-  for (size_t i = 0; i < order.size(); ++i) {
-    const std::string& name = names[order[i]];
-    const float probability = probabilities[order[i]];
-    if (!flags.json) printf("  %6.2f %%  %s\n", 100 * probability, name.c_str());
-    top[i].Add("label", name).Add("probability", probability);
+  for (int label : order) {
+    const float probability = probabilities[label];
+    if (!flags.json) printf("  %6.2f %%  %s\n", 100 * probability, names[label].c_str());
+    top.push_back({{"label", names[label]}, {"probability", probability}});
   }
-  json::Object result;
-  return result.Add("image", path).Add("top", top);
+  return {{"image", path}, {"top", top}};
 }
 
-void PrintBenchmark(const Flags& flags, const TensorFlow& tf, const Network& network,
-                    const BenchmarkResult& result, const std::vector<OperationTime>& profile) {
+void PrintBenchmark(const Flags& flags, const Network& network, const BenchmarkResult& result,
+                    const std::vector<OperationTime>& profile) {
   const Latency& latency = result.latency_ms;
   printf("%s -> %s, batch size %d, %d thread%s, TensorFlow %s, %d x %d runs after %d for warm-up\n",
-         network.node().c_str(), network.output().c_str(), flags.batch_size,
-         flags.network.threads, flags.network.threads == 1 ? "" : "s", tf.version.c_str(),
-         flags.repeats, flags.runs, flags.warmup);
+         network.node().c_str(), network.output().c_str(), flags.batch_size, flags.network.threads,
+         flags.network.threads == 1 ? "" : "s", network.tf().version.c_str(), flags.repeats,
+         flags.runs, flags.warmup);
   printf("  latency in ms: min %.3f  median %.3f  mean %.3f  p90 %.3f  p99 %.3f\n", latency.min,
          latency.median, latency.mean, latency.p90, latency.p99);
   printf("  %.1f images/s, peak memory %.0f MB, allocator %s\n", result.images_per_second,
@@ -99,16 +95,12 @@ void PrintBenchmark(const Flags& flags, const TensorFlow& tf, const Network& net
   }
 }
 
-}  // namespace
-
-int ClassifyImages(const Flags& flags, const TensorFlow& tf, const Graph& graph,
-                   Network* network) {
+int ClassifyImages(const Flags& flags, Network* network) {
   std::vector<json::Object> results;
   std::vector<std::string> paths;  // of the images in `pixels`
   std::vector<uint8_t> pixels;
   bool any_bad = false;
-  for (size_t i = 0; i < flags.images.size(); ++i) {
-    const std::string& path = flags.images[i];
+  for (const std::string& path : flags.images) {
     try {
       const Image image = ReadImage(path, network->image_size());
       pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
@@ -117,95 +109,89 @@ int ClassifyImages(const Flags& flags, const TensorFlow& tf, const Graph& graph,
       PrintError(error.what());
       any_bad = true;
     }
-    const bool last = i + 1 == flags.images.size();
-    if (paths.empty() || (paths.size() < static_cast<size_t>(flags.batch_size) && !last)) continue;
+    const bool full = paths.size() == static_cast<size_t>(flags.batch_size);
+    if (paths.empty() || (!full && &path != &flags.images.back())) continue;
     const Probabilities probabilities = network->Classify(pixels.data(), paths.size());
-    const auto names = ClassNames(flags, graph, probabilities.classes);
+    const auto names = ClassNames(flags, network->graph(), probabilities.classes);
     for (size_t j = 0; j < paths.size(); ++j) {
       results.push_back(TopClasses(flags, paths[j], probabilities.row(j), names));
     }
     paths.clear();
     pixels.clear();
   }
-  if (flags.json) PrintJson(JsonHeader(flags, tf).Add("images", results));
+  if (flags.json) PrintJson(*network, {{"images", results}});
   return any_bad ? 1 : 0;
 }
 
-int EvaluateFiles(const Flags& flags, const TensorFlow& tf, const Graph& graph,
-                  Network* network) {
+int EvaluateFiles(const Flags& flags, Network* network) {
   Batch batch;
   for (const std::string& path : flags.batch_files) {
-    const Batch part = ReadBatch(ReadFile(path), path, network->image_size(), flags.limit,
-                                 flags.label_bytes);
-    batch.labels.insert(batch.labels.end(), part.labels.begin(), part.labels.end());
-    batch.images.insert(batch.images.end(), part.images.begin(), part.images.end());
-  }
-  if (flags.limit && batch.labels.size() > static_cast<size_t>(flags.limit)) {
-    batch.labels.resize(flags.limit);
+    ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
   }
   const Metrics metrics = Evaluate(network, batch, flags.batch_size);
-  const auto names = ClassNames(flags, graph, metrics.confusion.size());
-  if (!flags.predictions.empty()) {
-    WriteFile(flags.predictions, PredictionLines(batch, metrics));
-  }
+  const auto names = ClassNames(flags, network->graph(), metrics.confusion.size());
+  if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
-    PrintJson(JsonHeader(flags, tf)
-                  .Add("images", metrics.images)
-                  .Add("correct", metrics.correct)
-                  .Add("accuracy", metrics.accuracy())
-                  .Add("confusion", metrics.confusion)
-                  .Add("labels", names)
-                  .Add("images_per_second", metrics.images / metrics.seconds)
-                  .Add("batch_size", flags.batch_size)
-                  .Add("threads", flags.network.threads));
+    PrintJson(*network, {{"images", metrics.images},
+                         {"correct", metrics.correct},
+                         {"accuracy", metrics.accuracy()},
+                         {"confusion", metrics.confusion},
+                         {"labels", names},
+                         {"images_per_second", metrics.images / metrics.seconds},
+                         {"batch_size", flags.batch_size},
+                         {"threads", flags.network.threads}});
   } else {
     fputs(FormatMetrics(metrics, names).c_str(), stdout);
   }
   return 0;
 }
 
-int RunBenchmark(const Flags& flags, const TensorFlow& tf, const Graph& graph, Network* network) {
+int RunBenchmark(const Flags& flags, Network* network) {
   const BenchmarkResult result =
       Benchmark(network, flags.batch_size, flags.warmup, flags.runs, flags.repeats);
   std::vector<OperationTime> profile;
   if (flags.profile) {
     NetworkOptions options = flags.network;
     options.traced = true;
-    Network traced(tf, graph, options);
+    Network traced(network->tf(), network->graph(), options);
     profile = Profile(&traced, flags.batch_size, flags.runs);
   }
   if (!flags.json) {
-    PrintBenchmark(flags, tf, *network, result, profile);
+    PrintBenchmark(flags, *network, result, profile);
     return 0;
   }
-  json::Object latency, answer = JsonHeader(flags, tf);
-  latency.Add("min", result.latency_ms.min)
-      .Add("median", result.latency_ms.median)
-      .Add("mean", result.latency_ms.mean)
-      .Add("p90", result.latency_ms.p90)
-      .Add("p99", result.latency_ms.p99);
-  answer.Add("node", network->node())
-      .Add("output", network->output())
-      .Add("input_shape", network->input_shape())
-      .Add("batch_size", flags.batch_size)
-      .Add("threads", flags.network.threads)
-      .Add("warmup", flags.warmup)
-      .Add("runs", flags.runs)
-      .Add("repeats", flags.repeats)
-      .Add("latency_ms", latency)
-      .Add("repeat_medians_ms", result.medians_ms)
-      .Add("images_per_second", result.images_per_second)
-      .Add("peak_rss_mb", result.peak_rss_mb)
-      .Add("allocator", result.allocator);
-  std::vector<json::Object> operations(profile.size());
-  for (size_t i = 0; i < profile.size(); ++i) {
-    operations[i].Add("node", profile[i].node)
-        .Add("op", profile[i].op)
-        .Add("microseconds", profile[i].microseconds);
+  const Latency& latency = result.latency_ms;
+  json::Object answer = {{"node", network->node()},
+                         {"output", network->output()},
+                         {"input_shape", network->input_shape()},
+                         {"batch_size", flags.batch_size},
+                         {"threads", flags.network.threads},
+                         {"warmup", flags.warmup},
+                         {"runs", flags.runs},
+                         {"repeats", flags.repeats},
+                         {"latency_ms", json::Object{{"min", latency.min},
+                                                     {"median", latency.median},
+                                                     {"mean", latency.mean},
+                                                     {"p90", latency.p90},
+                                                     {"p99", latency.p99}}},
+                         {"repeat_medians_ms", result.medians_ms},
+                         {"images_per_second", result.images_per_second},
+                         {"peak_rss_mb", result.peak_rss_mb},
+                         {"allocator", result.allocator}};
+  std::vector<json::Object> operations;
+  for (const auto& [node, op, microseconds] : profile) {
+    operations.push_back({{"node", node}, {"op", op}, {"microseconds", microseconds}});
   }
-  if (flags.profile) answer.Add("profile", operations);
-  PrintJson(answer);
+  if (flags.profile) answer.push_back({"profile", operations});
+  PrintJson(*network, answer);
   return 0;
+}
+
+}  // namespace
+
+int RunCommand(const Flags& flags, Network* network) {
+  if (flags.benchmark) return RunBenchmark(flags, network);
+  return flags.images.empty() ? EvaluateFiles(flags, network) : ClassifyImages(flags, network);
 }
 
 }  // namespace label_image

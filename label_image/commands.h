@@ -1,21 +1,14 @@
-// The three things that the program does. Each prints its results and returns an exit code.
+// The three things that the program does.
 #pragma once
 
 #include "flags.h"
-#include "graph/graph.h"
 #include "runtime/network.h"
-#include "runtime/tensorflow.h"
 
 namespace label_image {
 
-// Classify flags.images. An image that cannot be read is reported, the others are classified, and
-// the exit code is 1.
-int ClassifyImages(const Flags& flags, const TensorFlow& tf, const Graph& graph, Network* network);
-
-// Evaluate flags.batch_files.
-int EvaluateFiles(const Flags& flags, const TensorFlow& tf, const Graph& graph, Network* network);
-
-// Measure latency on random images.
-int RunBenchmark(const Flags& flags, const TensorFlow& tf, const Graph& graph, Network* network);
+// Classify flags.images, evaluate flags.batch_files, or measure latency on random images. Print the
+// results and return an exit code. An image that cannot be read is reported, the others are
+// classified, and the exit code is 1.
+int RunCommand(const Flags& flags, Network* network);
 
 }  // namespace label_image

@@ -12,12 +12,10 @@ namespace label_image {
 // Return "; did you mean X?" for the name that is closest to `misspelt` by edit distance, or "" if
 // no name is close.
 inline std::string DidYouMean(std::string_view misspelt, const std::vector<std::string>& names) {
-  constexpr size_t kMaxLength = 100;
-  if (misspelt.size() > kMaxLength) return "";
+  if (misspelt.size() > 100) return "";
   const std::string* closest = nullptr;
   size_t min_distance = (misspelt.size() + 2) / 3 + 1;
   for (const std::string& name : names) {
-    if (name.size() > kMaxLength) continue;
     std::vector<size_t> row(name.size() + 1);  // of the table of Levenshtein distances
     std::iota(row.begin(), row.end(), 0);
     for (size_t i = 0; i < misspelt.size(); ++i) {

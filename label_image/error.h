@@ -1,20 +1,30 @@
 // Errors: each is one line on stderr and an exit code.
 #pragma once
 
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 namespace label_image {
 
+// Return all values as operator<< prints them.
+template <typename... Values>
+std::string Concat(const Values&... values) {
+  std::ostringstream text;
+  (text << ... << values);
+  return text.str();
+}
+
 // The program could not do what it was asked to do: exit code 1.
 struct Error : std::runtime_error {
-  using std::runtime_error::runtime_error;
+  template <typename... Values>
+  explicit Error(const Values&... values) : runtime_error(Concat(values...)) {}
 };
 
 // The flags are wrong: exit code 2.
-struct UsageError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+struct UsageError : Error {
+  using Error::Error;
 };
 
 // Return what printf would print.

@@ -1,7 +1,8 @@
-// Whole files: read up to a size limit, written atomically.
+// Whole files: read up to a size limit, written atomically. Numbers in binary files.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,5 +15,12 @@ std::string ReadFile(const std::string& path, size_t max_size = size_t{1} << 30)
 // Write a temporary file next to `path` and rename it. Standard output, devices, pipes and links
 // are written to directly. Throws Error.
 void WriteFile(const std::string& path, std::string_view bytes);
+
+// Return the number that these at most 8 bytes encode.
+inline uint64_t LittleEndian(std::string_view bytes) {
+  uint64_t value = 0;
+  for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+  return value;
+}
 
 }  // namespace label_image

@@ -24,8 +24,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
   NetworkOptions* network = &flags->network;
   return {
       {"graph", &flags->graph, "frozen graph to run (a GraphDef file)"},
-      {"library", &flags->library,
-       "TensorFlow library, or a directory that contains one, e.g. .venv/tf2"},
+      {"library", &flags->library, "TensorFlow library, or directory with one, e.g. .venv/tf2"},
       {"labels", &flags->labels, "file of class names, one per line; default: those in the graph"},
       {"top", &flags->top, "number of labels to print per image; default: 3", 1, 100000},
       {"batch_file", &flags->batch_files,
@@ -45,41 +44,31 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
-      {"node", &network->node,
-       "node to feed: images (default), or inputs, which skips preprocessing"},
+      {"node", &network->node, "node to feed: images (default), or inputs: no preprocessing"},
       {"output", &network->output, "node to fetch: predictions (default) or probabilities"},
       {"image_size", &network->image_size,
        "side of the images in pixels, if the graph does not define it; default: 32", 1, 10000},
       {"crop_size", &network->crop_size,
        "side of the central crop in pixels, for graphs without a node `images`", 1, 10000},
-      {"standardize", &network->standardize,
-       "per_image or none, for graphs without a node `images`"},
-      {"allow_any_op", &network->allow_any_op,
-       "also run operations that inference does not need (files, variables ...)"},
-      {"session_config", &flags->session_config,
-       "serialized ConfigProto to use instead of the built-in one"},
+      {"standardize", &network->standardize, "per_image or none, for graphs without `images`"},
+      {"allow_any_op", &network->allow_any_op, "also run operations that inference does not need"},
+      {"session_config", &flags->session_config, "file of a ConfigProto that replaces the default"},
       {"help", &flags->help, "print this text and exit; also -h"},
   };
 }
 
-int ParseNumber(const FlagSpec& spec, const std::string& text) {
-  char* end = nullptr;
-  errno = 0;
-  const long number = strtol(text.c_str(), &end, 10);
-  if (text.empty() || *end || errno || number < spec.min || number > spec.max) {
-    throw UsageError(Format("--%s must be an integer from %d to %d, not %s", spec.name, spec.min,
-                            spec.max, Quote(text).c_str()));
-  }
-  return static_cast<int>(number);
-}
-
 void SetValue(const FlagSpec& spec, const std::string& text) {
+  if (text.empty()) throw UsageError("--", spec.name, " is empty");
   if (const auto number = std::get_if<int*>(&spec.value)) {
-    **number = ParseNumber(spec, text);
-    return;
-  }
-  if (text.empty()) throw UsageError(Format("--%s is empty", spec.name));
-  if (const auto list = std::get_if<StringList*>(&spec.value)) {
+    char* end = nullptr;
+    errno = 0;
+    const long value = strtol(text.c_str(), &end, 10);
+    if (*end || errno || value < spec.min || value > spec.max) {
+      throw UsageError("--", spec.name, " must be an integer from ", spec.min, " to ", spec.max,
+                       ", not ", Quote(text));
+    }
+    **number = static_cast<int>(value);
+  } else if (const auto list = std::get_if<StringList*>(&spec.value)) {
     (*list)->push_back(text);
   } else {
     *std::get<std::string*>(spec.value) = text;
@@ -92,7 +81,7 @@ const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& 
     if (name == spec.name) return spec;
     names.push_back(spec.name);
   }
-  throw UsageError("unknown flag --" + OneLine(name, 50) + DidYouMean(name, names) +
+  throw UsageError("unknown flag --", OneLine(name, 50), DidYouMean(name, names),
                    " (--help lists all flags)");
 }
 

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -11,45 +10,48 @@
 
 namespace label_image::json {
 
-// Return a string in quotes. Bytes above 127 are expected to be UTF-8.
-inline std::string Value(std::string_view text) {
-  std::string quoted = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') quoted += '\\';
-    quoted += static_cast<unsigned char>(c) < 0x20 ? Format("\\u%04x", c) : std::string(1, c);
+struct Member;
+using Object = std::vector<Member>;
+
+// A value as JSON text.
+struct Value {
+  std::string text;
+
+  // A string. Bytes above 127 are expected to be UTF-8.
+  Value(const std::string& string) : text("\"") {
+    for (char c : string) {
+      if (c == '"' || c == '\\') text += '\\';
+      text += static_cast<unsigned char>(c) < 0x20 ? Format("\\u%04x", c) : std::string(1, c);
+    }
+    text += '"';
   }
-  return quoted + "\"";
-}
-inline std::string Value(const std::string& text) { return Value(std::string_view(text)); }
 
-// Return a number. JSON has no infinity and no NaN: these become null.
-template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>
-std::string Value(T number) {
-  if constexpr (std::is_integral_v<T>) return std::to_string(number);
-  return std::isfinite(number) ? Format("%.9g", static_cast<double>(number)) : "null";
-}
+  // A number. JSON has no infinity and no NaN: these become null.
+  template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>
+  Value(T number) : text(std::isfinite(number) ? Format("%.9g", 1. * number) : "null") {
+    if (std::is_integral_v<T>) text = std::to_string(number);
+  }
 
-// Return an array.
-template <typename T>
-std::string Value(const std::vector<T>& values) {
-  std::string text = "[";
-  for (const T& value : values) text += (text.size() > 1 ? ", " : "") + Value(value);
-  return text + "]";
-}
-
-// An object with its keys in the order in which they were added.
-class Object {
- public:
+  // An array.
   template <typename T>
-  Object& Add(std::string_view key, const T& value) {
-    text_ += (text_.empty() ? "" : ", ") + Value(key) + ": " + Value(value);
-    return *this;
+  Value(const std::vector<T>& values) {
+    for (const T& value : values) text += (text.empty() ? "" : ", ") + Value(value).text;
+    text = "[" + text + "]";
   }
-  std::string str() const { return "{" + text_ + "}"; }
 
- private:
-  std::string text_;
+  Value(const Object& object);
 };
-inline std::string Value(const Object& object) { return object.str(); }
+
+struct Member {
+  std::string key;
+  Value value;
+};
+
+inline Value::Value(const Object& object) {
+  for (const auto& [key, value] : object) {
+    text += (text.empty() ? "" : ", ") + Value(key).text + ": " + value.text;
+  }
+  text = "{" + text + "}";
+}
 
 }  // namespace label_image::json

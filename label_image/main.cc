@@ -32,9 +32,7 @@ int Run(int argc, char** argv) {
   SetEnvironment(flags.network.threads);
   const TensorFlow tf = LoadTensorFlow(flags.library);
   Network network(tf, graph, flags.network);
-  if (flags.benchmark) return RunBenchmark(flags, tf, graph, &network);
-  if (!flags.batch_files.empty()) return EvaluateFiles(flags, tf, graph, &network);
-  return ClassifyImages(flags, tf, graph, &network);
+  return RunCommand(flags, &network);
 }
 
 int ExitCode(int argc, char** argv) {

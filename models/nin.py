@@ -12,6 +12,7 @@ from typing import Any, Sequence
 
 from models import Net, Tensor
 
+PAPER = [(5, 192, 160, 96), (5, 192, 192, 192)]
 
 def mlpconv(net: Net, name: str, x: Tensor, size: int, *filters: int, **options: Any) -> Tensor:
     """Build a size x size convolution, then a small perceptron at each position."""
@@ -34,17 +35,14 @@ def nin(net: Net, x: Tensor, stages: Sequence[Sequence[int]], head: Sequence[int
 
 def nin_bn(net: Net, x: Tensor) -> Tensor:
     net.initializer = 'normal:0.05'
-    x = mlpconv(net, 'nin1', x, 5, 192, 160, 96, norm=True)
-    x = net.max_pool('pool1', x)
-    x = net.dropout('dropout1', x, 0.5)
-    x = mlpconv(net, 'nin2', x, 5, 192, 192, 192, norm=True)
-    x = net.avg_pool('pool2', x)
-    x = net.dropout('dropout2', x, 0.5)
+    for i, (stage, pool) in enumerate(zip(PAPER, (net.max_pool, net.avg_pool)), 1):
+        x = mlpconv(net, f'nin{i}', x, *stage, norm=True)
+        x = pool(f'pool{i}', x)
+        x = net.dropout(f'dropout{i}', x, 0.5)
     x = mlpconv(net, 'nin3', x, 3, 192, 192, net.num_classes, norm=True)
     return net.global_avg_pool('logits', x)
 
 
-PAPER = [(5, 192, 160, 96), (5, 192, 192, 192)]
 MODELS = {
     'nin0': partial(nin, stages=[(5, 64, 64, 64)], head=(5, 64, 64)),
     'nin1': partial(nin, stages=[(5, 64, 96, 96)], head=(5, 64, 64)),

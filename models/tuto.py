@@ -8,19 +8,10 @@ millions:                                                   parameters   ops
   cifarnet  smaller pools, dropout                 at 32x32     1.76    66.98
 """
 
+from functools import partial
+
 from models import Net, Tensor
-
-
-def tuto(net: Net, x: Tensor) -> Tensor:
-    x = net.conv('conv1', x, 64, 5)
-    x = net.max_pool('pool1', x)
-    x = net.lrn('norm1', x)
-    x = net.conv('conv2', x, 64, 5)
-    x = net.lrn('norm2', x)
-    x = net.max_pool('pool2', x)
-    x = net.fc('fc1', x, 384, weight_decay=1.)
-    x = net.fc('fc2', x, 192, weight_decay=1.)
-    return net.fc('logits', x, net.num_classes, activation='linear')
+from models.alex import alex
 
 
 def convone(net: Net, x: Tensor) -> Tensor:
@@ -50,4 +41,8 @@ def cifarnet(net: Net, x: Tensor) -> Tensor:
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
-MODELS = {'tuto': tuto, 'convone': convone, 'cifarnet': cifarnet}
+MODELS = {
+    'tuto': partial(alex, convs=[(5, 64), (5, 64)], units=[384, 192]),
+    'convone': convone,
+    'cifarnet': cifarnet,
+}

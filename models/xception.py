@@ -7,27 +7,23 @@ After Chollet 2016 (https://arxiv.org/abs/1610.02357): strided entry, residual m
 from models import Net, Tensor
 
 
-def entry(net: Net, name: str, x: Tensor, filters: int) -> Tensor:
-    """Build a block that halves the maps; its shortcut is a 1x1 convolution."""
+def block(net: Net, name: str, x: Tensor, filters: int, stride: int = 1) -> Tensor:
+    """Build two separable convolutions; if strided, the shortcut is a 1x1 convolution."""
     y = net.separable(name + '/sep1', x, filters, 3, norm=True)
-    y = net.separable(name + '/sep2', y, filters, 3, stride=2, norm=True, activation='linear')
-    x = net.conv(name + '/shortcut', x, filters, 1, norm=True, stride=2, activation='linear')
-    return net.activate(name + '/relu', net.add(name + '/add', x, y))
-
-
-def middle(net: Net, name: str, x: Tensor, filters: int) -> Tensor:
-    y = net.separable(name + '/sep1', x, filters, 3, norm=True)
-    y = net.separable(name + '/sep2', y, filters, 3, norm=True, activation='linear')
+    y = net.separable(name + '/sep2', y, filters, 3, stride=stride, norm=True, activation='linear')
+    if stride > 1:
+        x = net.conv(name + '/shortcut', x, filters, 1, norm=True, stride=stride,
+                     activation='linear')
     return net.activate(name + '/relu', net.add(name + '/add', x, y))
 
 
 def xception_mini(net: Net, x: Tensor) -> Tensor:
     net.initializer = 'he_normal'
     x = net.conv('conv1', x, 32, 3, norm=True)
-    x = entry(net, 'entry1', x, 64)
-    x = entry(net, 'entry2', x, 128)
-    x = middle(net, 'middle1', x, 128)
-    x = middle(net, 'middle2', x, 128)
+    x = block(net, 'entry1', x, 64, stride=2)
+    x = block(net, 'entry2', x, 128, stride=2)
+    x = block(net, 'middle1', x, 128)
+    x = block(net, 'middle2', x, 128)
     x = net.separable('exit', x, 256, 3, norm=True)
     x = net.global_avg_pool('pool', x)
     return net.fc('logits', x, net.num_classes, activation='linear')

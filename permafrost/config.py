@@ -52,24 +52,18 @@ RESUMABLE = ('steps', 'data_dir', 'save_steps', 'save_secs', 'max_to_keep', 'sum
 
 
 def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]) -> Config:
-    """Return the Config of a run with the flags that resume it.
+    """Return the Config of a run, resumed with the flags `changes`, {flag: value}.
 
-    Args:
-      config: of the run so far.
-      recipe: the run's recipe with --recipe and --set applied.
-      changes: {flag: value} of the flags on the command line.
-
-    Raises UsageError if a flag would change what is trained.
+    `recipe` is the run's with --recipe and --set applied. Raises UsageError if a flag would change
+    what is trained.
     """
-    for name, value in sorted(changes.items()):
-        if name in RESUMABLE or not hasattr(config, name) or name == 'recipe':
-            continue
-        if value != getattr(config, name):
+    for name in sorted(set(changes) & set(vars(config)) - {*RESUMABLE, 'recipe'}):
+        if changes[name] != getattr(config, name):
             raise UsageError(f'this run was started with --{name}={getattr(config, name)}, not '
-                             f'{value}: start another run, or leave the flag out')
-    for name, value in recipe.to_json().items():
-        if value != config.recipe.to_json()[name]:
-            raise UsageError(f'this run was started with another recipe ({name} is '
-                             f'{config.recipe.to_json()[name]}, not {value}): start another run, '
-                             'or leave --recipe and --set out')
+                             f'{changes[name]}: start another run, or leave the flag out')
+    fields = recipe.to_json()
+    for name, value in config.recipe.to_json().items():
+        if fields[name] != value:
+            raise UsageError(f'this run was started with another recipe ({name} is {value}, not '
+                             f'{fields[name]}): start another run, or leave --recipe and --set out')
     return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import json
 import os
-import sys
 import tempfile
 from typing import Any, Callable, Dict, Iterator, Optional, Union
 
@@ -77,40 +76,32 @@ def locked(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
 
 
 class Progress:
-    """A progress bar on a terminal; in a log, a line every fifth of the way.
+    """Context that shows a progress bar on a terminal; in a log, a line every fifth of the way.
 
-    Use as a context manager.
-
-    Args:
-      title: shown in front of the bar.
-      total: the number of units to do; None if unknown.
-      log: called with each line for the log.
-      unit: 'B' for bytes, shown in MB; else the plural that follows a number.
+    `total` is the number of units to do, None if unknown; `log` is called with each line for the
+    log; `unit` is 'B' for bytes, shown in MB, or the plural that follows a number.
     """
 
     def __init__(self, title: str, total: Optional[int], log: Callable[[str], None],
                  unit: str = 'B'):
         self._title, self._total, self._done, self._fifths = title, total, 0, 0
         self._log, self._unit = log, unit
-        self._bar = None
-        if sys.stderr.isatty():
-            import tqdm
-            self._bar = tqdm.tqdm(desc=title, total=total, unit=unit if unit == 'B' else ' ' + unit,
-                                  unit_scale=unit == 'B')
+        import tqdm
+        self._bar = tqdm.tqdm(
+            desc=title, total=total, unit=unit if unit == 'B' else ' ' + unit,
+            unit_scale=unit == 'B', disable=None)  # None: unless on a terminal
 
     def __enter__(self) -> 'Progress':
         return self
 
     def __exit__(self, *unused: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def add(self, count: int) -> None:
         """Count `count` more units as done."""
         self._done += count
-        if self._bar is not None:
-            self._bar.update(count)
-        elif self._total and self._done * 5 // self._total > self._fifths:
+        self._bar.update(count)
+        if self._bar.disable and self._total and self._done * 5 // self._total > self._fifths:
             self._fifths = self._done * 5 // self._total
             scale, unit = (10**6, 'MB') if self._unit == 'B' else (1, self._unit)
             self._log(f'{self._title}: {self._done // scale} of {self._total // scale} {unit}')

@@ -11,6 +11,7 @@ Nothing here imports TensorFlow, so that a wrong directory fails before the slow
 """
 
 import calendar
+import contextlib
 import fcntl
 import glob
 import json
@@ -48,14 +49,12 @@ def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:
 
 def _make_next_number(parent: str) -> str:
     os.makedirs(parent, exist_ok=True)
-    number = max([int(name) for name in os.listdir(parent) if name.isdigit()], default=0) + 1
+    number = max([int(name) for name in os.listdir(parent) if name.isdigit()], default=0)
     while True:
-        directory = os.path.join(parent, str(number))
-        try:
-            os.mkdir(directory)
-            return directory
-        except FileExistsError:  # another training has just taken that number
-            number += 1
+        number += 1
+        with contextlib.suppress(FileExistsError):  # another training has just taken that number
+            os.mkdir(os.path.join(parent, str(number)))
+            return os.path.join(parent, str(number))
 
 
 def refuse_existing(run: str) -> None:
@@ -177,8 +176,8 @@ def lock(run: str) -> ContextManager[None]:
 def is_running(run: str) -> bool:
     """Return whether a process trains in `run` now.
 
-    On this host its lock decides. Locks of another host may not be visible here: for those
-    status.json decides, until STALE_SECS after the last save.
+    Locks of another host may not be visible here: for those status.json decides, until STALE_SECS
+    after the last save.
     """
     try:
         with open(os.path.join(run, 'lock')) as stream:

@@ -13,16 +13,9 @@ from typing import Any, Dict, Iterator, Tuple
 
 from permafrost.errors import UserError
 
-# Best in short trials on two cores (docs/speed.md; `python -m benchmarks threads` repeats them). By
-# default the wheel binds threads to cores, which starves the input pipeline: 1.25 times slower.
+# Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
+# which starves the input pipeline: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
-
-
-def _mkl_environment(threads: int) -> Dict[str, str]:
-    environment = dict(MKL, OMP_NUM_THREADS=str(threads))
-    if cpu_info('vendor_id') == 'AuthenticAMD':
-        environment['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
-    return environment
 
 
 def cpu_info(field: str) -> str:
@@ -45,7 +38,7 @@ def cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return os.cpu_count() or 1  # not Linux
 
 
 def installed() -> str:
@@ -73,22 +66,21 @@ def threads(engine: str, deterministic: bool = False, intra: int = 0, inter: int
     return intra or cores(), inter or (2 if engine == 'tf1-mkl' else cores())
 
 
-def prepare_for(config: Any) -> Any:
-    """Prepare TensorFlow as a Config, or flags of the same names, ask; see prepare."""
-    return prepare(config.deterministic, config.intra_op_threads, config.inter_op_threads)
+def prepare(config: Any = None) -> Any:
+    """Set threads and environment as `config` asks, import TensorFlow and print the settings.
 
-
-def prepare(deterministic: bool = False, intra: int = 0, inter: int = 0) -> Any:
-    """Set threads and environment, import TensorFlow and print the settings.
-
-    Variables that the environment already has keep their values. For the arguments see `threads`.
-
-    Returns:
-      A tf.ConfigProto to use for every session: the first session of a process fixes its threads.
+    `config` is a Config, or flags of the same names; None asks for the defaults. Variables that the
+    environment already has keep their values. Return a tf.ConfigProto to use for every session: the
+    first session of a process fixes its threads.
     """
     engine = installed()
-    intra, inter = threads(engine, deterministic, intra, inter)
-    mkl = _mkl_environment(intra) if engine == 'tf1-mkl' else {}
+    intra, inter = threads(engine) if config is None else threads(
+        engine, config.deterministic, config.intra_op_threads, config.inter_op_threads)
+    mkl = {}
+    if engine == 'tf1-mkl':
+        mkl = dict(MKL, OMP_NUM_THREADS=str(intra))
+        if cpu_info('vendor_id') == 'AuthenticAMD':
+            mkl['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
     # 2.21 logs an error for every uint8 operation that oneDNN lacks.
     log_level = {'TF_CPP_MIN_LOG_LEVEL': '3' if engine == 'tf2' else '2'}
     for name, value in {**log_level, **mkl}.items():

@@ -12,6 +12,7 @@ from tests.processes import ROOT
 
 SCRIPT = '''
 import os, sys, warnings
+from types import SimpleNamespace
 from permafrost import runtime
 assert 'tensorflow' not in sys.modules
 config = runtime.prepare({})
@@ -25,9 +26,9 @@ except DeprecationWarning:
 '''
 
 
-def _prepare(arguments='', **environment):
+def _prepare(argument='', **environment):
     """Return the line that prepare prints, and the thread settings after it."""
-    process = subprocess.run([sys.executable, '-c', SCRIPT.format(arguments)], cwd=ROOT,
+    process = subprocess.run([sys.executable, '-c', SCRIPT.format(argument)], cwd=ROOT,
                              env=dict(os.environ, **environment), stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, universal_newlines=True)
     assert process.returncode == 0, process.stderr
@@ -48,7 +49,8 @@ def test_the_engine_and_its_settings_are_printed():
 
 
 def test_arguments_and_the_environment_come_first():
-    _, settings = _prepare('intra=3, inter=5', OMP_NUM_THREADS='7')
+    values = 'SimpleNamespace(deterministic=False, intra_op_threads=3, inter_op_threads=5)'
+    _, settings = _prepare(values, OMP_NUM_THREADS='7')
     assert settings == ['3', '5', '7']
 
 

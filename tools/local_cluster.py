@@ -9,16 +9,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 
 from permafrost.cluster import local_cluster
 from permafrost.errors import UsageError
-from permafrost.flags import (
-    define_resume_flag, define_run_flags, define_train_flags, define_training_cluster_flags,
-    run_script)
+from permafrost.flags import define_train_flags, define_training_cluster_flags, run_script
 
 flags.DEFINE_integer('ps', 1, 'Number of parameter servers.', 1)
 flags.DEFINE_integer('workers', 2, 'Number of workers; the first is the chief.', 1)
-flags.DEFINE_bool('evaluator', False, 'Also evaluate every checkpoint; needs --run.')
+flags.DEFINE_bool('evaluator', False, 'Also evaluate every checkpoint. Needs --run.')
 define_train_flags()
-define_run_flags()
-define_resume_flag()
 define_training_cluster_flags()
 FLAGS = flags.FLAGS
 

@@ -14,9 +14,9 @@ from permafrost.flags import run_script
 
 flags.DEFINE_integer('image_size', 32, 'Side of the packed images in pixels. The central square of '
                      'each image is resized to it.', 1, packing.MAX_IMAGE_SIZE)
-flags.DEFINE_float('test_fraction', 0.1, 'Fraction of the images to hold out as test images, if '
-                   'DIR has no folders train and test.', 0., 0.9)
-flags.DEFINE_integer('threads', None, 'Threads that decode images. Default: one for each core.', 1,
+flags.DEFINE_float('test_fraction', 0.1, 'Fraction of the images to hold out as test images. '
+                   'Ignored if DIR has folders train and test.', 0., 0.9)
+flags.DEFINE_integer('threads', None, 'Threads that decode images. Default: one per core.', 1,
                      256)
 flags.DEFINE_alias('processes', 'threads')
 FLAGS = flags.FLAGS

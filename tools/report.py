@@ -1,4 +1,4 @@
-"""Updates the generated tables of README.md and docs/speed.md: python tools/report.py [--check]."""
+"""Update the generated tables of README.md and docs/speed.md: python tools/report.py [--check]."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ from absl import flags
 from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
 from permafrost.flags import run_script
 
-flags.DEFINE_string('readme', 'README.md', 'Page with the tables of accuracy.')
-flags.DEFINE_string('speed', 'docs/speed.md', 'Page with the tables of speed.')
+flags.DEFINE_string('readme', 'README.md', 'File with the accuracy tables.')
+flags.DEFINE_string('speed', 'docs/speed.md', 'File with the speed tables.')
 flags.DEFINE_string('results', 'results', 'Folder of the results.')
-flags.DEFINE_bool('check', False, 'Change nothing; exit 1 if a table is stale.')
+flags.DEFINE_bool('check', False, 'Write nothing. Exit with code 1 if a table is stale.')
 FLAGS = flags.FLAGS
 
 

@@ -12,7 +12,7 @@ from permafrost.datasets import loading
 from permafrost.flags import define_data_dir_flag, define_dataset_flag, run_script
 
 flags.DEFINE_string('output', 'samples', 'Directory to write to.')
-flags.DEFINE_integer('count', 2, 'Number of images, from the beginning of the test set.', 1)
+flags.DEFINE_integer('count', 2, 'Number of images: the first of the test set.', 1)
 define_dataset_flag()
 define_data_dir_flag()
 FLAGS = flags.FLAGS

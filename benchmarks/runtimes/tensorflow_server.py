@@ -32,17 +32,18 @@ def load(request):
         graph = build_train_graph(Config(model=name, recipe=recipe, steps=1), 10,
                                   *map(graphs.local_variable, server.batch(request)))
         loss = graph.scalars['loss']
+        product = tf.matmul(*map(graphs.local_variable, server.matrices()))
         # Fetch one number of each gradient: TensorFlow does not run an operation without a reader.
         gradients = [tf.reshape(gradient, [-1])[0]
                      for gradient in tf.gradients(loss, tf.trainable_variables())]
         return {'forward': [loss], 'backward': [loss, tf.stack(gradients)],
-                'step': [loss, graph.train]}
+                'step': [loss, graph.train]}, product.op
 
-    with graphs.open_session(build, SESSION_CONFIG) as (session, fetches), \
-            graphs.runner(graphs.matrix_product, SESSION_CONFIG) as product:
+    with graphs.open_session(build, SESSION_CONFIG) as (session, (fetches, product)):
         runs = {kind: lambda fetch=fetch: float(session.run(fetch)[0])
                 for kind, fetch in fetches.items()}
-        yield model_info.measure_model(name, request['image_size']), dict(runs, product=product)
+        yield (model_info.measure_model(name, request['image_size']),
+               dict(runs, product=lambda: session.run(product)))
 
 
 def logits(request):

@@ -32,20 +32,12 @@ class Gelu(nn.Module):
         return functional.gelu(x) if self.training else x * torch.sigmoid(1.702 * x)
 
 
-class Rows(nn.Module):
-    """[N, C, H, W] -> [N, H * W * C], in the order of channels_last, without a copy."""
+class Apply(nn.Module):
+    """A function without weights."""
 
-    def forward(self, x):
-        return x.permute(0, 2, 3, 1).flatten(1)
-
-
-class Multiply(nn.Module):
-    def __init__(self, factor):
+    def __init__(self, function):
         super().__init__()
-        self.factor = factor
-
-    def forward(self, x):
-        return x * self.factor
+        self.forward = function
 
 
 class Residual(nn.Sequential):
@@ -77,6 +69,11 @@ def conv(channels, filters, size=3, bias=False, pad=True):
     return nn.Conv2d(channels, filters, size, padding=size // 2 if pad else 0, bias=bias)
 
 
+def rows():
+    """Return a layer [N, C, H, W] -> [N, H * W * C], in the order of channels_last: no copy."""
+    return Apply(lambda x: x.permute(0, 2, 3, 1).flatten(1))
+
+
 def relu():
     return nn.ReLU(inplace=True)
 
@@ -99,7 +96,7 @@ def tuto():
 
     return nn.Sequential(
         conv(3, 64, 5, bias=True), relu(), pool(), lrn(),
-        conv(64, 64, 5, bias=True), relu(), lrn(), pool(), Rows(),
+        conv(64, 64, 5, bias=True), relu(), lrn(), pool(), rows(),
         nn.Linear(6 * 6 * 64, 384), relu(), nn.Linear(384, 192), relu(), nn.Linear(192, 10))
 
 
@@ -126,7 +123,7 @@ def davidnet():
     return nn.Sequential(
         layer(3, 64), pooled(64, 128), residual(128), pooled(128, 256), pooled(256, 512),
         residual(512), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(512, 10, bias=False),
-        Multiply(0.125))
+        Apply(lambda x: x * 0.125))
 
 
 def sprint():
@@ -140,7 +137,8 @@ def sprint():
     whiten = conv(3, 24, 2, bias=True, pad=False)
     whiten.weight.requires_grad_(False)
     return nn.Sequential(whiten, Gelu(), *group(24, 64), *group(64, 256), *group(256, 256),
-                         nn.MaxPool2d(3), Rows(), nn.Linear(256, 10, bias=False), Multiply(1 / 256))
+                         nn.MaxPool2d(3), rows(), nn.Linear(256, 10, bias=False),
+                         Apply(lambda x: x / 256))
 
 
 def vgg_bn_drop():
@@ -152,7 +150,7 @@ def vgg_bn_drop():
             channels = filters
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(
-        *layers, Rows(), nn.Dropout(0.5), nn.Linear(512, 512, bias=False),
+        *layers, rows(), nn.Dropout(0.5), nn.Linear(512, 512, bias=False),
         norm(512, kind=nn.BatchNorm1d), relu(), nn.Dropout(0.5), nn.Linear(512, 10))
 
 

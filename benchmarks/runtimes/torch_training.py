@@ -21,17 +21,15 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            lr, momentum = group['lr'], group['momentum']
             for weights in group['params']:
-                self._update(weights, group['lr'], group['momentum'])
-
-    def _update(self, weights, lr, momentum):
-        state = self.state[weights]
-        if not state:
-            state['momentum'] = torch.zeros_like(weights)
-        state['momentum'].mul_(momentum).add_(weights.grad)
-        matrix = weights.grad.add(state['momentum'], alpha=momentum).flatten(1)
-        weights.mul_(len(weights) ** 0.5 / weights.norm())
-        weights.sub_(orthogonal(matrix).view(weights.shape), alpha=lr)
+                state = self.state[weights]
+                if not state:
+                    state['momentum'] = torch.zeros_like(weights)
+                state['momentum'].mul_(momentum).add_(weights.grad)
+                matrix = weights.grad.add(state['momentum'], alpha=momentum).flatten(1)
+                weights.mul_(len(weights) ** 0.5 / weights.norm())
+                weights.sub_(orthogonal(matrix).view(weights.shape), alpha=lr)
 
 
 def orthogonal(x, steps=3):

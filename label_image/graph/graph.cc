@@ -6,7 +6,6 @@
 #include "did_you_mean.h"
 #include "error.h"
 #include "graph/graph_def.h"
-#include "graph/wire.h"
 
 namespace label_image {
 namespace {
@@ -28,24 +27,30 @@ Node ParseNode(std::string_view message) {
         break;
     }
   }
+  if (node.name.empty() || node.op.empty()) throw Error("a node has no name or operation");
   return node;
 }
 
-// Return a field of the AttrValue of an attribute, if the node has it.
-std::optional<wire::Field> AttributeField(const Node& node, std::string_view attribute,
-                                          uint32_t number) {
-  const auto value = node.Attribute(attribute);
-  return value ? wire::LastField(*value, number) : std::nullopt;
+// Parse a TensorShapeProto. Returns nothing if the rank is unknown.
+std::optional<Shape> ParseShape(std::string_view message) {
+  Shape shape;
+  wire::Field field;
+  for (wire::Reader reader(message); reader.Next(&field);) {
+    if (field.number == kShapeUnknownRank && field.AsVarint()) return std::nullopt;
+    if (field.number != kShapeDim) continue;
+    shape.push_back(static_cast<int64_t>(wire::LastVarint(field.AsBytes(), kDimSize)));
+  }
+  return shape;
 }
 
 }  // namespace
 
-std::optional<std::string_view> Node::Attribute(std::string_view attribute) const {
-  std::optional<std::string_view> last;
+std::optional<wire::Field> Node::Attribute(std::string_view attribute, uint32_t number) const {
+  std::string_view last;
   for (const auto& [key, value] : attributes) {
     if (key == attribute) last = value;
   }
-  return last;
+  return wire::LastField(last, number);
 }
 
 std::string_view NodeName(std::string_view input) {
@@ -66,16 +71,18 @@ int64_t CountElements(const Shape& shape) {
   return count;
 }
 
-std::optional<Shape> ParseShape(std::string_view message) {
-  Shape shape;
+Constant ParseConstant(std::string_view message) {
+  Constant constant;
   wire::Field field;
   for (wire::Reader reader(message); reader.Next(&field);) {
-    if (field.number == kShapeUnknownRank && field.AsVarint()) return std::nullopt;
-    if (field.number != kShapeDim) continue;
-    const auto size = wire::LastField(field.AsBytes(), kDimSize);
-    shape.push_back(size ? static_cast<int64_t>(size->AsVarint()) : 0);
+    switch (field.number) {
+      case kTensorType: constant.type = field.AsVarint(); break;
+      case kTensorShape: constant.shape = ParseShape(field.AsBytes()); break;
+      case kTensorContent: constant.content = field.AsBytes(); break;
+      case kTensorString: constant.strings.push_back(field.AsBytes()); break;
+    }
   }
-  return shape;
+  return constant;
 }
 
 Graph::Graph(std::string bytes, std::string path)
@@ -83,16 +90,7 @@ Graph::Graph(std::string bytes, std::string path)
   try {
     Parse();
   } catch (const Error& error) {
-    throw Error(path_ + " is not a complete frozen graph (GraphDef): " + error.what());
-  }
-  if (nodes_.empty()) throw Error(path_ + " is not a frozen graph (GraphDef): it has no nodes");
-  for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (nodes_[i].name.empty() || nodes_[i].op.empty()) {
-      throw Error(path_ + " is not a frozen graph (GraphDef): a node has no name or operation");
-    }
-    if (!index_.emplace(nodes_[i].name, i).second) {
-      throw Error(path_ + " is damaged: two nodes are named " + Quote(nodes_[i].name));
-    }
+    throw Error(path_, " is not a complete frozen graph (GraphDef): ", error.what());
   }
 }
 
@@ -110,6 +108,11 @@ void Graph::Parse() {
         break;
     }
   }
+  if (nodes_.empty()) throw Error("it has no nodes");
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const std::string_view name = nodes_[i].name;
+    if (!index_.emplace(name, i).second) throw Error("two nodes are named ", Quote(name));
+  }
 }
 
 const Node* Graph::Find(std::string_view name) const {
@@ -121,12 +124,12 @@ const Node& Graph::Get(std::string_view name) const {
   if (const Node* node = Find(name)) return *node;
   std::vector<std::string> names;
   for (const Node& node : nodes_) names.emplace_back(OneLine(node.name, 101));
-  throw Error(path_ + " has no node " + Quote(name) + DidYouMean(name, names));
+  throw Error(path_, " has no node ", Quote(name), DidYouMean(name, names));
 }
 
 int Graph::OutputType(const Node& node) const {
   for (const char* attribute : {"dtype", "T", "DstT"}) {
-    if (const auto type = AttributeField(node, attribute, kAttrType)) {
+    if (const auto type = node.Attribute(attribute, kAttrType)) {
       return static_cast<int>(std::min<uint64_t>(type->AsVarint(), 1000));
     }
   }
@@ -134,11 +137,11 @@ int Graph::OutputType(const Node& node) const {
 }
 
 std::optional<Shape> Graph::OutputShape(const Node& node) const {
-  if (const auto shape = AttributeField(node, "shape", kAttrShape)) {
+  if (const auto shape = node.Attribute("shape", kAttrShape)) {
     return ParseShape(shape->AsBytes());
   }
   // TensorFlow's add_shapes option writes a list with the shape of each output.
-  const auto list = AttributeField(node, "_output_shapes", kAttrList);
+  const auto list = node.Attribute("_output_shapes", kAttrList);
   if (!list) return std::nullopt;
   const auto shapes = wire::AllBytes(list->AsBytes(), kListShape);
   return shapes.empty() ? std::nullopt : ParseShape(shapes[0]);
@@ -149,24 +152,16 @@ std::vector<std::string> Graph::Labels() const {
   if (!node) return {};
   std::vector<std::string> labels;
   try {
-    const auto tensor = AttributeField(*node, "value", kAttrTensor);
+    const auto tensor = node->Attribute("value", kAttrTensor);
     if (node->op != "Const" || !tensor) throw Error("is not a Const");
-    std::optional<Shape> shape = Shape();
-    uint64_t type = 0;
-    wire::Field field;
-    for (wire::Reader reader(tensor->AsBytes()); reader.Next(&field);) {
-      switch (field.number) {
-        case kTensorType: type = field.AsVarint(); break;
-        case kTensorShape: shape = ParseShape(field.AsBytes()); break;
-        case kTensorString: labels.push_back(OneLine(field.AsBytes(), 100)); break;
-      }
-    }
-    if (type != kString || !shape || shape->size() != 1 ||
-        CountElements(*shape) != static_cast<int64_t>(labels.size())) {
+    const Constant constant = ParseConstant(tensor->AsBytes());
+    for (std::string_view label : constant.strings) labels.push_back(OneLine(label, 100));
+    if (constant.type != kString || !constant.shape || constant.shape->size() != 1 ||
+        CountElements(*constant.shape) != static_cast<int64_t>(labels.size())) {
       throw Error("is not a list of strings");
     }
   } catch (const Error& error) {
-    throw Error(path_ + ": node 'labels' " + error.what() + ": give --labels FILE");
+    throw Error(path_, ": node 'labels' ", error.what(), ": give --labels FILE");
   }
   return labels;
 }

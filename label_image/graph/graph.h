@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "graph/wire.h"
+
 namespace label_image {
 
 // TensorFlow's DataType values of the tensors that are fed, fetched and read here.
@@ -23,8 +25,8 @@ struct Node {
   std::vector<std::string_view> inputs;  // "node", "node:1" or "^node"
   std::vector<std::pair<std::string_view, std::string_view>> attributes;  // AttrValue messages
 
-  // Return the AttrValue of an attribute, if the node has it.
-  std::optional<std::string_view> Attribute(std::string_view attribute) const;
+  // Return a field of the AttrValue of an attribute, if the node has it.
+  std::optional<wire::Field> Attribute(std::string_view attribute, uint32_t number) const;
 };
 
 // Return the name of the node in an input.
@@ -36,8 +38,15 @@ bool IsPlaceholder(const Node& node);
 // aborts the process on some such shapes.
 int64_t CountElements(const Shape& shape);
 
-// Parse a TensorShapeProto. Returns nothing if the rank is unknown.
-std::optional<Shape> ParseShape(std::string_view message);
+// The fields of a TensorProto that are read here.
+struct Constant {
+  uint64_t type = 0;
+  std::optional<Shape> shape = Shape();  // nothing: the rank is unknown
+  std::string_view content;
+  std::vector<std::string_view> strings;
+};
+
+Constant ParseConstant(std::string_view message);
 
 class Graph {
  public:

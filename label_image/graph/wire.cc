@@ -5,12 +5,12 @@
 namespace label_image::wire {
 
 std::string_view Field::AsBytes() const {
-  if (type != kBytes) throw Error(Format("field %u has the wrong type", number));
+  if (type != kBytes) throw Error("field ", number, " has the wrong type");
   return bytes;
 }
 
 uint64_t Field::AsVarint() const {
-  if (type != kVarint) throw Error(Format("field %u has the wrong type", number));
+  if (type != kVarint) throw Error("field ", number, " has the wrong type");
   return value;
 }
 
@@ -61,6 +61,11 @@ std::string_view LastBytes(std::string_view message, uint32_t number) {
   return field ? field->AsBytes() : std::string_view();
 }
 
+uint64_t LastVarint(std::string_view message, uint32_t number) {
+  const std::optional<Field> field = LastField(message, number);
+  return field ? field->AsVarint() : 0;
+}
+
 std::vector<std::string_view> AllBytes(std::string_view message, uint32_t number) {
   std::vector<std::string_view> all;
   Field field;
@@ -70,12 +75,18 @@ std::vector<std::string_view> AllBytes(std::string_view message, uint32_t number
   return all;
 }
 
-void AppendVarints(const Field& field, std::vector<uint64_t>* values) {
-  if (field.type == kVarint) {
-    values->push_back(field.value);
-    return;
+std::vector<uint64_t> AllVarints(std::string_view message, uint32_t number) {
+  std::vector<uint64_t> all;
+  Field field;
+  for (Reader reader(message); reader.Next(&field);) {
+    if (field.number != number) continue;
+    if (field.type == kVarint) {
+      all.push_back(field.value);
+    } else {
+      for (Reader packed(field.AsBytes()); !packed.rest_.empty();) all.push_back(packed.Varint());
+    }
   }
-  for (Reader packed(field.AsBytes()); !packed.rest_.empty();) values->push_back(packed.Varint());
+  return all;
 }
 
 Writer& Writer::Varint(uint32_t number, uint64_t value) {

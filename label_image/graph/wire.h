@@ -32,7 +32,7 @@ class Reader {
   bool Next(Field* field);
 
  private:
-  friend void AppendVarints(const Field& field, std::vector<uint64_t>* values);
+  friend std::vector<uint64_t> AllVarints(std::string_view message, uint32_t number);
   uint64_t Varint();
   std::string_view Take(uint64_t size);
 
@@ -42,14 +42,13 @@ class Reader {
 // Return the last field `number` of a message, which is the one that counts.
 std::optional<Field> LastField(std::string_view message, uint32_t number);
 
-// Return the bytes of the last field `number`, or "" if there is none.
+// Return the content of the last field `number`, or "" or 0 if there is none.
 std::string_view LastBytes(std::string_view message, uint32_t number);
+uint64_t LastVarint(std::string_view message, uint32_t number);
 
-// Return the bytes of all fields `number`.
+// Return the contents of all fields `number`. Varints may be packed.
 std::vector<std::string_view> AllBytes(std::string_view message, uint32_t number);
-
-// Append the numbers in one field of a repeated varint field, which may be packed.
-void AppendVarints(const Field& field, std::vector<uint64_t>* values);
+std::vector<uint64_t> AllVarints(std::string_view message, uint32_t number);
 
 // Writes a message, field by field.
 class Writer {

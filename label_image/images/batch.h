@@ -13,11 +13,12 @@ struct Batch {
   std::vector<uint8_t> images;  // RGB [count, side, side, 3]
 };
 
-// Parse a file of TFRecords (see tfrecord.h) or of CIFAR records: `label_bytes` label bytes, the
-// last of which is the label (CIFAR-100 has 2), then 3 planes of side * side bytes for red, green
-// and blue. Reads the first `limit` records; 0: all. `path` names the file in messages. Throws
-// Error if the file does not consist of such records.
-Batch ReadBatch(std::string_view bytes, const std::string& path, int side, int64_t limit,
-                int label_bytes = 1);
+// Append the images of a file of TFRecords, which are tf.Examples with raw pixels and a label from
+// tools/make_tfrecords.py, or of CIFAR records: `label_bytes` label bytes, the last of which is the
+// label (CIFAR-100 has 2), then 3 planes of side * side bytes for red, green and blue. Stops when
+// the batch has `limit` images; 0: no limit. `path` names the file in messages. Throws Error if the
+// file does not consist of such records.
+void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t limit,
+               int label_bytes, Batch* batch);
 
 }  // namespace label_image

@@ -8,6 +8,8 @@
 namespace label_image {
 namespace {
 
+constexpr int64_t kMaxPixels = 100'000'000;
+
 // The source pixels of one pixel of the result, along one axis.
 struct Taps {
   int first;
@@ -35,24 +37,39 @@ std::vector<Taps> TriangleFilter(int from, int to) {
   return taps;
 }
 
+// Resize the width of an image [height, width, 3]. Returns it transposed: [size, height, 3].
+template <typename Level>
+std::vector<float> ResizeWidth(const std::vector<Level>& image, int height, int width, int size) {
+  const std::vector<Taps> taps = TriangleFilter(width, size);
+  std::vector<float> resized(size_t{3} * size * height);
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < size; ++x) {
+      const Level* source = &image[3 * (int64_t{y} * width + taps[x].first)];
+      float* target = &resized[3 * (int64_t{x} * height + y)];
+      for (int c = 0; c < 3; ++c) {
+        for (size_t i = 0; i < taps[x].weights.size(); ++i) {
+          target[c] += taps[x].weights[i] * source[3 * i + c];
+        }
+      }
+    }
+  }
+  return resized;
+}
+
 }  // namespace
 
 void CheckSize(int64_t width, int64_t height) {
   if (width < 1 || height < 1) throw Error("the image has no pixels");
   if (width > kMaxPixels || height > kMaxPixels / width) {
-    throw Error(Format("an image of %lldx%lld pixels is larger than the limit of %lld megapixels",
-                         static_cast<long long>(width), static_cast<long long>(height),
-                         static_cast<long long>(kMaxPixels / 1'000'000)));
+    throw Error("an image of ", width, "x", height, " pixels is larger than the limit of ",
+                kMaxPixels / 1'000'000, " megapixels");
   }
 }
 
 Image Decode(std::string_view file) {
-  const auto starts = [file](std::string_view magic) {
-    return file.substr(0, magic.size()) == magic;
-  };
-  if (starts("\x89PNG\r\n\x1a\n")) return DecodePng(file);
-  if (starts("\xff\xd8\xff")) return DecodeJpeg(file);
-  if (starts("BM")) return DecodeBmp(file);
+  if (file.substr(0, 8) == "\x89PNG\r\n\x1a\n") return DecodePng(file);
+  if (file.substr(0, 3) == "\xff\xd8\xff") return DecodeJpeg(file);
+  if (file.substr(0, 2) == "BM") return DecodeBmp(file);
   throw Error(file.empty() ? "the file is empty" : "not a PNG, JPEG or BMP image");
 }
 
@@ -60,8 +77,7 @@ Image CropSquare(const Image& image) {
   if (image.width == image.height) return image;
   const int side = std::min(image.width, image.height);
   const int top = (image.height - side) / 2, left = (image.width - side) / 2;
-  Image square;
-  square.width = square.height = side;
+  Image square = {side, side, {}};
   square.pixels.reserve(size_t{3} * side * side);
   for (int y = 0; y < side; ++y) {
     const auto row = image.pixels.begin() + (int64_t{y} + top) * image.width * 3 + left * 3;
@@ -72,34 +88,10 @@ Image CropSquare(const Image& image) {
 
 Image Resize(const Image& image, int size) {
   if (image.width == size && image.height == size) return image;
-  const std::vector<Taps> columns = TriangleFilter(image.width, size);
-  const std::vector<Taps> rows = TriangleFilter(image.height, size);
-  const size_t row_size = size_t{3} * size;
-  std::vector<float> narrow(row_size * image.height);
-  for (int y = 0; y < image.height; ++y) {
-    const uint8_t* source = &image.pixels[int64_t{3} * y * image.width];
-    float* target = &narrow[row_size * y];
-    for (int x = 0; x < size; ++x) {
-      for (int c = 0; c < 3; ++c) {
-        float sum = 0;
-        for (size_t i = 0; i < columns[x].weights.size(); ++i) {
-          sum += columns[x].weights[i] * source[3 * (columns[x].first + i) + c];
-        }
-        target[3 * x + c] = sum;
-      }
-    }
-  }
-  Image resized;
-  resized.width = resized.height = size;
-  resized.pixels.resize(row_size * size);
-  for (int y = 0; y < size; ++y) {
-    for (size_t x = 0; x < row_size; ++x) {
-      float sum = 0;
-      for (size_t i = 0; i < rows[y].weights.size(); ++i) {
-        sum += rows[y].weights[i] * narrow[row_size * (rows[y].first + i) + x];
-      }
-      resized.pixels[row_size * y + x] = static_cast<uint8_t>(std::clamp(sum + 0.5f, 0.f, 255.f));
-    }
+  const std::vector<float> narrow = ResizeWidth(image.pixels, image.height, image.width, size);
+  Image resized = {size, size, {}};
+  for (float level : ResizeWidth(narrow, size, image.height, size)) {
+    resized.pixels.push_back(static_cast<uint8_t>(std::clamp(level + 0.5f, 0.f, 255.f)));
   }
   return resized;
 }

@@ -12,20 +12,15 @@ struct Image {
   std::vector<uint8_t> pixels;  // RGB, row-major [height, width, 3]
 };
 
-// The largest image to decode. No photograph is larger; a file that claims to be is damaged or an
-// attack.
-constexpr int64_t kMaxPixels = 100'000'000;
-
-// Throw Error if a side is not positive or the image has more than kMaxPixels.
+// Throw Error if a side is not positive or the image has more than 100 megapixels. No photograph is
+// larger; a file that claims to be is damaged or an attack.
 void CheckSize(int64_t width, int64_t height);
 
 // Decode a PNG, JPEG or BMP file as TensorFlow's decoders do: grey and palette images are expanded,
 // CMYK is converted, 16 bits are cut to 8, and transparency is ignored. In addition, a JPEG is
-// turned as its EXIF data says. Throws Error if the file has another format, is truncated, or has
-// more than kMaxPixels.
+// turned as its EXIF data says. Throws Error if the file has another format, is truncated, or is
+// too large; see CheckSize.
 Image Decode(std::string_view file);
-
-// Decode one format; see Decode.
 Image DecodePng(std::string_view file);
 Image DecodeJpeg(std::string_view file);
 Image DecodeBmp(std::string_view file);

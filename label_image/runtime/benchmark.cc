@@ -8,6 +8,8 @@
 #include <numeric>
 #include <random>
 
+#include "graph/wire.h"
+
 namespace label_image {
 namespace {
 
@@ -24,8 +26,7 @@ Latency Summarize(std::vector<double> times) {
   return {times[0], percentile(0.5), mean, percentile(0.9), percentile(0.99)};
 }
 
-}  // namespace
-
+// Return random images as the network expects them, the same each time.
 Tensor RandomInput(const Network& network, int64_t batch_size) {
   const int side = network.image_size();
   std::vector<uint8_t> images(size_t{3} * side * side * batch_size);
@@ -33,6 +34,35 @@ Tensor RandomInput(const Network& network, int64_t batch_size) {
   for (uint8_t& byte : images) byte = static_cast<uint8_t>(random());
   return network.Input(images.data(), batch_size);
 }
+
+// Field numbers in TensorFlow's config.proto and step_stats.proto.
+enum RunOptionsField { kTraceLevel = 1, kFullTrace = 3 };
+enum StatsField { kStepStats = 1, kDeviceStats = 1, kNodeStats = 2 };
+enum NodeStatsField { kNodeName = 1, kStartMicros = 3, kEndMicros = 4, kLabel = 8,
+                      kStartNanos = 14, kEndNanos = 15 };
+
+void AddNode(std::string_view stats, std::map<std::string, OperationTime>* total) {
+  const auto time = [stats](uint32_t start, uint32_t end) {
+    return static_cast<int64_t>(wire::LastVarint(stats, end) - wire::LastVarint(stats, start));
+  };
+  const double nanoseconds = time(kStartNanos, kEndNanos);
+  const std::string_view name = wire::LastBytes(stats, kNodeName);
+  const std::string_view label = wire::LastBytes(stats, kLabel);
+  OperationTime& operation = (*total)[std::string(name)];
+  operation.node = name;
+  const size_t equals = label.find(" = ");
+  if (equals != label.npos) {  // the label is "node = Op(inputs)"
+    const std::string_view call = label.substr(equals + 3);
+    operation.op = call.substr(0, call.find('('));
+  } else if (operation.op.empty()) {  // 2.x: the name is "node:Op"
+    const size_t colon = name.rfind(':');
+    operation.op = colon == name.npos ? "" : name.substr(colon + 1);
+    operation.node = name.substr(0, colon);
+  }
+  operation.microseconds += nanoseconds > 0 ? nanoseconds / 1000 : time(kStartMicros, kEndMicros);
+}
+
+}  // namespace
 
 BenchmarkResult Benchmark(Network* network, int64_t batch_size, int warmup, int runs, int repeats) {
   const Tensor input = RandomInput(*network, batch_size);
@@ -57,6 +87,34 @@ BenchmarkResult Benchmark(Network* network, int64_t batch_size, int warmup, int 
   result.peak_rss_mb = usage.ru_maxrss / 1024.;
   result.allocator = dlsym(RTLD_DEFAULT, "tc_version") ? "tcmalloc" : "libc";
   return result;
+}
+
+void AddProfile(std::string_view run_metadata, std::map<std::string, OperationTime>* total) {
+  for (std::string_view stats : wire::AllBytes(run_metadata, kStepStats)) {
+    for (std::string_view device : wire::AllBytes(stats, kDeviceStats)) {
+      for (std::string_view node : wire::AllBytes(device, kNodeStats)) AddNode(node, total);
+    }
+  }
+}
+
+std::vector<OperationTime> Profile(Network* network, int64_t batch_size, int runs) {
+  const Tensor input = RandomInput(*network, batch_size);
+  std::map<std::string, OperationTime> total;
+  const std::string options = wire::Writer().Varint(kTraceLevel, kFullTrace).str();
+  std::string metadata;
+  for (int i = 0; i <= runs; ++i) {
+    network->Run(input, options, &metadata);
+    if (i > 0) AddProfile(metadata, &total);  // the first run is slower
+  }
+  std::vector<OperationTime> operations;
+  for (auto& [name, operation] : total) {
+    operation.microseconds /= runs;
+    operations.push_back(std::move(operation));
+  }
+  std::stable_sort(operations.begin(), operations.end(), [](const auto& a, const auto& b) {
+    return a.microseconds > b.microseconds;
+  });
+  return operations;
 }
 
 }  // namespace label_image

@@ -1,8 +1,10 @@
-// Latency over many runs.
+// Latency over many runs, of the network and of each operation.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/network.h"
@@ -22,11 +24,21 @@ struct BenchmarkResult {
   std::string allocator;           // tcmalloc or libc
 };
 
-// Return `batch_size` random images as the network expects them, the same each time.
-Tensor RandomInput(const Network& network, int64_t batch_size);
-
 // Measure `repeats` times `runs` runs on random images. The `warmup` runs before are not measured:
 // the first one optimizes the graph and allocates memory.
 BenchmarkResult Benchmark(Network* network, int64_t batch_size, int warmup, int runs, int repeats);
+
+struct OperationTime {
+  std::string node, op;
+  double microseconds = 0;  // per run
+};
+
+// Return the mean times of all operations over `runs` traced runs, the slowest first, or nothing if
+// the library does not provide them. Tracing slows the runs down, so compare the times with each
+// other, not with the latency.
+std::vector<OperationTime> Profile(Network* network, int64_t batch_size, int runs);
+
+// Add the times in a serialized RunMetadata to `total`, by node.
+void AddProfile(std::string_view run_metadata, std::map<std::string, OperationTime>* total);
 
 }  // namespace label_image

@@ -24,12 +24,10 @@ void OnCrash(int) {
   std::string_view line(buffer, std::max<ssize_t>(size, 0));
   while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
   line.remove_prefix(line.rfind('\n') + 1);
-  ssize_t written = 0;
   for (std::string_view text : {std::string_view("label_image: TensorFlow crashed: "), line,
                                 std::string_view("\n")}) {
-    written += write(error_fd, text.data(), text.size());
+    if (write(error_fd, text.data(), text.size()) < 0) break;
   }
-  static_cast<void>(written);
   _exit(1);
 }
 

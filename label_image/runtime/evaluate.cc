@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "error.h"
 
@@ -9,18 +10,6 @@ namespace label_image {
 namespace {
 
 constexpr size_t kMaxMatrixClasses = 20;  // with more classes the confusion matrix is not printed
-
-void AddImage(int label, int64_t index, const float* row, Metrics* metrics) {
-  const auto classes = static_cast<int>(metrics->confusion.size());
-  if (label >= classes) {
-    throw Error(Format("image %lld has the label %d, but the graph has only %d classes",
-                       static_cast<long long>(index), label, classes));
-  }
-  const auto predicted = static_cast<int>(std::max_element(row, row + classes) - row);
-  metrics->predicted.push_back(predicted);
-  metrics->confusion[label][predicted] += 1;
-  metrics->correct += predicted == label;
-}
 
 }  // namespace
 
@@ -37,7 +26,16 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
     const int64_t count = std::min(batch_size, metrics.images - first);
     const Probabilities probabilities = network->Classify(&batch.images[first * size], count);
     for (int64_t i = 0; i < count; ++i) {
-      AddImage(batch.labels[first + i], first + i, probabilities.row(i), &metrics);
+      const size_t label = batch.labels[first + i];
+      if (label >= classes) {
+        throw Error("image ", first + i, " has the label ", label, ", but the graph has only ",
+                    classes, " classes");
+      }
+      const float* row = probabilities.row(i);
+      const size_t predicted = std::max_element(row, row + classes) - row;
+      metrics.predicted.push_back(static_cast<int>(predicted));
+      metrics.confusion[label][predicted] += 1;
+      metrics.correct += predicted == label;
     }
     metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
                                  probabilities.values.end());
@@ -70,8 +68,7 @@ std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>
   const bool matrix = class_names.size() <= kMaxMatrixClasses;
   for (size_t label = 0; label < metrics.confusion.size(); ++label) {
     const std::vector<int64_t>& row = metrics.confusion[label];
-    int64_t images = 0;
-    for (int64_t count : row) images += count;
+    const auto images = std::accumulate(row.begin(), row.end(), int64_t{0});
     text += Format("  %-*s %6.2f %%%s", static_cast<int>(width), class_names[label].c_str(),
                    100. * row[label] / std::max<int64_t>(images, 1), matrix ? " " : "");
     for (int64_t count : row) {

@@ -51,7 +51,7 @@ std::string ChooseNode(const Graph& graph, const std::string& name, const std::s
   if (!name.empty()) return std::string(graph.Get(name).name);
   if (graph.Find(first)) return first;
   if (graph.Find(second)) return second;
-  throw Error(graph.path() + " has no node " + Quote(first) + " or " + Quote(second) + hint);
+  throw Error(graph.path(), " has no node ", Quote(first), " or ", Quote(second), hint);
 }
 
 std::string PlaceholderNames(const Graph& graph) {
@@ -67,13 +67,11 @@ std::string PlaceholderNames(const Graph& graph) {
 }  // namespace
 
 Network::Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions& options)
-    : tf_(tf) {
-  ChooseNodes(graph, options);
+    : tf_(tf), graph_(graph), options_(options) {
+  ChooseNodes();
+  const bool simple = !options.traced && !options.allow_any_op && !graph.HasControlFlow();
   const std::string config =
-      !options.config.empty() ? options.config
-                              : SessionConfig(options.threads, !options.traced &&
-                                                                   !options.allow_any_op &&
-                                                                   !graph.HasControlFlow());
+      options.config.empty() ? SessionConfig(options.threads, simple) : options.config;
   Subgraph subgraph = {node_, kUint8, {}, output_, options.allow_any_op};
   Shape shape = graph.OutputShape(graph.Get(node_)).value_or(Shape());
   if (!raw_ && shape.empty() && node_ != "images" && graph.Find("images")) {
@@ -83,77 +81,61 @@ Network::Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions&
     shape = Session(tf, ExtractSubgraph(graph, subgraph), "images", output_, config)
                 .InferredShape(node_);
   }
-  side_ = InputSide(graph, shape);
-  if (raw_) {
-    SetSizesOfRawImages(graph, options);
-  } else {
-    SetSizesOfInputs(graph, options);
-  }
-  subgraph.input = node_;
-  subgraph.type = raw_ ? kUint8 : kFloat;
-  subgraph.shape = {-1, side_, side_, 3};
+  SetSizes(InputSide(shape));
+  subgraph = {node_, raw_ ? kUint8 : kFloat, {-1, side_, side_, 3}, output_, options.allow_any_op};
   session_ =
       std::make_unique<Session>(tf, ExtractSubgraph(graph, subgraph), node_, output_, config);
 }
 
-void Network::ChooseNodes(const Graph& graph, const NetworkOptions& options) {
-  node_ = ChooseNode(graph, options.node, "images", "inputs",
-                     PlaceholderNames(graph) + ": give the node to feed with --node");
-  output_ = ChooseNode(graph, options.output, "predictions", "probabilities",
+void Network::ChooseNodes() {
+  node_ = ChooseNode(graph_, options_.node, "images", "inputs",
+                     PlaceholderNames(graph_) + ": give the node to feed with --node");
+  output_ = ChooseNode(graph_, options_.output, "predictions", "probabilities",
                        ": give the node to fetch with --output");
-  softmax_ = graph.IsSoftmax(output_);
-  const int type = graph.OutputType(graph.Get(node_));
+  softmax_ = graph_.IsSoftmax(output_);
+  const int type = graph_.OutputType(graph_.Get(node_));
   raw_ = type == kUint8 || (type == 0 && node_ == "images");
   if (!raw_ && type != kFloat && type != 0) {
-    throw Error(graph.path() + ": node " + Quote(node_) +
-                Format(" has type %d, but only uint8 images and floats can be fed", type));
+    throw Error(graph_.path(), ": node ", Quote(node_), " has type ", type,
+                ", but only uint8 images and floats can be fed");
   }
 }
 
 // Return the side of square RGB images in `shape`, or 0 if it is unknown.
-int Network::InputSide(const Graph& graph, const Shape& shape) const {
+int Network::InputSide(const Shape& shape) const {
   if (shape.empty()) return 0;
-  const bool known = shape.size() == 4 && shape[1] > 0 && shape[2] > 0;
-  const bool unknown = shape.size() == 4 && shape[1] < 0 && shape[2] < 0;
-  const bool rgb = shape.size() == 4 && (shape[3] == 3 || shape[3] < 0);
-  if (!rgb || !(known || unknown) || shape[0] == 0 || shape[1] != shape[2] ||
-      shape[1] > kMaxSide) {
-    throw Error(graph.path() + ": node " + Quote(node_) + " has shape " + ShapeString(shape) +
+  const bool rgb = shape.size() == 4 && shape[0] != 0 && (shape[3] == 3 || shape[3] < 0);
+  if (!rgb || shape[1] != shape[2] || shape[1] == 0 || shape[1] > kMaxSide) {
+    throw Error(graph_.path(), ": node ", Quote(node_), " has shape ", ShapeString(shape),
                 ", but only square images [N, size, size, 3] can be fed");
   }
-  return known ? static_cast<int>(shape[1]) : 0;
+  return static_cast<int>(std::max<int64_t>(shape[1], 0));
 }
 
-void Network::SetSizesOfRawImages(const Graph& graph, const NetworkOptions& options) {
-  if (options.crop_size || !options.standardize.empty()) {
-    throw UsageError("--crop_size and --standardize are for graphs without a node 'images': " +
-                     graph.path() + " crops and standardizes images itself");
+void Network::SetSizes(int side_in_graph) {
+  if (raw_ && (options_.crop_size || !options_.standardize.empty())) {
+    throw UsageError("--crop_size and --standardize are for graphs without a node 'images': ",
+                     graph_.path(), " crops and standardizes images itself");
   }
-  if (side_ && options.image_size && side_ != options.image_size) {
-    throw UsageError(Format("%s expects images of %dx%d, but --image_size is %d",
-                            graph.path().c_str(), side_, side_, options.image_size));
+  const int side = raw_ ? options_.image_size : options_.crop_size;
+  if (side_in_graph && side && side_in_graph != side) {
+    throw UsageError(graph_.path(), " expects images of ", side_in_graph, "x", side_in_graph,
+                     ", but ", raw_ ? "--image_size" : "--crop_size", " is ", side);
   }
-  if (!side_) side_ = options.image_size ? options.image_size : kDefaultImageSize;
-  image_size_ = side_;
-}
-
-void Network::SetSizesOfInputs(const Graph& graph, const NetworkOptions& options) {
-  if (side_ && options.crop_size && side_ != options.crop_size) {
-    throw UsageError(Format("%s expects inputs of %dx%d, but --crop_size is %d",
-                            graph.path().c_str(), side_, side_, options.crop_size));
+  side_ = side_in_graph ? side_in_graph : side;
+  if (raw_) {
+    image_size_ = side_ = side_ ? side_ : kDefaultImageSize;
+    return;
   }
-  if (!side_) side_ = options.crop_size;
   // There is no default: a wrong guess would silently give wrong predictions.
-  if (!side_ || (options.standardize.empty() && !options.only_timed)) {
-    throw UsageError(graph.path() + " is fed at " + Quote(node_) +
-                     ": describe the preprocessing with --crop_size N --standardize "
-                     "per_image|none");
+  if (!side_ || (options_.standardize.empty() && !options_.only_timed)) {
+    throw UsageError(graph_.path(), " is fed at ", Quote(node_), ": describe the preprocessing "
+                     "with --crop_size N --standardize per_image|none");
   }
-  image_size_ = options.image_size ? options.image_size : std::max(side_, kDefaultImageSize);
+  image_size_ = options_.image_size ? options_.image_size : std::max(side_, kDefaultImageSize);
   if (image_size_ < side_) {
-    throw UsageError(Format("--crop_size=%d is larger than --image_size=%d", side_, image_size_));
+    throw UsageError("--crop_size=", side_, " is larger than --image_size=", image_size_);
   }
-  per_image_ = options.standardize == "per_image";
 }
 
 Tensor Network::Input(const uint8_t* images, int64_t count) const {
@@ -173,7 +155,7 @@ Tensor Network::Input(const uint8_t* images, int64_t count) const {
       const uint8_t* row = image + size_t{3} * ((offset + y) * image_size_ + offset);
       std::copy(row, row + 3 * side_, target + size * i + size_t{3} * side_ * y);
     }
-    if (per_image_) StandardizePerImage(target + size * i, size);
+    if (options_.standardize == "per_image") StandardizePerImage(target + size * i, size);
   }
   return input;
 }
@@ -183,17 +165,14 @@ Probabilities Network::Classify(const uint8_t* images, int64_t count) {
   const Shape shape = output.shape();
   if (output.type() != kFloat || shape.size() != 2 || shape[0] != count || shape[1] < 1 ||
       shape[1] > kMaxClasses) {
-    throw Error(Format("node %s returns a tensor of shape %s for %lld images, not a row of floats "
-                       "for each", Quote(output_).c_str(), ShapeString(shape).c_str(),
-                       static_cast<long long>(count)));
+    throw Error("node ", Quote(output_), " returns a tensor of shape ", ShapeString(shape),
+                " for ", count, " images, not a row of floats for each");
   }
-  Probabilities probabilities;
-  probabilities.classes = shape[1];
+  const int64_t classes = shape[1];
   const auto* values = static_cast<const float*>(output.data());
-  probabilities.values.assign(values, values + shape[0] * shape[1]);
-  if (softmax_) return probabilities;
-  for (int64_t i = 0; i < count; ++i) {
-    Softmax(&probabilities.values[i * shape[1]], shape[1]);
+  Probabilities probabilities = {static_cast<size_t>(classes), {values, values + count * classes}};
+  for (int64_t i = 0; i < count && !softmax_; ++i) {
+    Softmax(&probabilities.values[i * classes], classes);
   }
   return probabilities;
 }

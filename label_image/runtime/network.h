@@ -36,6 +36,8 @@ class Network {
   // Throws Error, or UsageError if the options do not fit the graph.
   Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions& options);
 
+  const TensorFlow& tf() const { return tf_; }
+  const Graph& graph() const { return graph_; }
   // The side of the square images that `Input` expects.
   int image_size() const { return image_size_; }
   const std::string& node() const { return node_; }
@@ -57,15 +59,16 @@ class Network {
   Probabilities Classify(const uint8_t* images, int64_t count);
 
  private:
-  void ChooseNodes(const Graph& graph, const NetworkOptions& options);
-  int InputSide(const Graph& graph, const Shape& shape) const;
-  void SetSizesOfRawImages(const Graph& graph, const NetworkOptions& options);
-  void SetSizesOfInputs(const Graph& graph, const NetworkOptions& options);
+  void ChooseNodes();
+  int InputSide(const Shape& shape) const;
+  void SetSizes(int side_in_graph);  // 0: the graph does not define it
 
   const TensorFlow& tf_;
+  const Graph& graph_;
+  const NetworkOptions options_;
   std::string node_, output_;
   bool raw_ = true;  // fed with uint8 images; otherwise with floats that `Input` preprocesses
-  bool per_image_ = false, softmax_ = false;
+  bool softmax_ = false;
   int image_size_ = 0, side_ = 0;  // of the images given to `Input`, and of what is fed
   std::unique_ptr<Session> session_;
 };

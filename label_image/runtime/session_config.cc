@@ -11,8 +11,6 @@ namespace {
 // Field numbers in TensorFlow's config.proto.
 enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kExperimental = 16 };
 enum ExperimentalField { kExecutorType = 3 };
-enum RunOptionsField { kTraceLevel = 1 };
-constexpr int kFullTrace = 3;
 
 }  // namespace
 
@@ -37,7 +35,5 @@ std::string SessionConfig(int threads, bool single_threaded_executor) {
   experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
   return config.Bytes(kExperimental, experimental.str()).str();
 }
-
-std::string TraceOptions() { return wire::Writer().Varint(kTraceLevel, kFullTrace).str(); }
 
 }  // namespace label_image

@@ -1,4 +1,4 @@
-// How TensorFlow runs: environment variables, ConfigProto and RunOptions.
+// How TensorFlow runs: environment variables and ConfigProto.
 #pragma once
 
 #include <string>
@@ -16,8 +16,5 @@ void SetEnvironment(int threads);
 // that supports neither control flow nor tracing. It cuts the latency of squeeze1 at batch size 1
 // by 3 to 7 % on all three engines.
 std::string SessionConfig(int threads, bool single_threaded_executor);
-
-// Return a serialized RunOptions that requests the times of all operations.
-std::string TraceOptions();
 
 }  // namespace label_image

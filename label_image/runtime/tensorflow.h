@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "graph/graph.h"
 
@@ -42,7 +41,6 @@ namespace label_image {
   X(GetCode, int, (const TF_Status*))                                                          \
   X(Message, const char*, (const TF_Status*))                                                  \
   X(NewBuffer, TF_Buffer*, (void))                                                             \
-  X(NewBufferFromString, TF_Buffer*, (const void*, size_t))                                    \
   X(DeleteBuffer, void, (TF_Buffer*))                                                          \
   X(NewGraph, TF_Graph*, (void))                                                               \
   X(DeleteGraph, void, (TF_Graph*))                                                            \
@@ -58,7 +56,6 @@ namespace label_image {
   X(DeleteSessionOptions, void, (TF_SessionOptions*))                                          \
   X(SetConfig, void, (TF_SessionOptions*, const void*, size_t, TF_Status*))                    \
   X(NewSession, TF_Session*, (TF_Graph*, const TF_SessionOptions*, TF_Status*))                \
-  X(CloseSession, void, (TF_Session*, TF_Status*))                                             \
   X(DeleteSession, void, (TF_Session*, TF_Status*))                                            \
   X(SessionRun, void,                                                                          \
     (TF_Session*, const TF_Buffer*, const TF_Output*, TF_Tensor* const*, int,                  \
@@ -86,22 +83,23 @@ struct TensorFlow {
 // not TensorFlow.
 TensorFlow LoadTensorFlow(const std::string& path);
 
-// A tensor that owns its memory.
+// An object of the C API, and the function that deletes it.
+template <typename T>
+using Owned = std::unique_ptr<T, void (*)(T*)>;
+
 class Tensor {
  public:
   Tensor(const TensorFlow& tf, int type, const Shape& shape, size_t element_size);
-  Tensor(const TensorFlow& tf, TF_Tensor* tensor) : tf_(&tf), tensor_(tensor) {}
-  Tensor(Tensor&& other) : tf_(other.tf_), tensor_(std::exchange(other.tensor_, nullptr)) {}
-  ~Tensor();
+  Tensor(const TensorFlow& tf, TF_Tensor* tensor) : tf_(&tf), tensor_(tensor, tf.DeleteTensor) {}
 
-  int type() const { return tf_->TensorType(tensor_); }
+  int type() const { return tf_->TensorType(get()); }
   Shape shape() const;
-  void* data() { return tf_->TensorData(tensor_); }
-  TF_Tensor* get() const { return tensor_; }
+  void* data() { return tf_->TensorData(get()); }
+  TF_Tensor* get() const { return tensor_.get(); }
 
  private:
   const TensorFlow* tf_;
-  TF_Tensor* tensor_;
+  Owned<TF_Tensor> tensor_;
 };
 
 // A graph with one input and one output, ready to run.
@@ -116,8 +114,8 @@ class Session {
   // Return the shape that TensorFlow infers for the first output of a node, or {} if it cannot.
   Shape InferredShape(const std::string& node) const;
 
-  // Run once. `options` is a serialized RunOptions or "". If `metadata` is not null, it receives a
-  // serialized RunMetadata. Throws Error.
+  // Run once. If `metadata` is not null, it receives the serialized RunMetadata of a run with the
+  // serialized RunOptions `options`. Throws Error.
   Tensor Run(const Tensor& input, std::string_view options = {}, std::string* metadata = nullptr);
 
  private:
@@ -126,8 +124,8 @@ class Session {
   void CheckStatus(const char* failure) const;
 
   const TensorFlow& tf_;
-  std::unique_ptr<TF_Status, void (*)(TF_Status*)> status_;
-  std::unique_ptr<TF_Graph, void (*)(TF_Graph*)> graph_;
+  Owned<TF_Status> status_;
+  Owned<TF_Graph> graph_;
   TF_Session* session_ = nullptr;
   TF_Output input_, output_;
 };

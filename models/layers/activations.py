@@ -3,15 +3,13 @@
 They consist of operations that TensorFlow 1.15 has, so that any engine can run a frozen graph.
 """
 
-from typing import Callable, NamedTuple
+from functools import partial
+from typing import Callable, Dict, Tuple
 
 import tensorflow.compat.v1 as tf
 
-
-class Activation(NamedTuple):
-    """A function of a tensor, and its cost."""
-    function: Callable[..., tf.Tensor]
-    ops: int  # per element: 2 for Relu, Elu and Sigmoid, 1 for a sum or product
+# A function and its operations per element: 2 for Relu, Elu and Sigmoid, 1 for a sum or product.
+Activation = Tuple[Callable[..., tf.Tensor], int]
 
 
 def celu(x: tf.Tensor, alpha: float = 1.) -> tf.Tensor:
@@ -24,12 +22,9 @@ def sigmoid_gelu(x: tf.Tensor) -> tf.Tensor:
     return x * tf.sigmoid(x * 1.702)
 
 
-ACTIVATIONS = {
-    'linear': Activation(lambda x: x, 0),
-    'relu': Activation(tf.nn.relu, 2),
-    'celu': Activation(celu, 4),
-    'sigmoid_gelu': Activation(sigmoid_gelu, 4),
-}
+ACTIVATIONS: Dict[str, Activation] = {
+    'linear': (lambda x: x, 0), 'relu': (tf.nn.relu, 2), 'celu': (celu, 4),
+    'sigmoid_gelu': (sigmoid_gelu, 4)}
 
 
 def get_activation(text: str) -> Activation:
@@ -39,4 +34,4 @@ def get_activation(text: str) -> Activation:
         raise ValueError(f"unknown activation {text!r} (choose from: "
                          f"{', '.join(sorted(ACTIVATIONS))})")
     function, ops = ACTIVATIONS[name]
-    return Activation(lambda x: function(x, float(number)) if number else function(x), ops)
+    return (partial(function, alpha=float(number)) if number else function), ops

@@ -1,7 +1,6 @@
 """Net: the layers that models are made of; counts parameters and operations as it builds them."""
 
-import functools
-import operator
+import dataclasses
 from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -20,7 +19,7 @@ class Layer(NamedTuple):
     """
     name: str
     kind: str  # the method of Net that built it
-    output_shape: Tuple[int, ...]  # of one image
+    output_shape: Optional[Tuple[int, ...]]  # of one image
     params: int
     ops: int  # 2 per multiply-accumulate, 1 per bias, sum or product; also activations, LRN_OPS
     macs: int  # multiply-accumulates of convolutions and fully connected layers
@@ -28,60 +27,37 @@ class Layer(NamedTuple):
 
 def product(numbers: Iterable[int]) -> int:
     """Return the product of `numbers`; 1 if there are none."""
-    return functools.reduce(operator.mul, numbers, 1)
+    return int(np.prod(list(numbers)))
 
 
+@dataclasses.dataclass(eq=False)
 class Net:
-    """Builds layers, and holds what they share.
+    """Builds layers, and holds what they share. A model may set attributes before its first layer.
 
     Layers take and return tensors: maps are float [N, H, W, C], where only N may be unknown; rows
     are [N, D]. H' and W' are H and W divided by the stride. A layer's name is its variable scope.
-
-    Attributes that a model may set before its first layer:
-      padding: 'SAME' or 'VALID', the default of convolutions and pools.
-      activation: the default activation; see models.layers.activations.
-      initializer: the default initializer of weights; see models.layers.initializers.
-      norm_decay: decay of the moving statistics of batch normalization.
-      norm_epsilon: added to the variances of batch normalization, at least 1.001e-5 (a limit of
-        cuDNN, which TensorFlow applies everywhere).
-      norm_scale: whether batch normalization trains its scale, gamma; else gamma is 1.
-      ghost_batch_size: images that are normalized together in training ("ghost" batch norm,
-        https://arxiv.org/abs/1705.08741); 0: the whole batch.
-    Attributes to read:
-      layers: a Layer for each one built, in order.
-      weight_decay_vars: pairs of a variable and its multiplier of the recipe's weight decay.
     """
-
-    def __init__(self, training: bool, num_classes: int = 10, seed: int = 0,
-                 step: Optional[tf.Tensor] = None,
-                 sample_images: Optional[Callable[[], np.ndarray]] = None,
-                 compute_dtype: str = 'float32'):
-        """
-        Args:
-          training: whether to use batch statistics and dropout.
-          seed: of the initial weights and of dropout.
-          step: a scalar; the masks of dropout depend on it.
-          sample_images: returns preprocessed training images, float [n, H, W, C]. A layer whose
-            initial weights depend on the data calls it.
-          compute_dtype: type to which training casts the inputs of convolutions other than
-            depthwise ones: 'float32' or 'bfloat16' (https://arxiv.org/abs/1905.12322). Sums,
-            variables and all other layers are float32.
-        """
-        self.training = training
-        self.num_classes = num_classes
-        self.seed = seed
-        self.step = step
-        self.sample_images = sample_images
-        self.compute_dtype = compute_dtype
-        self.padding = 'SAME'
-        self.activation = 'relu'
-        self.initializer = 'glorot_normal'
-        self.norm_decay = 0.9
-        self.norm_epsilon = 1e-3
-        self.norm_scale = True
-        self.ghost_batch_size = 0
-        self.layers: List[Layer] = []
-        self.weight_decay_vars: List[Tuple[tf.Tensor, float]] = []
+    training: bool  # use batch statistics and dropout
+    num_classes: int = 10
+    seed: int = 0  # of the initial weights and of dropout
+    step: Optional[tf.Tensor] = None  # a scalar; the masks of dropout depend on it
+    # Returns preprocessed training images, float [n, H, W, C], for initial weights that need data.
+    sample_images: Optional[Callable[[], np.ndarray]] = None
+    # Or bfloat16 (arXiv:1905.12322): type to which training casts the inputs of convolutions other
+    # than depthwise ones. Sums, variables and all other layers are float32.
+    compute_dtype: str = 'float32'
+    padding: str = 'SAME'  # or VALID, of convolutions and pools
+    activation: str = 'relu'  # see models.layers.activations
+    initializer: str = 'glorot_normal'  # see models.layers.initializers
+    norm_decay: float = 0.9  # of the moving statistics of batch normalization
+    # Added to variances; at least 1.001e-5, a limit of cuDNN that TensorFlow applies everywhere.
+    norm_epsilon: float = 1e-3
+    norm_scale: bool = True  # whether batch normalization trains its scale, gamma; else it is 1
+    # Images that training normalizes together (arXiv:1705.08741); 0: the whole batch.
+    ghost_batch_size: int = 0
+    layers: List[Layer] = dataclasses.field(default_factory=list)  # as built, in order
+    # Variables and their multipliers of the recipe's weight decay.
+    weight_decay_vars: List[Tuple[tf.Tensor, float]] = dataclasses.field(default_factory=list)
 
     def conv(self, name: str, x: tf.Tensor, filters: int, size: int, weight_decay: float = 0.,
              norm: bool = False, stride: int = 1, bias: bool = True,
@@ -90,22 +66,20 @@ class Net:
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
             x = self._conv2d(x, self._weights(shape, weight_decay), stride, self.padding)
-            return self._add_bias_norm_activation('conv', name, x, shape, bias, norm, activation)
+            return self._complete('conv', name, x, shape, bias, norm, activation)
 
-    def depthwise(self, name: str, x: tf.Tensor, size: int, stride: int = 1, bias: bool = True,
-                  norm: bool = False, activation: Optional[str] = None) -> tf.Tensor:
-        """Return conv of each channel on its own: [N, H, W, C] -> [N, H', W', C]."""
+    def depthwise(self, name: str, x: tf.Tensor, size: int, stride: int = 1) -> tf.Tensor:
+        """Return the convolution of each channel on its own: [N, H, W, C] -> [N, H', W', C]."""
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], 1]
             x = tf.nn.depthwise_conv2d(x, self._weights(shape, depthwise=True),
                                        [1, stride, stride, 1], self.padding)
-            return self._add_bias_norm_activation('depthwise', name, x, shape, bias, norm,
-                                                  activation)
+            return self._complete('depthwise', name, x, shape, activation='linear')
 
     def separable(self, name: str, x: tf.Tensor, filters: int, size: int, stride: int = 1,
                   norm: bool = False, activation: Optional[str] = None) -> tf.Tensor:
         """Return a depthwise, then a 1x1 convolution (arXiv:1610.02357); shapes as conv."""
-        x = self.depthwise(name + '/depthwise', x, size, stride, bias=False, activation='linear')
+        x = self.depthwise(name + '/depthwise', x, size, stride)
         return self.conv(name + '/pointwise', x, filters, 1, norm=norm, activation=activation)
 
     def whiten(self, name: str, x: tf.Tensor, size: int, epsilon: float,
@@ -127,7 +101,7 @@ class Net:
                                                   random_seeds.seeds(self.seed, scope.name))
             weights = tf.get_variable('weights', initializer=initial, trainable=False)
             x = self._conv2d(x, weights, 1, padding or self.padding)
-            return self._add_bias_norm_activation('whiten', name, x, shape, bias, False, 'linear')
+            return self._complete('whiten', name, x, shape, bias, activation='linear')
 
     def fc(self, name: str, x: tf.Tensor, units: int, weight_decay: float = 0.,
            activation: Optional[str] = None, bias: bool = True, norm: bool = False,
@@ -137,7 +111,7 @@ class Net:
             shape = [product(x.shape.as_list()[1:]), units]
             x = tf.reshape(x, [-1, shape[0]]) if x.shape.ndims > 2 else x
             x = tf.matmul(x, self._weights(shape, weight_decay, initializer))
-            return self._add_bias_norm_activation('fc', name, x, shape, bias, norm, activation)
+            return self._complete('fc', name, x, shape, bias, norm, activation)
 
     def norm(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Return the batch normalization (Ioffe and Szegedy 2015) of [N, H, W, C] or [N, C]."""
@@ -168,7 +142,7 @@ class Net:
         """
         padding = filters - x.shape.as_list()[-1]
         with tf.name_scope(name):
-            x = x[:, ::stride, ::stride] if stride > 1 else x
+            x = x[:, ::stride, ::stride]
             x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [padding // 2, padding - padding // 2]])
         return self._add_layer('shortcut', name, x)
 
@@ -196,11 +170,9 @@ class Net:
     def dropout(self, name: str, x: tf.Tensor, rate: float) -> tf.Tensor:
         """Return `x`, in training with a `rate` of its elements zeroed and the others scaled up.
 
-        The mask depends only on seed, name and step. Raises ValueError if training has no step.
+        The mask depends only on seed, name and step.
         """
         if self.training:
-            if self.step is None:
-                raise ValueError(f'dropout {name!r}: Net(training=True) needs a step')
             with tf.variable_scope(name) as scope:
                 noise = tf.random.stateless_uniform(
                     tf.shape(x), random_seeds.seeds(self.seed, scope.name, self.step),
@@ -230,8 +202,8 @@ class Net:
             self.weight_decay_vars.append((weights, weight_decay))
         return weights
 
-    def _add_bias_norm_activation(self, kind, name, x, weights_shape, bias, norm, activation):
-        """Complete `x`, the product with weights of a shape, and add it to `layers`."""
+    def _complete(self, kind, name, x, weights_shape, bias=False, norm=False, activation=None):
+        """Add bias or norm, and activation, to `x`, the product with weights of a shape."""
         params, ops = product(weights_shape), 0
         macs = params * product(x.shape.as_list()[1:-1])
         if norm:
@@ -252,12 +224,15 @@ class Net:
         Training uses the statistics of the batch, and adds the updates of the moving ones, which
         inference uses, to the collection UPDATE_OPS.
         """
+        def vector(name, value, trainable):
+            return tf.get_variable(name, [channels], initializer=tf.constant_initializer(value),
+                                   trainable=trainable)
+
         channels = x.shape.as_list()[-1]
-        gamma = self._vector('gamma', channels, 1., True) if self.norm_scale else tf.constant(
+        gamma = vector('gamma', 1., True) if self.norm_scale else tf.constant(
             np.ones(channels, np.float32), name='gamma')
-        beta = self._vector('beta', channels, 0., True)
-        mean = self._vector('moving_mean', channels, 0., False)
-        variance = self._vector('moving_variance', channels, 1., False)
+        beta = vector('beta', 0., True)
+        mean, variance = vector('moving_mean', 0., False), vector('moving_variance', 1., False)
         maps = x if x.shape.ndims == 4 else tf.reshape(x, [-1, 1, 1, channels])
         if self.training:
             y, batch_mean, batch_variance = self._ghost_batch_norm(maps, gamma, beta)
@@ -288,12 +263,7 @@ class Net:
             for group in tf.split(x, sizes)))
         return tf.concat(y, 0), tf.add_n(means) / groups, tf.add_n(variances) / groups
 
-    def _vector(self, name, size, value, trainable):
-        return tf.get_variable(name, [size], initializer=tf.constant_initializer(value),
-                               trainable=trainable)
-
     def _add_layer(self, kind, name, x, params=0, macs=0, ops_per_element=0):
-        """Add the Layer whose output is `x` to `layers`, and return x."""
         shape = tuple(x.shape.as_list()[1:])
         ops = 2 * macs + ops_per_element * product(shape)
         self.layers.append(Layer(name, kind, shape, params, ops, macs))

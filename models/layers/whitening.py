@@ -12,11 +12,9 @@ def whitening_filters(images: np.ndarray, size: int, epsilon: float,
                       with_negatives: bool = False) -> np.ndarray:
     """Return float32 filters [size, size, C, size * size * C] whose outputs are uncorrelated.
 
-    Args:
-      images: float [N, H, W, C], preprocessed.
-      epsilon: added to the variances v of the principal components, in falling order; the outputs
-        have a variance of v / (v + epsilon).
-      with_negatives: whether to add the negative of each filter, which makes twice as many.
+    They are the principal components of patches of `images`, float [N, H, W, C], in falling order
+    of their variances v; the outputs have a variance of v / (v + epsilon). `with_negatives` adds
+    the negative of each filter.
     """
     products = sum(_patch_products(images[first:first + CHUNK_IMAGES], size)
                    for first in range(0, len(images), CHUNK_IMAGES))

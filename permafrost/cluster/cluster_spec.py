@@ -22,8 +22,8 @@ EXAMPLE = ('{"cluster": {"ps": ["a:2222"], "worker": ["b:2222"]}, '
 
 class ClusterSpec(NamedTuple):
     """Addresses (host:port) of the tasks. The evaluator has none: it only reads files."""
-    ps: Tuple[str, ...] = ()
-    workers: Tuple[str, ...] = ()  # the first is the chief
+    ps: Tuple[str, ...]
+    workers: Tuple[str, ...]  # the first is the chief
 
     def servers(self) -> Dict[str, str]:
         """Return {'ps 0': address, ...}."""
@@ -42,15 +42,11 @@ class Task:
     index: int = 0
 
     @property
-    def name(self) -> str:
-        return self.job if self.job == 'evaluator' else f'{self.job} {self.index}'
-
-    @property
     def is_chief(self) -> bool:
         return self.job == 'worker' and self.index == 0
 
     def __str__(self) -> str:
-        return self.name + (' (chief)' if self.is_chief else '')
+        return self.job if self.job == 'evaluator' else f'{self.job} {self.index}'
 
 
 class TaskContext(NamedTuple):
@@ -60,56 +56,46 @@ class TaskContext(NamedTuple):
     summary: str  # one line: the size of the cluster, this task, and where both come from
 
 
-class _TFConfig(NamedTuple):
-    """The value of TF_CONFIG, its job names in lower case."""
-    hosts: Dict[str, Any] = {}  # {job: addresses}
-    job: Optional[str] = None  # of this task
-    index: Any = None  # of this task: a number or a string
-
-
 def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_name: Optional[str],
                     task_index: Optional[int], environment: Mapping[str, str] = os.environ,
                     run: Optional[str] = None) -> TaskContext:
     """Return the cluster and the task of this process.
 
-    Args:
-      ps_hosts, worker_hosts, job_name, task_index: flags; None or empty if not given.
-      environment: may contain TF_CONFIG.
-      run: the run directory, which may contain cluster.json.
+    The first four arguments are flags, None or empty if not given. `environment` may contain
+    TF_CONFIG; the run directory `run` may contain cluster.json.
     """
     text = environment.get('TF_CONFIG', '').strip()
-    tf_config = _parse_tf_config(text) if text else _TFConfig()
+    tf_hosts, tf_job, tf_index = _parse_tf_config(text or '{}')
+    saved = load_cluster_json(run) if run else {}
     if ps_hosts or worker_hosts:
         if not (ps_hosts and worker_hosts):
             raise UsageError('--ps_hosts and --worker_hosts go together: give at least one of each')
         hosts, source = {'ps': ps_hosts, 'worker': worker_hosts}, 'flags'
     elif text:
-        hosts, source = tf_config.hosts, 'TF_CONFIG'
-    elif run and os.path.exists(os.path.join(run, FILE)):
-        saved = load_cluster_json(run)
-        hosts, source = {'ps': saved['ps'], 'worker': saved['workers']}, os.path.join(run, FILE)
+        hosts, source = tf_hosts, 'TF_CONFIG'
+    elif saved:
+        hosts, source = {'ps': saved['ps'], 'worker': saved['workers']}, f'{run}/{FILE}'
     else:
         raise UsageError('no cluster is given: use --ps_hosts and --worker_hosts, set TF_CONFIG, '
                          f'or --resume a --run that has a {FILE}')
     spec = _checked_spec(hosts, source)
-    if not spec.ps and not job_name and tf_config.job != 'evaluator':
+    if not spec.ps and not job_name and tf_job != 'evaluator':
         task, task_source = Task('worker'), source  # TF_CONFIG of a cloud trainer, one machine
     elif job_name or task_index is not None:
-        task = _checked_task(job_name or tf_config.job or 'worker', task_index, spec, hosts)
+        task = _checked_task(job_name or tf_job or 'worker', task_index, spec, hosts)
         task_source = 'flags'
-    elif tf_config.job:
-        task = _checked_task(tf_config.job, tf_config.index, spec, tf_config.hosts)
-        task_source = 'TF_CONFIG'
+    elif tf_job:
+        task, task_source = _checked_task(tf_job, tf_index, spec, tf_hosts), 'TF_CONFIG'
     else:
         raise UsageError('which task is this? give --job_name (ps, worker or evaluator) and '
                          '--task_index, or set TF_CONFIG')
     plural = 's' if len(spec.workers) > 1 else ''
+    chief = ' (chief)' if task.is_chief else ''
     return TaskContext(spec, task, f'{len(spec.ps)} ps, {len(spec.workers)} worker{plural} '
-                       f'(from {source}); this is {task} (from {task_source})')
+                       f'(from {source}); this is {task}{chief} (from {task_source})')
 
 
-def save_cluster_json(run: str, spec: ClusterSpec, mode: str = 'async', backup_workers: int = 0
-                      ) -> int:
+def save_cluster_json(run: str, spec: ClusterSpec, mode: str, backup_workers: int) -> int:
     """Write cluster.json of `run`; return its run_id, a number that no other run has."""
     saved = load_cluster_json(run)  # earlier versions call the run_id number
     run_id = saved.get('run_id') or saved.get('number') or int(time.time() * 1e6)
@@ -131,30 +117,26 @@ def load_cluster_json(run: str) -> Dict[str, Any]:
     return value
 
 
-def _parse_tf_config(text: str) -> _TFConfig:
+def _parse_tf_config(text: str) -> Tuple[Dict[str, Any], Optional[str], Any]:
+    """Return {job: addresses}, and the job and the index of this task; jobs in lower case."""
     try:
         value = json.loads(text)
-        if not isinstance(value, dict):
-            raise ValueError('not an object')
         cluster, task = value.get('cluster') or {}, value.get('task') or {}
-        if not isinstance(cluster, dict) or not isinstance(task, dict):
-            raise ValueError('cluster and task must be objects')
-    except ValueError as error:
-        raise UsageError(f'TF_CONFIG cannot be read ({error}): write json such as {EXAMPLE}')
-    for job in cluster:
-        if job.lower() not in JOBS:
-            raise unknown_name_error('job in TF_CONFIG', job, JOBS)
-    hosts = {job.lower(): value for job, value in cluster.items()}
-    job = str(task['type']).lower() if task.get('type') else None
-    return _TFConfig(hosts, job, task.get('index', 0))
+        hosts = {job.lower(): addresses for job, addresses in cluster.items()}
+        job, index = task.get('type'), task.get('index', 0)
+    except (ValueError, AttributeError) as error:
+        problem = error if isinstance(error, ValueError) else 'cluster and task must be objects'
+        raise UsageError(f'TF_CONFIG cannot be read ({problem}): write json such as {EXAMPLE}')
+    for name in cluster:
+        if name.lower() not in JOBS:
+            raise unknown_name_error('job in TF_CONFIG', name, JOBS)
+    return hosts, str(job).lower() if job else None, index
 
 
 def _checked_spec(hosts: Dict[str, Any], source: str) -> ClusterSpec:
     """Return the ClusterSpec of {job: addresses}; raise UsageError if there can be none."""
     def addresses(job: str) -> Tuple[str, ...]:
         value = hosts.get(job, [])
-        if isinstance(value, dict) and set(value) == {str(i) for i in range(len(value))}:
-            value = [value[str(i)] for i in range(len(value))]  # TensorFlow allows {index: address}
         if not isinstance(value, (list, tuple)) or not all(isinstance(x, str) for x in value):
             raise UsageError(f'{source}: the hosts of {job} must be a list of host:port')
         return tuple(value)

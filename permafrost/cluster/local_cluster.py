@@ -1,6 +1,6 @@
 """A cluster whose tasks are processes of this host: for trials, tests and measurements."""
 
-import dataclasses
+import contextlib
 import json
 import os
 import re
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 from permafrost.flags import explicitly_set
 
@@ -20,43 +20,34 @@ STOP_SECS = 30.  # for a task to save and end
 
 def free_ports(count: int) -> List[int]:
     """Return ports of the loopback interface on which nobody listens now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
             one.bind(('127.0.0.1', 0))
         return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
-@dataclasses.dataclass(eq=False)
 class LocalCluster:
     """Starts, restarts and stops the tasks of a cluster; as a context, it leaves no process behind.
 
-    Other attributes:
-      names: of the tasks: 'ps 0', ..., 'worker 0', ...
-      tasks: {name: the process started last}.
-      lines: {name: all lines that the task has printed}.
+    Args:
+      arguments: of train_cluster.py, for every task.
+      on_line: called with each line that a task prints, 'worker 0: ...'.
+      hosts: {name of a task: 'host:port'}. Default: free ports of the loopback interface.
+      prefix: called with the name of a task; returns the words in front of its command line.
     """
-    servers: int  # number of parameter servers
-    workers: int  # number of workers
-    arguments: Sequence[str]  # of train_cluster.py, for every task
-    on_line: Callable[[str], None] = lambda line: None  # called with each line, 'worker 0: ...'
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # more variables
-    directory: str = ROOT  # working directory of the tasks started next
-    hosts: Dict[str, str] = dataclasses.field(default_factory=dict)  # {name: 'host:port'}
-    command_prefix: Callable[[str], List[str]] = lambda name: []  # of the command line of a task
-    use_tf_config: bool = False  # describe the cluster by TF_CONFIG instead of flags
 
-    def __post_init__(self) -> None:
-        self.names = [f'ps {i}' for i in range(self.servers)]
-        self.names += [f'worker {i}' for i in range(self.workers)]
-        if not self.hosts:
-            ports = free_ports(len(self.names))
-            self.hosts = {name: f'127.0.0.1:{port}' for name, port in zip(self.names, ports)}
-        self.tasks: Dict[str, subprocess.Popen] = {}
-        self.lines: Dict[str, List[str]] = {}
+    def __init__(self, servers: int, workers: int, arguments: Sequence[str], *,
+                 on_line: Callable[[str], None] = lambda line: None,
+                 hosts: Optional[Dict[str, str]] = None,
+                 prefix: Callable[[str], List[str]] = lambda name: []):
+        self.names = [*(f'ps {i}' for i in range(servers)),
+                      *(f'worker {i}' for i in range(workers))]
+        self.hosts = hosts or {name: f'127.0.0.1:{port}' for name, port in
+                               zip(self.names, free_ports(len(self.names)))}
+        self.tasks: Dict[str, subprocess.Popen] = {}  # {name: the process started last}
+        self.lines: Dict[str, List[str]] = {}  # {name: all that it has printed}
+        self._arguments, self._on_line, self._prefix = arguments, on_line, prefix
         self._readers: Dict[str, threading.Thread] = {}
 
     def __enter__(self) -> 'LocalCluster':
@@ -67,21 +58,15 @@ class LocalCluster:
 
     def start(self, *names: str, extra_arguments: Iterable[str] = ()) -> None:
         """Start tasks, all by default, with `extra_arguments` after the others."""
+        cluster = {job: [self.hosts[name] for name in self.names if name.startswith(job)]
+                   for job in ('ps', 'worker')}
         for name in names or self.names:
             job, _, index = name.partition(' ')
-            jobs = {kind: [host for task, host in self.hosts.items() if task.startswith(kind)]
-                    for kind in ('ps', 'worker')}
-            environment, flags = dict(os.environ, **self.environment), []
-            if self.use_tf_config:
-                environment['TF_CONFIG'] = json.dumps(
-                    {'cluster': jobs, 'task': {'type': job, 'index': index}})
-            else:
-                flags = [f'--{kind}_hosts={",".join(hosts)}' for kind, hosts in jobs.items()]
-                flags += [f'--job_name={job}', f'--task_index={index or 0}']
-            command = [*self.command_prefix(name), sys.executable,
-                       os.path.join(ROOT, 'train_cluster.py'), *flags, *self.arguments]
+            tf_config = {'cluster': cluster, 'task': {'type': job, 'index': index}}
             self.tasks[name] = subprocess.Popen(
-                command + list(extra_arguments), cwd=self.directory, env=environment,
+                [*self._prefix(name), sys.executable, os.path.join(ROOT, 'train_cluster.py'),
+                 *self._arguments, *extra_arguments],
+                env=dict(os.environ, TF_CONFIG=json.dumps(tf_config)),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, start_new_session=True)  # Ctrl-C must not reach them
             self._readers[name] = threading.Thread(
@@ -92,12 +77,12 @@ class LocalCluster:
         with process.stdout:
             for line in process.stdout:
                 self.lines.setdefault(name, []).append(line.rstrip('\n'))
-                self.on_line(f'{name}: {self.lines[name][-1]}')
+                self._on_line(f'{name}: {self.lines[name][-1]}')
 
     def steps(self, name: str) -> List[int]:
         """Return the global steps that a task has logged."""
-        matches = (re.match(r'step (\d+)/', line) for line in list(self.lines.get(name, ())))
-        return [int(match.group(1)) for match in matches if match]
+        text = '\n'.join(self.lines.get(name, ()))
+        return [int(step) for step in re.findall(r'^step (\d+)/', text, re.MULTILINE)]
 
     def wait(self, *names: str, timeout: Optional[float] = None) -> Dict[str, int]:
         """Wait until the tasks, all by default, have ended; return {name: exit code}."""
@@ -109,9 +94,8 @@ class LocalCluster:
 
     def send(self, number: int, *names: str) -> None:
         """Send a signal to those of the tasks, all by default, that still run."""
-        for name in names or tuple(self.tasks):
-            if self.tasks[name].poll() is None:
-                self.tasks[name].send_signal(number)
+        for name in names or self.tasks:
+            self.tasks[name].send_signal(number)  # does nothing if the task has ended
 
     def stop(self, number: int = signal.SIGTERM) -> Dict[str, int]:
         """Send a signal to all tasks and wait until they have ended; return {name: exit code}.
@@ -146,20 +130,17 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
     chief could not save.
     """
     signals: List[int] = []
-    failures: List[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: signals.append(number))
-    with LocalCluster(servers, workers, arguments, print_line, directory=os.getcwd()) as cluster:
+    with LocalCluster(servers, workers, arguments, on_line=print_line) as cluster:
         cluster.start(*cluster.names, *(['evaluator'] if evaluator else []))
-        while not signals:
-            codes = [task.poll() for task in cluster.tasks.values()]
-            failures = [code for code in codes if code]
-            if failures or None not in codes:
-                break
+        codes: List[Optional[int]] = [None]
+        while not signals and None in codes and not any(codes):
             time.sleep(.2)
+            codes = [task.poll() for task in cluster.tasks.values()]
         chief_code = cluster.stop()['worker 0']
     # A chief that SIGTERM itself ends has not begun to train: it has nothing to save.
     if signals and chief_code in (0, 130, 143, -signal.SIGTERM):
         return 128 + signals[0]
-    code = failures[0] if failures else chief_code
+    code = next(filter(None, codes), chief_code)
     return code if code >= 0 else 1  # negative: ended by a signal that was not ours

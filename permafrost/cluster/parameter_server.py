@@ -6,7 +6,7 @@ has died.
 """
 
 import time
-from typing import Callable, List, Set
+from typing import Callable, Set
 
 import tensorflow.compat.v1 as tf
 
@@ -24,14 +24,13 @@ SAVE_SECS = 25.  # for the chief to save after a signal; it may notice the signa
 
 def start(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto) -> tf.train.Server:
     """Start the TensorFlow server of `task`. Raises UserError if its port is in use."""
-    address = spec.tasks()[task.name]
+    address = spec.tasks()[str(task)]
     print(f'listening on port {network.parse(address)[1]} of every interface (TensorFlow ignores '
           'the address), without password or encryption: anyone who can reach it can run code as '
           "this user. Let only the cluster's hosts reach it.", flush=True)
     jobs = {'ps': list(spec.ps), 'worker': list(spec.workers)}
     try:
-        return tf.train.Server(tf.train.ClusterSpec(jobs), task.job, task.index,
-                               config=session_config)
+        return tf.train.Server(jobs, task.job, task.index, config=session_config)
     except tf.errors.OpError as error:
         raise UserError(f'{task} cannot listen on {address} ({one_line(error)}): is the port in '
                         'use by another process?')
@@ -44,13 +43,10 @@ def done_queue(index: int) -> tf.QueueBase:
 
 
 def serve(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto, wait_secs: float) -> int:
-    """Serve until training is done, and return the exit code.
-
-    Raises UserError if the chief cannot be reached for `wait_secs` seconds.
-    """
-    config = tf.ConfigProto()
-    config.CopyFrom(session_config)
-    config.device_filters.append(f'/job:ps/task:{task.index}')  # else it waits for other tasks
+    """Serve until training is done; return the exit code. Raises UserError without a chief."""
+    # Without a filter, the session would wait for other tasks.
+    config = tf.ConfigProto(device_filters=[f'/job:ps/task:{task.index}'])
+    config.MergeFrom(session_config)
     with Signals('serving until the chief has saved; again to exit at once') as signals:
         server = start(spec, task, session_config)
         with tf.Graph().as_default():
@@ -58,9 +54,9 @@ def serve(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto, wait_se
             size, dequeue = queue.size(), queue.dequeue()
             with tf.Session(server.target, config=config) as session:
                 print('serving', flush=True)
-                wait_for_workers(spec, lambda: [int(session.run(dequeue))
-                                                for _ in range(session.run(size))],
-                                 signals, wait_secs)
+                wait_for_workers(
+                    spec, lambda: {int(session.run(dequeue)) for _ in range(session.run(size))},
+                    signals, wait_secs)
     if signals.code:
         return signals.code
     deadline = time.time() + LINGER_SECS
@@ -70,25 +66,24 @@ def serve(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto, wait_se
     return 0
 
 
-def wait_for_workers(spec: ClusterSpec, newly_done: Callable[[], List[int]], signals: Signals,
+def wait_for_workers(spec: ClusterSpec, newly_done: Callable[[], Set[int]], signals: Signals,
                      wait_secs: float) -> None:
     """Return when the workers are done, or when a signal came and the chief has left.
 
     `newly_done` returns the indices of the workers that are done since the last call.
     """
     chief = spec.workers[0]
-    done: Set[int] = set()
+    missing = set(range(len(spec.workers)))
     chief_seen = last_probe = time.time()
     chief_done = signalled = 0.  # when
-    while len(done) < len(spec.workers):
-        done.update(newly_done())
+    while missing:
+        missing -= newly_done()
         now = time.time()
-        if 0 in done:
+        if 0 not in missing:
             chief_done = chief_done or now
             if now - chief_done > OTHERS_SECS:
-                missing = sorted(set(range(len(spec.workers))) - done)
-                print(f"ending without worker {', '.join(map(str, missing))}, which did not report "
-                      'that it was done', flush=True)
+                print(f"ending without worker {', '.join(map(str, sorted(missing)))}, which did "
+                      'not report that it was done', flush=True)
                 return
         elif signals.code:
             signalled = signalled or now

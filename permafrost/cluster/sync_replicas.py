@@ -5,7 +5,8 @@ steps except for rounding, dropout, and the statistics of batch normalization, w
 computes over its own shard.
 """
 
-from typing import Any, List, Optional, Tuple
+import types
+from typing import Any, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -14,13 +15,10 @@ from permafrost.inputs.pipeline import Shard
 
 
 class SyncReplicas:
-    """The synchronous update of one worker.
+    """The synchronous update of one worker; the chief makes the updates.
 
-    Args:
-      workers: number of workers.
-      backup_workers: each step ignores this many slowest workers. Backup workers compute the same
-        shards as the first workers, so a step may be made without all shards of its batch.
-      is_chief: whether this worker makes the updates.
+    Each step ignores the `backup_workers` slowest workers. Backup workers compute the same shards
+    as the first workers, so a step may be made without all shards of its batch.
     """
 
     def __init__(self, workers: int, backup_workers: int, is_chief: bool):
@@ -39,8 +37,15 @@ class SyncReplicas:
     def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
                ) -> Tuple[tf.Operation, tf.Tensor]:
         """See Strategy.update."""
-        optimizer = _AveragingOptimizer(optimizer, averages)
-        self._optimizer = _QuietSyncReplicasOptimizer(optimizer, self._num_shards, self._workers)
+        def apply_gradients(gradients: Any, global_step: tf.Variable) -> tf.Operation:
+            update = optimizer.apply_gradients(gradients, global_step)
+            if averages is None:
+                return update
+            with tf.control_dependencies([update]):
+                return averages.apply(tf.trainable_variables())
+
+        self._optimizer = _QuietSyncReplicasOptimizer(
+            types.SimpleNamespace(apply_gradients=apply_gradients), self._num_shards, self._workers)
         gradients = optimizer.compute_gradients(loss)
         train = self._optimizer.apply_gradients(gradients, tf.train.get_global_step())
         # Only the chief updates moving statistics, else they would move several times a step. They
@@ -66,20 +71,3 @@ class _QuietSyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
         runner = super().get_chief_queue_runner()
         return tf.train.QueueRunner(runner.queue, runner.enqueue_ops, queue_closed_exception_types=(
             tf.errors.OutOfRangeError, tf.errors.CancelledError))
-
-
-class _AveragingOptimizer:
-    """An optimizer whose update includes that of the weight averages."""
-
-    def __init__(self, optimizer: tf.train.Optimizer, averages: Optional[Any]):
-        self._optimizer = optimizer
-        self._averages = averages
-        self.compute_gradients = optimizer.compute_gradients
-
-    def apply_gradients(self, gradients: List[Tuple[tf.Tensor, tf.Variable]],
-                        global_step: Optional[tf.Variable] = None) -> tf.Operation:
-        update = self._optimizer.apply_gradients(gradients, global_step)
-        if self._averages is None:
-            return update
-        with tf.control_dependencies([update]):
-            return self._averages.apply(tf.trainable_variables())

@@ -25,12 +25,10 @@ class TaskOptions(NamedTuple):
 
 
 def run(values: Any, evaluate: Evaluate) -> int:
-    """Run the task that the flags ask for to its end, and return the exit code.
+    """Run the task that the flags (absl FlagValues) ask for; return the exit code.
 
-    Args:
-      values: absl FlagValues.
-      evaluate: for the evaluator: evaluates the checkpoints of a run until its training ends, and
-        waits restart_timeout seconds for a training that has stopped to start again.
+    The evaluator calls `evaluate`: it evaluates the checkpoints of a run until its training ends,
+    and waits restart_timeout seconds for a training that has stopped to start again.
     """
     run_dir = run_directory(values)
     context = cluster_spec.resolve_cluster(
@@ -40,17 +38,16 @@ def run(values: Any, evaluate: Evaluate) -> int:
     network.require_private(addresses, values.allow_public)
     network.bypass_proxies(addresses)
     saved = cluster_spec.load_cluster_json(run_dir) if run_dir else {}
-    backup_workers = values.backup_workers
-    if backup_workers is None:
-        backup_workers = saved.get('backup_workers', 0)
-    options = TaskOptions(values.mode or saved.get('mode', 'async'), backup_workers,
-                          values.wait_secs)
+    options = TaskOptions(
+        values.mode or saved.get('mode', 'async'),
+        saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
+        values.wait_secs)
     if context.task.job == 'worker':
         return train(context, options, values)
     if context.task.job == 'evaluator':
         evaluate_run(options, values, evaluate)
         return 0
-    session_config = runtime.prepare_for(values)
+    session_config = runtime.prepare(values)
     from permafrost.cluster import parameter_server
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
@@ -58,7 +55,7 @@ def run(values: Any, evaluate: Evaluate) -> int:
 def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any) -> int:
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
-    session_config = runtime.prepare_for(train_setup.config)
+    session_config = runtime.prepare(train_setup.config)
     from permafrost.cluster import worker
     from permafrost.training import loop
     if not context.spec.ps:
@@ -75,16 +72,15 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
     if not values.run and not values.resume:
         raise UsageError('the evaluator needs the --run of the chief: the newest run of '
                          f'{values.model} may be an earlier one')
-    session_config = runtime.prepare_for(values)
+    session_config = runtime.prepare(values)
     deadline = time.time() + options.wait_secs
-    run_dir = run_directory(values)
-    while not run_dir or not runs.exists(run_dir):
+    while not runs.exists(run_directory(values) or ''):
         if time.time() > deadline:
-            place = run_dir or os.path.join(values.log_dir, values.model)
+            place = values.run or os.path.join(values.log_dir, values.model)
             raise UserError(f'no run in {place} after {options.wait_secs} s: give the evaluator '
                             'the --run of the chief, on a disk that both can read')
         time.sleep(POLL_SECS)
-        run_dir = run_directory(values)
+    run_dir = run_directory(values)
     if will_be_continued(run_dir, values.steps):
         print(f'waiting for {run_dir} to be continued to step {values.steps}', flush=True)
     while will_be_continued(run_dir, values.steps) and time.time() < deadline:

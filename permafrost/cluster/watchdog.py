@@ -11,52 +11,39 @@ import signal
 import sys
 import threading
 import time
-from typing import Callable, Dict, Iterable, Optional
+from concurrent import futures
+from typing import Callable, Dict, Iterable
 
 from permafrost.cluster import network
 from permafrost.errors import one_line
 
-STALL_SECS = 30.  # without a step, until the first report and from each to the next
+STALL_SECS = 30.  # without a step before the first report, and between reports
 NOTICE_SECS = 5.  # for the main thread to notice a signal
 SAVE_SECS = 60.  # for saving
 CLOSE_SECS = 10.  # for closing sessions, once all is saved
 
 
 class State(enum.Enum):
-    """The state of the main thread: what it does, what changes it, and what ends it.
+    """The states of the main thread, and what happens when one lasts too long.
 
-    RUNNING    makes steps. STALL_SECS without a heartbeat: STALLED. Signal: STOPPING.
-    STALLED    waits in a step. Heartbeat: RUNNING. Signal: STOPPING. Reports every STALL_SECS which
-               tasks are missing, and pings. After wait_secs more, saves and exits with code 1.
-    STOPPING   should leave the loop of steps. After NOTICE_SECS, saves and exits as signalled, or
-               with code 1 if it cannot save.
-    SAVING     has left the loop (begin_shutdown). After too long, exits with code 1.
-    NOTIFYING  has saved (mark_saved) and tells the servers. After too long, exits as signalled, or
-               with code 1 if there was no signal.
-    CLOSING    has told the servers (finish) and closes sessions. After CLOSE_SECS, exits as
-               signalled, or with code 0.
+    RUNNING    runs training steps. After STALL_SECS without one, reports which tasks are missing
+               and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1.
+    STOPPING   got a signal. Saves and exits with the signal's code, or 1 if it cannot save.
+    SAVING     has left the loop of steps. Exits with code 1.
+    NOTIFYING  has saved and tells the servers. Exits with the signal's code, or else 1.
+    CLOSING    has told the servers and closes sessions. Exits with the signal's code, or else 0.
     """
-    RUNNING = 1
-    STALLED = 2
-    STOPPING = 3
-    SAVING = 4
-    NOTIFYING = 5
-    CLOSING = 6
-
-
-TRAINING = (State.RUNNING, State.STALLED)
+    RUNNING, STOPPING, SAVING, NOTIFYING, CLOSING = range(5)
 
 
 class Watchdog:
-    """Context that limits how long this process waits for other tasks, and for itself.
+    """Context that limits how long this process waits for other tasks, and for its own shutdown.
 
-    Args:
-      others: {name: address} of the tasks without which no step is made.
-      wait_secs: how long to wait for them, after the first STALL_SECS.
+    `others`, {name: address}, are the tasks that every step needs.
 
-    Attributes, both called in threads of their own:
-      ping: sends something to the servers. After a link was cut, a server may have dropped the
-        connection; this end, which waits for an answer, only notices when it sends.
+    Attributes, functions that each run in a thread of their own:
+      ping: sends a request to the servers. If a server has dropped the connection, the send fails,
+        and so does the step that waits.
       emergency_save: saves before the process exits.
     """
 
@@ -66,7 +53,7 @@ class Watchdog:
         self.state = State.RUNNING
         self._others = others
         self._wait_secs = wait_secs
-        self._signal_code: Optional[int] = None  # exit code for the signal that came
+        self._signal_code = 0  # exit code for the signal that came, if any
         self._last_step = time.monotonic()
         self._deadline = self._last_step + STALL_SECS  # of the state
         self._lock = threading.Lock()  # of the state and its deadline
@@ -86,43 +73,35 @@ class Watchdog:
     def heartbeat(self) -> None:
         """Note that a step was made."""
         self._last_step = time.monotonic()
-        self._change(State.RUNNING, STALL_SECS, TRAINING)
+        self._change(State.RUNNING, STALL_SECS, [State.RUNNING])
 
     def receive_signal(self, number: int) -> None:
         """Note that a signal came."""
         if number in (signal.SIGTERM, signal.SIGINT):
             self._signal_code = 128 + number
-            self._change(State.STOPPING, NOTICE_SECS, TRAINING)
+            self._change(State.STOPPING, NOTICE_SECS, [State.RUNNING])
 
-    def begin_shutdown(self, saves: bool) -> None:
-        """Note that the main thread has left the loop of steps, and whether it will save."""
-        self._change(State.SAVING if saves else State.NOTIFYING, max(SAVE_SECS, self._wait_secs))
-
-    def mark_saved(self) -> None:
-        """Note that the main thread has saved, if it had to."""
-        self.begin_shutdown(saves=False)
-
-    def finish(self, emergency_save: Callable[[], None]) -> None:
-        """Note that only sessions remain to be closed. Failures no longer matter."""
-        self.emergency_save = emergency_save
-        self._change(State.CLOSING, CLOSE_SECS)
+    def enter(self, state: State) -> None:
+        """Note that the main thread has left the loop of steps: it is SAVING or a later state."""
+        self._change(state, CLOSE_SECS if state is State.CLOSING else
+                     max(SAVE_SECS, self._wait_secs))
 
     def check(self, now: float) -> None:
         """Act if the state lasts too long at the time `now` (time.monotonic)."""
         if now <= self._deadline:
             return
-        if self.state in TRAINING:
+        if self.state is State.RUNNING:
             return self._report_stall(now)
         if self.state in (State.STOPPING, State.SAVING):
             problem = self._save() if self.state is State.STOPPING else self._reason()
             if problem:
                 exit_process(1, f'could not save ({problem}): --resume continues from the last '
                              'checkpoint')
-        elif self.state is State.NOTIFYING and self._signal_code is None:
+        elif self.state is State.NOTIFYING and not self._signal_code:
             exit_process(1, f'could not tell the servers that this task is done: {self._reason()}')
         elif self.state is State.CLOSING:
             self._save()
-        exit_process(self._signal_code or 0)
+        exit_process(self._signal_code)
 
     def _change(self, state: State, seconds: float, before: Iterable[State] = State) -> None:
         """Change to `state`, for at most `seconds`, if the current state is one of `before`."""
@@ -150,28 +129,20 @@ class Watchdog:
             exit_process(1, f'{message}; start what is missing, then this task again{lost}')
         print(message, flush=True)
         threading.Thread(target=self.ping, daemon=True).start()
-        self._change(State.STALLED, min(STALL_SECS, remaining), TRAINING)
+        self._change(State.RUNNING, min(STALL_SECS, remaining), [State.RUNNING])
 
     def _reason(self) -> str:
         missing = network.unreachable(self._others)
         return f'no answer from {missing}' if missing else 'all tasks are reachable'
 
     def _save(self) -> str:
-        """Call emergency_save in a thread, which may block. Return what went wrong, or ''."""
-        problem = f'it took more than {SAVE_SECS:.0f} s'
-
-        def save() -> None:
-            nonlocal problem
-            try:
-                self.emergency_save()
-                problem = ''
-            except Exception as error:  # whatever it is, this process ends now
-                problem = one_line(error) or type(error).__name__
-
-        thread = threading.Thread(target=save, daemon=True)
-        thread.start()
-        thread.join(SAVE_SECS)
-        return problem
+        """Call emergency_save, which may block. Return what went wrong, or ''."""
+        try:
+            saved = futures.ThreadPoolExecutor().submit(self.emergency_save)
+            error = saved.exception(SAVE_SECS)
+        except futures.TimeoutError:
+            return f'it took more than {SAVE_SECS:.0f} s'
+        return '' if error is None else one_line(error) or type(error).__name__
 
 
 def exit_process(code: int, message: str = '') -> None:

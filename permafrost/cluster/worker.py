@@ -4,11 +4,11 @@ The chief is worker 0: it alone has the run directory, initialises, saves and lo
 """
 
 import contextlib
-import dataclasses
+import functools
 import json
 import time
 import zlib
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, ContextManager, Iterator, List, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -21,11 +21,12 @@ from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.training import checkpoints
 from permafrost.training.graph import build
-from permafrost.training.hooks import progress_hooks
+from permafrost.training.hooks import LoggingHook, StopHook
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
 from permafrost.training.strategy import Strategy
 
+Batch = Tuple[tf.Tensor, tf.Tensor]  # images and labels
 DRAIN_SECS = 8.  # for the chief to wait for the last updates of other workers
 GRACE_SECS = 2.  # at the end of a session, for threads that wait on a queue of a server
 
@@ -41,27 +42,30 @@ class ClusterWorker(Strategy):
 
     def __init__(self, context: cluster_spec.TaskContext, options: Any, config: Config,
                  session_config: tf.ConfigProto):
-        self.spec, self.task = context.spec, context.task
+        self.spec, self.task, self.config = context.spec, context.task, config
         self.dropout_seed_offset = pipeline.WORKER_SEED * self.task.index
         self._options = options
-        self._config = config
         self._sync = None if options.mode != 'sync' else sync_replicas.SyncReplicas(
             len(self.spec.workers), options.backup_workers, self.task.is_chief)
-        self._feed_hook: Optional[FeedBatchesHook] = None
-        self._identity_variable: Optional[tf.Variable] = None
         self._device = f'/job:worker/task:{self.task.index}'
         self._pipeline_config = session_config
-        self._session_config = tf.ConfigProto()
-        self._session_config.CopyFrom(session_config)
-        self._session_config.device_filters.extend(['/job:ps', self._device])
+        self._session_config = tf.ConfigProto(device_filters=['/job:ps', self._device])
+        self._session_config.MergeFrom(session_config)
         self._server = parameter_server.start(self.spec, self.task, session_config)
 
-    @contextlib.contextmanager
-    def device_scope(self) -> Iterator[None]:
+    def device_scope(self) -> ContextManager[Any]:
         """Place variables on the servers, and everything else on this worker."""
+        server_bytes = [0] * len(self.spec.ps)
+
+        def lightest_server(op: tf.Operation) -> int:
+            # All workers make the same variables in the same order, so they place them alike.
+            index = server_bytes.index(min(server_bytes))
+            shape = tf.TensorShape(op.get_attr('shape'))
+            server_bytes[index] += (shape.num_elements() or 0) * op.get_attr('dtype').size
+            return index
+
         setter = tf.train.replica_device_setter(
-            ps_tasks=len(self.spec.ps), worker_device=self._device,
-            ps_strategy=GreedyLoadBalancingStrategy(len(self.spec.ps)))
+            len(self.spec.ps), worker_device=self._device, ps_strategy=lightest_server)
 
         def colocate(op: tf.Operation) -> str:
             """Return the device of the variable that `op` uses, if any."""
@@ -70,25 +74,21 @@ class ClusterWorker(Strategy):
                     return tensor.op.device
             return setter(op)
 
-        with tf.device(colocate):
-            yield
+        return tf.device(colocate)
 
-    @contextlib.contextmanager
-    def variable_scope(self) -> Iterator[None]:
+    def variable_scope(self) -> ContextManager[Any]:
         """Read a trained variable once a step, however often it is used."""
         def read_once(getter: Callable[..., tf.Variable], *args: Any, **kwargs: Any) -> Any:
             variable = getter(*args, **kwargs)
             return variable.value() if kwargs.get('trainable', True) else variable
 
-        with tf.variable_scope(tf.get_variable_scope(), custom_getter=read_once):
-            yield
+        return tf.variable_scope(tf.get_variable_scope(), custom_getter=read_once)
 
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor
-                ) -> Tuple[tf.Tensor, tf.Tensor]:
+    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor) -> Batch:
         """Return placeholders, which a pipeline of this process feeds."""
         index, count = self.task.index, len(self.spec.workers)
 
-        def build_pipeline(step: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+        def build_pipeline(step: tf.Tensor) -> Batch:
             if self._sync is None:
                 return pipeline.training_batches(dataset, config, step // count, index)
             # A stream has no fixed order to split: each worker reads an order of its own.
@@ -112,53 +112,41 @@ class ClusterWorker(Strategy):
                 hooks: List[tf.train.SessionRunHook], signals: Signals,
                 session_config: Optional[tf.ConfigProto]) -> Iterator[tf.train.MonitoredSession]:
         """See Strategy.session. This task has a session_config of its own."""
-        creator = self._session_creator(run, saver, signals)
+        run_id = 0 if run is None else cluster_spec.save_cluster_json(
+            run, self.spec, self._options.mode, self._options.backup_workers)
+        creator = session_creators.SessionCreator(
+            target=self._server.target, config=self._session_config, servers=self.spec.servers(),
+            variable=self._identity_variable, run_id=run_id,
+            config_hash=config_hash(self.config, self._options, self.spec),
+            wait_secs=self._options.wait_secs, signals=signals, run=run, saver=saver)
         others = self.spec.tasks() if self._sync else self.spec.servers()
-        others.pop(self.task.name, None)
+        others.pop(str(self.task), None)
         with watchdog.Watchdog(others, self._options.wait_secs) as watcher, \
                 contextlib.closing(self._feed_hook):
-            hooks = [self._feed_hook, HeartbeatHook(creator, watcher, hooks),
-                     DrainWorkersHook(self, watcher, signals), *hooks,
-                     NotifyServersHook(self, watcher, run, self._config.steps)]
+            hooks = [self._feed_hook, *hooks, ReportHook(self, creator, watcher, hooks)]
             if self._sync:
                 hooks.insert(0, self._sync.hook())
             try:
                 with tf.train.MonitoredSession(creator, hooks, GRACE_SECS) as session:
                     yield session
+                    self._drain_workers(watcher, signals)
             except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
                 raise UserError(f'lost a server while ending ({one_line(error)}): the last '
                                 'checkpoint is kept; start the cluster again with --resume')
 
-    def _session_creator(self, run: Optional[str], saver: Optional[tf.train.Saver],
-                         signals: Signals) -> session_creators.SessionCreator:
-        creator, run_id = session_creators.WorkerSessionCreator, 0
-        if run is not None:
-            creator = session_creators.ChiefSessionCreator
-            run_id = cluster_spec.save_cluster_json(run, self.spec, self._options.mode,
-                                                    self._options.backup_workers)
-        hashed = config_hash(self._config, self._options, self.spec)
-        return creator(
-            target=self._server.target, config=self._session_config, servers=self.spec.servers(),
-            variable=self._identity_variable, identity=session_creators.Identity(hashed, run_id),
-            wait_secs=self._options.wait_secs, signals=signals, run=run, saver=saver)
+    def _drain_workers(self, watcher: watchdog.Watchdog, signals: Signals) -> None:
+        """Let the chief wait, after the last step, for the steps that other workers are making."""
+        if not self.task.is_chief:
+            return watcher.enter(watchdog.State.NOTIFYING)
+        watcher.enter(watchdog.State.SAVING)
+        deadline = time.time() + DRAIN_SECS
+        while not signals.code and time.time() < deadline and any(
+                map(network.is_reachable, self.spec.workers[1:])):
+            time.sleep(.1)
 
     def close(self) -> None:
         """Stop the server: TensorFlow 1.15 writes a stack trace if it lives at exit."""
         self._server = None
-
-
-class GreedyLoadBalancingStrategy:
-    """A ps_strategy of tf.train.replica_device_setter: a variable goes to the server with the
-    fewest bytes so far. All workers make the same variables, so they place them alike."""
-
-    def __init__(self, num_servers: int):
-        self._bytes = [0] * num_servers
-
-    def __call__(self, op: tf.Operation) -> int:
-        shape = tf.TensorShape(op.get_attr('shape'))
-        index = self._bytes.index(min(self._bytes))
-        self._bytes[index] += (shape.num_elements() or 0) * op.get_attr('dtype').size
-        return index
 
 
 class FeedBatchesHook(tf.train.SessionRunHook):
@@ -167,11 +155,10 @@ class FeedBatchesHook(tf.train.SessionRunHook):
     In the cluster's session, the queues of the pipeline would be resources of this task's server:
     if a lost server ends that session, they would be closed for the next session too.
 
-    `build_pipeline` returns images and labels in the default graph. Its argument, a scalar tensor,
-    is the global step at which a session of the cluster starts.
+    The argument of `build_pipeline` is the global step at which a session of the cluster starts.
     """
 
-    def __init__(self, build_pipeline: Callable[[tf.Tensor], Tuple[tf.Tensor, tf.Tensor]],
+    def __init__(self, build_pipeline: Callable[[tf.Tensor], Batch],
                  session_config: tf.ConfigProto):
         self._graph = tf.Graph()
         self._session: Any = None
@@ -199,72 +186,48 @@ class FeedBatchesHook(tf.train.SessionRunHook):
         self._session = None
 
 
-@dataclasses.dataclass(eq=False)
-class HeartbeatHook(tf.train.SessionRunHook):
-    """Tells the session creator and the watchdog of each step, and the watchdog how to save."""
-    creator: session_creators.SessionCreator
-    watcher: watchdog.Watchdog
-    training_hooks: List[tf.train.SessionRunHook]
+class ReportHook(tf.train.SessionRunHook):
+    """Tells others where the training is. It comes after the hook that saves.
+
+    The session creator and the watchdog learn of each step, and the watchdog how to save; every
+    server learns after the last step that this worker is done.
+    """
+
+    def __init__(self, worker: ClusterWorker, creator: session_creators.SessionCreator,
+                 watcher: watchdog.Watchdog, hooks: List[tf.train.SessionRunHook]):
+        self._worker, self._creator, self._watcher = worker, creator, watcher
+        self._save_hooks = [hook for hook in hooks if isinstance(hook, checkpoints.CheckpointHook)]
+        self._notify = [parameter_server.done_queue(i).enqueue(worker.task.index)
+                        for i in range(len(worker.spec.ps))]
 
     def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
         def emergency_save() -> None:
-            for hook in self.training_hooks:
-                if isinstance(hook, checkpoints.CheckpointHook):
-                    hook.emergency_save(session)
+            for hook in self._save_hooks:
+                hook.emergency_save(session)
 
         def ping() -> None:
             # If it fails, so does the step that waits, and a new session is created.
             with session.graph.as_default(), contextlib.suppress(tf.errors.OpError, RuntimeError):
                 session.run(tf.train.get_global_step())
 
-        self.watcher.emergency_save, self.watcher.ping = emergency_save, ping
-        self.watcher.heartbeat()
+        self._watcher.emergency_save, self._watcher.ping = emergency_save, ping
+        self._watcher.heartbeat()
 
     def after_run(self, run_context: Any, run_values: Any) -> None:
-        self.creator.reset_outage()
-        self.watcher.heartbeat()
-
-
-@dataclasses.dataclass(eq=False)
-class DrainWorkersHook(tf.train.SessionRunHook):
-    """Lets the chief wait, after the last step, for the steps that other workers are making."""
-    worker: ClusterWorker
-    watcher: watchdog.Watchdog
-    signals: Signals
+        self._creator.reset_outage()
+        self._watcher.heartbeat()
 
     def end(self, session: tf.Session) -> None:
-        is_chief = self.worker.task.is_chief
-        self.watcher.begin_shutdown(saves=is_chief)
-        others = self.worker.spec.workers[1:] if is_chief else ()
-        deadline = time.time() + DRAIN_SECS
-        while not self.signals.code and time.time() < deadline and any(
-                map(network.is_reachable, others)):
-            time.sleep(.1)
-
-
-@dataclasses.dataclass(eq=False)
-class NotifyServersHook(tf.train.SessionRunHook):
-    """Tells every server, after the last step and after saving, that this worker is done."""
-    worker: ClusterWorker
-    watcher: watchdog.Watchdog
-    run: Optional[str]  # run directory; None for a worker that is not the chief
-    last_step: int
-
-    def __post_init__(self) -> None:
-        self._notify = [parameter_server.done_queue(i).enqueue(self.worker.task.index)
-                        for i in range(len(self.worker.spec.ps))]
-
-    def end(self, session: tf.Session) -> None:
-        self.watcher.mark_saved()
-        if session.run(tf.train.get_global_step()) >= self.last_step:
-            for notify in self._notify:
-                with contextlib.suppress(tf.errors.OpError):  # that server is gone already
-                    session.run(notify)
-            self.watcher.finish(self._record_end)
-
-    def _record_end(self) -> None:
-        if self.run:
-            runs.write_status(self.run, state='done')
+        self._watcher.enter(watchdog.State.NOTIFYING)
+        if session.run(tf.train.get_global_step()) < self._worker.config.steps:
+            return
+        for notify in self._notify:
+            with contextlib.suppress(tf.errors.OpError):  # that server is gone already
+                session.run(notify)
+        if self._creator.run:
+            self._watcher.emergency_save = functools.partial(
+                runs.write_status, self._creator.run, state='done')
+        self._watcher.enter(watchdog.State.CLOSING)
 
 
 def config_hash(config: Config, options: Any, spec: cluster_spec.ClusterSpec) -> int:
@@ -282,9 +245,8 @@ def train_worker(setup: TrainSetup, session_config: tf.ConfigProto, worker: Clus
     with Signals('ending after this step; again to exit at once') as signals, \
             tf.Graph().as_default(), worker.device_scope():
         graph = build(config, setup.dataset, worker, session_config)
-        hooks = progress_hooks(
-            graph, config, signals, lambda step: checkpoints.nan_error(config, None, step))
-        with worker.session(None, None, list(hooks), signals, session_config) as session:
+        hooks = [LoggingHook(graph, config, None), StopHook(graph.step, config.steps, signals)]
+        with worker.session(None, None, hooks, signals, session_config) as session:
             while not session.should_stop():
                 session.run(graph.train)
     print('stopped' if signals.code else 'done', flush=True)

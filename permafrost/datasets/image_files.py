@@ -1,5 +1,6 @@
 """Decode an image file into the pixels that a network receives, exactly as label_image does."""
 
+import contextlib
 import errno
 import os
 
@@ -25,20 +26,13 @@ Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS is checked instead
 
 
 class BadImage(Exception):
-    """The reason why a file cannot be used, in a few words.
-
-    `transient` means that the file could not be read this time, e.g. because of a disk error.
-    """
-
-    def __init__(self, reason: str, transient: bool = False):
-        super().__init__(reason)
-        self.transient = transient
+    """The reason why a file cannot be used, in a few words."""
 
 
 def read(path: str, size: int) -> np.ndarray:
     """Return the central square of an image file, resized: uint8 [size, size, 3], RGB.
 
-    Raises BadImage.
+    Raises BadImage, or OSError if the file could not be read this time, as after a disk error.
     """
     try:
         if not os.path.getsize(path):
@@ -47,13 +41,15 @@ def read(path: str, size: int) -> np.ndarray:
             if image.width * image.height > MAX_PIXELS:
                 raise BadImage(f'an image of {image.width}x{image.height} is larger than the limit '
                                f'of {MAX_PIXELS // 10**6} megapixels')
-            return _resize(_crop_square(_turn_upright(_to_rgb(image), image)), size)
+            return _resize_square(_turn_upright(_to_rgb(image), image), size)
     except BadImage:
         raise
     except PIL.UnidentifiedImageError:
         raise BadImage('not a PNG, JPEG or BMP image')
     except OSError as error:
-        raise BadImage(error.strerror or str(error), error.errno not in LASTING_ERRORS)
+        if error.errno not in LASTING_ERRORS:
+            raise
+        raise BadImage(error.strerror or str(error))
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise BadImage(f"{error or 'damaged'} ({type(error).__name__})")
 
@@ -71,25 +67,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _turn_upright(image: Image.Image, source: Image.Image) -> Image.Image:
     """Transpose `image` by the EXIF orientation of the JPEG `source`."""
-    if source.format not in ('JPEG', 'MPO'):
-        return image
-    try:
-        method = TRANSPOSE_BY_ORIENTATION.get(source.getexif().get(EXIF_ORIENTATION))
-    except Exception:  # the pixels can be used even if the EXIF data is damaged
-        method = None
-    return image if method is None else image.transpose(method)
+    if source.format in ('JPEG', 'MPO'):
+        with contextlib.suppress(Exception):  # upright, or the EXIF data is damaged
+            return image.transpose(TRANSPOSE_BY_ORIENTATION[source.getexif()[EXIF_ORIENTATION]])
+    return image
 
 
-def _crop_square(image: Image.Image) -> Image.Image:
-    """Return the largest central square; offsets are rounded down."""
+def _resize_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the largest central square bilinearly, with antialiasing: uint8 [size, size, 3]."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
-
-
-def _resize(image: Image.Image, size: int) -> np.ndarray:
-    """Resize bilinearly, with antialiasing, to uint8 [size, size, 3]."""
-    if image.size == (size, size):
+    image = image.crop((left, top, left + side, top + side))
+    if side == size:
         return np.array(image)
     # In floating point, as label_image does: Pillow rounds uint8 between rows and columns.
     bands = [band.convert('F').resize((size, size), Image.BILINEAR) for band in image.split()]

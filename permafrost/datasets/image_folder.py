@@ -3,7 +3,8 @@
 import collections
 import hashlib
 import os
-from typing import Counter, Dict, List, NamedTuple, Optional, Tuple
+import pathlib
+from typing import Counter, Dict, List, NamedTuple, Optional
 
 from permafrost.datasets import image_files
 from permafrost.errors import UserError
@@ -37,26 +38,26 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
     Raises UserError if no dataset can be made from it.
     """
     if not os.path.isdir(directory):
-        problem = 'not a directory' if os.path.exists(directory) else 'no such directory'
-        raise UserError(f'{printable(directory)}: {problem}; give a directory of class folders')
+        raise UserError(f'{printable(directory)}: no such directory; give one of class folders')
     bad: Dict[str, str] = {}
     ignored: Counter[str] = collections.Counter()
     roots: Dict[Optional[str], str] = {split: os.path.join(directory, split) for split in SPLITS}
-    has_splits = all(map(os.path.isdir, roots.values()))
-    if not has_splits:
+    is_split = all(map(os.path.isdir, roots.values()))
+    if not is_split:
         roots = {None: directory}
-    others = sorted(set(os.listdir(directory)) - set(SPLITS)) if has_splits else []
+    others = sorted(set(os.listdir(directory)) - set(SPLITS)) if is_split else []
     if others:
         ignored[f'next to train and test, such as {printable(others[0])}'] = len(others)
     images = {split: _find_images(root, directory, bad, ignored) for split, root in roots.items()}
     classes = sorted(set().union(*images.values()))
-    missing = [name for name in classes if has_splits and name not in images['train']]
-    _check_classes(printable(directory), classes, missing, has_splits)
+    missing = [name for name in classes if is_split and name not in images['train']]
+    _check_classes(printable(directory), classes, missing, is_split)
     items: Dict[str, List[Item]] = {split: [] for split in SPLITS}
     for split, paths_of in images.items():
         for name, paths in paths_of.items():
             for path in paths:
-                position, key = _hashes(path)
+                digest = hashlib.sha256(os.fsencode(path)).digest()
+                position, key = (int.from_bytes(digest[i:i + 8], 'big') for i in (0, 8))
                 by_hash = 'test' if position < test_fraction * 2 ** 64 else 'train'
                 items[split or by_hash].append(Item(path, classes.index(name), key))
     for split_items in items.values():
@@ -64,13 +65,12 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
     return ImageFolder([printable(name) for name in classes], items, bad, dict(+ignored))
 
 
-def _check_classes(directory: str, classes: List[str], missing: List[str],
-                   has_splits: bool) -> None:
+def _check_classes(directory: str, classes: List[str], missing: List[str], is_split: bool) -> None:
     """Raise UserError if no classifier can be trained. `missing` classes have no train images."""
     if not classes:
         raise UserError(f'{directory} has no class folders with PNG, JPEG or BMP images: it needs '
                         'a folder of images for each class, or folders train and test with those')
-    if not has_splits and all(name.lower() in LIKE_SPLITS for name in classes):
+    if not is_split and all(name.lower() in LIKE_SPLITS for name in classes):
         names = ', '.join(map(printable, classes))
         raise UserError(f'{directory} has the folders {names}, which look like splits: rename them '
                         'to train and test, and move or remove the others')
@@ -84,10 +84,7 @@ def _check_classes(directory: str, classes: List[str], missing: List[str],
 
 def _find_images(root: str, directory: str, bad: Dict[str, str],
                  ignored: Counter[str]) -> Dict[str, List[str]]:
-    """Return {class: paths, relative to `directory`} of the images in the class folders of `root`.
-
-    Other files are added to `bad` or counted in `ignored`.
-    """
+    """Return {class: paths below `directory`} in `root`; add other files to `bad` or `ignored`."""
     def add_error(error: OSError) -> None:
         bad[os.path.relpath(error.filename, directory)] = error.strerror
 
@@ -100,7 +97,8 @@ def _find_images(root: str, directory: str, bad: Dict[str, str],
             if name.startswith('.'):
                 ignored['hidden'] += 1
             elif name in folders:
-                if os.path.islink(path) and _is_own_ancestor(path, root):
+                parents = pathlib.Path(path).parents if os.path.islink(path) else ()
+                if any(os.path.samefile(path, folder) for folder in parents):
                     bad[relative] = 'a symbolic link to a folder that contains it'
                 elif parent == root:
                     images[name] = []
@@ -116,22 +114,6 @@ def _find_images(root: str, directory: str, bad: Dict[str, str],
                       os.path.relpath(os.path.join(parent, name), directory) not in bad]
     ignored['folders without images'] += sum(not paths for paths in images.values())
     return {name: paths for name, paths in images.items() if paths}
-
-
-def _is_own_ancestor(link: str, root: str) -> bool:
-    """Return whether a link leads to a folder on its own path below `root`, or to `root`."""
-    parent = os.path.dirname(link)
-    while len(parent) >= len(root):
-        if os.path.samefile(parent, link):
-            return True
-        parent = os.path.dirname(parent)
-    return False
-
-
-def _hashes(path: str) -> Tuple[int, int]:
-    """Return two hashes of a path, each below 2 ** 64."""
-    digest = hashlib.sha256(os.fsencode(path)).digest()
-    return int.from_bytes(digest[:8], 'big'), int.from_bytes(digest[8:16], 'big')
 
 
 def printable(path: str) -> str:

@@ -6,12 +6,11 @@ and images have not changed, so an interrupted run continues and ends with the s
 
 import concurrent.futures
 import contextlib
-import functools
 import hashlib
 import os
 import re
 import sys
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -31,17 +30,13 @@ Note = Dict[str, Any]  # of a shard: see _write_shard
 def pack(directory: str, output: str, image_size: int, test_fraction: float, threads: int) -> int:
     """Pack class folders (see image_folder.scan) into the dataset `output`, and print a report.
 
-    `output` must be new, empty, or made by an earlier run. `threads` threads decode images and
-    resize them to `image_size` pixels square. Returns the exit code: 1 if files could not be used,
-    else 0. Raises UserError.
+    `output` must be new, empty, or made by an earlier run. Returns the exit code: 1 if files could
+    not be used, else 0. Raises UserError.
     """
     def fail_if_locked() -> None:
         raise UserError(f'another process is packing into {printable(output)}: wait for it')
 
     folder = image_folder.scan(directory, test_fraction)
-    if len(folder.classes) > tfrecord.MAX_CLASSES:
-        raise UserError(f'{printable(directory)} has {len(folder.classes)} class folders; the '
-                        f'maximum is {tfrecord.MAX_CLASSES}')
     _check_output(directory, output)
     try:
         os.makedirs(os.path.join(output, NOTES), exist_ok=True)
@@ -67,7 +62,7 @@ def write(output: str, classes: Sequence[str],
     for split, (images, labels) in splits.items():
         names = _shard_names(split, len(images), images.shape[1], len(classes))
         for name, rows in zip(names, np.array_split(np.arange(len(images)), len(names))):
-            notes.append(_write_shard(output, name, images[rows], labels[rows], len(classes)))
+            notes.append(_write_shard(output, name, images[rows], labels[rows], len(classes), {}))
     _write_manifest(output, list(classes), images.shape[1], notes, {})
 
 
@@ -76,8 +71,6 @@ def _check_output(directory: str, output: str) -> None:
     if os.path.realpath(output).startswith(os.path.realpath(directory) + os.sep):
         raise UserError(f'{printable(output)} is in {printable(directory)}: choose an output '
                         'directory elsewhere')
-    if os.path.lexists(output) and not os.path.isdir(output):
-        raise UserError(f'{printable(output)}: not a directory; choose another output')
     is_packed = os.path.isdir(os.path.join(output, NOTES))
     for name in sorted(os.listdir(output)) if os.path.isdir(output) else ():
         is_ours = is_packed and (name == registry.MANIFEST or SHARD_NAME.match(name))
@@ -89,42 +82,42 @@ def _check_output(directory: str, output: str) -> None:
 def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: int,
                   threads: int) -> List[Note]:
     """Write the shards that are missing or out of date; return the notes of all, in order."""
+    def decode(item: Item) -> Union[np.ndarray, Exception]:
+        try:
+            return image_files.read(os.path.join(directory, item.path), image_size)
+        except (image_files.BadImage, OSError) as error:
+            return error
+
     shards = _assign_to_shards(folder, image_size)
-    fingerprints = {name: _fingerprint(directory, items, len(folder.classes), image_size)
-                    for name, items in shards.items()}
-    notes = {name: _read_note(output, name, fingerprints[name]) for name in shards}
-    missing = [name for name in shards if notes[name] is None]
-    todo = sum(len(shards[name]) for name in missing)
-    done = sum(map(len, shards.values())) - todo
-    if done:
-        _log(f'{done} images are packed already')
-    if missing:  # there is no dataset until all shards are complete again
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(output, registry.MANIFEST))
-    decode = functools.partial(_decode, image_size=image_size)
+    total, num_classes, notes = sum(map(len, shards.values())), len(folder.classes), []
     # Threads are enough: Pillow releases the interpreter's lock while it decodes and resizes.
-    with files.Progress('packing', todo, _log, 'images') as progress, \
+    with files.Progress('packing', total, _log, 'images') as progress, \
             concurrent.futures.ThreadPoolExecutor(threads) as executor:
-        for name in missing:
-            images, labels, bad, is_final = [], [], {}, True
-            paths = [os.path.join(directory, item.path) for item in shards[name]]
-            decoded: Any = executor.map(decode, paths)  # a generator, typed as an iterator
-            with contextlib.closing(decoded) as results:
-                for item, result in zip(shards[name], results):
-                    if isinstance(result, image_files.BadImage):
-                        bad[printable(item.path)] = printable(str(result))
-                        is_final = is_final and not result.transient
-                    else:
-                        images.append(result)
-                        labels.append(item.label)
-                    progress.add(1)
+        for name, items in shards.items():
+            fingerprint = _fingerprint(directory, items, num_classes, image_size)
+            note_path = os.path.join(output, NOTES, name + '.json')
+            notes.append(files.read_json(note_path, {}))
+            if _is_current(notes[-1], fingerprint, os.path.join(output, name)):
+                progress.add(len(items))
+                continue
+            with contextlib.suppress(FileNotFoundError):  # no dataset until all are complete again
+                os.unlink(os.path.join(output, registry.MANIFEST))
+            images, labels, errors = [], [], {}
+            for item, result in zip(items, executor.map(decode, items)):
+                if isinstance(result, Exception):
+                    errors[item.path] = result
+                else:
+                    images.append(result)
+                    labels.append(item.label)
+                progress.add(1)
             pixels = np.array(images, np.uint8).reshape(-1, image_size, image_size, 3)
-            notes[name] = dict(_write_shard(output, name, pixels, np.array(labels, int),
-                                            len(folder.classes)), bad=bad)
-            if is_final:  # else the next run tries the bad files again
-                files.write_json(_note_path(output, name),
-                                 dict(notes[name], fingerprint=fingerprints[name]))
-    return [notes[name] for name in shards]
+            bad = {printable(path): printable(getattr(error, 'strerror', None) or str(error))
+                   for path, error in errors.items()}
+            notes[-1] = _write_shard(output, name, pixels, np.array(labels, int), num_classes, bad)
+            # Without a note the next run tries the bad files again.
+            if all(isinstance(error, image_files.BadImage) for error in errors.values()):
+                files.write_json(note_path, dict(notes[-1], fingerprint=fingerprint))
+    return notes
 
 
 def _shard_names(split: str, count: int, image_size: int, num_classes: int) -> List[str]:
@@ -158,30 +151,16 @@ def _fingerprint(directory: str, items: List[Item], num_classes: int, image_size
     return digest.hexdigest()
 
 
-def _note_path(output: str, name: str) -> str:
-    return os.path.join(output, NOTES, name + '.json')
-
-
-def _read_note(output: str, name: str, fingerprint: str) -> Optional[Note]:
-    """Return the note of a shard if the shard is complete and up to date, else None."""
-    note = files.read_json(_note_path(output, name), {})
-    path = os.path.join(output, name)
-    if note.get('fingerprint') == fingerprint and os.path.exists(path):
-        with open(path, 'rb') as stream:
-            if hashlib.sha256(stream.read()).hexdigest() == note['checksum']:
-                return note
-    return None
-
-
-def _decode(path: str, image_size: int) -> Union[np.ndarray, image_files.BadImage]:
-    try:
-        return image_files.read(path, image_size)
-    except image_files.BadImage as error:
-        return error
+def _is_current(note: Note, fingerprint: str, path: str) -> bool:
+    """Return whether the shard at `path` is complete and up to date."""
+    if note.get('fingerprint') != fingerprint or not os.path.exists(path):
+        return False
+    with open(path, 'rb') as stream:
+        return hashlib.sha256(stream.read()).hexdigest() == note['checksum']
 
 
 def _write_shard(output: str, name: str, images: np.ndarray, labels: np.ndarray,
-                 num_classes: int) -> Note:
+                 num_classes: int, bad: Dict[str, str]) -> Note:
     """Write a shard; return the fields of its DataFile and its statistics."""
     content = tfrecord.encode(images, labels, num_classes).tobytes()
     files.write_atomically(os.path.join(output, name), content)
@@ -191,7 +170,7 @@ def _write_shard(output: str, name: str, images: np.ndarray, labels: np.ndarray,
         'per_class': np.bincount(labels, minlength=num_classes).tolist(),
         'sum': images.sum((0, 1, 2), dtype=np.int64).tolist(),
         'sum_of_squares': np.einsum('nhwc,nhwc->c', images, images, dtype=np.int64).tolist(),
-        'bad': {}}
+        'bad': bad}
 
 
 def _write_manifest(output: str, classes: List[str], image_size: int, notes: List[Note],

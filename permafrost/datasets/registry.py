@@ -1,13 +1,9 @@
-"""The datasets: their names, classes, files and checksums, and the directories they lie in.
-
-A dataset is a set of files of fixed-size records. `permafrost.datasets.download` fetches CIFAR-10
-and CIFAR-100; `permafrost.datasets.packing` makes a dataset from a directory of images.
-"""
+"""The datasets: their names, classes, files and checksums, and the directories they lie in."""
 
 import hashlib
 import json
 import os
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 from permafrost import files
 from permafrost.datasets import tfrecord
@@ -35,10 +31,9 @@ class DataFile(NamedTuple):
     count: int  # type: ignore[assignment]  # number of images; hides tuple.count
     checksum: str  # hexadecimal sha256, or sha1
 
-    @property
-    def algorithm(self) -> str:
-        """The algorithm of the checksum, for hashlib.new."""
-        return 'sha1' if len(self.checksum) == 40 else 'sha256'
+    def new_digest(self, content: bytes = b'') -> Any:
+        """Return a hash of `content` by the algorithm of `checksum`."""
+        return hashlib.new('sha1' if len(self.checksum) == 40 else 'sha256', content)
 
 
 # Of the files in the canonical cifar-10-binary.tar.gz.
@@ -141,12 +136,9 @@ def _read_manifest(name: str, directory: str) -> DatasetSpec:
         return DatasetSpec(classes, record_format, tuple(
             DataFile(os.path.basename(row['name']), str(row['split']), int(row['count']),
                      str(row['checksum'])) for row in rows))
-    except FileNotFoundError:
-        is_dir = os.path.isdir(directory)
-        problem = f'{directory}: ' + (f'it has no {MANIFEST}' if is_dir else 'no such directory')
     except OSError as error:
         problem = f'{path}: {error.strerror}'
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = (f'{path}: not the manifest of a dataset '
-                   f'({type(error).__name__}: {one_line(error)})')
+        reason = f'{type(error).__name__}: {one_line(error)}'
+        problem = f'{path}: not the manifest of a dataset ({reason})'
     raise UserError(f'{problem}; {HOW_TO_FIX[name]}')

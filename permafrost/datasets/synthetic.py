@@ -6,26 +6,23 @@ import os
 import numpy as np
 
 from permafrost.datasets import loading, record_format, registry
-from permafrost.files import write_json
+from permafrost.files import write_atomically, write_json
 
 
-def make_synthetic(directory: str, train: int = 640, test: int = 500, num_train_files: int = 2,
-                   seed: int = 1) -> loading.Dataset:
+def make_synthetic(directory: str, train: int = 640, test: int = 500) -> loading.Dataset:
     """Write a dataset of `train` training and `test` test images, and open it.
 
     Each class has a colour and a direction of stripes; the phase of the stripes and the noise are
     random. All classes are equally frequent.
     """
-    random = np.random.RandomState(seed)
-    splits = np.array_split(np.arange(train), num_train_files)
-    counts = [(f'train_{i}.bin', 'train', len(split)) for i, split in enumerate(splits, 1)]
+    random = np.random.RandomState(1)
     manifest = []
     os.makedirs(directory, exist_ok=True)
-    for name, split, count in counts + [('test.bin', 'test', test)]:
+    for name, split, count in (('train_1.bin', 'train', (train + 1) // 2),
+                               ('train_2.bin', 'train', train // 2), ('test.bin', 'test', test)):
         labels = random.permutation(np.arange(count) % 10)
         content = record_format.encode(_striped_images(labels, random), labels).tobytes()
-        with open(os.path.join(directory, name), 'wb') as stream:
-            stream.write(content)
+        write_atomically(os.path.join(directory, name), content)
         checksum = hashlib.sha256(content).hexdigest()
         manifest.append(registry.DataFile(name, split, count, checksum)._asdict())
     write_json(os.path.join(directory, registry.MANIFEST), manifest)
@@ -35,9 +32,8 @@ def make_synthetic(directory: str, train: int = 640, test: int = 500, num_train_
 def _striped_images(labels: np.ndarray, random: np.random.RandomState) -> np.ndarray:
     """Return noisy images, uint8 [N, 32, 32, 3], in the colours and stripes of the labels."""
     rows, columns = np.mgrid[:32, :32]
-    angles = np.pi * np.arange(10) / 10
     colours = 128 + 50 * np.cos(2 * np.pi * (np.arange(10)[:, None] / 10 + np.arange(3) / 3))
-    angle = angles[labels][:, None, None]
+    angle = (np.pi * labels / 10)[:, None, None]
     phase = random.uniform(0, 2 * np.pi, (len(labels), 1, 1))
     stripes = np.sin((rows * np.sin(angle) + columns * np.cos(angle)) * 0.8 + phase)
     noise = random.normal(0, 25, (len(labels),) + registry.IMAGE_SHAPE)

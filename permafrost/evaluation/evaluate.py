@@ -9,22 +9,18 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError, one_line
 from permafrost.evaluation import graph_def, inference_graph
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.evaluation.metrics import Metrics, compute_metrics, format_metrics
+from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics, format_metrics
 from permafrost.training import checkpoints
 
 
 def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
                  continuous: bool = False, restart_timeout: float = 0., profile: bool = False,
                  require_same_data: bool = False, **options: Any) -> Metrics:
-    """Evaluate one checkpoint of `run`, or each new one; return the metrics of the last.
+    """Evaluate the checkpoint of `run` at `step` (None: the last) and return its metrics.
 
-    Args:
-      step: of the checkpoint. Default: the last.
-      continuous: evaluate each new checkpoint until the training ends.
-      restart_timeout: see evaluate_new_checkpoints.
-      profile: also write a trace of one batch.
-      require_same_data: raise UserError if the dataset has changed since the training.
-      **options: of Evaluator.
+    If `continuous`, evaluate each new one instead: see evaluate_new_checkpoints. `profile` also
+    writes a trace of one batch. `options` are those of Evaluator. Raises UserError if
+    `require_same_data` and the dataset has changed since the training.
     """
     metrics = None
     with Evaluator(run, session_config, **options) as evaluator:
@@ -45,7 +41,7 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optio
 def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
                           image_size: Optional[int] = None, dataset: Optional[str] = None,
                           data_dir: Optional[str] = None, split: str = 'test',
-                          batch_size: int = 500, tta: str = 'none') -> Metrics:
+                          batch_size: int = BATCH_SIZE, tta: str = 'none') -> Metrics:
     """Evaluate the frozen graph at `path`; see import_frozen_graph for `image_size`.
 
     Raises UserError if the file holds no graph, or one that cannot classify these images.

@@ -1,9 +1,9 @@
 """Evaluator: computes and records the metrics of a run's checkpoints, also while it trains."""
 
+import contextlib
 import json
 import os
 import time
-import uuid
 from typing import Iterator, Optional
 
 import tensorflow.compat.v1 as tf
@@ -12,32 +12,27 @@ from permafrost import files, runs
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
-from permafrost.evaluation.metrics import Metrics, compute_metrics
+from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics
 from permafrost.training import checkpoints
 
 POLL_SECS = 2.
 SUMMARIES = ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')  # shown by TensorBoard
 
 
-class Evaluator:
-    """Evaluates checkpoints of one run on one split, in a session: use as a context manager.
+class Evaluator(contextlib.AbstractContextManager):
+    """Evaluates checkpoints of one run on one split: use as a context manager.
 
-    Attributes:
-      directory: `eval/<split>/` of the run, where metrics are written.
-      classes: names of the classes.
-      same_data: whether the dataset is unchanged since the run was trained.
-      inference: the InferenceGraph; `session` runs it.
+    `same_data` tells whether the dataset is unchanged since the training. `session` runs
+    `inference`, the InferenceGraph. Metrics are written to `directory`.
     """
 
     def __init__(self, run: str, session_config: Optional[tf.ConfigProto], split: str = 'test',
-                 weights: Optional[str] = None, batch_size: int = 500,
-                 dataset: Optional[str] = None, data_dir: Optional[str] = None, tta: str = 'none'):
+                 weights: Optional[str] = None, dataset: Optional[str] = None,
+                 data_dir: Optional[str] = None, batch_size: int = BATCH_SIZE, tta: str = 'none'):
         """Load the images and build the inference graph.
 
-        Args:
-          weights: 'averaged' or 'raw'. Default: averaged if the recipe averages.
-          dataset, data_dir: the run's dataset. Default: where training found it.
-          tta: a name in tta.TTA.
+        `weights` are 'averaged' or 'raw', by default averaged if the recipe averages. `dataset` and
+        `data_dir` are the run's, by default where training found it. `tta` is a name in tta.TTA.
         """
         self.run = run
         config, extra = runs.read_config(run)
@@ -58,19 +53,17 @@ class Evaluator:
         self.directory = os.path.join(run, 'eval', split)
         os.makedirs(self.directory, exist_ok=True)
         # TF 1.15 names event files by the second: two of the same second would be one file.
-        self._writer = tf.summary.FileWriter(self.directory, graph,
-                                             filename_suffix='.' + uuid.uuid4().hex[:8])
-
-    def __enter__(self) -> 'Evaluator':
-        return self
+        suffix = f'.{time.time_ns()}'
+        self._writer = tf.summary.FileWriter(self.directory, graph, filename_suffix=suffix)
 
     def __exit__(self, *unused: object) -> None:
         self._writer.close()
         self.session.close()
 
     def evaluate(self, step: int, checkpoint: str) -> Metrics:
-        """Return the metrics of the checkpoint at path prefix `checkpoint`, and write them.
+        """Return the metrics of the checkpoint at path prefix `checkpoint`.
 
+        They go to metrics.jsonl, to best.json if they are the best so far, and to TensorBoard.
         Raises UserError if the checkpoint cannot be read or is of another model.
         """
         checkpoints.restore(self._saver, self.session, checkpoint, self._variables)
@@ -78,11 +71,6 @@ class Evaluator:
                                   self._batch_size, self._tta)
         metrics.update(step=step, split=self._split, weights=self._weights, date=runs.utc_now(),
                        checkpoint=os.path.basename(checkpoint))
-        self._write(metrics)
-        return metrics
-
-    def _write(self, metrics: Metrics) -> None:
-        """Append to metrics.jsonl, update best.json, and write summaries for TensorBoard."""
         with open(os.path.join(self.directory, 'metrics.jsonl'), 'a') as stream:
             stream.write(json.dumps(metrics, sort_keys=True) + '\n')
         suffix = '' if self._weights == self._default_weights else '_' + self._weights
@@ -91,8 +79,9 @@ class Evaluator:
             files.write_json(best, metrics)
         self._writer.add_summary(tf.Summary(value=[
             tf.Summary.Value(tag=name + suffix, simple_value=metrics[name])
-            for name in SUMMARIES if name in metrics]), metrics['step'])
+            for name in SUMMARIES if name in metrics]), step)
         self._writer.flush()
+        return metrics
 
     def profile(self, step: int) -> str:
         """Write a trace of one batch for TensorBoard and chrome://tracing; return its path."""

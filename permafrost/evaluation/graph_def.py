@@ -27,39 +27,26 @@ def read_graph(path: str) -> tf.GraphDef:
     return graph
 
 
-def node_name(tensor: str) -> str:
-    """Return the name of the node that an input of a node comes from: '^a' and 'a:1' are of 'a'."""
-    return tensor.lstrip('^').split(':')[0]
-
-
 def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
                      feeds: Iterable[str] = ()) -> tf.GraphDef:
-    """Return the nodes of `graph` that compute `outputs` from `feeds`.
+    """Return the nodes of `graph` that compute `outputs` from `feeds`, float nodes.
 
-    Each feed, a float node, becomes a placeholder. What computes it is left out, so it is neither
-    needed nor run. Raises UserError if a node is missing.
+    Each feed becomes a placeholder. Raises UserError if a node is missing.
     """
-    nodes = {node.name: node for node in graph.node}
-    needed, pending = set(), list(outputs)
-    while pending:
-        name = pending.pop()
-        if name not in nodes:
-            raise UserError(f'the graph has no node {name!r}')
-        if name not in needed:
-            needed.add(name)
-            if name not in feeds:
-                pending += map(node_name, nodes[name].input)
-    subgraph = tf.GraphDef(versions=graph.versions, library=graph.library)
+    fed = tf.GraphDef(versions=graph.versions, library=graph.library)
     for node in graph.node:
-        if node.name in needed and node.name in feeds:
-            placeholder = subgraph.node.add(name=node.name, op='Placeholder')
+        if node.name in feeds:
+            placeholder = fed.node.add(name=node.name, op='Placeholder')
             placeholder.attr['dtype'].type = tf.float32.as_datatype_enum
-            shapes = node.attr.get('_output_shapes')  # old files have it; [] would add it
-            if shapes is not None and shapes.list.shape:
-                placeholder.attr['shape'].shape.CopyFrom(shapes.list.shape[0])
-        elif node.name in needed:
-            subgraph.node.add().CopyFrom(node)
-    return subgraph
+            shapes = node.attr.get('_output_shapes', tf.AttrValue())  # old files have it
+            for shape in shapes.list.shape[:1]:
+                placeholder.attr['shape'].shape.CopyFrom(shape)
+        else:
+            fed.node.append(node)
+    try:
+        return tf.graph_util.extract_sub_graph(fed, list(outputs))
+    except (AssertionError, KeyError) as error:
+        raise UserError(f'a node is missing from the graph: {error}')
 
 
 def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None) -> None:
@@ -77,10 +64,7 @@ def accepts_raw_images(graph: tf.GraphDef) -> bool:
 
 
 def input_size(graph: tf.GraphDef) -> int:
-    """Return the side in pixels of the square images that the node `inputs` accepts.
-
-    Raises UsageError if the graph does not tell.
-    """
+    """Return the side in pixels of the square images that the node `inputs` accepts."""
     for node in graph.node:
         if node.name == 'inputs':
             sides = [dimension.size for dimension in node.attr['shape'].shape.dim][1:3]

@@ -24,10 +24,7 @@ class InferenceGraph(NamedTuple):
 
 def build_inference_graph(config: Config, classes: Sequence[str],
                           image_shape: Tuple[int, int, int]) -> InferenceGraph:
-    """Build preprocessing and network, without dropout, in the default graph.
-
-    `image_shape` is (H, W, 3) of the images as decoded.
-    """
+    """Build preprocessing and network in the default graph, for images (H, W, 3) as decoded."""
     images = tf.placeholder(tf.uint8, (None,) + tuple(image_shape), name='images')
     inputs = tf.identity(augmentation.preprocess_eval(images, config.recipe, config.statistics),
                          name='inputs')
@@ -36,17 +33,18 @@ def build_inference_graph(config: Config, classes: Sequence[str],
     return InferenceGraph(images, inputs, logits, tf.nn.softmax(logits, name='probabilities'))
 
 
-def tensors_by_name(graph: tf.Graph) -> InferenceGraph:
-    """Return the tensors of an inference graph that `graph` imported."""
-    return InferenceGraph(*(graph.get_tensor_by_name(name + ':0')
+def import_own_graph(graph: tf.GraphDef) -> InferenceGraph:
+    """Import a frozen graph that freeze wrote into the default graph."""
+    graph_def.import_graph(graph)
+    return InferenceGraph(*(tf.get_default_graph().get_tensor_by_name(name + ':0')
                             for name in InferenceGraph._fields))
 
 
 def checkpoint_variable_map(config: Config, weights: str) -> Dict[str, tf.Variable]:
-    """Return {name in the checkpoint: variable of the default graph}.
+    """Return {name in the checkpoint: variable of the default graph}, 'averaged' or 'raw'.
 
-    `weights` is 'averaged' or 'raw'. Moving statistics have no average: they are not trained.
-    Raises UserError if averages are requested and the recipe keeps none.
+    Moving statistics have no average: they are not trained. Raises UserError if the recipe keeps
+    none.
     """
     variables = {variable.op.name: variable for variable in tf.global_variables()}
     if weights == 'averaged':

@@ -10,35 +10,30 @@ from permafrost.evaluation import tta as test_time_augmentation
 from permafrost.evaluation.inference_graph import InferenceGraph
 from permafrost.inputs import pipeline
 
+BATCH_SIZE = 500  # images
 MAX_CONFUSION_CLASSES = 20  # with more classes the confusion matrix is not printed
 
 Metrics = Dict[str, Any]
 
 
 def compute_metrics(session: tf.Session, inference: InferenceGraph, images: np.ndarray,
-                    labels: np.ndarray, batch_size: int, tta: str = 'none') -> Metrics:
+                    labels: np.ndarray, batch_size: int = BATCH_SIZE, tta: str = 'none') -> Metrics:
     """Compute exact metrics: every image counts once, whatever the batch size.
 
-    Args:
-      images: uint8 [N, H, W, 3].
-      labels: int64 [N].
-      tta: a name in tta.TTA. It adds metrics and changes no others.
+    `images` are uint8 [N, H, W, 3], `labels` int64 [N].
 
-    Returns:
-      {'images', 'correct', 'accuracy', 'loss' (mean cross entropy), 'per_class' (accuracies),
-      'confusion' (rows: true class, columns: predicted), 'images_per_second'} and, with test-time
-      augmentation, {'tta': its name, 'correct_tta', 'accuracy_tta'}.
+    Returns {'images', 'correct', 'accuracy', 'loss' (mean cross entropy), 'per_class' (accuracies),
+    'confusion' (rows: true class, columns: predicted), 'images_per_second'}. `tta`, a name in
+    tta.TTA, adds {'tta': its name, 'correct_tta', 'accuracy_tta'} and changes no others.
     """
     classes = inference.predictions.shape.as_list()[1]
     confusion = np.zeros((classes, classes), np.int64)
     loss, correct_tta, start = 0., 0, time.time()
     for batch, truth in pipeline.evaluation_batches(images, labels, batch_size):
-        weights, logits = [], []
-        for weight, view in test_time_augmentation.TTA[tta](batch):
-            weights.append(weight)
-            logits.append(session.run(inference.predictions, {inference.images: view})
-                          .astype(np.float64))
-        averaged = sum(weight * view_logits for weight, view_logits in zip(weights, logits))
+        weights, views = zip(*test_time_augmentation.TTA[tta](batch))
+        logits = np.array([session.run(inference.predictions, {inference.images: view})
+                           for view in views], np.float64)
+        averaged = np.average(logits, 0, weights)
         correct_tta += int((averaged.argmax(1) == truth).sum())
         np.add.at(confusion, (truth, logits[0].argmax(1)), 1)
         shifted = logits[0] - logits[0].max(1, keepdims=True)
@@ -67,8 +62,6 @@ def format_metrics(metrics: Metrics, classes: Sequence[str]) -> str:
                      f"accuracy {metrics['accuracy_tta']:.4f}")
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, metrics['per_class'], metrics['confusion']):
-        counts = ''
-        if len(classes) <= MAX_CONFUSION_CLASSES:
-            counts = ' '.join(f'{n:5d}' for n in row)
+        counts = ' '.join(f'{n:5d}' for n in row if len(classes) <= MAX_CONFUSION_CLASSES)
         lines.append(f'  {name:<{width}} {100 * accuracy:6.2f} %  {counts}'.rstrip())
     return '\n'.join(lines)

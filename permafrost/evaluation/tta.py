@@ -4,16 +4,11 @@ Views are made from images as decoded, so they pass through the same preprocessi
 itself, and a frozen graph accepts them too.
 """
 
-from typing import List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import numpy as np
 
 Views = List[Tuple[float, np.ndarray]]  # (weight, uint8 [N, H, W, 3])
-
-
-def none(images: np.ndarray) -> Views:
-    """Return the images alone."""
-    return [(1., images)]
 
 
 def flip(images: np.ndarray) -> Views:
@@ -34,4 +29,5 @@ def flip_shift(images: np.ndarray) -> Views:
 
 
 # The images themselves are the first view; the weights sum to 1.
-TTA = {'none': none, 'flip': flip, 'flip_shift': flip_shift}
+TTA: Dict[str, Callable[[np.ndarray], Views]] = {
+    'none': lambda images: [(1., images)], 'flip': flip, 'flip_shift': flip_shift}

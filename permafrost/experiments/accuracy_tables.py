@@ -1,7 +1,8 @@
 """The README's table of accuracy, made from results/*.json."""
 
+import itertools
 import textwrap
-from typing import List, Optional
+from typing import Callable, Dict, List, Optional
 
 import models
 from permafrost.experiments import markdown
@@ -9,24 +10,22 @@ from permafrost.experiments.results import Result
 from permafrost.recipes import catalog, durations
 from permafrost.recipes.recipe import Published
 
-HEADER = ('model', 'recipe', 'parameters / operations (M)', 'length',
-          'accuracy / with TTA flip_shift (%)', 'published (%)')
 
 
 def table(results: List[Result]) -> List[str]:
     """Return Markdown: a row for each result in the order of the recipes, and facts under it."""
-    recipes, names = list(catalog.RECIPES), list(models.MODELS)
-    known = [result for result in results
-             if result['recipe'] in recipes and result['model'] in names]
-    known.sort(key=lambda result: (recipes.index(result['recipe']), names.index(result['model']),
-                                   result['steps']))
-    results = known + [result for result in results if result not in known]
+    pairs = itertools.product(catalog.RECIPES, models.MODELS)
+    order = {pair: place for place, pair in enumerate(pairs)}
+    results = sorted(results, key=lambda result: (
+        order.get((result['recipe'], result['model']), len(order)), result['steps']))
     sources = dict.fromkeys(p.source for p in map(_published, results) if p)
-    missing = [f'`{name}`' for name in names if name not in {r['model'] for r in results}]
-    lines = markdown.table(HEADER, map(_row, results))
+    present = {result['model'] for result in results}
+    missing = [f'`{name}`' for name in models.MODELS if name not in present]
+    lines = markdown.table(list(COLUMNS), [
+        [cell(result) for cell in COLUMNS.values()] for result in results])
     for text in (
             f"Training: {'; '.join(map(_training, results))}.",
-            sources and f"Published figures: {'; '.join(sources)}.",
+            sources and f"Published accuracies: {'; '.join(sources)}.",
             missing and f"No result yet: {', '.join(missing)}. `python train.py --model NAME`, "
             '`python eval.py --run runs/NAME/1 --tta flip_shift --results results` and '
             '`make readme` add a row.'):
@@ -35,17 +34,39 @@ def table(results: List[Result]) -> List[str]:
     return lines
 
 
-def _row(result: Result) -> List[str]:
-    accuracy, published = f"**{_percent(result['accuracy'])}**", _published(result)
+def _recipe(result: Result) -> str:
+    on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
+    return result['recipe'] + on_other_data
+
+
+def _length(result: Result) -> str:
+    in_epochs = result['settings'].get('epochs')
+    return f"{result['epochs']:g} epochs" if in_epochs else f"{result['steps']:,} steps"
+
+
+def _accuracy(result: Result) -> str:
+    accuracy = f"**{_percent(result['accuracy'])}**"
     if 'tta' in result:
         accuracy += f" / {_percent(result['accuracy_tta'])}"
         accuracy += f" ({result['tta']})" if result['tta'] != 'flip_shift' else ''
-    in_epochs = result['settings'].get('epochs')
-    on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
-    return [result['model'], result['recipe'] + on_other_data,
-            f"{result['params'] / 1e6:.2f} / {result['ops'] / 1e6:.2f}",
-            f"{result['epochs']:g} epochs" if in_epochs else f"{result['steps']:,} steps",
-            accuracy, published.accuracy if published else '–']
+    return accuracy
+
+
+def _published_accuracy(result: Result) -> str:
+    published = _published(result)
+    return published.accuracy if published else '–'
+
+
+# At most six: a page on GitHub is not wide enough for more.
+COLUMNS: Dict[str, Callable[[Result], str]] = {
+    'model': lambda result: result['model'],
+    'recipe': _recipe,
+    'parameters / operations (M)': lambda result: (
+        f"{result['params'] / 1e6:.2f} / {result['ops'] / 1e6:.2f}"),
+    'length': _length,
+    'accuracy / with TTA flip_shift (%)': _accuracy,
+    'published (%)': _published_accuracy,
+}
 
 
 def _percent(summary: Result) -> str:
@@ -64,9 +85,9 @@ def _training(result: Result) -> str:
 
 
 def _published(result: Result) -> Optional[Published]:
-    """Return the published accuracy, if it says how long was trained or `result` is as long."""
+    # Shown if it says how long was trained, or `result` was trained as long.
     recipe = catalog.RECIPES.get(result['recipe'])
-    published = dict(recipe.published).get(result['model']) if recipe else None
+    published = recipe.published.get(result['model']) if recipe else None
     if not published or result['data_set'] != 'cifar10':
         return None
     same_length = result['steps'] == durations.num_steps(recipe)

@@ -4,7 +4,7 @@ import glob
 import os
 import re
 import textwrap
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 from permafrost import files
 from permafrost.experiments import markdown
@@ -15,10 +15,6 @@ ENGINES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`'}
 TRAINERS = dict(ENGINES, pytorch='PyTorch')
 BFLOAT16_TRAINERS = {'tf2-bfloat16': '`tf2`', 'pytorch-bfloat16': 'PyTorch'}
 RUNTIMES = dict(ENGINES, onnxruntime='ONNX Runtime', litert='LiteRT', openvino='OpenVINO')
-PASSES = ('forward', 'backward', 'step')  # of training
-# model, images, threads, runtime, and whether it is a ratio of runtimes
-INFERENCE_FIGURE = re.compile(
-    r'(\w+), batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$')
 
 Figure = Dict[str, Any]  # 'median' and, where there is a target, 'target', 'bound' and 'met'
 
@@ -44,17 +40,14 @@ def training(folder: str) -> List[str]:
     if not benchmark:
         return NOT_RECORDED
     networks, figures = benchmark['networks'], benchmark['figures']
-    rows, bfloat16_rows = [], []
-    for model in networks:
-        for name in PASSES:
-            title = f'{model} {name}: '
-            if title + 'pytorch' in figures:
-                ratio = max(figure['median'] for key, figure in figures.items()
-                            if key.startswith(title) and key.endswith(' by pytorch'))
-                medians = _medians(figures, title, TRAINERS)
-                rows.append([f'{model} {name}', *medians, f'{ratio:.2f}'])
-                bfloat16_rows.append([f'{model} {name}',
-                                      *_medians(figures, title, BFLOAT16_TRAINERS)])
+    titles = [f'{model} {name}' for model in networks for name in ('forward', 'backward', 'step')
+              if f'{model} {name}: pytorch' in figures]
+    rows = []
+    for title in titles:
+        ratio = max(figure['median'] for key, figure in figures.items()
+                    if key.startswith(title) and key.endswith(' by pytorch'))
+        rows.append([title, *_medians(figures, title, TRAINERS), f'{ratio:.2f}'])
+    bfloat16_rows = [[title, *_medians(figures, title, BFLOAT16_TRAINERS)] for title in titles]
     targets = [f"- {name}: {figure['median']:.2f}, at {figure['bound']} {figure['target']:g}: "
                f"{'met' if figure['met'] else '**not met**'}."
                for name, figure in figures.items() if 'target' in figure]
@@ -63,24 +56,18 @@ def training(folder: str) -> List[str]:
             *targets, *([''] if targets else []), *_recipe_minutes(networks, figures)]
 
 
-def _medians(figures: Dict[str, Figure], title: str, names: Dict[str, str]) -> List[str]:
-    return [_short(figures.get(title + name, {}).get('median')) for name in names]
+def _medians(figures: Dict[str, Figure], title: str, names: Iterable[str]) -> List[str]:
+    return [_short(figures.get(f'{title}: {name}', {}).get('median')) for name in names]
 
 
 def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
-    """Return Markdown: the minutes that each network's recipe takes at those speeds."""
     rows, sizes = [], []
     for model, network in networks.items():
-        minutes, peak_share = {}, None
-        for key, figure in figures.items():
-            if key.startswith(f'{model}, its whole recipe: '):
-                name = key.split(': ')[1]
-                other = name.startswith('pytorch') or name.endswith('bfloat16')
-                minutes[name if other else 'best'] = figure['median']
-            elif key.startswith(f'{model} step: ') and key.endswith(', of the peak'):
-                peak_share = figure['median']
-        names = ('best', 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')
-        rows.append([model, *(_short(minutes.get(name)) for name in names), _short(peak_share)])
+        title = f'{model}, its whole recipe'
+        best = next((name for name in ENGINES if f'{title}: {name}' in figures), '')
+        names = (best, 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')
+        rows.append([model, *_medians(figures, title, names),
+                     *_medians(figures, f'{model} step', [f'{best}, of the peak'])])
         sizes.append(f"{model} {_short(network['images'] / 1e6)} million images, "
                      f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
     header = ['minutes', 'best engine', 'PyTorch', '`tf2`, bfloat16', 'PyTorch, bfloat16',
@@ -99,20 +86,20 @@ def inference(folder: str) -> List[str]:
         times: Dict[str, Dict[str, float]] = {}  # column -> {runtime: ms}
         ratios = {}  # column -> figure
         for key, figure in benchmark['figures'].items():
-            match = INFERENCE_FIGURE.match(key)
-            if match and match.group(1) == model:
-                _, batch, threads, name, is_ratio = match.groups()
-                column = batch + (' image' if batch == '1' else ' images')
+            match = re.match(
+                rf'{model}, batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$', key)
+            if match:
+                batch, threads, name, is_ratio = match.groups()
+                column = f'{batch} images' if batch != '1' else '1 image'
                 column += f', {threads} threads' if threads != '1' else ''
                 if is_ratio:
                     ratios[column] = figure
                 else:
                     times.setdefault(column, {})[name] = figure['median']
-        if times:
-            rows = [[title, *(_bold_if_least(times[column], name) for column in times)]
-                    for name, title in RUNTIMES.items()]
-            rows.append(['best engine / ONNX Runtime', *(_judged(ratios[c]) for c in times)])
-            lines += [*markdown.table([model, *times], rows), '']
+        rows = [[title, *(_bold_if_least(column, name) for column in times.values())]
+                for name, title in RUNTIMES.items()]
+        rows.append(['best engine / ONNX Runtime', *(_judged(ratios[column]) for column in times)])
+        lines += [*markdown.table([model, *times], rows), '']
     return lines[:-1]
 
 
@@ -122,7 +109,6 @@ def _bold_if_least(times: Dict[str, float], name: str) -> str:
 
 
 def _judged(figure: Optional[Figure]) -> str:
-    """Return the median of a figure, and whether it misses its target."""
     if figure is None:
         return '–'
     median = figure['median']
@@ -131,7 +117,6 @@ def _judged(figure: Optional[Figure]) -> str:
 
 
 def _short(value: Optional[float]) -> str:
-    """Return `value` to about three digits."""
     if value is None:
         return '–'
     return f'{value:.0f}' if value >= 100 else f'{value:#.3g}'

@@ -17,9 +17,7 @@ bias, sum or product, 36 per element of an lrn; everything else is free.
 macs: the multiply-accumulates of convolutions and fully connected layers.'''
 GRAPH_CONVENTION = CONVENTION + '''
 Counts start at `inputs`. Batch normalization: 1 per element. params: all numbers in constants.'''
-EXTRA_SIZES = [('tuto', 32)]  # published at both sizes
 COUNTS = ('params', 'ops', 'macs')
-MAX_IMAGE_SIZE = 4096  # pixels
 
 Size = Dict[str, Any]  # COUNTS, 'layers' and what was measured
 
@@ -29,17 +27,15 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
     """Print the counts of `model` (None: of all), at the image size of its recipe by default.
 
     As text, a single model is listed layer by layer. Of `dataset`, the number of classes counts.
-    Raises UsageError for an unknown model or impossible size, before TensorFlow is imported.
+    Raises UsageError for an unknown model, before TensorFlow is imported.
     """
     if model is not None and model not in models.MODELS:
         raise unknown_name_error('model', model, models.MODELS)
-    if image_size is not None and not 1 <= image_size <= MAX_IMAGE_SIZE:
-        raise UsageError(f'image_size must be from 1 to {MAX_IMAGE_SIZE}, not {image_size}')
     classes = len(registry.describe(dataset).classes)
     pairs = [(name, image_size or catalog.image_size(name))
              for name in ([model] if model else models.MODELS)]
     if not model and not image_size:
-        pairs += EXTRA_SIZES
+        pairs.append(('tuto', 32))  # published at both sizes
     _prepare_runtime()
     sizes = [measure_model(name, side, classes) for name, side in pairs]
     if as_json:
@@ -53,7 +49,7 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
         side = '{0}x{0}'.format(size['image_size'])
         rows.append((size['model'], side, *_counts(size)))
         lines += [f"{size['model']}, {side} images", '', *_layer_table(size), '']
-    print('\n'.join((lines if layers or model else _table(rows) + ['']) + [CONVENTION]))
+    print('\n'.join([*(lines if layers or model else _table(rows) + ['']), CONVENTION]))
 
 
 def show_graph(path: str, as_json: bool = False) -> None:
@@ -87,23 +83,21 @@ def show_recipes(as_json: bool = False) -> None:
 
 
 def measure_graph(path: str) -> Size:
-    """Return the size of the frozen graph at `path`. Unknown counts of layers are None.
-
-    It has COUNTS, 'layers', 'graph', 'bytes', 'op_types' ({type: nodes}) and 'not_counted' (types).
-    """
-    from permafrost.evaluation import graph_def
+    """Return the size of the frozen graph at `path`. Unknown counts of layers are None."""
+    from permafrost.evaluation import graph_def  # imports TensorFlow
     from permafrost.export import layer_counts
     graph = graph_def.read_graph(path)
     layers, not_counted = layer_counts.count_layers(graph)
-    return dict({'graph': path, 'bytes': os.path.getsize(path),
-                 'op_types': layer_counts.op_types(graph), 'not_counted': not_counted},
-                layers=[dict(layer._asdict()) for layer in layers], **layer_counts.totals(layers))
+    return {'graph': path, 'bytes': os.path.getsize(path),
+            'op_types': layer_counts.op_types(graph), 'not_counted': not_counted,
+            'layers': [dict(layer._asdict()) for layer in layers], **layer_counts.totals(layers)}
 
 
 def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
     """Return {'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]}."""
-    import tensorflow.compat.v1 as tf  # here, so that names and sizes are checked first
+    import tensorflow.compat.v1 as tf  # here, so that names are checked first
     from models.layers.net import Net
+    from permafrost.export import layer_counts
     with tf.Graph().as_default():
         net = Net(training=False, num_classes=classes)
         try:
@@ -112,9 +106,9 @@ def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
             raise UsageError(
                 f'{model} cannot process images of {image_size}x{image_size} pixels '
                 f'({str(error).splitlines()[0]}): choose a larger --image_size or another --model')
-    return dict({'model': model, 'image_size': image_size},
-                layers=[dict(layer._asdict()) for layer in net.layers],
-                **{count: sum(getattr(layer, count) for layer in net.layers) for count in COUNTS})
+    return {'model': model, 'image_size': image_size,
+            'layers': [dict(layer._asdict()) for layer in net.layers],
+            **layer_counts.totals(net.layers)}
 
 
 def _prepare_runtime() -> None:
@@ -123,7 +117,6 @@ def _prepare_runtime() -> None:
 
 
 def _layer_table(size: Size) -> List[str]:
-    """Return the lines of a table of layers, and their total."""
     rows = [('layer', 'kind', 'output') + COUNTS]
     for layer in size['layers']:
         output = 'x'.join(map(str, layer['output_shape'] or '?'))

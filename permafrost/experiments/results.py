@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shlex
 from typing import Any, Dict, List
 
@@ -15,19 +16,17 @@ from permafrost.recipes.recipe import Recipe
 
 Result = Dict[str, Any]
 
-# Flags that do not change the training: a recorded command leaves them out.
-UNRECORDED_FLAGS = ('run', 'log_dir', 'data_dir', 'resume', 'log_steps', 'summary_steps',
-                    'histogram_steps')
+# Flags that do not change the training: a recorded command leaves them and --resume out.
+UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
 
 
 def load(folder: str) -> List[Result]:
-    """Return the accuracy results in `folder`, by file name. Raises UserError."""
+    """Return the accuracy results in `folder`, by file name."""
     results = [_read(path) for path in sorted(glob.glob(os.path.join(folder, '*.json')))]
     return [result for result in results if 'accuracy' in result]
 
 
 def _read(path: str) -> Result:
-    """Return the result in a file, {} if there is none. Raises UserError if it is damaged."""
     result = files.read_json(path, None if os.path.exists(path) else {})
     if not isinstance(result, dict):
         raise UserError(f'{path} is not a result (a json object): restore it, or remove it')
@@ -60,8 +59,8 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         'epochs': round(metrics['step'] * recipe.batch_size / extra['train_images'], 2),
         'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
         'engine': extra['versions'][-1]['engine'], 'versions': extra['versions'],
-        # of the slowest seed
-        'train_seconds': max(status['train_seconds'], previous.get('train_seconds', 0.)),
+        'train_seconds': max(status['train_seconds'],  # of the slowest seed
+                             previous.get('train_seconds', 0.)),
         'images_per_second': status['images_per_second'],
         'command': _essential_command(extra['command']), 'date': metrics['date']}
     if 'dataset_identity' in extra:  # early runs did not keep it
@@ -77,7 +76,6 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:
-    """Raise UserError if the result at `path` has other settings than the new one."""
     before, after = (
         dict(Recipe.from_json(each['settings']).to_json(), weights=each['weights'],
              dataset_identity=each.get('data_set_identity')) for each in (previous, result))
@@ -91,39 +89,22 @@ def _compare(path: str, previous: Result, result: Result) -> None:
 
 
 def _with_seed(previous: Result, seed: int, metrics: Dict[str, Any]) -> Result:
-    """Return the seeds and accuracies of the `previous` result and of the new `metrics`.
-
-    'accuracy_tta' is left out unless all seeds have it, from the same test-time augmentation.
-    """
-    by_seed = {}  # name of the accuracy -> {seed: value}
+    # 'accuracy_tta' is left out unless all seeds have it, from the same test-time augmentation.
+    seeds, tta = sorted({*previous.get('seeds', ()), seed}), metrics.get('tta')
+    result: Result = {'seeds': seeds}
     for name in ('accuracy', 'accuracy_tta'):
-        values = previous.get(name, {}).get('values', ())
-        by_seed[name] = dict(zip(previous.get('seeds', ()), values))
-        by_seed[name].pop(seed, None)
-        if name in metrics:
-            by_seed[name][seed] = metrics[name]
-    seeds, tta = sorted(by_seed['accuracy']), metrics.get('tta')
-    result = {'seeds': seeds, 'accuracy': _summary([by_seed['accuracy'][s] for s in seeds])}
-    if tta and tta == previous.get('tta', tta) and sorted(by_seed['accuracy_tta']) == seeds:
-        result['tta'] = tta
-        result['accuracy_tta'] = _summary([by_seed['accuracy_tta'][s] for s in seeds])
-    return result
-
-
-def _summary(values: List[float]) -> Dict[str, Any]:
-    # ddof=1: the seeds are a sample of all seeds
-    std = np.std(values, ddof=1) if len(values) > 1 else 0.
-    return {'mean': float(np.mean(values)), 'std': float(std), 'values': values}
+        by_seed = dict(zip(previous.get('seeds', ()), previous.get(name, {}).get('values', ())))
+        by_seed[seed] = metrics.get(name)
+        values = [by_seed.get(each) for each in seeds]
+        if name == 'accuracy' or tta == previous.get('tta', tta) and None not in values:
+            # ddof=1: the seeds are a sample of all seeds
+            std = np.std(values, ddof=1) if len(values) > 1 else 0.
+            result[name] = {'mean': float(np.mean(values)), 'std': float(std), 'values': values}
+    return dict(result, tta=tta) if 'accuracy_tta' in result else result
 
 
 def _essential_command(command: str) -> str:
-    """Return the command of a training without UNRECORDED_FLAGS."""
-    words, kept = shlex.split(command), []
-    while words:
-        word = words.pop(0)
-        name, equals, _ = word.lstrip('-').partition('=')
-        if not word.startswith('-') or name not in UNRECORDED_FLAGS:
-            kept.append(word)
-        elif not equals and name != 'resume':
-            words[:1] = []
+    words, flag = shlex.split(command), f'--?({UNRECORDED_FLAGS})'
+    kept = [word for before, word in zip(['', *words], words)
+            if not re.match(f'{flag}(=|$)|--?resume', word) and not re.match(flag + '$', before)]
     return ' '.join(map(shlex.quote, kept))

@@ -12,36 +12,32 @@ import tensorflow.compat.v1 as tf
 from permafrost import files, runs, runtime
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.export import graph_passes, layer_counts
-from permafrost.export.saved_model import write_saved_model
-from permafrost.export.verify import COMPARED, verify
+from permafrost.export.formats import FORMATS
+from permafrost.export.verify import verify
 from permafrost.training import checkpoints
 
 
 def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
            weights: Optional[str] = None, output: Optional[str] = None,
-           saved_model: Optional[str] = None, dataset: Optional[str] = None,
+           formats: Optional[Dict[str, str]] = None, dataset: Optional[str] = None,
            data_dir: Optional[str] = None) -> Dict[str, Any]:
     """Freeze `run` to `output` and describe the file in a json file next to it.
 
-    Args:
-      step: of the checkpoint. Default: the last.
-      weights: 'averaged' or 'raw'. Default: those that eval.py uses.
-      output: path ending in .pb. Default: trained_models/<model>.pb.
-      saved_model: a directory to create with a SavedModel.
-      dataset, data_dir: the run's dataset. Default: where training found it.
-
-    Returns the value of the json file. Raises UserError if a file cannot be read or written, or
-    the frozen graph fails verification.
+    Defaults are the last step, the weights that eval.py uses, trained_models/<model>.pb, and the
+    dataset where training found it. `formats`, {name in FORMATS: path}, are written too. Returns
+    the value of the json file. Raises UserError if a file cannot be read or written, or if the
+    frozen graph fails verification.
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join('trained_models', config.model + '.pb')
     if not output.endswith('.pb'):
         raise UsageError(f'--output must end in .pb, not {output!r}')
-    if saved_model and os.path.exists(saved_model):
-        raise UserError(f'{saved_model} exists: name another --saved_model, such as '
-                        + os.path.join(saved_model, '1'))
+    for name, path in (formats or {}).items():
+        if os.path.exists(path):
+            raise UserError(f"{path} exists: name another --{name}, e.g. {os.path.join(path, '1')}")
     step, checkpoint = checkpoints.find_checkpoint(run, step)
     weights = weights or inference_graph.default_weights(config)
     data = loading.open_for_run(config, dataset, data_dir)
@@ -52,7 +48,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
         variables = inference_graph.checkpoint_variable_map(config, weights)
         checkpoints.restore(tf.train.Saver(variables), session, checkpoint, variables)
         graph = freeze_session(session, data.classes)
-        expected = session.run(inference.predictions, {inference.images: images[:COMPARED]})
+        expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
     content = graph.SerializeToString(deterministic=True)
     metrics, difference = verify(content, session_config, images, labels, expected)
     layers, _ = layer_counts.count_layers(graph)
@@ -74,19 +70,17 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
         raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
     print(f"frozen: {output}, {len(content)} bytes: {metrics['correct']} of {metrics['images']} "
           f"test images correct, accuracy {metrics['accuracy']:.4f}")
-    if saved_model:
-        write_saved_model(graph, saved_model, session_config)
-        print('saved model:', saved_model)
+    for name, path in (formats or {}).items():
+        FORMATS[name].write(graph, path, session_config)
+        print(f'{name}: {path}')
     return result
 
 
 def freeze_session(session: tf.Session, classes: Sequence[str]) -> tf.GraphDef:
-    """Return the frozen form of the inference graph in `session`, with its current weights.
-
-    The names of the classes become the node `labels`.
-    """
-    graph = graph_def.extract_subgraph(session.graph.as_graph_def(), ['probabilities'])
-    graph = graph_passes.variables_to_constants(graph, session)
+    """Return the frozen inference graph of `session`; `classes` become the node `labels`."""
+    graph = tf.graph_util.convert_variables_to_constants(
+        session, session.graph.as_graph_def(), ['probabilities'])
+    graph.versions.CopyFrom(session.graph.graph_def_versions)  # TF 1.15 leaves them out
     for graph_pass in graph_passes.PASSES:
         graph = graph_pass(graph)
     labels = graph.node.add(name='labels', op='Const')

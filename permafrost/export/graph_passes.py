@@ -1,7 +1,7 @@
 """Graph passes: each turns the GraphDef of an inference graph into a smaller, equivalent one."""
 
 import collections
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,26 +16,9 @@ GRAPH_DEF_VERSION = 134
 Nodes = Dict[str, tf.NodeDef]  # by name
 
 
-def variables_to_constants(graph: tf.GraphDef, session: tf.Session) -> tf.GraphDef:
-    """Replace each variable with a Const of its value in `session`."""
-    names = [node.name for node in graph.node if node.op in ('VarHandleOp', 'VariableV2')]
-    variables = {variable.op.name: variable for variable in tf.global_variables()}
-    values = dict(zip(names, session.run([variables[name] for name in names])))
-    result = tf.GraphDef(versions=graph.versions)
-    for node in graph.node:
-        if node.name in values:
-            result.node.append(_const(node.name, values[node.name]))
-        elif node.op == 'ReadVariableOp':
-            identity = result.node.add(name=node.name, op='Identity', input=node.input)
-            identity.attr['T'].CopyFrom(node.attr['dtype'])
-        else:
-            result.node.append(node)
-    return result
-
-
 def remove_identities(graph: tf.GraphDef) -> tf.GraphDef:
     """Remove Identity nodes. The input of one that has an interface name is renamed to it."""
-    nodes = {node.name: node for node in graph.node}
+    names = {node.name for node in graph.node}
     inputs = {node.name: node.input[0] for node in graph.node if node.op == 'Identity'}
 
     def source(name: str) -> str:
@@ -47,10 +30,10 @@ def remove_identities(graph: tf.GraphDef) -> tf.GraphDef:
     renamed: Dict[str, str] = {}
     for name in interface:
         origin = source(name)
-        if name in inputs and origin in nodes and origin not in (*interface, *renamed):
+        if name in inputs and origin in names and origin not in (*interface, *renamed):
             renamed[origin] = name
-    for name in set(interface) - set(renamed.values()):
-        inputs.pop(name, None)  # its input has another interface name: keep the Identity
+        else:
+            inputs.pop(name, None)  # its input has another interface name: keep the Identity
     result = tf.GraphDef(versions=graph.versions)
     for node in graph.node:
         if node.name not in inputs:
@@ -68,12 +51,10 @@ def fold_batch_norm(graph: tf.GraphDef) -> tf.GraphDef:
     scaled, is the maximum of the scaled values. Without a layer whose weights and output nothing
     else uses, a multiplication and a BiasAdd replace the normalization.
     """
-    nodes = collections.OrderedDict((node.name, node) for node in graph.node)
+    nodes = {node.name: node for node in graph.node}
     uses = collections.Counter(name for node in graph.node for name in node.input)
     for node in graph.node:
         if node.op.startswith('FusedBatchNorm'):
-            if node.attr['is_training'].b:
-                raise ValueError(f'{node.name} normalizes by the batch: not an inference graph')
             _fold_node(nodes, uses, node)
     folded = tf.GraphDef(versions=graph.versions, node=nodes.values())
     return graph_def.extract_subgraph(folded, ['probabilities'])
@@ -85,57 +66,45 @@ def _fold_node(nodes: Nodes, uses: Dict[str, int], norm: tf.NodeDef) -> None:
     scale = gamma / np.sqrt(variance + norm.attr['epsilon'].f)
     shift = beta - mean * scale
     x = norm.input[0]
-    layer = _layer_before(nodes, uses, x, scale)
+    adjacent = nodes[x].op not in ('MaxPool', 'Reshape')
+    layer, bias = _layer_before(nodes, uses, x, scale)
     if layer is None:
         nodes[norm.name + '/scale'] = _const(norm.name + '/scale', scale.astype(np.float32))
         nodes[norm.name + '/Mul'] = _binary('Mul', norm.name + '/Mul', x, norm.name + '/scale')
         x = norm.name + '/Mul'
     else:
-        by_channel = scale
-        if layer.node.op == 'DepthwiseConv2dNative':  # weights [h, w, channels, multiplier]
-            by_channel = scale.reshape(_value(layer.weights).shape[2:])
-        _multiply(nodes, layer.weights, by_channel)
-        if layer.adjacent:
-            x = layer.node.name
-            shift = shift + (_value(layer.bias) * scale if layer.bias else 0.)
-        elif layer.bias:
-            _multiply(nodes, layer.bias, scale)
+        weights, by_channel = nodes[layer.input[1]], scale
+        if layer.op == 'DepthwiseConv2dNative':  # weights [h, w, channels, multiplier]
+            by_channel = scale.reshape(_value(weights).shape[2:])
+        _multiply(nodes, weights, by_channel)
+        if adjacent:
+            x = layer.name
+            shift = shift + (_value(bias) * scale if bias else 0.)
+        elif bias:
+            _multiply(nodes, bias, scale)
     nodes[norm.name + '/shift'] = _const(norm.name + '/shift', shift.astype(np.float32))
     nodes[norm.name] = _binary('BiasAdd', norm.name, x, norm.name + '/shift')
 
 
-class _Layer(NamedTuple):
-    """A convolution or matrix product whose output only a batch normalization uses."""
-    node: tf.NodeDef
-    weights: tf.NodeDef  # a Const
-    bias: Optional[tf.NodeDef]  # a Const
-    adjacent: bool  # to the normalization: there is no pool or reshape between
-
-
-def _layer_before(nodes: Nodes, uses: Dict[str, int], x: str,
-                  scale: np.ndarray) -> Optional[_Layer]:
-    """Return the layer that computes the node `x` and can absorb `scale`, or None."""
+def _layer_before(nodes: Nodes, uses: Dict[str, int], x: str, scale: np.ndarray
+                  ) -> Tuple[Optional[tf.NodeDef], Optional[tf.NodeDef]]:
+    """Return the layer that computes the node `x` and can absorb `scale`, and its bias, a Const."""
     node, bias = nodes[x], None
     while uses[node.name] == 1 and (
             node.op == 'MaxPool' and (scale >= 0).all() or
             node.op == 'Reshape' and nodes[node.input[0]].op == 'MatMul'):
         node = nodes[node.input[0]]
-    adjacent = node.name == x
-    if node.op == 'BiasAdd' and uses[node.name] == 1 and nodes[node.input[1]].op == 'Const':
-        bias = nodes[node.input[1]]
-        node = nodes[node.input[0]]
-    weights = nodes.get(node.input[1]) if node.op in graph_def.MATMUL_OPS else None
-    if weights is None or weights.op != 'Const' or not uses[node.name] == uses[weights.name] == 1:
-        return None
-    if bias and not adjacent and uses[bias.name] != 1:
-        return None
-    return _Layer(node, weights, bias, adjacent)
+    if node.op == 'BiasAdd' and uses[node.name] == uses[node.input[1]] == 1:
+        node, bias = (nodes[name] for name in node.input)
+    if node.op in graph_def.MATMUL_OPS and uses[node.name] == uses[node.input[1]] == 1:
+        return node, bias
+    return None, None
 
 
 def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
-    """Remove what an older TensorFlow may not know and none needs.
+    """Remove default and internal attributes, functions and debug information.
 
-    This is: attributes with their default value or for internal use, functions, debug information.
+    An older TensorFlow may not know them, and none needs them.
     """
     with tf.Graph().as_default() as imported:
         graph_def.import_graph(graph)
@@ -169,9 +138,6 @@ def _binary(op: str, name: str, x: str, y: str) -> tf.NodeDef:
 
 
 def _value(const: tf.NodeDef) -> np.ndarray:
-    """Return the value of a Const node in double precision."""
-    if const.op != 'Const':
-        raise ValueError(f'{const.name} is computed, not a constant')
     return tf.make_ndarray(const.attr['value'].tensor).astype(np.float64)
 
 

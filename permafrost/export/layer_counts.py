@@ -2,26 +2,25 @@
 
 import collections
 import re
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from models.layers import net
 from permafrost.errors import UserError
 from permafrost.evaluation import graph_def
-from permafrost.evaluation.graph_def import MATMUL_OPS, node_name
+from permafrost.evaluation.graph_def import MATMUL_OPS
 
 # Operations counted for each output element.
-ELEMENTWISE_OPS = {'LRN': net.LRN_OPS}
-ELEMENTWISE_OPS.update(dict.fromkeys(
+ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
     ('BiasAdd', 'Add', 'AddV2', 'Sub', 'Mul', 'RealDiv', 'FusedBatchNorm', 'FusedBatchNormV2',
-     'FusedBatchNormV3'), net.BIAS_OPS))
-ELEMENTWISE_OPS.update(dict.fromkeys(('Relu', 'Elu', 'Erf', 'Sigmoid'), net.RELU_OPS))
+     'FusedBatchNormV3'), net.BIAS_OPS), **dict.fromkeys(
+         ('Relu', 'Elu', 'Erf', 'Sigmoid'), net.RELU_OPS)}
 FREE_OPS = ('MaxPool', 'AvgPool', 'Mean', 'ConcatV2', 'Reshape', 'Squeeze', 'Pad', 'StridedSlice')
 COMPLETING_OPS = ('BiasAdd', 'Relu', 'Identity')  # belong to the layer before
-FLOAT = tf.float32.as_datatype_enum
-NO_LAYER_OPS = ('Const', 'Identity', 'Placeholder', 'PlaceholderWithDefault', 'NoOp')
+NO_LAYER_OPS = {'Const', 'Identity', 'Placeholder', 'PlaceholderWithDefault', 'NoOp'}
 
+Nodes = Dict[str, tf.NodeDef]  # by name
 Shapes = Dict[str, List[int]]  # name of a node -> shape of its first output for one image
 
 
@@ -40,28 +39,25 @@ def count_layers(graph: tf.GraphDef) -> Tuple[List[net.Layer], List[str]]:
     """
     graph = graph_def.inference_subgraph(graph)
     nodes = {node.name: node for node in graph.node}
-    shapes = _shapes(graph)
     preprocessing = graph_def.extract_subgraph(graph, ['inputs'] if 'inputs' in nodes else [])
     skipped = {node.name for node in preprocessing.node}
-    layers: Dict[str, net.Layer] = collections.OrderedDict()
-    uncounted = set()
+    groups: Dict[str, List[tf.NodeDef]] = collections.OrderedDict()  # the nodes of each layer
     for node in graph.node:
         head = _head(nodes, node)
-        if node.op in NO_LAYER_OPS or head.op in NO_LAYER_OPS or node.name in skipped:
-            continue
-        shape = tuple(shapes[node.name][1:]) if node.name in shapes else None
-        ops, macs = _ops_and_macs(node, shapes)
-        layer = net.Layer(_layer_name(head), head.op, shape, _params(nodes, node), ops, macs)
-        if ops is None:
-            uncounted.add(node.op)
-        first = layers.get(head.name)
-        if first is not None:
-            layer = first._replace(
-                output_shape=shape, params=first.params + layer.params,
-                ops=None if None in (first.ops, ops) else first.ops + ops,
-                macs=None if None in (first.macs, macs) else first.macs + macs)
-        layers[head.name] = layer
-    return list(layers.values()), sorted(uncounted)
+        if not {node.op, head.op} & NO_LAYER_OPS and node.name not in skipped:
+            groups.setdefault(head.name, []).append(node)
+    layers, shapes = [], _shapes(graph)
+    uncounted: Set[str] = set()
+    for name, group in groups.items():
+        costs = [_ops_and_macs(node, shapes) for node in group]
+        ops, macs = (None if None in counts else sum(counts) for counts in zip(*costs))
+        uncounted.update(node.op for node, cost in zip(group, costs) if None in cost)
+        kind, shape = nodes[name].op, shapes.get(group[-1].name)
+        scope = re.sub(rf'/{re.escape(kind)}(_\d+)?$', '', name)
+        params = sum(_params(nodes, node, shapes) for node in group)
+        output_shape = tuple(shape[1:]) if shape else None
+        layers.append(net.Layer(scope, kind, output_shape, params, ops, macs))
+    return layers, sorted(uncounted)
 
 
 def totals(layers: List[net.Layer]) -> Dict[str, int]:
@@ -70,35 +66,32 @@ def totals(layers: List[net.Layer]) -> Dict[str, int]:
             for count in ('params', 'ops', 'macs')}
 
 
-def _layer_name(node: tf.NodeDef) -> str:
-    """Return the scope of a node that is named after its operation, else the node's name."""
-    return re.sub(rf'/{re.escape(node.op)}(_\d+)?$', '', node.name)
+def _node_name(tensor: str) -> str:
+    return tensor.lstrip('^').split(':')[0]
 
 
-def _head(nodes: Dict[str, tf.NodeDef], node: tf.NodeDef) -> tf.NodeDef:
+def _head(nodes: Nodes, node: tf.NodeDef) -> tf.NodeDef:
     """Return the convolution or product that `node` completes, or the Const it reads, or `node`."""
     head = node
     for _ in nodes:  # ends even if a hostile graph has a cycle
-        if head is None or head.op not in COMPLETING_OPS or not head.input:
+        if head.op not in COMPLETING_OPS or not head.input:
             break
-        head = nodes.get(node_name(head.input[0]))
-    return head if head is not None and head.op in MATMUL_OPS + ('Const',) else node
+        head = nodes.get(_node_name(head.input[0]), node)
+    return head if head.op in MATMUL_OPS + ('Const',) else node
 
 
-def _params(nodes: Dict[str, tf.NodeDef], node: tf.NodeDef) -> int:
+def _params(nodes: Nodes, node: tf.NodeDef, shapes: Shapes) -> int:
     """Return how many numbers there are in the float constants that `node` uses."""
-    inputs = [nodes[name] for name in map(node_name, node.input) if name in nodes]
+    inputs = [nodes[name] for name in map(_node_name, node.input) if name in nodes]
     constants = [_head(nodes, source) for source in inputs]
-    return sum(net.product(_const_shape(constant)) for constant in constants
-               if constant.op == 'Const' and constant.attr['dtype'].type == FLOAT)
-
-
-def _const_shape(constant: tf.NodeDef) -> List[int]:
-    return [dimension.size for dimension in constant.attr['value'].tensor.tensor_shape.dim]
+    return sum(net.product(shapes[constant.name]) for constant in constants
+               if constant.op == 'Const'
+               and constant.attr['dtype'].type == tf.float32.as_datatype_enum)
 
 
 def _shapes(graph: tf.GraphDef) -> Shapes:
-    shapes = {node.name: _const_shape(node) for node in graph.node if node.op == 'Const'}
+    shapes = {node.name: [dim.size for dim in node.attr['value'].tensor.tensor_shape.dim]
+              for node in graph.node if node.op == 'Const'}
     try:
         with tf.Graph().as_default() as imported:
             graph_def.import_graph(graph)
@@ -119,7 +112,7 @@ def _ops_and_macs(node: tf.NodeDef, shapes: Shapes) -> Tuple[Optional[int], Opti
     size = net.product(shapes[node.name][1:]) if node.name in shapes else None
     if size and node.op in ELEMENTWISE_OPS:
         return ELEMENTWISE_OPS[node.op] * size, 0
-    weights = shapes.get(node_name(node.input[1])) if len(node.input) > 1 else None
+    weights = shapes.get(_node_name(node.input[1])) if len(node.input) > 1 else None
     if size is None or weights is None or node.op not in MATMUL_OPS:
         return None, None
     if node.op == 'MatMul':

@@ -1,11 +1,12 @@
 """Preprocessing of whole batches: augmented for training, centre-cropped for evaluation.
 
-An augmentation only chooses what happens to each image, as values in AugmentParams; `apply_params`
+An augmentation only chooses what happens to each image, as values in Params; `apply_params`
 then does all of it in one resampling and one multiply-add. That takes 10 to 15 microseconds of one
 core per image, where operations image by image take hundreds.
 """
 
 import dataclasses
+import re
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -25,54 +26,43 @@ class Shard:
 
 
 WHOLE_BATCH = Shard()
+Numbers = Union[float, tf.Tensor]
 
 
-class AugmentParams(NamedTuple):
+class Params(NamedTuple):
     """The changes to the images of a batch, in the order in which they are made."""
     offset: tf.Tensor  # float32 [B, 2]: the top row and the left column of the crop
     flip: tf.Tensor  # bool [B, 1]: swap left and right
-    contrast: Union[float, tf.Tensor] = 1.  # [B, 1]: factor about each channel's mean
-    brightness: Union[float, tf.Tensor] = 0.  # [B, 1]: added, of 255
-    cutout: Union[float, tf.Tensor] = 0.  # [B, 2]: position of the square set to zero, 0 to 1
+    contrast: Numbers = 1.  # [B, 1]: factor about each channel's mean
+    brightness: Numbers = 0.  # [B, 1]: added, of 255
+    cutout: Numbers = 0.  # [B, 2]: position of the square set to zero, 0 to 1
     cutout_size: int = 0  # pixels; 0: no square
     flip_now: Optional[tf.Tensor] = None  # bool [B]: flipped in this epoch; None: not known
 
 
-def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Union[int, tf.Tensor],
+def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
                      shard: Shard = WHOLE_BATCH, statistics: Sequence[float] = (),
                      flip_now: Optional[tf.Tensor] = None) -> tf.Tensor:
     """Return the input of the network in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
-    The same `seed` and `step` augment in the same way.
-
-    Args:
-      images: B must be known.
-      recipe: a Recipe.
-      seed: of the random stream.
-      step: the number of the batch.
-      shard: the images are this slice of the batch.
-      statistics: see normalization.fit.
-      flip_now: see AugmentParams.
+    The images are slice `shard` of batch number `step`; B must be known. The same `seed` and `step`
+    augment in the same way. See Params for `flip_now`, normalization.fit for `statistics`.
 
     Raises UsageError or UserError if the recipe does not fit the images.
     """
     normalize = normalization.create(recipe.normalize, statistics)
     _crop_margin(images, recipe)  # evaluation has no padding to crop from
+    _check_order(recipe, normalize)
     images = normalize.apply(images) if normalize.before_crop else images
     images = _pad(images, recipe)
     params = sample_params(images, recipe, seed, step, shard, flip_now)
     images = apply_params(images, params, recipe.image_size)
     images = images if normalize.before_crop else normalize.apply(images)
-    if not tf.is_tensor(params.cutout):
-        return images
-    if not 0 < params.cutout_size <= recipe.image_size:
-        raise UsageError(f'cutout:{params.cutout_size} does not fit into images of '
-                         f'{recipe.image_size} pixels')
-    return _cut_out(images, params.cutout, params.cutout_size)
+    return _cut_out(images, params.cutout, params.cutout_size) if params.cutout_size else images
 
 
-def preprocess_eval(images: tf.Tensor, recipe: Recipe, statistics: Sequence[float] = ()
-                    ) -> tf.Tensor:
+def preprocess_eval(images: tf.Tensor, recipe: Recipe,
+                    statistics: Sequence[float] = ()) -> tf.Tensor:
     """Return the input of the network in inference: the centre, normalized; uint8 -> float32.
 
     These operations go into the frozen graph.
@@ -87,38 +77,35 @@ def preprocess_eval(images: tf.Tensor, recipe: Recipe, statistics: Sequence[floa
     return images if normalize.before_crop else normalize.apply(images)
 
 
-# An augmentation changes AugmentParams. It receives the margin that the crop leaves (rows, columns:
+# An augmentation changes Params. It receives the margin that the crop leaves (rows, columns:
 # float32 [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and the
 # number that the recipe gives, if any.
 Draw = Callable[[int], tf.Tensor]
 
 
-def crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = float('inf')
-         ) -> AugmentParams:
+def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = float('inf')) -> Params:
     """Crop at random, at most `pixels` off the centre; all places are equally likely."""
     first = tf.maximum(margin // 2 - pixels, 0.)
     last = tf.minimum(margin // 2 + pixels, margin)
     return params._replace(offset=first + tf.floor(draw(2) * (last - first + 1)))
 
 
-def pad_crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = 4
-             ) -> AugmentParams:
+def pad_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = 4) -> Params:
     """Move the image by up to `pixels`; the new border is black, or the mean image."""
     return crop(params, margin, draw)  # the images are padded already: see PADDING
 
 
-def reflect_crop(params: AugmentParams, margin: tf.Tensor, draw: Draw, pixels: float = 4
-                 ) -> AugmentParams:
+def reflect_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = 4) -> Params:
     """Move the image by up to `pixels`; the new border mirrors the pixels next to it."""
     return crop(params, margin, draw)
 
 
-def flip(params: AugmentParams, margin: tf.Tensor, draw: Draw) -> AugmentParams:
+def flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
     """Flip every image with probability 1/2."""
     return params._replace(flip=draw(1) < 0.5)
 
 
-def alternate_flip(params: AugmentParams, margin: tf.Tensor, draw: Draw) -> AugmentParams:
+def alternate_flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
     """Flip each image in every other epoch; the first of them is random.
 
     https://arxiv.org/abs/2404.00498: two epochs show all views of an image.
@@ -129,62 +116,55 @@ def alternate_flip(params: AugmentParams, margin: tf.Tensor, draw: Draw) -> Augm
     return params._replace(flip=params.flip_now[:, None])
 
 
-def cutout(params: AugmentParams, margin: tf.Tensor, draw: Draw, size: float = 8
-           ) -> AugmentParams:
+def cutout(params: Params, margin: tf.Tensor, draw: Draw, size: float = 8) -> Params:
     """Set a square to zero, after normalization (https://arxiv.org/abs/1708.04552)."""
     return params._replace(cutout=draw(2), cutout_size=int(size))
 
 
-def brightness(params: AugmentParams, margin: tf.Tensor, draw: Draw, max_delta: float = 63.
-               ) -> AugmentParams:
+def brightness(params: Params, margin: tf.Tensor, draw: Draw, max_delta: float = 63.) -> Params:
     """Add a random number, the same to all values of an image."""
     return params._replace(brightness=params.brightness + max_delta * (2 * draw(1) - 1))
 
 
-def contrast(params: AugmentParams, margin: tf.Tensor, draw: Draw, low: float = 0.2,
-             high: float = 1.8) -> AugmentParams:
-    """Scale each channel about its mean by a random factor."""
-    return params._replace(contrast=params.contrast * (low + (high - low) * draw(1)))
+def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float = 0.2) -> Params:
+    """Scale each channel about its mean by a random factor from `low` to 1.8."""
+    return params._replace(contrast=params.contrast * (low + (1.8 - low) * draw(1)))
 
 
 AUGMENTATIONS = {function.__name__: function for function in (
     crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
 PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
+ON_PIXELS = ('brightness',)  # their numbers are of 255: they need pixels, not normalized values
 
 
-def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Union[int, tf.Tensor],
-                  shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None
-                  ) -> AugmentParams:
-    """Return the AugmentParams that `recipe` draws; see preprocess_train for the arguments.
+def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
+                  shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None) -> Params:
+    """Return the Params that `recipe` draws; see preprocess_train for the arguments.
 
     The shards of a batch draw together what the whole batch would.
     """
     count = images.shape.as_list()[0]
     margin = _crop_margin(images, recipe)
-    params = AugmentParams(offset=tf.tile([[float(side // 2) for side in margin]], [count, 1]),
-                           flip=tf.zeros([count, 1], tf.bool), flip_now=flip_now)
-    for name, number in _parse(recipe):
+    params = Params(offset=tf.tile([[float(side // 2) for side in margin]], [count, 1]),
+                    flip=tf.zeros([count, 1], tf.bool), flip_now=flip_now)
+    for name, numbers in _parse(recipe):
         key = random_seeds.seeds(seed, name, step)
 
         def draw(n, key=key):
-            numbers = tf.random.stateless_uniform([count * shard.count, n], key)
-            return tf.split(numbers, shard.count)[shard.index]
+            values = tf.random.stateless_uniform([count * shard.count, n], key)
+            return tf.split(values, shard.count)[shard.index]
 
-        numbers = [] if number is None else [number]
         params = AUGMENTATIONS[name](params, tf.constant(margin, tf.float32), draw, *numbers)
     return params
 
 
-def apply_params(images: tf.Tensor, params: AugmentParams, size: int) -> tf.Tensor:
+def apply_params(images: tf.Tensor, params: Params, size: int) -> tf.Tensor:
     """Return crops of `size` x `size` of [B, H, W, 3], augmented: float32, not clipped."""
     count, height, width, _ = images.shape.as_list()
     top, left = tf.unstack(params.offset, axis=1)
 
-    def edges(first, side):
-        """Return the first and the last pixel of the crop, of 1.
-
-        They are moved in by a tenth of a pixel: one that rounding puts outside would be black.
-        """
+    def edges(first, side):  # the first and the last pixel of the crop, of 1
+        # Moved in by a tenth of a pixel: one that rounding puts outside would be black.
         return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
                 for edge in (first, first + size - 1)]
 
@@ -209,6 +189,8 @@ def apply_params(images: tf.Tensor, params: AugmentParams, size: int) -> tf.Tens
 def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
     """Return float [B, h, w, 3] with a square of `size` pixels set to zero in each image."""
     count, height, width, channels = images.shape.as_list()
+    if size > height:
+        raise UsageError(f'cutout:{size} does not fit into images of {height} pixels')
     first = tf.floor(position * (np.array([height, width]) - size + 1.))  # [B, 2]
     rows = tf.range(height, dtype=tf.float32) - first[:, :1]
     # By rows: see apply_params.
@@ -219,34 +201,31 @@ def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
     return tf.reshape(rows * (1 - row_mask * column_mask), images.shape)
 
 
-def _parse(recipe: Recipe) -> List[Tuple[str, Optional[float]]]:
-    """Return the augmentations of `recipe`, each with its number. Raises UsageError."""
+def _parse(recipe: Recipe) -> List[Tuple[str, List[float]]]:
+    """Return the augmentations of `recipe`, each with its number, if any. Raises UsageError."""
     augmentations = []
     for text in recipe.augmentation:
         name, colon, number = text.partition(':')
         if name not in AUGMENTATIONS:
             raise unknown_name_error('augmentation', name, AUGMENTATIONS)
-        try:
-            augmentations.append((name, float(number) if colon else None))
-        except ValueError:
-            raise UsageError(f'augmentation {text!r} has a wrong number: {number!r}') from None
-        if colon and AUGMENTATIONS[name].__defaults__ is None:
+        if colon and not AUGMENTATIONS[name].__defaults__:
             raise UsageError(f'augmentation {text!r} has a wrong number: {name} has none')
-        if colon and not 0 <= float(number) < float('inf'):
+        if colon and not re.fullmatch(r'[0-9]+(\.[0-9]+)?', number):
             raise UsageError(f'augmentation {text!r} has a wrong number: it must be 0 or more')
+        augmentations.append((name, [float(number)] if colon else []))
     return augmentations
 
 
 def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
     """Return `images` with the borders that pad_crop or reflect_crop crop from."""
-    for name, number in _parse(recipe):
+    for name, numbers in _parse(recipe):
         if name in PADDING:
-            pixels = int(AUGMENTATIONS[name].__defaults__[0] if number is None else number)
+            pixels = int((numbers or AUGMENTATIONS[name].__defaults__)[0])
             side = min(images.shape.as_list()[1:3])
             if pixels >= side:
                 raise UsageError(f'{name}:{pixels} moves images of {side} pixels out of sight')
-            images = tf.pad(images, [[0, 0], [pixels, pixels], [pixels, pixels], [0, 0]],
-                            PADDING[name])
+            edges = [pixels, pixels]
+            images = tf.pad(images, [[0, 0], edges, edges, [0, 0]], PADDING[name])
     return images
 
 
@@ -258,3 +237,10 @@ def _crop_margin(images: tf.Tensor, recipe: Recipe) -> List[int]:
         raise UserError(f'image_size={size} cannot be cut from images of {height}x{width}: '
                         f'choose 1 to {min(height, width)}')
     return [height - size, width - size]
+
+
+def _check_order(recipe: Recipe, normalize: normalization.PerImage) -> None:
+    for name, _ in _parse(recipe):
+        if normalize.before_crop and name in ON_PIXELS:
+            raise UsageError(f'{name} needs pixels, and normalize={recipe.normalize} changes them '
+                             f'first: leave {name} out, or use normalize=per_channel')

@@ -5,7 +5,7 @@ Each `apply` uses operations that a frozen graph may hold (export/verify.py list
 setup.py fits before threads are chosen, so TensorFlow is imported where it is used.
 """
 
-import hashlib
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Sequence, Tuple, Type
 
@@ -129,8 +129,7 @@ NORMALIZATIONS: Dict[str, Type[PerImage]] = {
 
 
 def create(name: str, statistics: Sequence[float] = ()) -> PerImage:
-    """Return the normalization `name` with the `statistics` that `fit` returned. Raises UsageError.
-    """
+    """Return the normalization `name` with the `statistics` of `fit`. Raises UsageError."""
     if name not in NORMALIZATIONS:
         raise unknown_name_error('normalization', name, NORMALIZATIONS)
     return NORMALIZATIONS[name](statistics)
@@ -141,22 +140,16 @@ def fit(name: str, dataset: 'Dataset') -> Tuple[float, ...]:
     kind = type(create(name))
     if kind is PerImage:
         return ()
-    path = os.path.join(files.cache_dir(), 'statistics',
-                        f'{dataset.name}-{name}-{_fingerprint(dataset)}.json')
-    try:
+    path = os.path.join(files.cache_dir(), 'statistics', f'{name}-{dataset.identity[:32]}.json')
+    # A cache that cannot be used is no error: without it the next run takes seconds longer.
+    with contextlib.suppress(OSError):
         cached = files.read_json(path)
-    except OSError:
-        cached = None
-    if cached:
-        return tuple(cached)
-    with tqdm.tqdm(total=dataset.counts['train'], desc=f'statistics of {dataset.name}',
-                   unit='image', leave=False, disable=None) as bar:
-        statistics = tuple(round(float(number), 4) for number in kind.fit(_chunks(dataset, bar)))
-    try:
+        if cached:
+            return tuple(cached)
+    statistics = tuple(round(float(number), 4) for number in kind.fit(_chunks(dataset)))
+    with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         files.write_json(path, statistics)
-    except OSError:
-        pass  # without the cache the next run takes a few seconds longer
     return statistics
 
 
@@ -171,19 +164,12 @@ def moments(chunks: Iterable[np.ndarray], axes: Any) -> Tuple[np.ndarray, np.nda
     return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))
 
 
-def _chunks(dataset: 'Dataset', bar: tqdm.tqdm) -> Iterator[np.ndarray]:
+def _chunks(dataset: 'Dataset') -> Iterator[np.ndarray]:
     """Yield the training images, float64 [n, H, W, C]: together they need not fit in memory."""
-    for path in dataset.splits['train']:
+    size = max(1, int(CHUNK_BYTES / dataset.record_format.record_bytes))
+    for path in tqdm.tqdm(dataset.splits['train'], f'statistics of {dataset.name}', unit='file',
+                          leave=False, disable=None):
         records = record_format.map_records(path, dataset.record_format)
-        size = max(1, int(CHUNK_BYTES / dataset.record_format.image_bytes))
         for first in range(0, len(records), size):
             images, _ = record_format.decode(records[first:first + size], dataset.record_format)
             yield images.astype(np.float64)
-            bar.update(len(images))
-
-
-def _fingerprint(dataset: 'Dataset') -> str:
-    """Return a text that changes when a training file does."""
-    stats = [(path, os.path.getsize(path), os.stat(path).st_mtime_ns)
-             for path in dataset.splits['train']]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()[:16]

@@ -25,6 +25,7 @@ READ_BATCH = 256  # records read from a file at a time
 SHUFFLE_BUFFER = 50000  # records that the stream source draws from: 154 MB of CIFAR-10
 SHUFFLE_BYTES = 256e6  # the largest buffer, unless that is less than four batches
 FILL_BATCH = 500  # records decoded into memory at a time: touching new memory takes the time
+SAMPLE = 5000  # images from which whitening filters are computed
 WORKER_SEED = 1000003  # between the seeds of two workers
 
 
@@ -33,27 +34,20 @@ class RawBatch(NamedTuple):
     images: tf.Tensor  # uint8 [B, H, W, 3]
     labels: tf.Tensor  # int64 [B]
     index: tf.Tensor  # int64: the number of the batch, which keys its random numbers
-    flip_now: Optional[tf.Tensor] = None  # bool [B]; see AugmentParams
+    flip_now: Optional[tf.Tensor] = None  # bool [B]; see Params
 
 
 def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, worker: int = 0,
                      shard: Shard = WHOLE_BATCH) -> Tuple[tf.Tensor, tf.Tensor]:
-    """Return the next batch of the endless stream of augmented training batches.
+    """Return the next batch of the endless stream of augmented training images and their labels.
 
-    Args:
-      dataset: a Dataset.
-      config: a Config; its recipe, source and seed count.
-      step: the global step. The stream starts at image `step * batch_size` when the session starts.
-        From memory, batch k depends on the seed and on k alone, so a resumed run continues its
-        stream, `deterministic` or not; the stream source continues in the same epoch of files.
-      worker: the number of this worker; each has its own stream.
-      shard: return only this slice of each batch.
+    That is float32 [B / shard.count, h, w, 3] and int64 [B / shard.count]: slice `shard` of each
+    batch of this `worker`, which has a stream of its own. The stream starts at image `step * B`
+    when the session starts. From memory, batch k depends on the seed and on k alone, so a resumed
+    run continues its stream, `deterministic` or not; the stream source continues in the same epoch
+    of files.
 
-    Returns:
-      images float32 [B / shard.count, h, w, 3] and labels int64 [B / shard.count].
-
-    Raises:
-      UserError: the source is unknown, has no image or too many, or B cannot be split.
+    Raises UserError if the source is unknown, has no image or too many, or B cannot be split.
     """
     if config.source not in SOURCES:
         raise unknown_name_error('source', config.source, SOURCES)
@@ -81,7 +75,7 @@ def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     """
     count = dataset.counts['train']
     loading.check_memory(dataset, 'train')
-    images, labels = _load(dataset, 'train')
+    images, labels = _load(dataset)
     start = _local_variable('start', tf.cast(step, tf.int64) * batch_size)
     next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * batch_size // count)
     epoch = next_epoch.assign_add(1) - 1
@@ -130,27 +124,27 @@ SOURCES: Dict[str, Callable[..., RawBatch]] = {'memory': _from_memory, 'stream':
 
 
 def sample_images(dataset: loading.Dataset, config: Config,
-                  session_config: Optional[tf.ConfigProto], count: int = 5000) -> np.ndarray:
-    """Return at most `count` evenly spaced training images, preprocessed without augmentation.
+                  session_config: Optional[tf.ConfigProto]) -> np.ndarray:
+    """Return evenly spaced training images, preprocessed without augmentation.
 
-    float32 [n, h, w, 3]. The dataset need not fit in memory.
+    float32 [n, h, w, 3], n <= SAMPLE. The dataset need not fit in memory.
     """
-    images = loading.every_nth(dataset, 'train', -(-dataset.counts['train'] // count))
+    images = loading.every_nth(dataset, 'train', -(-dataset.counts['train'] // SAMPLE))
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         decoded = tf.placeholder(tf.uint8, (None,) + images.shape[1:])
         inputs = augmentation.preprocess_eval(decoded, config.recipe, config.statistics)
         return session.run(inputs, {decoded: images})
 
 
-def evaluation_batches(images: np.ndarray, labels: np.ndarray, batch_size: int
-                       ) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+def evaluation_batches(images: np.ndarray, labels: np.ndarray,
+                       batch_size: int) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
     """Yield (images, labels) in order, every image once; the last batch may be short."""
     for first in range(0, len(images), batch_size):
         yield images[first:first + batch_size], labels[first:first + batch_size]
 
 
-def _decode(records: tf.Tensor, dataset: loading.Dataset, count: int = -1
-            ) -> Tuple[tf.Tensor, tf.Tensor]:
+def _decode(records: tf.Tensor, dataset: loading.Dataset,
+            count: int = -1) -> Tuple[tf.Tensor, tf.Tensor]:
     """Return uint8 [count, H, W, 3] and int64 [count] of strings of `count` whole records.
 
     This is record_format.decode as operations: the pipeline decodes in its own threads.
@@ -158,26 +152,24 @@ def _decode(records: tf.Tensor, dataset: loading.Dataset, count: int = -1
     record_format = dataset.record_format
     height, width, channels = record_format.image_shape
     rows = tf.reshape(tf.decode_raw(records, tf.uint8), [count, record_format.record_bytes])
-    images = rows[:, record_format.image_slice]
+    images = rows[:, record_format.image]
     if record_format.channels_first:
         images = tf.transpose(tf.reshape(images, [count, channels, height, width]), [0, 2, 3, 1])
     images = tf.reshape(images, [count, height, width, channels])
-    digits = tf.cast(rows[:, record_format.label_slice], tf.int64)
-    if record_format.label_bytes == 1:
-        return images, digits[:, 0]
-    place_values = [128 ** i for i in range(record_format.label_bytes)]
-    return images, tf.reduce_sum(digits % 128 * tf.constant(place_values, tf.int64), 1)
+    digits = tf.cast(rows[:, record_format.label], tf.int64) % 128
+    place_values = [128 ** i for i in range(digits.shape[1])]
+    return images, tf.reduce_sum(digits * tf.constant(place_values, tf.int64), 1)
 
 
-def _load(dataset: loading.Dataset, split: str) -> Tuple[tf.Variable, tf.Variable]:
-    """Return all images and labels as local variables, which the graph fills when it starts."""
-    count = dataset.counts[split]
+def _load(dataset: loading.Dataset) -> Tuple[tf.Variable, tf.Variable]:
+    """Return all training images and labels as local variables, filled when a session starts."""
+    count = dataset.counts['train']
     images = _local_variable('images', tf.raw_ops.Empty(
         shape=(count,) + tuple(dataset.image_shape), dtype=tf.uint8))
     labels = _local_variable('labels', tf.zeros([count], tf.int64))
     done: List[Any] = [images.initializer, labels.initializer]
     row = 0
-    for name in dataset.splits[split]:
+    for name in dataset.splits['train']:
         with tf.control_dependencies(done):
             # If the name were a constant, Grappler would read the file to fold it into one.
             content = tf.read_file(tf.placeholder_with_default(name, []))
@@ -189,8 +181,8 @@ def _load(dataset: loading.Dataset, split: str) -> Tuple[tf.Variable, tf.Variabl
     return images, labels
 
 
-def _fill(variables: List[tf.Variable], start: Any, content: tf.Tensor, dataset: loading.Dataset
-          ) -> tf.Tensor:
+def _fill(variables: List[tf.Variable], start: Any, content: tf.Tensor,
+          dataset: loading.Dataset) -> tf.Tensor:
     """Write the records of `content` into `variables` from row `start` on; return the next row."""
     size = dataset.record_format.record_bytes
     stop = start + tf.strings.length(content) // size

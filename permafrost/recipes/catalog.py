@@ -1,6 +1,6 @@
 """The recipes, and which one each model trains with by default."""
 
-from typing import Dict
+from typing import Dict, Tuple
 
 from permafrost.errors import UserError
 from permafrost.recipes.param_groups import ParamGroup
@@ -8,7 +8,7 @@ from permafrost.recipes.recipe import Published, Recipe
 from permafrost.recipes.schedules import Linear, OneCycle, Staircase, Steps
 
 NOT_MEASURED = 'Accuracy: not measured yet.'
-_FIRST_FAMILY = 'the framework that these models come from'
+_FIRST_FAMILY = 'the original implementation of these models'
 _CIFAR10_FAST = 'https://github.com/davidcpage/cifar10-fast'
 _AIRBENCH = 'https://github.com/KellerJordan/cifar10-airbench'
 _HE = 'He et al. 2015, https://arxiv.org/abs/1512.03385, table 6'
@@ -18,6 +18,13 @@ _TORCH_BLOG = 'http://torch.ch/blog/2015/07/30/cifar.html'
 def _published(source: str, **accuracies: str) -> Dict[str, Published]:
     """Return {model: Published} of accuracies, {model: text}, from one source."""
     return {model: Published(accuracy, source) for model, accuracy in accuracies.items()}
+
+
+def _muon_groups(learning_rate: float) -> Tuple[ParamGroup, ...]:
+    """Return the groups for Muon with batch normalization; `learning_rate` is Nesterov's."""
+    return (ParamGroup('weights', weight_decay=0.),
+            ParamGroup('gamma|beta|fc|logits', learning_rate=learning_rate),
+            ParamGroup('depthwise', learning_rate=learning_rate, weight_decay=0.))
 
 
 _RECIPES = (
@@ -56,9 +63,9 @@ _RECIPES = (
         learning_rate=0.05,
         schedule=OneCycle(peak_epoch=4),
         weight_decay=2e-4),
-    # muon_unscaled takes steps of the same length at any size of the weights, so weights that
-    # nothing normalizes need a decoupled decay: squeeze1, one seed, ended at 88.8 % with it, at
-    # 86.7 % with an L2 of 1e-4. The last layers, on Nesterov's momentum, need less of it.
+    # The steps of muon_unscaled do not shrink with the weights. Without batch normalization, only a
+    # decoupled weight decay limits the weights: squeeze1, one seed, reached 88.8 % with it and
+    # 86.7 % with L2 of 1e-4. The last layers use Nesterov momentum and need less.
     Recipe(
         name='cifarnet',
         description="""Thirty epochs with Muon for convolutions without batch normalization.
@@ -109,13 +116,13 @@ _RECIPES = (
         learning_rate=0.1,
         schedule=Steps([81.92, 122.88], [0.1, 0.01]),
         weight_decay=1e-4),
-    # Muon with batch normalization: convolutions need no weight decay, all else learns three times
-    # as fast. Four epochs of resnet20, one seed, reached 83.8 %, and 82.0 % in one cycle of
-    # Nesterov's momentum in batches of 128 at a rate of 0.2, the only one tried.
-    # Thirty epochs of resnet20, one seed, ended at 91.22 %, 3 images below what was published.
+    # Convolutions that Muon trains need no weight decay; other variables learn three times as fast.
+    # resnet20, one seed: 83.8 % after 4 epochs, and 82.0 % with Nesterov momentum in one cycle
+    # (batches of 128, learning rate 0.2, the only one tried); 91.22 % after 30 epochs, 3 images
+    # below the published result.
     Recipe(
         name='resnet',
-        description="""Forty epochs with Muon, a quarter of what was published.
+        description="""Forty epochs with Muon, a quarter of the published length.
             `python train.py --model resnet20`.
             Accuracy: 91.65 %, 92.87 % with --tta flip_shift (1 seed, 73 minutes, tf2).""",
         default_for=('resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110'),
@@ -131,13 +138,10 @@ _RECIPES = (
         learning_rate=0.1,
         schedule=Linear([0, 40], [1, 0]),
         weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('gamma|beta|fc|logits', learning_rate=0.3),
-            ParamGroup('depthwise', learning_rate=0.3, weight_decay=0.)),
+        param_groups=_muon_groups(0.3),
         compute_dtype='bfloat16'),
-    # The last layer learns slowly: at 20 the loss was 26 after 20 steps, at 0.6 (beta 0.6) 1.94
-    # after 60, at 0.15 (beta 5) 1.81. Rates in between were not tried.
+    # The last layer needs a low learning rate. The loss was 26 after 20 steps at 20; 1.94 after 60
+    # steps at 0.6 (beta 0.6); 1.81 at 0.15 (beta 5). Rates in between were not tried.
     Recipe(
         name='davidnet',
         description="""Twelve epochs with Muon, half of David Page's twenty-four (94 % published).
@@ -210,8 +214,8 @@ _RECIPES = (
             ParamGroup('fc/weights', learning_rate=1340., weight_decay=0.004 / 1340)),
         label_smoothing=0.2,
         compute_dtype='bfloat16'),
-    # Its dropout leaves little to overfit, so images move less: fifteen epochs in batches of 500,
-    # moved by up to 4 pixels, one seed, ended at 90.15 %, at a loss of 0.35 on the training images.
+    # With dropout it overfits little, so images shift by 2 pixels only. Fifteen epochs in batches
+    # of 500 with shifts up to 4 pixels, one seed, reached 90.15 %, at a training loss of 0.35.
     Recipe(
         name='nin_bn',
         description="""Twenty epochs with Muon for NiN with batch normalization.
@@ -227,16 +231,13 @@ _RECIPES = (
         learning_rate=0.07,
         schedule=Linear([0, 20], [1, 0]),
         weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('gamma|beta|fc|logits', learning_rate=0.21),
-            ParamGroup('depthwise', learning_rate=0.21, weight_decay=0.)),
+        param_groups=_muon_groups(0.21),
         label_smoothing=0.1,
         compute_dtype='bfloat16'),
     # More epochs were not tried: at the speed of docs/speed.md one takes seven minutes.
     Recipe(
         name='vgg_bn_drop',
-        description="""Six epochs with Muon, with flips and moves (published: 300 epochs, 92.45 %).
+        description="""Six epochs with Muon, with flips and shifts (published: 300 epochs, 92.45 %).
             `python train.py --model vgg_bn_drop`.
             Accuracy: 85.39 %, 85.74 % with --tta flip_shift (1 seed, 55 minutes, tf2).""",
         default_for=('vgg_bn_drop',),
@@ -249,13 +250,10 @@ _RECIPES = (
         learning_rate=0.1,
         schedule=Linear([0, 6], [1, 0]),
         weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('gamma|beta|fc|logits', learning_rate=0.3),
-            ParamGroup('depthwise', learning_rate=0.3, weight_decay=0.)),
+        param_groups=_muon_groups(0.3),
         compute_dtype='bfloat16'),
-    # Published as rate 1, with a momentum that dampens: Torch's adds (1 - 0.9) of each gradient,
-    # ours all of it.
+    # The published learning rate of 1 is 0.1 here: Torch's momentum is dampened and adds (1 - 0.9)
+    # of each gradient; ours adds all of it.
     Recipe(
         name='vgg_paper',
         description="""As published for vgg_bn_drop (92.45 %): 300 epochs, the rate halved every 25.
@@ -283,10 +281,7 @@ _RECIPES = (
         learning_rate=0.1,
         schedule=Linear([0, 30], [1, 0]),
         weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('gamma|beta|fc|logits', learning_rate=0.3),
-            ParamGroup('depthwise', learning_rate=0.3, weight_decay=0.)),
+        param_groups=_muon_groups(0.3),
         compute_dtype='bfloat16'),
 )
 RECIPES: Dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}

@@ -4,10 +4,7 @@ import math
 
 
 def parse(text: str) -> float:
-    """Return the number that `text` writes, also as a quotient, `1/64`.
-
-    Raises ValueError, with a message for the user, for any other text.
-    """
+    """Return the number that `text` writes, also as a quotient, `1/64`. Raises ValueError."""
     numerator, slash, denominator = text.partition('/')
     try:
         number = float(numerator) / float(denominator) if slash else float(numerator)

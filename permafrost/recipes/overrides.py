@@ -1,17 +1,27 @@
 """Overrides: a recipe with the fields that --set changes, checked."""
 
 import dataclasses
-from typing import Any, Dict, Sequence
+import math
+import re
+from typing import Any, Dict, List, Sequence
 
+import models
 from permafrost import runtime
 from permafrost.errors import UsageError, unknown_name_error
-from permafrost.recipes import catalog, durations, number_text, param_groups, schedules
+from permafrost.recipes import catalog, durations, number_text, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
 
 COMPUTE_DTYPES = ('float32', 'bfloat16')
-FIELDS: Dict[str, Any] = {  # name: type
+
+
+def _names(text: str) -> List[str]:
+    return [name for name in text.split(',') if name.strip()]
+
+
+FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
+FIELDS.update(schedule=str, augmentation=_names, param_groups=_names, decay_mode=str)
 
 
 def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -19,99 +29,87 @@ def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
     A recipe made longer or shorter rescales everything that it does at an epoch, and a changed
     learning rate or weight decay rescales those of the parameter groups, unless a change sets
-    the field itself.
-
-    Raises UsageError for an unknown recipe or field, or a wrong value.
+    the field itself. Raises UsageError.
     """
     if name not in catalog.RECIPES:
         raise unknown_name_error('recipe', name, catalog.RECIPES)
-    base, texts = catalog.RECIPES[name], _texts(changes)
-    decay_mode = texts.pop('decay_mode', None)
-    if decay_mode is not None:
-        base = _with_decay_mode(base, decay_mode)
-        if 'weight_decay' in texts:
-            texts[DECAY_MODES[decay_mode]] = texts.pop('weight_decay')
-    groups = texts.pop('param_groups', None)
-    recipe = dataclasses.replace(base, **{
-        field: _value(field, text) for field, text in texts.items()})
-    _check(recipe)
-    if 'train_images' in texts and recipe.epochs:
+    base_json, fields = catalog.RECIPES[name].to_json(), _parse(changes)
+    if 'decay_mode' in fields:
+        _set_decay_mode(base_json, fields['decay_mode'])
+    base, recipe = Recipe.from_json(base_json), Recipe.from_json({**base_json, **fields})
+    _check_ranges(recipe)
+    if 'train_images' in fields and recipe.epochs:
         raise UsageError(f'{name} has a length of {recipe.epochs:g} epochs, so train_images has no '
                          'effect. Use --set epochs=... instead')
-    if 'epochs' in texts and not recipe.epochs and 'train_images' not in texts:
+    if 'epochs' in fields and not recipe.epochs and 'train_images' not in fields:
         raise UsageError('--set epochs=0 needs a length in images: add --set train_images=...')
-    longer = durations.num_epochs(recipe) / durations.num_epochs(base)
-    if longer != 1 and 'schedule' not in texts:
-        recipe = dataclasses.replace(recipe, schedule=recipe.schedule.rescaled(longer))
-    if longer != 1 and 'ema_epochs' not in texts:
-        recipe = dataclasses.replace(recipe, ema_epochs=recipe.ema_epochs * longer)
-    recipe.schedule.factor_at(0., durations.num_epochs(recipe))  # raises if its peak is outside
-    if groups is not None:
-        return dataclasses.replace(recipe, param_groups=tuple(
-            param_groups.from_text(text, recipe) for text in groups.split(',') if text.strip()))
-    ratios = {field: getattr(recipe, field) / getattr(base, field)
-              for field in ('learning_rate', 'weight_decay', 'decoupled_weight_decay')
-              if getattr(base, field)}
-    return dataclasses.replace(recipe, param_groups=tuple(
-        group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups))
+    num_epochs = durations.num_epochs(recipe)
+    longer = num_epochs / durations.num_epochs(base)
+    rescaled: Dict[str, Any] = {}
+    if 'schedule' not in fields:
+        rescaled['schedule'] = recipe.schedule.rescaled(longer)
+    if 'ema_epochs' not in fields:
+        rescaled['ema_epochs'] = recipe.ema_epochs * longer
+    if 'param_groups' not in fields:
+        ratios = {field: getattr(recipe, field) / getattr(base, field)
+                  for field in param_groups.RATES if getattr(base, field)}
+        rescaled['param_groups'] = tuple(
+            group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups)
+    recipe = dataclasses.replace(recipe, **rescaled)
+    try:
+        recipe.schedule.factor_at(0., num_epochs)
+    except ValueError:
+        raise UsageError(f'wrong schedule {str(recipe.schedule)!r}: its peak must be within the '
+                         f'{num_epochs:g} epochs of the recipe') from None
+    return recipe
 
 
-def _texts(changes: Sequence[str]) -> Dict[str, str]:
-    """Return {field: text} of the `changes`, earlier names of fields replaced by today's."""
-    texts = {}
+def recipe_of_flags(values: Any) -> Recipe:
+    """Return the recipe that the flags `values` of train.py choose. Raises UsageError."""
+    if values.model not in models.MODELS:
+        raise unknown_name_error('model', values.model, models.MODELS)
+    return get_recipe(values.recipe or catalog.default_recipe(values.model), values.set)
+
+
+def _parse(changes: Sequence[str]) -> Dict[str, Any]:
+    """Return {field: value} of the `changes`, as in the json of a recipe."""
+    values = {}
     for change in changes:
         field, equals, text = change.partition('=')
         field = EARLIER_NAMES.get(field, field)
         if not equals:
             raise UsageError(f'--set needs field=value, not {change!r}')
-        if field not in FIELDS and field != 'decay_mode':
+        if field not in FIELDS:
             raise unknown_name_error('recipe field', field, FIELDS)
-        texts[field] = text
-    return texts
+        kind = FIELDS[field]
+        try:
+            values[field] = number_text.parse(text) if kind is float else kind(text)
+        except ValueError:
+            raise UsageError(f'--set {field}: {text!r} is not a '
+                             f"{'whole ' if kind is int else ''}number") from None
+    return values
 
 
-def _with_decay_mode(recipe: Recipe, mode: str) -> Recipe:
-    """Return `recipe` with its weight decay moved to the field that the earlier `mode` names."""
+def _set_decay_mode(value: Dict[str, Any], mode: str) -> None:
+    """Set the earlier field decay_mode of a recipe's json."""
     if mode not in DECAY_MODES:
         raise unknown_name_error('decay_mode', mode, DECAY_MODES)
-    decays: Dict[str, Any] = dict.fromkeys(DECAY_MODES.values(), 0.)
-    decays[DECAY_MODES[mode]] = max(getattr(recipe, field) for field in decays)
-    groups = []
-    for group in recipe.param_groups:
-        settings = group.settings()
-        values = [settings.pop(field) for field in decays if field in settings]
-        if values and mode != 'layers':
-            settings[DECAY_MODES[mode]] = values[0]
-        groups.append(param_groups.ParamGroup(group.pattern, **settings))
-    return dataclasses.replace(recipe, param_groups=tuple(groups), **decays)
+    setting = '' if mode == 'layers' else rf' {DECAY_MODES[mode]}=\1'
+    value.update(
+        decay_mode=mode, weight_decay=max(value.pop(field) for field in DECAY_MODES.values()),
+        param_groups=[re.sub(r' \w*weight_decay=(\S+)', setting, group)
+                      for group in value['param_groups']])
 
 
-def _value(field: str, text: str) -> Any:
-    """Return the value of `field` that `text` writes."""
-    if field == 'schedule':
-        return schedules.from_text(text)
-    if field == 'augmentation':
-        return tuple(name for name in text.split(',') if name.strip())
-    kind = FIELDS[field]
-    try:
-        return number_text.parse(text) if kind is float else kind(text)
-    except ValueError:
-        raise UsageError(f'--set {field}: {text!r} is not a '
-                         f"{'whole ' if kind is int else ''}number") from None
-
-
-def _check(recipe: Recipe) -> None:
-    """Raise UsageError for a number out of range or an unknown dtype."""
+def _check_ranges(recipe: Recipe) -> None:
     decays = {field: getattr(recipe, field) for field in DECAY_MODES.values()}
-    for field in ('image_size', 'batch_size', 'train_images', 'ema_every'):
-        if getattr(recipe, field) < 1:
-            raise UsageError(f'{field} must be at least 1, not {getattr(recipe, field)}')
-    for field in ('learning_rate', 'epochs', 'ema_epochs', *decays):
-        if getattr(recipe, field) < 0:
-            raise UsageError(f'{field} must be 0 or more, not {getattr(recipe, field):g}')
-    for field in ('ema_decay', 'momentum', 'label_smoothing'):
-        if not 0 <= getattr(recipe, field) < 1:
-            raise UsageError(f'{field} must be in [0, 1), not {getattr(recipe, field):g}')
+    for condition, minimum, limit, fields in (
+            ('at least 1', 1, math.inf, ('image_size', 'batch_size', 'train_images', 'ema_every')),
+            ('0 or more', 0, math.inf, ('learning_rate', 'epochs', 'ema_epochs', *decays)),
+            ('in [0, 1)', 0, 1, ('ema_decay', 'momentum', 'label_smoothing'))):
+        for field in fields:
+            if not minimum <= getattr(recipe, field) < limit:
+                raise UsageError(f'{field} must be {condition}, not {getattr(recipe, field):g}')
     if sum(map(bool, decays.values())) > 1:
         values = ', '.join(f'{field}={number:g}' for field, number in decays.items() if number)
         raise UsageError(f'{recipe.name} has two kinds of weight decay ({values}): set one to 0')

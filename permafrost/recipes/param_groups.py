@@ -1,6 +1,7 @@
 """Parameter groups: the learning rate and the weight decay of each variable."""
 
 import dataclasses
+import math
 import re
 from typing import TYPE_CHECKING, Optional
 
@@ -10,7 +11,8 @@ from permafrost.recipes import number_text
 if TYPE_CHECKING:
     from permafrost.recipes.recipe import Recipe
 
-EXAMPLES = "'beta learning_rate=0.5 weight_decay=1e-05 freeze_epoch=3' or 'beta rate=64 decay=1/64'"
+# The fields that a group replaces.
+RATES = ('learning_rate', 'weight_decay', 'decoupled_weight_decay')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,7 @@ class ParamGroup:
     learning_rate: Optional[float] = None
     weight_decay: Optional[float] = None
     decoupled_weight_decay: Optional[float] = None
-    freeze_epoch: float = float('inf')  # the variables are trained up to this epoch
+    freeze_epoch: float = math.inf  # the variables are trained up to this epoch
 
     def __post_init__(self) -> None:
         # 14 digits: a number worked out as a product equals the one that the catalog states.
@@ -29,8 +31,8 @@ class ParamGroup:
 
     def settings(self) -> dict:
         """Return {field: number} of the settings that differ from the recipe's."""
-        values = {name: value for name, value in vars(self).items() if name != 'pattern'}
-        return {name: value for name, value in values.items() if value not in (None, float('inf'))}
+        return {name: value for name, value in vars(self).items()
+                if name != 'pattern' and value not in (None, math.inf)}
 
     def scaled(self, **ratios: float) -> 'ParamGroup':
         """Return the group with its settings multiplied by `ratios`, {field: ratio}."""
@@ -63,16 +65,15 @@ def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
             settings[name] = unit * number_text.parse(number)
     except (ValueError, re.error) as error:
         raise UsageError(
-            f'wrong parameter group {text!r} ({error}). Write it as {EXAMPLES}') from error
+            f'wrong parameter group {text!r} ({error}). Write it as '
+            "'beta learning_rate=0.5 weight_decay=1e-05 freeze_epoch=3' or "
+            "'beta rate=64 decay=1/64'") from error
     return ParamGroup(pattern, **settings)
 
 
 def param_group_for(recipe: 'Recipe', name: str) -> ParamGroup:
     """Return the settings of variable `name`, all stated: those of the last group that matches."""
-    group = ParamGroup('')
-    for candidate in recipe.param_groups:
-        if re.search(candidate.pattern, name):
-            group = candidate
-    defaults = {field: getattr(recipe, field) for field in (
-        'learning_rate', 'weight_decay', 'decoupled_weight_decay')}
+    groups = [group for group in recipe.param_groups if re.search(group.pattern, name)]
+    group = groups[-1] if groups else ParamGroup('')
+    defaults = {field: getattr(recipe, field) for field in RATES}
     return dataclasses.replace(group, **{**defaults, **group.settings()})

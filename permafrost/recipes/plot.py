@@ -6,10 +6,8 @@ from typing import Any, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-import models
 from permafrost import files
-from permafrost.errors import UserError, unknown_name_error
-from permafrost.recipes import catalog, durations, overrides
+from permafrost.recipes import durations, overrides
 
 WIDTH, HEIGHT = 720, 400  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 45  # margins around the curve
@@ -18,24 +16,15 @@ INK, PALE, CURVE = (0, 0, 0), (220, 220, 220), (20, 90, 180)
 
 
 def learning_rate(values: Any) -> None:
-    """Plot the recipe that the flags `values` of train.py choose, to the current directory.
-
-    Raises UsageError for an unknown model or recipe, UserError if the file cannot be written.
-    """
-    if values.model not in models.MODELS:
-        raise unknown_name_error('model', values.model, models.MODELS)
-    recipe = overrides.get_recipe(values.recipe or catalog.default_recipe(values.model), values.set)
+    """Plot the recipe that the flags `values` of train.py choose, to the current directory."""
+    recipe = overrides.recipe_of_flags(values)
     path = f'{recipe.name}-learning-rate.png'
     num_epochs = durations.num_epochs(recipe)
     epochs = np.linspace(0, num_epochs, POINTS)
     rates = [recipe.learning_rate * recipe.schedule.factor_at(epoch, num_epochs)
              for epoch in epochs]
     title = f'{recipe.name}: {recipe.optimizer}, batches of {recipe.batch_size}'
-    try:
-        files.write_atomically(path, png(epochs, rates, title))
-    except OSError as error:
-        raise UserError(f'cannot write {path} ({error.strerror}): change to another directory'
-                        ) from error
+    files.write_atomically(path, png(epochs, rates, title))
     print(f'{path}: learning rate {min(rates):.3g} to {max(rates):.3g} over {epochs[-1]:g} epochs '
           f'of {durations.CIFAR_IMAGES} images')
 

@@ -24,9 +24,9 @@ class Published(NamedTuple):
     source: str
 
 
-def _about(default: Any) -> Any:
+def _about(**default: Any) -> Any:
     """Return a field that describes the recipe and does not change what is trained."""
-    return dataclasses.field(default=default, repr=False, compare=False)
+    return dataclasses.field(repr=False, compare=False, **default)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +52,9 @@ class Recipe:
     ema_every: int = 1  # steps between updates of the average
     ema_epochs: float = 0.  # average over this many last epochs; 0: over all
     compute_dtype: str = 'float32'  # or bfloat16: what convolutions multiply in training
-    description: str = _about('')  # a line; then the command, the time and the accuracy
-    default_for: Tuple[str, ...] = _about(())  # the models that train with it by default
-    published: Mapping[str, Published] = dataclasses.field(  # by model
-        default_factory=dict, repr=False, compare=False)
+    description: str = _about(default='')  # a line; then the command, the time and the accuracy
+    default_for: Tuple[str, ...] = _about(default=())  # the models that train with it by default
+    published: Mapping[str, Published] = _about(default_factory=dict)  # by model
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'description', inspect.cleandoc(self.description))
@@ -74,7 +73,7 @@ class Recipe:
         Raises UsageError for a wrong schedule or parameter group.
         """
         fields = {EARLIER_NAMES.get(name, name): field for name, field in value.items()}
-        if 'layer_weight_decay' not in fields:
+        if 'decay_mode' in fields or 'layer_weight_decay' not in fields:
             decay = DECAY_MODES[fields.pop('decay_mode', 'layers')]
             fields[decay] = fields.pop('weight_decay', 0.)
         fields['augmentation'] = tuple(fields.get('augmentation', ()))

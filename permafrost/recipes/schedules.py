@@ -5,8 +5,9 @@ name and its numbers, as in the `examples` of its class. Nothing here imports Te
 """
 
 import dataclasses
+import inspect
 import math
-from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
+from typing import Any, ClassVar, Dict, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -16,44 +17,35 @@ from permafrost.recipes import number_text
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The base class. As text: the name, then the fields in order."""
+    """The base class. As text: the name, then the fields without the defaults at the end."""
     name: ClassVar[str]
     examples: ClassVar[Tuple[str, ...]]
-    epoch_fields: ClassVar[Tuple[str, ...]] = ()  # the fields that are in epochs
 
     def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
         """Return the factor at `epoch`, a number, or a float64 tensor if `ops` is TensorFlow.
 
-        `num_epochs` is the length of the recipe. Raises UsageError if the schedule does not fit it.
+        `num_epochs` is the length of the recipe. Raises ValueError if its peak is not within it.
         """
         raise NotImplementedError
 
     def rescaled(self, ratio: float) -> 'Schedule':
         """Return the schedule that does the same `ratio` times as late."""
         return dataclasses.replace(self, **{
-            name: _later(getattr(self, name), ratio) for name in self.epoch_fields})
+            name: _later(value, ratio) for name, value in vars(self).items() if 'epoch' in name})
 
     @classmethod
     def from_words(cls, words: Sequence[str]) -> 'Schedule':
-        """Return the schedule whose text is the name and `words`. Raises ValueError."""
-        fields = dataclasses.fields(cls)
-        required = sum(field.default is dataclasses.MISSING for field in fields)
-        if not required <= len(words) <= len(fields):
-            raise ValueError(f'{required} to {len(fields)} numbers follow the name')
-        return cls(*map(number_text.parse, words))
+        """Return the schedule whose text is the name and `words`. Raises TypeError, ValueError."""
+        return cls(*inspect.signature(cls).bind(*map(number_text.parse, words)).args)
 
-    def words(self) -> List[str]:
-        """Return the words that follow the name; defaults at the end are left out."""
+    def __str__(self) -> str:
         fields = list(dataclasses.fields(self))
         while fields and getattr(self, fields[-1].name) == fields[-1].default:
             fields.pop()
-        return [number_text.to_text(getattr(self, field.name)) for field in fields]
-
-    def __str__(self) -> str:
-        return ' '.join([self.name] + self.words())
+        numbers = [number_text.to_text(getattr(self, field.name)) for field in fields]
+        return ' '.join([self.name] + numbers)
 
 
-@dataclasses.dataclass(frozen=True)
 class Constant(Schedule):
     """1 all the time."""
     name, examples = 'constant', ('constant',)
@@ -96,12 +88,12 @@ class Linear(Schedule):
         return cls([number_text.parse(epoch) for epoch, _ in points],
                    [number_text.parse(factor) for _, factor in points])
 
-    def words(self) -> List[str]:
-        return [f'{number_text.to_text(epoch)}:{number_text.to_text(factor)}'
-                for epoch, factor in zip(self.epochs, self.factors)]
+    def __str__(self) -> str:
+        return ' '.join([self.name] + [
+            f'{number_text.to_text(epoch)}:{number_text.to_text(factor)}'
+            for epoch, factor in zip(self.epochs, self.factors)])
 
 
-@dataclasses.dataclass(frozen=True)
 class Steps(Linear):
     """1 before the first epoch; from each epoch on, its factor."""
     name, examples = 'steps', ('steps 82:0.1 123:0.01',)
@@ -121,27 +113,19 @@ class OneCycle(Schedule):
     first: float = 0.
     final: float = 0.
     name, examples = 'one_cycle', ('one_cycle 5', 'one_cycle 5 0.1 0.01')
-    epoch_fields = ('peak_epoch',)
 
     def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
-        if not 0 < self.peak_epoch < num_epochs:
-            raise _peak_error(self, num_epochs)
         points = Linear([0., self.peak_epoch, num_epochs], [self.first, 1., self.final])
         return points.factor_at(epoch, num_epochs, ops)
 
 
 @dataclasses.dataclass(frozen=True)
-class Cosine(Schedule):
+class Cosine(OneCycle):
     """Straight up to 1 at the peak, then down in half a cosine (arXiv:1608.03983)."""
     peak_epoch: float = 0.
-    first: float = 0.
-    final: float = 0.
     name, examples = 'cosine', ('cosine', 'cosine 5')
-    epoch_fields = ('peak_epoch',)
 
     def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
-        if not 0 <= self.peak_epoch < num_epochs:
-            raise _peak_error(self, num_epochs)
         rise = Linear([0., self.peak_epoch], [self.first, 1.]) if self.peak_epoch else Constant()
         angle = Linear([self.peak_epoch, num_epochs], [0., math.pi])
         fall = 0.5 + 0.5 * ops.cos(angle.factor_at(epoch, num_epochs, ops))
@@ -154,7 +138,6 @@ class Exponential(Schedule):
     decay: float
     every_epochs: float = 1.
     name, examples = 'exponential', ('exponential 0.5 25',)
-    epoch_fields = ('every_epochs',)
 
     def __post_init__(self):
         if self.decay <= 0 or self.every_epochs <= 0:
@@ -164,7 +147,6 @@ class Exponential(Schedule):
         return ops.exp(math.log(self.decay) / self.every_epochs * epoch)
 
 
-@dataclasses.dataclass(frozen=True)
 class Staircase(Exponential):
     """Multiplied by `decay` every so many epochs, at once."""
     name, examples = 'staircase', ('staircase 0.5 25',)
@@ -184,15 +166,10 @@ def from_text(text: str) -> Schedule:
         raise unknown_name_error('schedule', name, SCHEDULES)
     try:
         return SCHEDULES[name].from_words(words)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         examples = ' or '.join(map(repr, SCHEDULES[name].examples))
         raise UsageError(f'wrong schedule {text!r} ({error}). Write it as {examples}') from error
 
 
 def _later(epoch: float, ratio: float) -> float:
     return float(f'{epoch * ratio:g}')  # six digits, as a reader would write it in config.json
-
-
-def _peak_error(schedule: Schedule, num_epochs: float) -> UsageError:
-    return UsageError(f'wrong schedule {str(schedule)!r}: its peak must be within the '
-                      f'{num_epochs:g} epochs of the recipe')

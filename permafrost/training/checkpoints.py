@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -14,18 +14,10 @@ from permafrost import runs
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, one_line
 from permafrost.recipes import durations
-from permafrost.training import hooks
 
 PREFIX = 'model.ckpt'
 DISK_ERRORS = ('No space left', 'Disk quota', 'Read-only file system', 'File too large',
                'Permission denied', 'Input/output error')
-
-
-class SavePolicy(NamedTuple):
-    """When checkpoints are saved and how many are kept."""
-    steps: int  # save every so many steps; 0: only by time
-    secs: float  # save every so many seconds; 0: only by steps
-    max_to_keep: int  # number of most recent checkpoints to keep; 0 keeps all
 
 
 def list_checkpoints(run: str) -> Dict[int, str]:
@@ -46,9 +38,7 @@ def last_step(run: str) -> int:
 def find_checkpoint(run: str, step: Optional[int] = None) -> Tuple[int, str]:
     """Return the step and the path prefix of the checkpoint at `step`, by default of the last one.
 
-    Raises:
-      UserError: the run has no checkpoint yet.
-      UsageError: it has none at `step`; the message lists the steps.
+    Raises UserError if the run has no checkpoint yet, UsageError if it has none at `step`.
     """
     checkpoints = list_checkpoints(run)
     if not checkpoints:
@@ -89,13 +79,12 @@ def restore(saver: tf.train.Saver, session: tf.Session, checkpoint: str,
         raise UserError(f'cannot restore {checkpoint}: {one_line(error, 300)}')
 
 
-def _open_saver(run: str, policy: SavePolicy) -> tf.train.Saver:
+def _open_saver(run: str, max_to_keep: int) -> tf.train.Saver:
     """Return a saver that knows the checkpoints of `run`, so that it deletes old ones too.
 
-    It also corrects the state file, from which TensorFlow takes the checkpoint to restore. Raises
-    UserError if the last checkpoint does not fit the graph.
+    It also corrects the state file, from which TensorFlow takes the checkpoint to restore.
     """
-    saver = tf.train.Saver(max_to_keep=policy.max_to_keep or None, save_relative_paths=True)
+    saver = tf.train.Saver(max_to_keep=max_to_keep or None, save_relative_paths=True)
     paths = list(list_checkpoints(run).values())
     if paths:
         verify_compatible(paths[-1], {v.op.name: v for v in tf.global_variables()})
@@ -109,10 +98,7 @@ def _open_saver(run: str, policy: SavePolicy) -> tf.train.Saver:
 
 
 def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
-    """Return the error for a loss or weight that is not finite; mark `run` as failed.
-
-    `run` is None for a worker that is not the chief.
-    """
+    """Return the error for a loss or weight that is not finite; mark a chief's `run` as failed."""
     checkpoint = 'The chief keeps the last good checkpoint'
     if run is not None:
         runs.write_status(run, state='failed')
@@ -124,21 +110,26 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
         f'rate, e.g. --set learning_rate={config.recipe.learning_rate / 2:g}')
 
 
-class CheckpointHook(tf.train.SessionRunHook):
-    """Saves at the start, as the SavePolicy says and at the end; keeps status.json up to date.
+def crossed_multiple_of(interval: int, before: int, step: int) -> bool:
+    """Return whether a multiple of `interval` lies after step `before` and not after `step`.
 
-    The session restores with its `saver`. `on_nan(step)` returns the error to raise instead of
-    saving weights that are not finite.
+    In a cluster the steps in between may belong to other workers. An interval of 0 has none.
+    """
+    return interval > 0 and step // interval > before // interval
+
+
+class CheckpointHook(tf.train.SessionRunHook):
+    """Saves at the start, as `config` asks and at the end; keeps status.json up to date.
+
+    The session restores with its `saver`. `step` reads the global step after the update. Weights
+    that are not finite are an error and are not saved.
     """
 
-    def __init__(self, run: str, step: tf.Tensor, policy: SavePolicy, batch_size: int,
-                 on_nan: Callable[[int], UserError]):
-        self.saver = _open_saver(run, policy)
+    def __init__(self, run: str, config: Config, step: tf.Tensor):
+        self.saver = _open_saver(run, config.max_to_keep)
         self._run = run
+        self._config = config
         self._step = step
-        self._policy = policy
-        self._batch_size = batch_size
-        self._on_nan = on_nan
         self._prefix = os.path.join(runs.train_dir(run), PREFIX)
         self._is_finite = tf.reduce_all(
             [tf.reduce_all(tf.is_finite(variable)) for variable in tf.trainable_variables()])
@@ -156,10 +147,9 @@ class CheckpointHook(tf.train.SessionRunHook):
         return tf.train.SessionRunArgs(self._step)
 
     def after_run(self, context: Any, run_values: Any) -> None:
-        step = int(run_values.results)
-        policy = self._policy
-        if (policy.steps and hooks.crossed_multiple_of(policy.steps, self._last_step, step) or
-                policy.secs and time.time() - self._last_time >= policy.secs):
+        step, save_secs = int(run_values.results), self._config.save_secs
+        if (crossed_multiple_of(self._config.save_steps, self._last_step, step) or
+                save_secs and time.time() - self._last_time >= save_secs):
             self._save(context.session, step)
 
     def end(self, session: tf.Session) -> None:
@@ -175,14 +165,15 @@ class CheckpointHook(tf.train.SessionRunHook):
 
     def _save(self, session, step):
         if not session.run(self._is_finite):
-            raise self._on_nan(step)
+            raise nan_error(self._config, self._run, step)
         self.saver.save(session, self._prefix, global_step=step, write_meta_graph=False)
         self._last_step, self._last_time = step, time.time()
         times = {}
         if self._seconds_before is not None:
             seconds = self._seconds_before + time.time() - self._start_time
+            images = step * self._config.recipe.batch_size
             times = {'train_seconds': round(seconds, 1),
-                     'images_per_second': round(step * self._batch_size / seconds, 1)}
+                     'images_per_second': round(images / seconds, 1)}
         runs.write_status(self._run, step=step, **times)
 
 
@@ -198,17 +189,11 @@ def explain_disk_errors(run: str) -> Iterator[None]:
         raise UserError(f'{find_checkpoint(run)[1]} is damaged ({one_line(error)}): delete its '
                         'files, then --resume from the checkpoint before it')
     except (tf.errors.OpError, OSError) as error:
-        for reason in DISK_ERRORS:
-            if reason in str(error):
-                _remove_unfinished(runs.train_dir(run))
-                step = max(list_checkpoints(run), default='none')
-                raise UserError(f'cannot write to {run} ({reason}): make room, then --resume; last '
-                                f'complete checkpoint: step {step}')
-        raise
-
-
-def _remove_unfinished(directory: str) -> None:
-    for name in os.listdir(directory):
-        path = os.path.join(directory, name)
-        if '_temp' in name or 'tempstate' in name:
+        reason = next((reason for reason in DISK_ERRORS if reason in str(error)), None)
+        if reason is None:
+            raise
+        for path in glob.glob(os.path.join(glob.escape(runs.train_dir(run)), PREFIX + '*temp*')):
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+        step = max(list_checkpoints(run), default='none')
+        raise UserError(f'cannot write to {run} ({reason}): make room, then --resume; last '
+                        f'complete checkpoint: step {step}')

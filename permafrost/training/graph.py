@@ -1,7 +1,6 @@
 """The training graph: loss, updates and moving averages of the weights."""
 
 import functools
-import math
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
 import numpy as np
@@ -41,15 +40,8 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
                       sample_images: Optional[Callable[[], np.ndarray]] = None) -> TrainGraph:
     """Build the network, its loss, its updates and its averages in the default graph.
 
-    Args:
-      config: a Config.
-      num_classes: number of classes of the dataset.
-      images: float [B, h, w, 3], preprocessed.
-      labels: int64 [B].
-      strategy: where the training runs.
-      sample_images: see Net.
-
-    Raises UserError if the model cannot be built for such images or on this engine.
+    For `images` and `labels` see strategy.Batch, for `sample_images` see Net. Raises UserError if
+    the model cannot be built for such images or on this engine.
     """
     recipe, engine = config.recipe, runtime.installed()
     if recipe.compute_dtype != 'float32' and engine != 'tf2':
@@ -69,33 +61,13 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
             f'try --set image_size={catalog.image_size(config.model)}') from error
     step64 = tf.cast(global_step, tf.float64)
     factor = durations.schedule_factor_at(config, step64, tf)
-    optimizer = _optimizer(recipe, factor, durations.epoch_at(config, step64), global_step)
+    epoch = durations.epoch_at(config, step64)
+    optimizer = optimizers.create(recipe, factor, epoch, global_step)
     scalars = _losses(recipe, net, logits, labels)
     update, step = strategy.update(optimizer, scalars['loss'],
                                    weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
     return TrainGraph(update, step, scalars, images)
-
-
-def _optimizer(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable
-               ) -> tf.train.Optimizer:
-    """Return the recipe's optimizer, with the settings of each variable's parameter group."""
-    numbers = {recipe.learning_rate, *(group.learning_rate for group in recipe.param_groups)}
-    rates = {number: tf.cast(number * factor, tf.float32) for number in sorted(numbers - {None})}
-
-    def learning_rate_for(variable: tf.Variable) -> tf.Tensor:
-        group = param_groups.param_group_for(recipe, variable.op.name)
-        rate = rates[group.learning_rate]
-        if math.isinf(group.freeze_epoch):
-            return rate
-        return rate * tf.cast(epoch < group.freeze_epoch, tf.float32)
-
-    def weight_decay_for(variable: tf.Variable) -> float:
-        return param_groups.param_group_for(recipe, variable.op.name).decoupled_weight_decay
-
-    return optimizers.create(recipe.optimizer, learning_rate_for=learning_rate_for,
-                             weight_decay_for=weight_decay_for, momentum=recipe.momentum,
-                             global_step=global_step)
 
 
 def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor
@@ -121,10 +93,8 @@ def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
 
     decoupled_weight_decay (https://arxiv.org/abs/1711.05101) is the optimizer's.
     """
-    decays = []  # pairs of a variable and its decay
-    if recipe.layer_weight_decay:
-        decays += [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
-                   for weights, multiplier in net.weight_decay_vars]
+    decays = [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
+              for weights, multiplier in net.weight_decay_vars]
     decays += [(variable, param_groups.param_group_for(recipe, variable.op.name).weight_decay)
                for variable in tf.trainable_variables()]
     terms = [decay * tf.nn.l2_loss(variable) for variable, decay in decays if decay]

@@ -1,7 +1,6 @@
 """The training loop: build the graph, list the hooks, open the session, run."""
 
 import contextlib
-import functools
 import shlex
 import socket
 import sys
@@ -20,15 +19,9 @@ from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
 def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
           strategy: Strategy = SINGLE_PROCESS) -> int:
-    """Train to step `setup.config.steps`.
+    """Train to step `setup.config.steps`; a worker of a cluster must be its chief.
 
-    Args:
-      setup: what to train, on which data, and where to keep it.
-      session_config: see permafrost.runtime.prepare.
-      strategy: where the training runs; a worker of a cluster must be its chief.
-
-    Returns:
-      The exit code: 0 when done, 143 or 130 when a signal stopped the training after saving.
+    Return the exit code: 0 when done, 143 or 130 when a signal stopped the training after saving.
     """
     config, dataset = setup.config, setup.dataset
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
@@ -41,18 +34,14 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
                 print(f'nothing to do: {run} is already at step {step} (raise --steps to continue)')
                 runs.write_status(run, state='done')
                 return 0
-            on_nan = functools.partial(checkpoints.nan_error, config, run)
-            progress, stop = hooks.progress_hooks(graph, config, signals, on_nan)
-            save = checkpoints.CheckpointHook(
-                run, step=graph.step, batch_size=config.recipe.batch_size, on_nan=on_nan,
-                policy=checkpoints.SavePolicy(config.save_steps, config.save_secs,
-                                              config.max_to_keep))
+            progress = hooks.LoggingHook(graph, config, run)
+            save = checkpoints.CheckpointHook(run, config, graph.step)
+            stop = hooks.StopHook(graph.step, config.steps, signals)
             with contextlib.closing(tf.summary.FileWriter(
                     runs.train_dir(run), tf.get_default_graph())) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
-                train_hooks = [progress, save, stop, hooks.SessionLogHook(writer)]
-                train_hooks += hooks.summary_hooks(graph, config, writer,
-                                                   speed=lambda: progress.images_per_second)
+                train_hooks = [progress, save, stop,
+                               *hooks.summary_hooks(graph, config, writer, progress)]
                 with strategy.session(run, save.saver, train_hooks, signals,
                                       session_config) as session:
                     while not session.should_stop():
@@ -73,8 +62,7 @@ def _record_start(config: Config, run: str, dataset: Any) -> int:
         'dataset_identity': dataset.identity,
         'command': previous.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': versions})
-    step = checkpoints.last_step(run)
-    times = {'train_seconds': 0., 'images_per_second': 0.}
+    step, times = checkpoints.last_step(run), {'train_seconds': 0., 'images_per_second': 0.}
     if checkpoints.list_checkpoints(run):
         print(f'resuming at step {step}', flush=True)
         times = {}

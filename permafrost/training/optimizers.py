@@ -3,34 +3,36 @@
 Slots are their only state, so a run resumes from a checkpoint and the global step.
 """
 
-from typing import Callable
+import math
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import unknown_name_error
+from permafrost.recipes.param_groups import param_group_for
+from permafrost.recipes.recipe import Recipe
 
 
 class Sgd(tf.train.Optimizer):
-    """w -= learning_rate * (gradient + weight_decay * w): the base class of the others.
+    """w -= learning_rate * (gradient + decoupled_weight_decay * w): the base class of the others.
 
-    Args:
-      learning_rate_for: returns the learning rate of a variable, a scalar float32 tensor.
-      weight_decay_for: returns the decoupled weight decay of a variable, a number.
-      momentum: number in [0, 1).
-      global_step: the variable.
+    `factor` multiplies the learning rates of the recipe. It and `epoch` are float64 scalars.
     """
 
-    def __init__(self, learning_rate_for: Callable[[tf.Variable], tf.Tensor],
-                 weight_decay_for: Callable[[tf.Variable], float], momentum: float,
+    def __init__(self, recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor,
                  global_step: tf.Variable):
         super().__init__(use_locking=False, name=type(self).__name__)
-        self._learning_rate_for = learning_rate_for
-        self._weight_decay_for = weight_decay_for
-        self._momentum = momentum
+        self._recipe = recipe
+        self._epoch = epoch
         self._global_step = global_step
+        numbers = {recipe.learning_rate, *(group.learning_rate for group in recipe.param_groups)}
+        self._rates = {number: tf.cast(number * factor, tf.float32)
+                       for number in sorted(numbers - {None})}
 
     def _resource_apply_dense(self, grad, var):
-        rate, decay = self._learning_rate_for(var), self._weight_decay_for(var)
+        group = param_group_for(self._recipe, var.op.name)
+        rate, decay = self._rates[group.learning_rate], group.decoupled_weight_decay
+        if math.isfinite(group.freeze_epoch):
+            rate = rate * tf.cast(self._epoch < group.freeze_epoch, tf.float32)
         with tf.control_dependencies([grad]):  # decay after all workers have read the weights
             decayed = [var.assign_sub(rate * decay * var)] if decay else []
         with tf.control_dependencies(decayed):
@@ -51,7 +53,7 @@ class Momentum(Sgd):
     def _update(self, grad, var, rate):
         return tf.raw_ops.ResourceApplyMomentum(
             var=var.handle, accum=self.get_slot(var, 'momentum').handle, lr=rate, grad=grad,
-            momentum=self._momentum, use_nesterov=self.nesterov)
+            momentum=self._recipe.momentum, use_nesterov=self.nesterov)
 
 
 class Nesterov(Momentum):
@@ -86,7 +88,7 @@ class Muon(Nesterov):
     MOMENTUM = 0.6
 
     def _update(self, grad, var, rate):
-        if not is_matrix(var.shape):
+        if not _is_matrix(var.shape):
             return super()._update(grad, var, rate)
         filters = var.shape.as_list()[3]
         scaled = var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
@@ -107,16 +109,15 @@ class MuonUnscaled(Muon):
     """
 
     def _update(self, grad, var, rate):
-        if not is_matrix(var.shape):
+        if not _is_matrix(var.shape):
             return super()._update(grad, var, rate)
         inputs, filters = var.shape[:3].num_elements(), var.shape.as_list()[3]
         return var.assign_sub(rate * max(1., filters / inputs) ** 0.5
-                              * self._direction(grad, var, self._momentum))
+                              * self._direction(grad, var, self._recipe.momentum))
 
 
-def is_matrix(shape: tf.TensorShape) -> bool:
-    """Return whether `shape` is that of convolution weights with filters across channels."""
-    return shape.ndims == 4 and shape[3] > 1
+def _is_matrix(shape: tf.TensorShape) -> bool:
+    return shape.ndims == 4 and shape[3] > 1  # of a convolution, but not depthwise
 
 
 def orthogonalize(matrix: tf.Tensor, steps: int = 3) -> tf.Tensor:
@@ -138,10 +139,8 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
               'muon_unscaled': MuonUnscaled}
 
 
-def create(name: str, learning_rate_for: Callable[[tf.Variable], tf.Tensor],
-           weight_decay_for: Callable[[tf.Variable], float], momentum: float,
-           global_step: tf.Variable) -> Sgd:
-    """Return the optimizer `name`; see Sgd for the arguments. Raises UsageError."""
-    if name not in OPTIMIZERS:
-        raise unknown_name_error('optimizer', name, OPTIMIZERS)
-    return OPTIMIZERS[name](learning_rate_for, weight_decay_for, momentum, global_step)
+def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable) -> Sgd:
+    """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name."""
+    if recipe.optimizer not in OPTIMIZERS:
+        raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
+    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step)

@@ -7,14 +7,13 @@ import dataclasses
 import os
 from typing import Any, NamedTuple, Optional
 
-import models
 from permafrost import runs
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost.errors import UsageError
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
-from permafrost.recipes import catalog, durations, overrides
+from permafrost.recipes import durations, overrides
 from permafrost.recipes.schedules import Constant
 
 
@@ -29,30 +28,19 @@ class TrainSetup(NamedTuple):
     def open_run(self) -> str:
         """Return the run directory; create it unless it is resumed.
 
-        Training calls this when everything else is known to be right: a mistake leaves no empty
-        run behind.
+        Call this when all else is known to be right, so that a mistake leaves no empty run behind.
         """
-        if self.resume and self.run:
+        if self.resume:
             return self.run
         return runs.create(self.log_dir, self.config.model, self.run)
 
 
 def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
-    """Return the TrainSetup that the flags ask for, with the files of the dataset checked.
+    """Return the TrainSetup that the flags (absl FlagValues) ask for; check the dataset's files.
 
     With --resume it continues --run, or the model's most recent run; if there is none it starts a
-    new one.
-
-    Args:
-      values: absl FlagValues.
-      is_chief: False for other workers, which open no run: the chief's may be on another machine.
-
-    Raises:
-      UsageError: a flag is wrong, or a resumed run may not change it.
-      UserError: the dataset or the run directory cannot be used.
+    new one. Only the chief opens it: the run may be on another machine. Raises UserError.
     """
-    if values.model not in models.MODELS:
-        raise unknown_name_error('model', values.model, models.MODELS)
     run = values.run
     if values.resume and run is None:
         run = next(reversed(runs.list_runs(values.log_dir, values.model)), None)
@@ -78,8 +66,7 @@ def _new_setup(values) -> TrainSetup:
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
-    recipe = overrides.with_supported_precision(overrides.get_recipe(
-        values.recipe or catalog.default_recipe(values.model), values.set))
+    recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     name, data_dir = registry.resolve(values.dataset, values.data_dir)
     dataset = loading.open_dataset(name, data_dir)
     train_images = dataset.counts['train']
@@ -117,7 +104,6 @@ def _resumed_config(values, run) -> Config:
 
 
 def _note_schedule_length(config: Config, where: str = '') -> None:
-    """Print a note if --steps differs from the length of the recipe's schedule."""
     recipe, steps = config.recipe, config.steps
     end = durations.num_steps(recipe, config.train_images)
     if steps == end or recipe.schedule == Constant():

@@ -10,10 +10,7 @@ class Signals:
     """Context in which the first SIGTERM or SIGINT sets `code` instead of ending the process.
 
     A second signal ends the process at once. `code` is 0 until a signal arrives, then the exit
-    code: 128 plus the signal's number.
-
-    Args:
-      message: printed after the signal's name when the first one arrives.
+    code: 128 plus the signal's number. `message` is printed after the first signal's name.
     """
 
     def __init__(self, message: str = 'saving at this step, then exiting; again to exit at once'):

@@ -14,40 +14,34 @@ from permafrost.config import Config
 from permafrost.inputs import pipeline
 from permafrost.training.signals import Signals
 
+Batch = Tuple[tf.Tensor, tf.Tensor]  # images (float [B, h, w, 3], preprocessed), labels (int64 [B])
+Update = Tuple[tf.Operation, tf.Tensor]  # makes one training step; the global step after it
+Session = ContextManager[tf.train.MonitoredSession]
+Hooks = List[tf.train.SessionRunHook]
+
 
 class Strategy(abc.ABC):
     """Where a training runs: where its variables live, who feeds it and who updates the weights."""
+    script: str  # that starts the training, named in messages, e.g. 'train.py'
+    dropout_seed_offset: int = 0  # added to the seed of dropout: workers drop different units
+    has_other_tasks: bool = False  # whether others must be told when nothing is left to train
 
-    script: str
-    """The script that starts the training, named in messages, e.g. 'train.py'."""
-
-    dropout_seed_offset: int = 0
-    """Added to the seed of dropout, so that each worker drops different units."""
-
-    has_other_tasks: bool = False
-    """Whether other tasks must be told when there is nothing left to train."""
-
-    @abc.abstractmethod
     def device_scope(self) -> ContextManager[Any]:
         """Return a context in which each operation is placed on its device."""
+        return contextlib.nullcontext()
 
-    @abc.abstractmethod
     def variable_scope(self) -> ContextManager[Any]:
         """Return a context in which the model reads its variables."""
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor
-                ) -> Tuple[tf.Tensor, tf.Tensor]:
-        """Return the images (float [B, h, w, 3], preprocessed) and labels (int64 [B]) of a step."""
+    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor) -> Batch:
+        """Return the images and labels of a step."""
 
-    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
-               ) -> Tuple[tf.Operation, tf.Tensor]:
-        """Return the operation that makes one training step, and the global step after it.
+    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Any) -> Update:
+        """Return the operation that applies the gradients of `loss`, and the step after it.
 
-        Args:
-          optimizer: applies the gradients of `loss`.
-          loss: scalar.
-          averages: its apply(variables) updates the moving averages; None if there are none.
+        The apply(variables) of `averages`, if not None, updates the moving averages.
         """
         global_step = tf.train.get_global_step()
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
@@ -57,16 +51,11 @@ class Strategy(abc.ABC):
             return averages.apply(tf.trainable_variables()) if averages else update, step
 
     @abc.abstractmethod
-    def session(self, run: Optional[str], saver: Optional[tf.train.Saver],
-                hooks: List[tf.train.SessionRunHook], signals: Signals,
-                session_config: Optional[tf.ConfigProto]
-                ) -> ContextManager[tf.train.MonitoredSession]:
+    def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
+                signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:
         """Return a monitored session that restores the last checkpoint of `run` and runs `hooks`.
 
-        Args:
-          run: run directory; None for a worker that is not the chief.
-          saver: restores the checkpoint; None for a worker that is not the chief.
-          signals: stops waiting when a signal arrives.
+        `run` and `saver` are None for a worker that is not the chief. A signal ends any waiting.
         """
 
 
@@ -74,20 +63,11 @@ class SingleProcess(Strategy):
     """Everything in this process."""
     script = 'train.py'
 
-    def device_scope(self) -> ContextManager[Any]:
-        return contextlib.nullcontext()
-
-    def variable_scope(self) -> ContextManager[Any]:
-        return contextlib.nullcontext()
-
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor
-                ) -> Tuple[tf.Tensor, tf.Tensor]:
+    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor) -> Batch:
         return pipeline.training_batches(dataset, config, global_step)
 
-    def session(self, run: Optional[str], saver: Optional[tf.train.Saver],
-                hooks: List[tf.train.SessionRunHook], signals: Signals,
-                session_config: Optional[tf.ConfigProto]
-                ) -> ContextManager[tf.train.MonitoredSession]:
+    def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
+                signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:
         return tf.train.MonitoredTrainingSession(
             checkpoint_dir=run and runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
             hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,

@@ -1,7 +1,8 @@
 """Moving averages of the weights, kept next to them in the checkpoints."""
 
+import dataclasses
 import math
-from typing import List, Union
+from typing import Any, List
 
 import tensorflow.compat.v1 as tf
 
@@ -11,8 +12,7 @@ from permafrost.recipes import durations
 NAME = 'ExponentialMovingAverage'  # the average of variable v is v/ExponentialMovingAverage
 
 
-def create(config: Config, global_step: tf.Variable
-           ) -> Union[None, tf.train.ExponentialMovingAverage, 'WindowedAverage']:
+def create(config: Config, global_step: tf.Variable) -> Any:
     """Return the averages of a recipe, None if it has none.
 
     Their apply(variables), run after the update of the weights, returns the operation that updates
@@ -26,40 +26,38 @@ def create(config: Config, global_step: tf.Variable
         return tf.train.ExponentialMovingAverage(recipe.ema_decay, global_step)
     first_step = float(recipe.ema_every)  # the weights before it are hardly trained
     if recipe.ema_epochs:
-        last_step = durations.num_steps(recipe, config.train_images)
         length = recipe.ema_epochs * durations.steps_per_epoch(config)
-        first_step = max(last_step - length, 0.)
+        first_step = max(durations.num_steps(recipe, config.train_images) - length, 0.)
     return WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step)
 
 
+@dataclasses.dataclass(frozen=True)
 class WindowedAverage:
     """Averages from `first_step` on, updated every `every` steps.
 
     Until the first update the averages are the weights; the next few are plain means. Variables are
     named as those of tf.train.ExponentialMovingAverage, so evaluation finds them.
     """
-
-    def __init__(self, decay: float, every: int, first_step: float, global_step: tf.Variable):
-        self._decay = decay
-        self._every = every
-        self._first_step = first_step
-        self._global_step = global_step
+    decay: float
+    every: int
+    first_step: float
+    global_step: tf.Variable
 
     def apply(self, variables: List[tf.Variable]) -> tf.Operation:
         """Return the operation that updates the averages of `variables`; create them."""
-        share = self._share(tf.cast(self._global_step.read_value(), tf.float64))
-        return tf.group(*[self._apply(variable, share) for variable in variables])
+        share = self._share(tf.cast(self.global_step.read_value(), tf.float64))
+        updates = []
+        for variable in variables:
+            average = tf.get_variable(variable.op.name + '/' + NAME, trainable=False,
+                                      initializer=variable.initial_value)
+            updates.append(average.assign(average * (1. - share) + variable.read_value() * share))
+        return tf.group(*updates)
 
     def _share(self, step: tf.Tensor) -> tf.Tensor:
         """Return the share of the weights at `step` in their average: float32, from 0 to 1."""
-        update = tf.floor((step - self._first_step) / self._every)  # 0 for the first
-        due = tf.equal(tf.math.floormod(step - math.ceil(self._first_step), self._every), 0)
-        share = tf.maximum(1. / tf.maximum(update + 1., 1.), 1. - self._decay ** self._every)
+        update = tf.floor((step - self.first_step) / self.every)  # 0 for the first
+        due = tf.equal(tf.math.floormod(step - math.ceil(self.first_step), self.every), 0)
+        share = tf.maximum(1. / tf.maximum(update + 1., 1.), 1. - self.decay ** self.every)
         share = tf.where_v2(due, share, tf.zeros([], tf.float64))
-        share = tf.where_v2(step <= self._first_step, tf.ones([], tf.float64), share)
+        share = tf.where_v2(step <= self.first_step, tf.ones([], tf.float64), share)
         return tf.cast(share, tf.float32)
-
-    def _apply(self, variable: tf.Variable, share: tf.Tensor) -> tf.Tensor:
-        average = tf.get_variable(variable.op.name + '/' + NAME, trainable=False,
-                                  initializer=variable.initial_value)
-        return average.assign(average * (1. - share) + variable.read_value() * share)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import runner, threads
+from benchmarks import cluster, runner
 from permafrost.errors import UsageError
 from tests.processes import ROOT
 
@@ -21,25 +21,24 @@ def test_wrong_names_are_refused(name, options, message):
 
 
 def test_wrong_flags_are_one_line():
-    done = subprocess.run([sys.executable, '-m', 'benchmarks', 'threads', '--rounds=0'], cwd=ROOT,
+    done = subprocess.run([sys.executable, '-m', 'benchmarks', 'cluster', '--rounds=0'], cwd=ROOT,
                           stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 2 and '--rounds=0' in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_result_is_recorded_with_its_command(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(threads, 'benchmark', lambda options: {'engine': 'tf9', 'rounds': 2})
-    monkeypatch.setattr(sys, 'argv', ['__main__.py', 'threads', '--models', 'a b'])
-    runner.run('threads', runner.Options(results=str(tmp_path / 'results')))
-    path = tmp_path / 'results' / 'benchmark-threads-tf9.json'
+    monkeypatch.setattr(cluster, 'benchmark', lambda options: {'engine': 'tf9', 'rounds': 2})
+    monkeypatch.setattr(sys, 'argv', ['__main__.py', 'cluster', '--models', 'a b'])
+    runner.run('cluster', runner.Options(results=str(tmp_path / 'results')))
+    path = tmp_path / 'results' / 'benchmark-cluster-tf9.json'
     assert json.loads(path.read_text()) == {
-        'engine': 'tf9', 'rounds': 2, 'benchmark': 'threads',
-        'command': "python -m benchmarks threads --models 'a b'"}
+        'engine': 'tf9', 'rounds': 2, 'benchmark': 'cluster',
+        'command': "python -m benchmarks cluster --models 'a b'"}
     assert str(path) in capsys.readouterr().out
 
 
-def test_nothing_is_recorded_without_a_directory(monkeypatch, tmp_path):
-    monkeypatch.setattr(threads, 'benchmark', lambda options: {'engine': 'tf9'})
-    monkeypatch.chdir(tmp_path)
-    runner.run('threads', runner.Options())
+def test_nothing_is_recorded_without_a_result(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, 'benchmark', lambda options: None)
+    runner.run('cluster', runner.Options(results=str(tmp_path / 'results')))
     assert not list(tmp_path.iterdir())

@@ -87,7 +87,7 @@ def test_the_mean_is_geometric_and_of_each_networks_best_engine():
     def result(best, ratio):
         speeds = {(name, 'step'): [1., 1., 1.] for name in training.ENGINES}
         speeds.update({(best, 'step'): [2 * ratio] * 3, (training.PYTORCH, 'step'): [2.] * 3})
-        return training.Result({}, speeds, [1.] * 3)
+        return training.Result({}, speeds)
 
     names = ('tf1', 'tf1-mkl', 'tf2', 'tf2', 'tf2')
     mean = training.mean_ratio({model: result(name, ratio) for model, name, ratio in zip(

@@ -13,41 +13,29 @@ from permafrost.training import checkpoints
 from tests import processes
 from tests.cluster import helpers
 
-PRINT_TASK = ('import os, sys; print(sys.argv[1:], os.environ.get("TF_CONFIG")); '
+PRINT_TASK = ('import os, sys; print(sys.argv[2:], os.environ["TF_CONFIG"]); '
               'print("step 3/9 loss 1\\nstep 5/9 loss 1")')
 
 
-def _cluster(**options):
-    """Return a cluster whose tasks print their flags and TF_CONFIG instead of training."""
-    hosts = {'ps 0': 'p:1', 'worker 0': 'a:1', 'worker 1': 'b:1'}
-    return local_cluster.LocalCluster(
-        1, 2, ['--a'], hosts=hosts,
-        command_prefix=lambda name: [sys.executable, '-c', PRINT_TASK, name], **options)
-
-
-def test_flags_describe_the_cluster_to_the_tasks():
-    lines = []
-    with _cluster(on_line=lines.append) as cluster:
-        cluster.start('worker 1', extra_arguments=['--b'])
-        assert cluster.wait() == {'worker 1': 0}
-        assert cluster.steps('worker 1') == [3, 5] and cluster.steps('ps 0') == []
-        assert lines == ['worker 1: ' + line for line in cluster.lines['worker 1']]
-    arguments = ['--ps_hosts=p:1', '--worker_hosts=a:1,b:1', '--job_name=worker', '--task_index=1',
-                 '--a', '--b']
-    assert ', '.join(map(repr, arguments)) in lines[0] and lines[0].endswith('None')
-
-
-def test_tf_config_describes_the_cluster_to_the_tasks():
-    with _cluster(use_tf_config=True) as cluster:
-        cluster.start('evaluator')
-        assert cluster.wait() == {'evaluator': 0}
-    assert cluster.lines['evaluator'][0].endswith(
-        '\'--a\'] {"cluster": {"ps": ["p:1"], "worker": ["a:1", "b:1"]}, '
-        '"task": {"type": "evaluator", "index": ""}}')
+def test_tasks_get_their_flags_and_the_cluster_by_tf_config():
+    lines, hosts = [], {'ps 0': 'p:1', 'worker 0': 'a:1', 'worker 1': 'b:1'}
+    with local_cluster.LocalCluster(
+            1, 2, ['--a'], hosts=hosts, on_line=lines.append,
+            prefix=lambda name: [sys.executable, '-c', PRINT_TASK]) as cluster:
+        cluster.start('worker 1', 'evaluator', extra_arguments=['--b'])
+        assert cluster.wait() == {'worker 1': 0, 'evaluator': 0}
+    assert cluster.steps('worker 1') == [3, 5] and cluster.steps('ps 0') == []
+    assert [line for line in lines if line.startswith('worker 1: ')] == [
+        'worker 1: ' + line for line in cluster.lines['worker 1']]
+    for name, task in [('worker 1', '"worker", "index": "1"'),
+                       ('evaluator', '"evaluator", "index": ""')]:
+        assert cluster.lines[name][0].endswith(
+            '\'--a\', \'--b\'] {"cluster": {"ps": ["p:1"], "worker": ["a:1", "b:1"]}, '
+            f'"task": {{"type": {task}}}}}')
 
 
 def test_no_process_is_left_behind():
-    with local_cluster.LocalCluster(1, 1, [], command_prefix=lambda name: [
+    with local_cluster.LocalCluster(1, 1, [], prefix=lambda name: [
             sys.executable, '-c', 'import time; time.sleep(600)']) as cluster:
         cluster.start()
         assert [task.poll() for task in cluster.tasks.values()] == [None, None]
@@ -89,6 +77,6 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
 def test_random_kills_lose_nothing_that_was_saved():
     """Kill tasks for a minute; see the script."""
     output = processes.finish(processes.command(
-        'tools/dev/soak.py', '--minutes=1', '--least=10', '--most=20', '--grace_steps=50'),
+        'tools/dev/soak.py', '--minutes=1', '--least=10', '--most=20'),
         timeout=580)
     assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output

@@ -28,12 +28,12 @@ def chief():
 
 
 def _wait(signals, chief, *done, wait_secs=60.):
-    """Run wait_for_workers for two workers; `done` are the lists that newly_done returns."""
-    lists = list(done)
+    """Run wait_for_workers for two workers; `done` are what newly_done returns in turn."""
+    sets = list(map(set, done))
     parameter_server.wait_for_workers(
-        ClusterSpec(('p:1',), (chief, 'b:1')), lambda: lists.pop(0) if lists else [], signals,
+        ClusterSpec(('p:1',), (chief, 'b:1')), lambda: sets.pop(0) if sets else set(), signals,
         wait_secs)
-    assert not lists
+    assert not sets
 
 
 def test_a_port_in_use_is_a_user_error(chief, capsys):

@@ -6,14 +6,11 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster import session_creators
-from permafrost.cluster.session_creators import (
-    ChiefSessionCreator, Identity, WorkerSessionCreator)
 from permafrost.errors import UserError
 from permafrost.training import checkpoints
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 SERVERS = {'ps 0': '127.0.0.1:1'}
-WORKER, CHIEF = Identity(1, 0), Identity(1, 5)
 
 
 class Cluster:
@@ -28,14 +25,14 @@ class Cluster:
             'identity', [2], tf.int64, collections=['cluster'], initializer=tf.zeros_initializer())
         self.saver = tf.train.Saver()
 
-    def worker(self, identity=WORKER, creator=WorkerSessionCreator, servers=(),
-               wait_secs=60., signal_code=0, **options):
-        return creator(target=self.server.target, config=tf.ConfigProto(), servers=dict(servers),
-                       variable=self.identity, identity=identity, wait_secs=wait_secs,
-                       signals=SimpleNamespace(code=signal_code), **options)
+    def worker(self, config_hash=1, run_id=0, servers=(), wait_secs=60., signal_code=0, **options):
+        return session_creators.SessionCreator(
+            target=self.server.target, config=tf.ConfigProto(), servers=dict(servers),
+            variable=self.identity, config_hash=config_hash, run_id=run_id, wait_secs=wait_secs,
+            signals=SimpleNamespace(code=signal_code), **options)
 
-    def chief(self, identity=CHIEF):
-        return self.worker(identity, ChiefSessionCreator, run=self.run, saver=self.saver)
+    def chief(self, run_id=5):
+        return self.worker(run_id=run_id, run=self.run, saver=self.saver)
 
     def train(self, creator):
         """Open a session and set the global step to 7; return the step before."""
@@ -73,7 +70,7 @@ def test_a_worker_that_waits_too_long_names_what_the_chief_has_not_set(cluster):
 
 
 def test_a_worker_that_trains_something_else_is_refused(cluster):
-    worker, chief = cluster.worker(Identity(2, 0)), cluster.chief()
+    worker, chief = cluster.worker(config_hash=2), cluster.chief()
     chief.create_session()
     with pytest.raises(UserError, match='the chief trains something else: start all tasks with'):
         worker.create_session()
@@ -108,7 +105,7 @@ def test_a_restarted_chief_continues_from_the_servers(cluster, capsys):
 
 
 def test_the_chief_of_another_run_starts_anew(cluster):
-    first, other = cluster.chief(), cluster.chief(Identity(1, 6))
+    first, other = cluster.chief(), cluster.chief(run_id=6)
     cluster.train(first)
     assert cluster.train(other) == 0
 

@@ -23,12 +23,15 @@ def trained(synthetic, tmp_path_factory):
     and worker 1 have another working directory than the chief: they cannot see the run.
     """
     chief, elsewhere = (tmp_path_factory.mktemp(name) for name in ('chief', 'elsewhere'))
-    proxies = dict.fromkeys(('http_proxy', 'https_proxy', 'grpc_proxy'), 'http://127.0.0.1:9')
+    proxies = [f'{name}=http://127.0.0.1:9' for name in ('http_proxy', 'https_proxy', 'grpc_proxy')]
+
+    def prefix(name):
+        folder = chief if name in ('worker 0', 'evaluator') else elsewhere
+        return ['env', f'--chdir={folder}', *proxies]
+
     with helpers.make_cluster(synthetic, 'run', '--steps=120', '--save_steps=40',
-                              environment=proxies, directory=str(elsewhere)) as cluster:
-        cluster.start('ps 0', 'worker 1')
-        cluster.directory = str(chief)
-        cluster.start('worker 0', 'evaluator')
+                              prefix=prefix) as cluster:
+        cluster.start('ps 0', 'worker 1', 'worker 0', 'evaluator')
         helpers.assert_ends_well(cluster)
         yield cluster, str(chief / 'run')
 
@@ -51,7 +54,7 @@ def test_each_task_prints_its_place_and_the_risk_of_its_port(trained):
         assert f"listening on port {address.split(':')[1]} of every interface" in output
         assert 'without password' in output
         assert 'proxy: grpc_proxy, http_proxy, https_proxy is set, but not used for' in output
-        assert 'cluster: 1 ps, 2 workers (from flags); this is ' + name in output
+        assert 'cluster: 1 ps, 2 workers (from TF_CONFIG); this is ' + name in output
 
 
 def test_the_run_remembers_its_hosts(trained):
@@ -63,22 +66,24 @@ def test_the_run_remembers_its_hosts(trained):
 def test_the_evaluator_evaluates_to_the_end(trained):
     cluster, run = trained
     assert f'step {checkpoints.last_step(run)}: ' in '\n'.join(cluster.lines['evaluator'])
-    assert 'this is evaluator (from flags)' in cluster.lines['evaluator'][0]
+    assert 'this is evaluator (from TF_CONFIG)' in cluster.lines['evaluator'][0]
 
 
 @pytest.mark.slow
-def test_a_run_is_continued_by_tf_config_with_a_server_that_cannot_see_it(trained, synthetic):
+def test_a_run_is_continued_with_a_server_that_cannot_see_it(trained, synthetic):
     _, run = trained
     before = checkpoints.last_step(run)
-    directory, name = os.path.split(run)
+    folder, name = os.path.split(run)
+
+    def prefix(task_name):
+        elsewhere = os.path.dirname(folder)
+        return ['env', f"--chdir={folder if task_name == 'worker 0' else elsewhere}"]
+
     with helpers.make_cluster(synthetic, name, '--resume', f'--steps={before + 6}',
-                              directory=os.path.dirname(directory), use_tf_config=True) as cluster:
-        cluster.start('ps 0', 'worker 1')
-        cluster.directory = directory
-        cluster.start('worker 0')
+                              prefix=prefix) as cluster:
+        cluster.start()
         helpers.assert_ends_well(cluster)
         assert f'restored step {before}' in cluster.lines['worker 0']
-        assert '2 workers (from TF_CONFIG)' in cluster.lines['worker 1'][0]
         assert min(cluster.steps('worker 0') + cluster.steps('worker 1')) == before + 1
     assert checkpoints.last_step(run) - before in (6, 7)
 

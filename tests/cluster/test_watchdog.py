@@ -47,18 +47,19 @@ def test_a_stall_is_reported_pinged_and_ended_by_a_heartbeat(watcher, capsys):
     watcher.check(29.)
     assert watcher.state is State.RUNNING and not capsys.readouterr().out
     watcher.check(31.)
-    assert watcher.state is State.STALLED and pinged.wait(60.)
+    assert pinged.wait(60.)
     assert capsys.readouterr().out == ('no training step for 31 s: no answer from ps 0 '
                                        '(127.0.0.1:1)\n')
     watcher.heartbeat()
-    assert watcher.state is State.RUNNING
+    watcher.check(29.)
+    assert watcher.state is State.RUNNING and not capsys.readouterr().out
 
 
 def test_a_stall_that_lasts_saves_and_fails(watcher):
     saved = threading.Event()
     watcher.emergency_save = saved.set
     watcher.check(129.)
-    assert watcher.state is State.STALLED and not saved.is_set()
+    assert watcher.state is State.RUNNING and not saved.is_set()
     code, message = _exit(watcher, 131.)
     assert code == 1 and saved.is_set()
     assert message == ('no training step for 131 s: no answer from ps 0 (127.0.0.1:1); start what '
@@ -99,7 +100,7 @@ def test_exiting_without_saving_is_a_failure(watcher, monkeypatch):
 
 
 def test_hanging_while_saving_is_a_failure_with_a_signal_or_without(watcher):
-    watcher.begin_shutdown(saves=True)
+    watcher.enter(State.SAVING)
     assert watcher.state is State.SAVING
     watcher.check(99.)
     for _ in range(2):
@@ -110,8 +111,8 @@ def test_hanging_while_saving_is_a_failure_with_a_signal_or_without(watcher):
 
 
 def test_hanging_after_saving_is_a_failure_unless_a_signal_asked_for_the_end(watcher):
-    watcher.begin_shutdown(saves=True)
-    watcher.mark_saved()
+    watcher.enter(State.SAVING)
+    watcher.enter(State.NOTIFYING)
     assert watcher.state is State.NOTIFYING
     code, message = _exit(watcher)
     assert code == 1 and 'could not tell the servers' in message
@@ -121,14 +122,15 @@ def test_hanging_after_saving_is_a_failure_unless_a_signal_asked_for_the_end(wat
 
 def test_a_worker_that_saves_nothing_has_nothing_to_lose(watcher):
     watcher.receive_signal(signal.SIGINT)
-    watcher.begin_shutdown(saves=False)
+    watcher.enter(State.NOTIFYING)
     assert watcher.state is State.NOTIFYING and _exit(watcher) == (130, '')
 
 
 def test_failures_while_closing_do_not_matter(watcher):
-    watcher.begin_shutdown(saves=True)
-    watcher.mark_saved()
-    watcher.finish(_fail)
+    watcher.enter(State.SAVING)
+    watcher.enter(State.NOTIFYING)
+    watcher.emergency_save = _fail
+    watcher.enter(State.CLOSING)
     assert watcher.state is State.CLOSING and _exit(watcher, 11.) == (0, '')
     watcher.receive_signal(signal.SIGTERM)
     assert _exit(watcher) == (143, '')

@@ -110,7 +110,7 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
     for name in ('Train', 'val'):
         shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'splits' / name / 'red'))
     for name, problem in [
-            ('none', 'none: no such directory'), ('file', 'file: not a directory'),
+            ('none', 'none: no such directory'), ('file', 'file: no such directory'),
             ('bare', 'has no class folders with PNG, JPEG or BMP images'),
             ('flat', 'has no class folders'), ('one', 'has only one class, red'),
             ('splits', 'has the folders Train, val, which look like splits')]:

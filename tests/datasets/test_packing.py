@@ -155,7 +155,7 @@ def test_a_directory_of_bad_files_is_refused(tmp_path):
         (tmp_path / 'in' / path).write_bytes(b'')
     with pytest.raises(UserError, match='no images to train on: none can be used, such as'):
         pack(tmp_path / 'in', tmp_path / 'out')
-    with pytest.raises(UserError, match='it has no manifest.json'):
+    with pytest.raises(UserError, match='manifest.json: No such file'):
         loading.open_dataset(str(tmp_path / 'out'))
 
 
@@ -169,7 +169,7 @@ def test_wrong_directories_are_named(images, tmp_path):
     for source, target, problem in [
             (tmp_path / 'none', out, 'none: no such directory'),
             (directory, directory / 'out', 'choose an output directory elsewhere'),
-            (directory, tmp_path / 'file', 'file: not a directory; choose another output'),
+            (directory, tmp_path / 'file', 'Not a directory; fix that'),
             (directory, tmp_path / 'other', 'holds other files, such as red'),
             (directory, tmp_path / 'file/out', 'Not a directory; fix that')]:
         with pytest.raises(UserError) as caught:
@@ -227,7 +227,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(images, reference, tmp_p
     monkeypatch.setattr(image_files, 'read', reader)
     with pytest.raises(Stopped):
         pack(images[0], out)
-    with pytest.raises(UserError, match='it has no manifest.json'):
+    with pytest.raises(UserError, match='manifest.json: No such file'):
         loading.open_dataset(str(out))
     (out / '.train-00000-of-00005.tfrecordab12').write_bytes(b'left by a kill')
     reader.calls, reader.limit = 0, 1000
@@ -243,11 +243,12 @@ def test_a_second_run_reads_no_images(images, reference, tmp_path, monkeypatch):
 
 
 def test_files_with_a_transient_error_are_tried_again(images, reference, tmp_path, monkeypatch):
-    out, error = tmp_path / 'out', image_files.BadImage('Input/output error', transient=True)
+    out, error = tmp_path / 'out', OSError(errno.EIO, os.strerror(errno.EIO))
     with monkeypatch.context() as patched:
         patched.setattr(image_files, 'read', Reader(30, error))
         assert pack(images[0], out) == 1
-    assert len(read_manifest(out)['bad']) == 60
+    bad = read_manifest(out)['bad']
+    assert len(bad) == 60 and set(bad.values()) == {os.strerror(errno.EIO)}
     assert pack(images[0], out) == 0
     assert contents(out) == reference
 
@@ -420,7 +421,7 @@ def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
             return capsys.readouterr().out
     assert output_of_evaluator() == '', 'found next to the run'
     os.rename(str(dataset), str(tmp_path / 'elsewhere'))
-    with pytest.raises(UserError, match=f'{dataset}: no such directory'):
+    with pytest.raises(UserError, match=f'{dataset}/manifest.json: No such file'):
         output_of_evaluator()
     assert output_of_evaluator(data_dir=str(tmp_path / 'elsewhere')) == ''
     make_images(tmp_path / 'other', 60, seed=1)  # other images in the same place

@@ -67,7 +67,7 @@ def test_identity_depends_on_the_content_not_the_place(tmp_path):
 
 
 @pytest.mark.parametrize('text, problem', [
-    (None, 'it has no manifest.json; run tools/make_tfrecords.py again'),
+    (None, 'manifest.json: No such file or directory; run tools/make_tfrecords.py again'),
     ('[1, 2]', 'not the manifest of a dataset'), ('{}', 'not the manifest of a dataset'),
     ('{"format": "other"}', "the format is 'other'"), ('{"for', 'manifest.json:'),
     ('{"format": "permafrost tfrecords 1", "classes": 3, "image_size": 8}', 'not the manifest'),
@@ -83,7 +83,7 @@ def test_a_bad_manifest_is_named(tmp_path, text, problem):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(UserError, match='none: no such directory'):
+    with pytest.raises(UserError, match='none/manifest.json: No such file'):
         registry.describe(str(tmp_path / 'none'))
 
 

@@ -27,13 +27,14 @@ def slow_crc32c(content):
     return crc ^ 0xffffffff
 
 
-@pytest.mark.parametrize('length', [4, 255, 256, 257, 258, 259, 260, 1000])
+@pytest.mark.parametrize('length', [1, 2, 1000])
 def test_checksums_of_any_length(length):
     rows = np.random.RandomState(length).randint(0, 256, (3, length)).astype(np.uint8)
     assert tfrecord.crc32c(rows).tolist() == [slow_crc32c(row.tobytes()) for row in rows]
 
 
-@pytest.mark.parametrize('size, num_classes', [(32, 2), (7, 128), (8, 129), (5, 16384), (70, 10)])
+@pytest.mark.parametrize('size, num_classes', [(32, 2), (7, 128), (8, 129), (5, 16384), (4, 20000),
+                                                (70, 10)])
 def test_tensorflow_reads_the_records(tmp_path, size, num_classes):
     images, labels = arrays(size, num_classes)
     records = tfrecord.encode(images, labels, num_classes)

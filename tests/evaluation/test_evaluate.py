@@ -22,7 +22,7 @@ def _evaluate(graph, synthetic, directory, **options):
                                           data_dir=synthetic.directory, **options)
 
 
-@pytest.mark.parametrize('options', [{}, {'image_size': 24, 'batch_size': 333}])
+@pytest.mark.parametrize('options', [{}, {'image_size': 24}])
 def test_a_foreign_graph_is_evaluated_without_its_queue(options, synthetic, tmp_path, capsys):
     graph, logits_of = foreign_graph()
     images, labels = loading.load(synthetic, 'test')
@@ -43,7 +43,7 @@ def test_graphs_that_do_not_classify_these_images_are_refused(run, synthetic, tm
     without_size = graph_def.extract_subgraph(graph, ['predictions'], ['inputs'])
     refused(without_size, UsageError, 'does not give the size of its images')
     damaged = tf.GraphDef(node=[n for n in graph.node if n.name != 'conv1/weights'])
-    refused(damaged, UserError, "no node 'conv1/weights'")
+    refused(damaged, UserError, "node is missing .*'conv1/weights'")
     misspelt = tf.GraphDef.FromString(graph.SerializeToString())
     next(n for n in misspelt.node if n.op == 'Relu').op = 'Rleu'
     refused(misspelt, UserError, 'cannot load this graph: .*Rleu')

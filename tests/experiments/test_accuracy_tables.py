@@ -82,7 +82,7 @@ def test_results_are_rows_in_the_order_of_the_recipes():
     text = ' '.join(lines[9:])
     assert 'Training: tuto (tutorial) 2 seeds, 10 minutes, tf2; ' in text
     assert '; sprint 2 seeds, 10 minutes, tf2 in bfloat16; ' in text
-    assert 'Published figures: ' in text and 'cifar10-airbench' in text
+    assert 'Published accuracies: ' in text and 'cifar10-airbench' in text
     assert all(line.count('|') <= 7 for line in lines)  # at most six columns
 
 

@@ -13,18 +13,23 @@ def test_a_table_has_a_header_and_rows():
         '| a | b |', '| --- | --- |', '| 1 | 2 |', '| 3 | 4 |']
 
 
-def test_only_the_block_is_replaced():
-    page = markdown.replace_block(PAGE, 'a', ['new'])
-    assert page == PAGE.replace('-->\nold\n', '-->\n\nnew\n\n')
-    assert markdown.replace_block(page, 'a', ['new']) == page
+def test_only_the_block_is_replaced(tmp_path):
+    path = tmp_path / 'page.md'
+    path.write_text(PAGE)
+    for _ in range(2):
+        markdown.update_block(str(path), 'a', ['new'])
+        assert path.read_text() == PAGE.replace('-->\nold\n', '-->\n\nnew\n\n')
 
 
-def test_markers_must_be_there_once():
-    for text in ('no markers', PAGE + PAGE, PAGE.replace('end of a', 'end of b')):
-        with pytest.raises(UserError, match='must have the lines'):
-            markdown.replace_block(text, 'a', [])
-    with pytest.raises(UserError, match='end of training'):
-        markdown.replace_block(PAGE, 'training', [])
+def test_markers_must_be_there_once(tmp_path):
+    path = tmp_path / 'page.md'
+    for text, name, message in (
+            ('no markers', 'a', 'must have the lines'), (PAGE + PAGE, 'a', 'must have the lines'),
+            (PAGE.replace('end of a', 'end of b'), 'a', 'must have the lines'),
+            (PAGE, 'training', 'end of training')):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            markdown.update_block(str(path), name, [])
 
 
 def test_a_stale_page_is_reported_and_not_changed(tmp_path):

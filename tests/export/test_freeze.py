@@ -153,7 +153,7 @@ def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
     refused(UsageError, 'must end in .pb', output='a.json')
     refused(UsageError, 'no checkpoint of step 5', step=5)
     refused(UserError, 'cannot write', output=str(tmp_path / 'file/a.pb'))
-    refused(UserError, 'exists: name another --saved_model', saved_model=str(tmp_path))
+    refused(UserError, 'exists: name another --saved_model', formats={'saved_model': str(tmp_path)})
     empty = str(tmp_path / 'empty')
     shutil.copytree(run, empty, ignore=shutil.ignore_patterns('model.ckpt*'))
     refused(UserError, 'no checkpoint in', run=empty)

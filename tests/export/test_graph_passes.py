@@ -103,14 +103,6 @@ def test_multiplies_without_a_layer_of_its_own(build, count):
     assert _fold(build)['Mul'] == count
 
 
-def test_batch_statistics_are_refused():
-    with tf.Graph().as_default() as graph:
-        x = tf.placeholder(tf.float32, [2, 4, 4, 3], name='images')
-        tf.nn.fused_batch_norm(x, [1.] * 3, [0.] * 3, name='probabilities')
-    with pytest.raises(ValueError, match='normalizes by the batch'):
-        graph_passes.fold_batch_norm(graph.as_graph_def())
-
-
 def test_default_attributes_are_stripped(file):
     with tf.Graph().as_default() as imported:
         # A second copy: importing adds defaults to the nodes.

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation
 from permafrost.inputs.augmentation import (
-    AugmentParams, apply_params, preprocess_train, sample_params)
+    Params, apply_params, preprocess_train, sample_params)
 from permafrost.recipes.recipe import Recipe
 
 ALL = ('crop', 'flip', 'brightness', 'contrast')
@@ -37,7 +37,7 @@ def run(build):
 
 
 def draw(count, augmentation=ALL, seed=1, step=0):
-    """Return the AugmentParams, in NumPy, of `count` images of 32x32 cropped to 24x24."""
+    """Return the Params, in NumPy, of `count` images of 32x32 cropped to 24x24."""
     return run(lambda: sample_params(tf.zeros([count, 32, 32, 3], tf.uint8),
                                      recipe(augmentation), seed, step, flip_now=tf.constant(0)))
 
@@ -95,7 +95,7 @@ def test_crops_are_slices_to_the_bit(side, size):
     def tensor(value, dtype):  # no constant, as in training: divisions by constants round otherwise
         return tf.placeholder_with_default(np.array(value, dtype), value.shape)
 
-    crops = run(lambda: apply_params(tensor(images, np.uint8), AugmentParams(
+    crops = run(lambda: apply_params(tensor(images, np.uint8), Params(
         tensor(offsets, np.float32), tensor(flips[:, None], bool)), size))
     for image, (top, left), flipped, crop in zip(images, offsets, flips, crops):
         expected = image[top:top + size, left:left + size]
@@ -244,3 +244,11 @@ def test_wrong_numbers_of_augmentations_are_refused(wrong, message):
 def test_errors_name_what_is_wrong(wrong, message):
     with pytest.raises(UserError, match=message):
         run(lambda: preprocess_train(tf.constant(IMAGES), wrong, 1, 0))
+
+
+@pytest.mark.parametrize('normalize', ['per_pixel', 'yuv_local'])
+def test_brightness_of_normalized_images_is_refused(normalize):
+    statistics = (0.,) * (32 * 32 * 3 + 1) if normalize == 'per_pixel' else (0.,) * 4
+    with tf.Graph().as_default(), pytest.raises(UsageError, match='brightness needs pixels'):
+        preprocess_train(tf.constant(IMAGES), recipe(('brightness',), 32, normalize), 1, 0,
+                         statistics=statistics)

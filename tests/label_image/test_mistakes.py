@@ -81,7 +81,7 @@ def files(tmp_path_factory, graph):
     (2, ['--graph=colours.pb', '--image_size=28', 'i.png'], 'expects images of 32x32'),
     (1, ['--graph=none.pb', 'i.png'], 'No such file'),
     (1, ['--graph=.', 'i.png'], 'Is a directory'),
-    (1, ['--graph=empty.pb', 'i.png'], 'not a frozen graph'),
+    (1, ['--graph=empty.pb', 'i.png'], 'it has no nodes'),
     (1, ['--graph=text.pb', 'i.png'], 'not a complete frozen graph'),
     (1, ['--graph=image.pb', 'i.png'], 'not a complete frozen graph'),
     (1, ['--graph=half.pb', 'i.png'], 'half.pb'),

@@ -24,8 +24,8 @@ def test_every_model_has_one_default_recipe():
     for recipe in catalog.RECIPES.values():
         assert set(recipe.published) <= set(models.MODELS)
         assert all(published.source for published in recipe.published.values())
-    with pytest.raises(UserError, match='mini has no default recipe'):
-        catalog.default_recipe('mini')
+    with pytest.raises(UserError, match='no_model has no default recipe'):
+        catalog.default_recipe('no_model')
 
 
 def test_the_recipe_decides_the_image_size_of_a_model():

@@ -69,7 +69,7 @@ def test_a_wrong_text_is_one_line_with_an_example(text, message):
 
 @pytest.mark.parametrize('schedule', [OneCycle(24), OneCycle(0), Cosine(24)], ids=str)
 def test_the_peak_must_be_within_the_recipe(schedule):
-    with pytest.raises(UsageError, match='within the 24 epochs'):
+    with pytest.raises(ValueError, match='must rise'):
         schedule.factor_at(0., 24.)
 
 

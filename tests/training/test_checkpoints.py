@@ -32,6 +32,13 @@ def copied(trained, tmp_path):
     return shutil.copytree(trained, str(tmp_path / 'run'))
 
 
+@pytest.mark.parametrize('interval, before, step, expected', [
+    (5, 4, 5, True), (5, 5, 6, False), (5, 3, 11, True), (5, 0, 4, False), (1, 0, 1, True),
+    (0, 3, 11, False)])
+def test_a_multiple_is_crossed(interval, before, step, expected):
+    assert checkpoints.crossed_multiple_of(interval, before, step) == expected
+
+
 def test_saved_by_steps_and_the_most_recent_are_kept(synthetic, tmp_path):
     policy = dict(save_steps=2, max_to_keep=3)
     networks.train(synthetic, tmp_path, 9, 'tiny', **policy)
@@ -127,12 +134,12 @@ def test_divergence_stops_and_keeps_finite_weights(synthetic, tmp_path):
     assert runs.read_status(str(tmp_path))['state'] == 'failed'
 
 
-def test_an_emergency_save_marks_the_run_as_stopped(tmp_path, default_graph):
+def test_an_emergency_save_marks_the_run_as_stopped(synthetic, tmp_path, default_graph):
     run = runs.create('', '', str(tmp_path / 'run'))
     tf.get_variable('weight', [])
     advance = tf.train.get_or_create_global_step().assign_add(1)
-    hook = checkpoints.CheckpointHook(run, step=advance.read_value(), batch_size=1, on_nan=None,
-                                      policy=checkpoints.SavePolicy(0, 0, max_to_keep=5))
+    hook = checkpoints.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config,
+                                      advance.read_value())
     with tf.train.SingularMonitoredSession(hooks=[hook]) as session:
         session.run(advance)
         hook.emergency_save(session.raw_session())

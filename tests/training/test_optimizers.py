@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError
+from permafrost.recipes.recipe import Recipe
 from permafrost.training import optimizers
 from tests.training.helpers import train_graph
 
@@ -46,6 +47,12 @@ def slow_updates(name, w, gradients):
     return values
 
 
+def create(name, step, decay=0.):
+    recipe = Recipe('test', optimizer=name, learning_rate=RATE, momentum=MOMENTUM,
+                    decoupled_weight_decay=decay)
+    return optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step)
+
+
 @pytest.mark.parametrize('shape', SHAPES, ids=str)
 @pytest.mark.parametrize('name', sorted(optimizers.OPTIMIZERS))
 def test_updates_are_those_of_numpy(name, shape):
@@ -54,17 +61,13 @@ def test_updates_are_those_of_numpy(name, shape):
         step = tf.train.get_or_create_global_step()
         gradient = tf.placeholder(tf.float32, shape)
         w = tf.get_variable('w', initializer=first.astype(np.float32))
-        rates = []
-        optimizer = optimizers.create(
-            name, lambda variable: rates.append(variable) or tf.constant(RATE),
-            lambda variable: DECAY, MOMENTUM, step)
-        update = optimizer.apply_gradients([(gradient, w)], global_step=step)
+        update = create(name, step, DECAY).apply_gradients([(gradient, w)], global_step=step)
         session.run(tf.global_variables_initializer())
         values = []
         for value in gradients:
             session.run(update, {gradient: value})
             values.append(session.run(w))
-        assert rates == [w] and session.run(step) == len(gradients)
+        assert session.run(step) == len(gradients)
     # NumPy has epsilon within Adam's corrected root, TensorFlow outside.
     np.testing.assert_allclose(values, slow_updates(name, first, gradients), rtol=1e-3, atol=2e-4)
 
@@ -78,9 +81,7 @@ def test_muon_is_for_the_weights_of_convolutions_alone(muon):
             step = tf.train.get_or_create_global_step()
             variables = [tf.get_variable(n, shape, initializer=tf.ones_initializer())
                          for n, shape in sorted(shapes.items())]
-            optimizer = optimizers.create(name, lambda v: tf.constant(RATE), lambda v: 0.,
-                                          MOMENTUM, step)
-            update = optimizer.apply_gradients([(tf.ones_like(v), v) for v in variables])
+            update = create(name, step).apply_gradients([(tf.ones_like(v), v) for v in variables])
             session.run(tf.global_variables_initializer())
             session.run(update)
             values[name] = session.run(variables)
@@ -101,7 +102,7 @@ def test_orthogonalize_makes_singular_values_alike(shape):
 
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(UsageError, match='did you mean nesterov'):
-        optimizers.create('nestrov', None, None, MOMENTUM, None)
+        optimizers.create(Recipe('test', optimizer='nestrov'), None, None, None)
 
 
 # One model for each way of training; all others differ from one of them in numbers alone.

@@ -28,8 +28,6 @@ def prepare(synthetic, tmp_path):
                   for name in dir(absl_flags) if name.startswith('DEFINE_')}
         with mock.patch.object(flags, 'flags', types.SimpleNamespace(**define)):
             flags.define_train_flags()
-            flags.define_run_flags()
-            flags.define_resume_flag()
         values(['train.py', '--dataset=synthetic', f'--data_dir={synthetic.directory}',
                 f'--log_dir={tmp_path}', *map(str, arguments)])
         return setup.prepare_training(values)

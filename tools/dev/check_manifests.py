@@ -53,8 +53,6 @@ def check(manifest):
 
 
 def main(paths):
-    if not paths:
-        sys.exit(__doc__.splitlines()[0])
     count, failed = 0, False
     for path in paths:
         try:

@@ -1,8 +1,8 @@
 """Kill a cluster's tasks at random and start them again: tools/dev/soak.py --minutes 30.
 
-Every --least to --most seconds a task gets SIGKILL and is started again after 0 to 5 seconds. After
---minutes the run must finish within --grace_steps steps. It fails if the global step goes back
-before a checkpoint, if a task hangs, or if the run does not end well.
+Every --least to --most seconds a task gets SIGKILL and is started again after 0 to 5 seconds. In
+the end the run must finish within LAST_STEPS steps. It fails if the global step goes back before a
+checkpoint, if a task hangs, or if the run does not end well.
 """
 
 import os
@@ -17,41 +17,38 @@ from absl import flags
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 
-from permafrost.cluster import local_cluster
+from permafrost.cluster.local_cluster import LocalCluster
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
 from permafrost.flags import run_script
 from permafrost.training import checkpoints
 
-flags.DEFINE_float('minutes', 30., 'How long tasks are killed, in minutes.', 0.)
+flags.DEFINE_float('minutes', 30., 'How long to keep killing tasks, in minutes.', 0.)
 flags.DEFINE_float('least', 20., 'Shortest time between two kills, in seconds.', 0.1)
 flags.DEFINE_float('most', 60., 'Longest time between two kills, in seconds.', 0.1)
-flags.DEFINE_string('mode', 'async', 'async or sync.')
-flags.DEFINE_integer('seed', 1, 'Seed of which task is killed when.')
-flags.DEFINE_integer('grace_steps', 200, 'Steps to train after the last kill.', 1)
+flags.DEFINE_enum('mode', 'async', ['async', 'sync'], 'How the workers work together.')
 FLAGS = flags.FLAGS
 HANG_SECS = 180.  # without a step of any worker
+LAST_STEPS = 50
+STEP = re.compile(r'step (\d+)/')
 RESTORED = re.compile(r'(?:restored|parameter servers already hold) step (\d+)')
 
 
-class Soak:
+class Soak(LocalCluster):
     """A cluster that trains in `run`, and what its tasks have printed about their steps."""
 
     def __init__(self, folder: str):
         dataset = make_synthetic(os.path.join(folder, 'data'))
         self.run = os.path.join(folder, 'run')
-        self.cluster = local_cluster.LocalCluster(1, 2, [
+        super().__init__(1, 2, [
             '--model=squeeze1', '--dataset=synthetic', f'--data_dir={dataset.directory}',
             '--set=batch_size=16', '--set=learning_rate=0.001',  # never diverges
             f'--run={self.run}', '--resume', '--save_secs=5', '--log_steps=1', '--wait_secs=300',
-            f'--mode={FLAGS.mode}'])
+            f'--mode={FLAGS.mode}', '--steps=1000000000'])
         self.max_undone = 0  # steps that a lost server cost at most
         self._step = self._saved_step = 0
         self._step_time = time.time()
-        self._num_read = dict.fromkeys(self.cluster.names, 0)  # lines
-
-    def start(self, *names: str, steps: int = 10 ** 9) -> None:
-        self.cluster.start(*names, extra_arguments=[f'--steps={steps}'])
+        self._num_read = dict.fromkeys(self.names, 0)  # lines
 
     def watch(self, seconds: float) -> None:
         """Read what the tasks print; raise UserError at a lost step, a failure or a hang."""
@@ -59,10 +56,9 @@ class Soak:
         while time.time() < end:
             # Read before the lines: no task may restore an earlier step from now on.
             saved_step = checkpoints.last_step(self.run)
-            for name in self.cluster.names:
-                lines = self.cluster.lines.get(name, [])[self._num_read[name]:]
-                self._num_read[name] += len(lines)
-                for line in lines:
+            for name in self.names:
+                for line in self.lines.get(name, [])[self._num_read[name]:]:
+                    self._num_read[name] += 1
                     self._check(name, line)
             self._saved_step = saved_step
             if time.time() - self._step_time > HANG_SECS:
@@ -70,9 +66,9 @@ class Soak:
             time.sleep(.2)
 
     def _check(self, name: str, line: str) -> None:
-        restored = RESTORED.match(line)
-        if line.startswith('step '):
-            self._step, self._step_time = int(re.findall(r'\d+', line)[0]), time.time()
+        made, restored = STEP.match(line), RESTORED.match(line)
+        if made:
+            self._step, self._step_time = int(made.group(1)), time.time()
         elif restored:
             step = int(restored.group(1))
             self.max_undone = max(self.max_undone, self._step - step)
@@ -83,43 +79,32 @@ class Soak:
         elif line.startswith('error:') or 'Traceback' in line:
             raise UserError(f'{name}: {line}')
 
-    def kill(self, name: str, restart_secs: float) -> None:
-        """Kill a task, and start it again after `restart_secs` seconds."""
-        print(f'step {self._step}, checkpoint {checkpoints.last_step(self.run)}: SIGKILL to {name}',
-              flush=True)
-        self.cluster.send(signal.SIGKILL, name)
-        self.cluster.wait(name)
-        self.watch(restart_secs)
-        self.start(name)
-
-    def finish(self) -> int:
-        """Stop all tasks, start them with a last step, and return the step at which they end."""
-        codes = self.cluster.stop()
-        if set(codes.values()) != {128 + signal.SIGTERM}:
-            raise UserError(f'SIGTERM ended tasks with {codes}')
-        last_step = checkpoints.last_step(self.run) + FLAGS.grace_steps
-        self.start(steps=last_step)
-        while any(task.poll() is None for task in self.cluster.tasks.values()):
-            self.watch(1.)
-        codes, step = self.cluster.wait(), checkpoints.last_step(self.run)
-        if any(codes.values()) or step < last_step:
-            raise UserError(f'tasks ended with {codes} at step {step} of {last_step}')
-        return step
-
 
 def main():
-    rng, kills = random.Random(FLAGS.seed), 0
-    with tempfile.TemporaryDirectory() as folder:
-        soak = Soak(folder)
-        with soak.cluster:
-            soak.start()
-            end = time.time() + 60 * FLAGS.minutes
-            while time.time() < end:
-                soak.watch(rng.uniform(FLAGS.least, FLAGS.most))
-                soak.kill(rng.choice(soak.cluster.names), rng.uniform(0., 5.))
-                kills += 1
-            soak.watch(FLAGS.most)
-            step = soak.finish()
+    rng, kills = random.Random(1), 0
+    with tempfile.TemporaryDirectory() as folder, Soak(folder) as soak:
+        soak.start()
+        end = time.time() + 60 * FLAGS.minutes
+        while time.time() < end:
+            soak.watch(rng.uniform(FLAGS.least, FLAGS.most))
+            name = rng.choice(soak.names)
+            print(f'{name}: SIGKILL', flush=True)
+            soak.send(signal.SIGKILL, name)
+            soak.wait(name)
+            soak.watch(rng.uniform(0., 5.))
+            soak.start(name)
+            kills += 1
+        soak.watch(FLAGS.most)
+        codes = soak.stop()
+        if set(codes.values()) != {128 + signal.SIGTERM}:
+            raise UserError(f'SIGTERM ended tasks with {codes}')
+        last_step = checkpoints.last_step(soak.run) + LAST_STEPS
+        soak.start(extra_arguments=[f'--steps={last_step}'])
+        while any(task.poll() is None for task in soak.tasks.values()):
+            soak.watch(1.)
+        codes, step = soak.wait(), checkpoints.last_step(soak.run)
+    if any(codes.values()) or step < last_step:
+        raise UserError(f'tasks ended with {codes} at step {step} of {last_step}')
     print(f'{kills} kills; the run reached its last step, {step}; at most {soak.max_undone} steps '
           'were undone, none of them saved')
 

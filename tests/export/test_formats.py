@@ -15,7 +15,7 @@ from tests.export.helpers import logits_of, some_images
 
 def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, synthetic, tmp_path):
     directory = str(tmp_path / 'new' / '1')
-    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
     assert os.listdir(str(tmp_path / 'new')) == ['1']
     images = some_images(synthetic)
     with tf.Graph().as_default(), tf.Session() as session:
@@ -29,21 +29,21 @@ def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, syntheti
     np.testing.assert_allclose(outputs['probabilities'], logits_of(file, images, 'probabilities'),
                                atol=1e-5)
     with pytest.raises(UserError, match='exists: name another --saved_model'):
-        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
 
 
 def test_an_unwritable_directory_is_one_line(run, tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='name another --saved_model'):
         freeze.freeze(run, None, output=str(tmp_path / 'a.pb'),
-                      saved_model=str(tmp_path / 'file' / 'model'))
+                      formats={'saved_model': str(tmp_path / 'file' / 'model')})
     assert sorted(os.listdir(str(tmp_path))) == ['a.json', 'a.pb', 'file']
 
 
 @pytest.mark.slow
 def test_saved_model_cli_shows_the_signature(run, tmp_path):
     directory = str(tmp_path / '1')
-    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
     tool = os.path.join(os.path.dirname(sys.executable), 'saved_model_cli')
     output = processes.finish([tool, 'show', '--dir', directory, '--all'])
     assert "signature_def['serving_default']" in output
