@@ -7,8 +7,8 @@ from permafrost.flags import define_train_flags, run_script
 from permafrost.training import setup
 
 define_train_flags()
-flags.DEFINE_bool('plot', False, 'Only plot the learning rate of the recipe, to '
-                  '<recipe>-learning-rate.png.')
+flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to '
+                  '<recipe>-learning-rate.png and exit, without training.')
 FLAGS = flags.FLAGS
 
 

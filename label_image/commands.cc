@@ -26,7 +26,7 @@ std::vector<std::string> ReadLabels(const std::string& path) {
   return labels;
 }
 
-// Return the class names: from --labels, else from the graph, else numbers.
+// Return the class names: from --labels, else from the graph, else class indices.
 std::vector<std::string> ClassNames(const Flags& flags, const Graph& graph, size_t classes) {
   const bool in_graph = flags.labels.empty();
   std::vector<std::string> names = in_graph ? graph.Labels() : ReadLabels(flags.labels);
@@ -38,7 +38,7 @@ std::vector<std::string> ClassNames(const Flags& flags, const Graph& graph, size
               " classes");
 }
 
-// Print the keys that every JSON output has, and those of a command.
+// Print one JSON object: the members that every command prints, then `members`.
 void PrintJson(const Network& network, const json::Object& members) {
   const TensorFlow& tf = network.tf();
   json::Object object = {
@@ -56,7 +56,7 @@ Image ReadImage(const std::string& path, int side) {
   }
 }
 
-// Print the classes with the highest probabilities, or return them for JSON output.
+// Return the classes with the highest probabilities. Without --json, also print them.
 json::Object TopClasses(const Flags& flags, const std::string& path, const float* probabilities,
                         const std::vector<std::string>& names) {
   std::vector<int> order(names.size());
@@ -67,10 +67,10 @@ json::Object TopClasses(const Flags& flags, const std::string& path, const float
   order.resize(std::min(order.size(), static_cast<size_t>(flags.top)));
   std::vector<json::Object> top;
   if (!flags.json) printf("%s\n", path.c_str());
-  for (int label : order) {
-    const float probability = probabilities[label];
-    if (!flags.json) printf("  %6.2f %%  %s\n", 100 * probability, names[label].c_str());
-    top.push_back({{"label", names[label]}, {"probability", probability}});
+  for (int index : order) {
+    const float probability = probabilities[index];
+    if (!flags.json) printf("  %6.2f %%  %s\n", 100 * probability, names[index].c_str());
+    top.push_back({{"label", names[index]}, {"probability", probability}});
   }
   return {{"image", path}, {"top", top}};
 }
@@ -99,7 +99,7 @@ int ClassifyImages(const Flags& flags, Network* network) {
   std::vector<json::Object> results;
   std::vector<std::string> paths;  // of the images in `pixels`
   std::vector<uint8_t> pixels;
-  bool any_bad = false;
+  bool any_failed = false;
   for (const std::string& path : flags.images) {
     try {
       const Image image = ReadImage(path, network->image_size());
@@ -107,7 +107,7 @@ int ClassifyImages(const Flags& flags, Network* network) {
       paths.push_back(path);
     } catch (const Error& error) {
       PrintError(error.what());
-      any_bad = true;
+      any_failed = true;
     }
     const bool full = paths.size() == static_cast<size_t>(flags.batch_size);
     if (paths.empty() || (!full && &path != &flags.images.back())) continue;
@@ -120,7 +120,7 @@ int ClassifyImages(const Flags& flags, Network* network) {
     pixels.clear();
   }
   if (flags.json) PrintJson(*network, {{"images", results}});
-  return any_bad ? 1 : 0;
+  return any_failed ? 1 : 0;
 }
 
 int EvaluateFiles(const Flags& flags, Network* network) {
@@ -161,7 +161,7 @@ int RunBenchmark(const Flags& flags, Network* network) {
     return 0;
   }
   const Latency& latency = result.latency_ms;
-  json::Object answer = {{"node", network->node()},
+  json::Object object = {{"node", network->node()},
                          {"output", network->output()},
                          {"input_shape", network->input_shape()},
                          {"batch_size", flags.batch_size},
@@ -182,8 +182,8 @@ int RunBenchmark(const Flags& flags, Network* network) {
   for (const auto& [node, op, microseconds] : profile) {
     operations.push_back({{"node", node}, {"op", op}, {"microseconds", microseconds}});
   }
-  if (flags.profile) answer.push_back({"profile", operations});
-  PrintJson(*network, answer);
+  if (flags.profile) object.push_back({"profile", operations});
+  PrintJson(*network, object);
   return 0;
 }
 

@@ -24,7 +24,7 @@ int Run(int argc, char** argv) {
     fputs(HelpText().c_str(), stdout);
     return 0;
   }
-  // Read the files before loading TensorFlow, which takes about a second: mistakes show up sooner.
+  // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
   const Graph graph(ReadFile(flags.graph), flags.graph);
   if (!flags.session_config.empty()) flags.network.config = ReadFile(flags.session_config);
   flags.network.only_timed = flags.benchmark;

@@ -39,9 +39,9 @@ def define_train_flags() -> None:
     flags.DEFINE_enum('source', default['source'], ['memory', 'stream'], 'Where batches come from. '
                       'memory: all images are loaded first. stream: images are read from files '
                       'through a shuffle queue.')
-    integer('seed', 'Seed of the initial weights, image order, augmentation and dropout.')
+    integer('seed', 'Seed for the initial weights, image order, augmentation and dropout.')
     flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical. Uses one '
-                      'thread, so it is slower.')
+                      'thread, so it is slower. Requires --source=memory.')
     integer('save_steps', 'Save a checkpoint every N steps (0: only every --save_secs).')
     integer('save_secs', 'Save a checkpoint every N seconds (0: only every --save_steps).')
     integer('max_to_keep', 'Number of most recent checkpoints to keep (0 keeps all).')
@@ -49,11 +49,12 @@ def define_train_flags() -> None:
     integer('histogram_steps', 'Write image and weight histogram summaries every N steps (0 writes '
             'none).')
     integer('log_steps', 'Print progress every N steps when the output is not a terminal.', 1)
-    integer('intra_op_threads', 'Threads within one operation (0: the default of the engine).')
-    integer('inter_op_threads', 'Operations to run in parallel (0: the default of the engine).')
+    integer('intra_op_threads', "Number of threads within one operation (0: the engine's default).")
+    integer('inter_op_threads', "Number of operations to run in parallel (0: the engine's "
+            'default).')
     define_run_flags()
     flags.DEFINE_bool('resume', False, "Continue --run, or the model's most recent run. Start a "
-                      'run if there is none.')
+                      'new run if there is none.')
 
 
 def define_dataset_flag(default: Optional[str] = 'cifar10', more_help: str = '') -> None:
@@ -72,7 +73,7 @@ def define_run_dataset_flags(more_help: str = '') -> None:
 def define_data_dir_flag() -> None:
     """Define --data_dir."""
     flags.DEFINE_string('data_dir', None, 'Directory of the dataset. Default: where `make data` '
-                        'puts it; for a run, where training found it.')
+                        'puts it; for a run, the one that training used.')
 
 
 def define_run_flags(default_run: str = 'a new one') -> None:

@@ -1,4 +1,4 @@
-"""How a worker opens its session: the chief initialises or restores, the others wait for it."""
+"""How a worker opens its session: the chief initializes or restores, the others wait for it."""
 
 import dataclasses
 import time
@@ -12,29 +12,30 @@ from permafrost.training import checkpoints
 from permafrost.training.signals import Signals
 
 POLL_SECS = 1.
-REPORT_SECS = 10.  # between two lines that name the tasks that are missing
+REPORT_SECS = 10.  # between two lines that say what is missing
 
 
 @dataclasses.dataclass(eq=False)
 class SessionCreator(tf.train.SessionCreator):
-    """Creates a worker's first session, and another each time a server was lost, in bounded time.
+    """Creates a worker's first session, and a new one each time a server is lost, in bounded time.
 
-    TensorFlow's own session manager sleeps 30 s if the model is not ready, and tries for ever.
+    TensorFlow's own session manager sleeps 30 s if the model is not ready, and retries forever.
     """
     target: str  # of this task's own server
     config: tf.ConfigProto  # with the device filters of this task
     servers: Dict[str, str]  # {name: address} of the parameter servers
-    variable: tf.Variable  # int64 [2], on a server and in no checkpoint; set after all others to:
-    config_hash: int  # equal for all workers that train the same
+    # int64 [2], on a server and in no checkpoint. The chief sets it last, to [config_hash, run_id].
+    variable: tf.Variable
+    config_hash: int  # the same for all workers of one training
     run_id: int  # of the run directory; only the chief compares it
     wait_secs: float  # how long to wait for servers and for the chief
     signals: Signals  # stop waiting when a signal arrives
     run: Optional[str] = None  # run directory; None for a worker that is not the chief
-    saver: Optional[tf.train.Saver] = None  # as `run`
+    saver: Optional[tf.train.Saver] = None  # None if `run` is None
 
     def __post_init__(self) -> None:
         self._outage_start: Optional[float] = None
-        with tf.device(None):  # each on the device of its variable
+        with tf.device(None):  # place each operation with its variable
             # identity: TensorFlow logs an error about a report that no session has fetched.
             self._uninitialized = tf.identity(tf.report_uninitialized_variables(
                 tf.global_variables() + [self.variable]))
@@ -43,7 +44,7 @@ class SessionCreator(tf.train.SessionCreator):
             self._initialize_local = tf.local_variables_initializer()
 
     def reset_outage(self) -> None:
-        """Note that a step was made: the next outage gets the full waiting time."""
+        """Note that a step was made: the next outage gets the full wait_secs."""
         self._outage_start = None
 
     def create_session(self) -> tf.Session:
@@ -77,7 +78,7 @@ class SessionCreator(tf.train.SessionCreator):
             seconds = time.time() - self._outage_start
             if seconds > self.wait_secs:
                 raise UserError(f'{message} {names} for {seconds:.0f} s: start what is missing, '
-                                'then this task again')
+                                'then restart this task')
             if time.time() - last_report > REPORT_SECS:
                 last_report = time.time()
                 print(f'waiting: {message} {names}', flush=True)
@@ -88,16 +89,16 @@ class SessionCreator(tf.train.SessionCreator):
             names = session.run(self._uninitialized)
             return b', '.join(names[:3]).decode() + (' ...' if len(names) > 3 else '')
 
-        self._wait_while(missing, 'the chief has not set')
+        self._wait_while(missing, 'the chief has not initialized')
         if session.run(self.variable)[0] != self.config_hash:
-            raise UserError('the chief trains something else: start all tasks with the same flags '
-                            '(model, recipe, steps, dataset, --mode), and --resume if the others '
-                            'have it. If not all processors support bfloat16, add '
+            raise UserError('the chief is training something else: start all tasks with the '
+                            'same flags (model, recipe, steps, dataset, --mode), and --resume if '
+                            'the others have it. If not all processors support bfloat16, add '
                             '--set compute_dtype=float32.')
 
     def _restore_or_initialize(self, session: tf.Session) -> None:
-        # A restarted chief undoes no step: it continues from what the servers hold if that is of
-        # this run and not older than the last checkpoint.
+        # A restarted chief does not undo steps: it continues from the variables on the servers if
+        # they belong to this run and are not older than the last checkpoint.
         last = max(checkpoints.list_checkpoints(self.run), default=None)
         if not session.run(self._uninitialized).size:
             step, identity = session.run([tf.train.get_global_step(), self.variable])

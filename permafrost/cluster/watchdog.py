@@ -126,7 +126,7 @@ class Watchdog:
         if remaining < 0:
             problem = self._save()
             lost = f' (the last steps are lost: {problem})' if problem else ''
-            exit_process(1, f'{message}; start what is missing, then this task again{lost}')
+            exit_process(1, f'{message}; start what is missing, then restart this task{lost}')
         print(message, flush=True)
         threading.Thread(target=self.ping, daemon=True).start()
         self._change(State.RUNNING, min(STALL_SECS, remaining), [State.RUNNING])

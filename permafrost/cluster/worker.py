@@ -1,6 +1,6 @@
 """Training as a worker of a cluster: variables on parameter servers, steps made by workers.
 
-The chief is worker 0: it alone has the run directory, initialises, saves and logs summaries.
+The chief is worker 0: it alone has the run directory, initializes, saves and logs summaries.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 An augmentation only chooses what happens to each image, as values in Params; `apply_params`
 then does all of it in one resampling and one multiply-add. That takes 10 to 15 microseconds of one
-core per image, where operations image by image take hundreds.
+core per image; separate operations on each image take hundreds.
 """
 
 import dataclasses
@@ -33,11 +33,11 @@ class Params(NamedTuple):
     """The changes to the images of a batch, in the order in which they are made."""
     offset: tf.Tensor  # float32 [B, 2]: the top row and the left column of the crop
     flip: tf.Tensor  # bool [B, 1]: swap left and right
-    contrast: Numbers = 1.  # [B, 1]: factor about each channel's mean
-    brightness: Numbers = 0.  # [B, 1]: added, of 255
-    cutout: Numbers = 0.  # [B, 2]: position of the square set to zero, 0 to 1
+    contrast: Numbers = 1.  # [B, 1]: scales the difference from each channel's mean
+    brightness: Numbers = 0.  # [B, 1]: added to the pixels, which are 0 to 255
+    cutout: Numbers = 0.  # [B, 2]: row and column of the square set to zero, 0 to 1
     cutout_size: int = 0  # pixels; 0: no square
-    flip_now: Optional[tf.Tensor] = None  # bool [B]: flipped in this epoch; None: not known
+    flip_now: Optional[tf.Tensor] = None  # bool [B]: alternate_flip flips it now; None: unknown
 
 
 def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
@@ -45,8 +45,9 @@ def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers
                      flip_now: Optional[tf.Tensor] = None) -> tf.Tensor:
     """Return the input of the network in training: uint8 [B, H, W, 3] -> float32 [B, h, w, 3].
 
-    The images are slice `shard` of batch number `step`; B must be known. The same `seed` and `step`
-    augment in the same way. See Params for `flip_now`, normalization.fit for `statistics`.
+    The images are slice `shard` of batch number `step`; B must be static. The same `seed` and
+    `step` give the same augmentation. See Params for `flip_now`, normalization.fit for
+    `statistics`.
 
     Raises UsageError or UserError if the recipe does not fit the images.
     """
@@ -77,14 +78,14 @@ def preprocess_eval(images: tf.Tensor, recipe: Recipe,
     return images if normalize.before_crop else normalize.apply(images)
 
 
-# An augmentation changes Params. It receives the margin that the crop leaves (rows, columns:
+# An augmentation changes Params. It receives the margin that the crop removes (rows, columns:
 # float32 [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and the
-# number that the recipe gives, if any.
+# number after the colon in the recipe, if any.
 Draw = Callable[[int], tf.Tensor]
 
 
 def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = float('inf')) -> Params:
-    """Crop at random, at most `pixels` off the centre; all places are equally likely."""
+    """Crop at random, at most `pixels` off the centre; all positions are equally likely."""
     first = tf.maximum(margin // 2 - pixels, 0.)
     last = tf.minimum(margin // 2 + pixels, margin)
     return params._replace(offset=first + tf.floor(draw(2) * (last - first + 1)))
@@ -106,9 +107,9 @@ def flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
 
 
 def alternate_flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
-    """Flip each image in every other epoch; the first of them is random.
+    """Flip each image in every other epoch; whether it starts flipped is random.
 
-    https://arxiv.org/abs/2404.00498: two epochs show all views of an image.
+    https://arxiv.org/abs/2404.00498: any two epochs in a row show both views of an image.
     """
     if params.flip_now is None:
         raise UserError('alternate_flip counts the epochs of each image: use --source=memory, or '
@@ -122,7 +123,7 @@ def cutout(params: Params, margin: tf.Tensor, draw: Draw, size: float = 8) -> Pa
 
 
 def brightness(params: Params, margin: tf.Tensor, draw: Draw, max_delta: float = 63.) -> Params:
-    """Add a random number, the same to all values of an image."""
+    """Add a random number, up to `max_delta` either way, to all values of an image."""
     return params._replace(brightness=params.brightness + max_delta * (2 * draw(1) - 1))
 
 
@@ -134,14 +135,14 @@ def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float = 0.2) ->
 AUGMENTATIONS = {function.__name__: function for function in (
     crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
 PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
-ON_PIXELS = ('brightness',)  # their numbers are of 255: they need pixels, not normalized values
+ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
 
 
 def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
                   shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None) -> Params:
     """Return the Params that `recipe` draws; see preprocess_train for the arguments.
 
-    The shards of a batch draw together what the whole batch would.
+    Together, the shards of a batch draw the same numbers as the whole batch would.
     """
     count = images.shape.as_list()[0]
     margin = _crop_margin(images, recipe)
@@ -159,12 +160,12 @@ def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
 
 
 def apply_params(images: tf.Tensor, params: Params, size: int) -> tf.Tensor:
-    """Return crops of `size` x `size` of [B, H, W, 3], augmented: float32, not clipped."""
+    """Return `images` [B, H, W, 3] cropped to `size` x `size`, augmented: float32, not clipped."""
     count, height, width, _ = images.shape.as_list()
     top, left = tf.unstack(params.offset, axis=1)
 
-    def edges(first, side):  # the first and the last pixel of the crop, of 1
-        # Moved in by a tenth of a pixel: one that rounding puts outside would be black.
+    def edges(first, side):  # first and last pixel of the crop, as fractions of the side
+        # Kept a tenth of a pixel inside: a pixel that rounding puts outside would be black.
         return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
                 for edge in (first, first + size - 1)]
 
@@ -177,7 +178,7 @@ def apply_params(images: tf.Tensor, params: Params, size: int) -> tf.Tensor:
                                       box_indices=tf.range(count))
     if not (tf.is_tensor(params.contrast) or tf.is_tensor(params.brightness)):
         return images
-    # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
+    # On whole rows: Eigen is slow if the last dimension is as short as the 3 channels.
     rows = tf.reshape(images, [count, size, size * 3])
     means = tf.reduce_mean(tf.reshape(tf.reduce_mean(rows, 1), [count, size, 3]), 1)
     shift = (1 - params.contrast) * means + params.brightness
@@ -193,7 +194,7 @@ def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
         raise UsageError(f'cutout:{size} does not fit into images of {height} pixels')
     first = tf.floor(position * (np.array([height, width]) - size + 1.))  # [B, 2]
     rows = tf.range(height, dtype=tf.float32) - first[:, :1]
-    # By rows: see apply_params.
+    # On whole rows: see apply_params.
     columns = tf.constant(np.arange(width * channels) // channels, tf.float32) - first[:, 1:]
     row_mask = tf.cast((rows >= 0) & (rows < size), tf.float32)[:, :, None]
     column_mask = tf.cast((columns >= 0) & (columns < size), tf.float32)[:, None]
@@ -209,7 +210,7 @@ def _parse(recipe: Recipe) -> List[Tuple[str, List[float]]]:
         if name not in AUGMENTATIONS:
             raise unknown_name_error('augmentation', name, AUGMENTATIONS)
         if colon and not AUGMENTATIONS[name].__defaults__:
-            raise UsageError(f'augmentation {text!r} has a wrong number: {name} has none')
+            raise UsageError(f'augmentation {text!r} has a number: {name} takes none')
         if colon and not re.fullmatch(r'[0-9]+(\.[0-9]+)?', number):
             raise UsageError(f'augmentation {text!r} has a wrong number: it must be 0 or more')
         augmentations.append((name, [float(number)] if colon else []))
@@ -217,7 +218,7 @@ def _parse(recipe: Recipe) -> List[Tuple[str, List[float]]]:
 
 
 def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
-    """Return `images` with the borders that pad_crop or reflect_crop crop from."""
+    """Return `images` with the border that pad_crop or reflect_crop needs, if any."""
     for name, numbers in _parse(recipe):
         if name in PADDING:
             pixels = int((numbers or AUGMENTATIONS[name].__defaults__)[0])
@@ -230,7 +231,7 @@ def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
 
 
 def _crop_margin(images: tf.Tensor, recipe: Recipe) -> List[int]:
-    """Return the rows and columns that a crop leaves over. Raises UserError if it does not fit."""
+    """Return the rows and columns that a crop removes. Raises UserError if it does not fit."""
     height, width = images.shape.as_list()[1:3]
     size = recipe.image_size
     if not 1 <= size <= min(height, width):

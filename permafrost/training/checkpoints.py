@@ -36,7 +36,7 @@ def last_step(run: str) -> int:
 
 
 def find_checkpoint(run: str, step: Optional[int] = None) -> Tuple[int, str]:
-    """Return the step and the path prefix of the checkpoint at `step`, by default of the last one.
+    """Return the step and the path prefix of the checkpoint at `step`, by default the last one.
 
     Raises UserError if the run has no checkpoint yet, UsageError if it has none at `step`.
     """
@@ -46,13 +46,13 @@ def find_checkpoint(run: str, step: Optional[int] = None) -> Tuple[int, str]:
                         'first save')
     step = max(checkpoints) if step is None else step
     if step not in checkpoints:
-        raise UsageError(f'no checkpoint of step {step} in {runs.train_dir(run)} (choose from: '
+        raise UsageError(f'no checkpoint at step {step} in {runs.train_dir(run)} (choose from: '
                          f'{", ".join(map(str, checkpoints))})')
     return step, checkpoints[step]
 
 
 def verify_compatible(checkpoint: str, variables: Dict[str, tf.Variable]) -> None:
-    """Raise UserError unless a checkpoint has `variables`, {name: variable}, in their shapes.
+    """Raise UserError unless a checkpoint has `variables`, {name: variable}, with their shapes.
 
     Restoring does not check this: a resource variable accepts whatever shape the file has.
     """
@@ -60,13 +60,13 @@ def verify_compatible(checkpoint: str, variables: Dict[str, tf.Variable]) -> Non
         shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
     except tf.errors.OpError as error:
         raise UserError(f'cannot read {checkpoint} ({one_line(error)}): delete its files to use '
-                        'the checkpoint before it')
+                        'the previous checkpoint')
     for name, variable in sorted(variables.items()):
         if shapes.get(name) != variable.shape.as_list():
             problem = f'has shape {shapes[name]}' if name in shapes else 'is missing'
             raise UserError(f'{checkpoint} does not fit this model: {name} {problem}, expected '
-                            f'shape {variable.shape.as_list()}. Use the run of this model, or '
-                            'start another')
+                            f'shape {variable.shape.as_list()}. Use a run of this model, or '
+                            'start a new one')
 
 
 def restore(saver: tf.train.Saver, session: tf.Session, checkpoint: str,
@@ -80,9 +80,9 @@ def restore(saver: tf.train.Saver, session: tf.Session, checkpoint: str,
 
 
 def _open_saver(run: str, max_to_keep: int) -> tf.train.Saver:
-    """Return a saver that knows the checkpoints of `run`, so that it deletes old ones too.
+    """Return a saver that knows the existing checkpoints of `run`, so that it deletes them in turn.
 
-    It also corrects the state file, from which TensorFlow takes the checkpoint to restore.
+    It also corrects the file `checkpoint`, which tells TensorFlow which checkpoint to restore.
     """
     saver = tf.train.Saver(max_to_keep=max_to_keep or None, save_relative_paths=True)
     paths = list(list_checkpoints(run).values())
@@ -98,7 +98,10 @@ def _open_saver(run: str, max_to_keep: int) -> tf.train.Saver:
 
 
 def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
-    """Return the error for a loss or weight that is not finite; mark a chief's `run` as failed."""
+    """Return the error for a loss or weight that is not finite; mark `run` as failed.
+
+    `run` is None for a worker that is not the chief.
+    """
     checkpoint = 'The chief keeps the last good checkpoint'
     if run is not None:
         runs.write_status(run, state='failed')
@@ -107,22 +110,22 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
     return UserError(
         f'loss or weights became NaN or infinite at step {step} (learning rate '
         f'{durations.learning_rate_at(config, step):g}). {checkpoint}. Train again with a lower '
-        f'rate, e.g. --set learning_rate={config.recipe.learning_rate / 2:g}')
+        f'learning rate, e.g. --set learning_rate={config.recipe.learning_rate / 2:g}')
 
 
 def crossed_multiple_of(interval: int, before: int, step: int) -> bool:
-    """Return whether a multiple of `interval` lies after step `before` and not after `step`.
+    """Return whether a multiple of `interval` is in (before, step]; never for an interval of 0.
 
-    In a cluster the steps in between may belong to other workers. An interval of 0 has none.
+    In a cluster the steps in between may belong to other workers.
     """
     return interval > 0 and step // interval > before // interval
 
 
 class CheckpointHook(tf.train.SessionRunHook):
-    """Saves at the start, as `config` asks and at the end; keeps status.json up to date.
+    """Saves at the start, at the intervals in `config` and at the end; updates status.json.
 
-    The session restores with its `saver`. `step` reads the global step after the update. Weights
-    that are not finite are an error and are not saved.
+    Restore the session with the attribute `saver`. `step` is the global step after the update.
+    Weights that are not finite raise UserError and are not saved.
     """
 
     def __init__(self, run: str, config: Config, step: tf.Tensor):
@@ -134,7 +137,7 @@ class CheckpointHook(tf.train.SessionRunHook):
         self._is_finite = tf.reduce_all(
             [tf.reduce_all(tf.is_finite(variable)) for variable in tf.trainable_variables()])
         self._start_time = time.time()
-        # None if nobody knows how long the steps before this start took.
+        # None if status.json does not say how long the steps before this start took.
         self._seconds_before = runs.read_status(run).get('train_seconds')
 
     def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
@@ -181,13 +184,13 @@ class CheckpointHook(tf.train.SessionRunHook):
 def explain_disk_errors(run: str) -> Iterator[None]:
     """Context that turns a full or failing disk, or a damaged checkpoint, into a UserError.
 
-    It deletes what an interrupted save left; complete checkpoints stay.
+    It deletes the temporary files of an interrupted save and keeps the complete checkpoints.
     """
     try:
         yield
     except tf.errors.DataLossError as error:
         raise UserError(f'{find_checkpoint(run)[1]} is damaged ({one_line(error)}): delete its '
-                        'files, then --resume from the checkpoint before it')
+                        'files, then --resume from the previous checkpoint')
     except (tf.errors.OpError, OSError) as error:
         reason = next((reason for reason in DISK_ERRORS if reason in str(error)), None)
         if reason is None:
@@ -195,5 +198,5 @@ def explain_disk_errors(run: str) -> Iterator[None]:
         for path in glob.glob(os.path.join(glob.escape(runs.train_dir(run)), PREFIX + '*temp*')):
             shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
         step = max(list_checkpoints(run), default='none')
-        raise UserError(f'cannot write to {run} ({reason}): make room, then --resume; last '
-                        f'complete checkpoint: step {step}')
+        raise UserError(f'cannot write to {run} ({reason}): free disk space or make it writable, '
+                        f'then --resume; last complete checkpoint: step {step}')

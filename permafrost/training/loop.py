@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import socket
 import sys
+import time
 from typing import Any, Optional
 
 import tensorflow.compat.v1 as tf
@@ -37,8 +38,10 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
             progress = hooks.LoggingHook(graph, config, run)
             save = checkpoints.CheckpointHook(run, config, graph.step)
             stop = hooks.StopHook(graph.step, config.steps, signals)
+            # File names have the second only: without a suffix a quick restart overwrites events.
             with contextlib.closing(tf.summary.FileWriter(
-                    runs.train_dir(run), tf.get_default_graph())) as writer:
+                    runs.train_dir(run), tf.get_default_graph(),
+                    filename_suffix=f'.{time.time_ns()}')) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
                 train_hooks = [progress, save, stop,
                                *hooks.summary_hooks(graph, config, writer, progress)]

@@ -65,14 +65,15 @@ def test_a_worker_joins_at_its_next_look_after_the_chief_is_ready(cluster, monke
 
 
 def test_a_worker_that_waits_too_long_names_what_the_chief_has_not_set(cluster):
-    with pytest.raises(UserError, match='the chief has not set (global_step|identity), .* for 0 s'):
+    with pytest.raises(UserError, match='the chief has not initialized '
+                       '(global_step|identity), .* for 0 s'):
         cluster.worker(wait_secs=-1.).create_session()
 
 
 def test_a_worker_that_trains_something_else_is_refused(cluster):
     worker, chief = cluster.worker(config_hash=2), cluster.chief()
     chief.create_session()
-    with pytest.raises(UserError, match='the chief trains something else: start all tasks with'):
+    with pytest.raises(UserError, match='the chief is training something else: start all'):
         worker.create_session()
 
 

@@ -17,7 +17,7 @@ from tests.cluster import helpers
 
 @pytest.fixture(scope='module')
 def trained(synthetic, tmp_path_factory):
-    """The cluster and the run directory of a training of 120 steps by two workers.
+    """The cluster and the run directory of a training of 400 steps by two workers.
 
     They train behind a proxy that does not exist. The run directory is relative, and the server
     and worker 1 have another working directory than the chief: they cannot see the run.
@@ -29,7 +29,7 @@ def trained(synthetic, tmp_path_factory):
         folder = chief if name in ('worker 0', 'evaluator') else elsewhere
         return ['env', f'--chdir={folder}', *proxies]
 
-    with helpers.make_cluster(synthetic, 'run', '--steps=120', '--save_steps=40',
+    with helpers.make_cluster(synthetic, 'run', '--steps=400', '--save_steps=100',
                               prefix=prefix) as cluster:
         cluster.start('ps 0', 'worker 1', 'worker 0', 'evaluator')
         helpers.assert_ends_well(cluster)
@@ -39,11 +39,11 @@ def trained(synthetic, tmp_path_factory):
 def test_all_tasks_end_and_all_workers_steps_count(trained):
     cluster, run = trained
     step, checkpoint = checkpoints.find_checkpoint(run)
-    assert 120 <= step <= 121  # past the last step by less than the number of workers
+    assert 400 <= step <= 401  # past the last step by less than the number of workers
     assert tf.train.load_checkpoint(checkpoint).get_tensor('global_step') == step
     assert runs.read_status(run)['state'] == 'done'
     for name in ('worker 0', 'worker 1'):
-        assert len(cluster.steps(name)) > 2
+        assert cluster.steps(name)
     assert 'done' in cluster.lines['ps 0'] and 'done' in cluster.lines['worker 1']
 
 
@@ -143,7 +143,7 @@ def test_a_worker_that_cannot_train_ends_with_one_line(synthetic, tmp_path):
         cluster.start('ps 0', 'worker 0')
         cluster.start('worker 1', extra_arguments=['--seed=2'])
         assert cluster.wait('worker 1', timeout=helpers.TIMEOUT) == {'worker 1': 1}
-        assert cluster.lines['worker 1'][-1].startswith('error: the chief trains something else')
+        assert cluster.lines['worker 1'][-1].startswith('error: the chief is training something')
         cluster.send(signal.SIGKILL)
         cluster.wait()
         cluster.start('worker 1', extra_arguments=['--wait_secs=1'])

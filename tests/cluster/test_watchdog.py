@@ -63,7 +63,7 @@ def test_a_stall_that_lasts_saves_and_fails(watcher):
     code, message = _exit(watcher, 131.)
     assert code == 1 and saved.is_set()
     assert message == ('no training step for 131 s: no answer from ps 0 (127.0.0.1:1); start what '
-                       'is missing, then this task again')
+                       'is missing, then restart this task')
     watcher.emergency_save = _fail
     assert '(the last steps are lost: No space left on device)' in _exit(watcher)[1]
 

@@ -57,7 +57,7 @@ def test_a_moved_run_is_evaluated_where_it_is(run, tmp_path):
 def test_wrong_directories_and_steps_are_refused(run, tmp_path):
     with pytest.raises(UserError, match='not a run directory'):
         Evaluator(str(tmp_path), None)
-    with pytest.raises(UsageError, match=r'no checkpoint of step 5 .*: 0, 10, 20, 30'):
+    with pytest.raises(UsageError, match=r'no checkpoint at step 5 .*: 0, 10, 20, 30'):
         evaluate(run, 5)
     with pytest.raises(UserError, match='no run under'):
         runs.latest_run(str(tmp_path))

@@ -151,7 +151,7 @@ def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
     (tmp_path / 'file').write_text('')
     refused(UserError, 'not a run directory', run=str(tmp_path / 'none'))
     refused(UsageError, 'must end in .pb', output='a.json')
-    refused(UsageError, 'no checkpoint of step 5', step=5)
+    refused(UsageError, 'no checkpoint at step 5', step=5)
     refused(UserError, 'cannot write', output=str(tmp_path / 'file/a.pb'))
     refused(UserError, 'exists: name another --saved_model', formats={'saved_model': str(tmp_path)})
     empty = str(tmp_path / 'empty')

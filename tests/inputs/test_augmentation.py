@@ -225,7 +225,7 @@ def test_alternate_flip_flips_the_images_of_this_epoch():
 
 
 @pytest.mark.parametrize('wrong, message', [
-    (('flip:3',), 'flip has none'), (('cutout:x',), 'has a wrong number'),
+    (('flip:3',), 'flip takes none'), (('cutout:x',), 'has a wrong number'),
     (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout'),
     (('pad_crop:-1',), '0 or more'), (('pad_crop:inf',), '0 or more'), (('crop:-9',), '0 or more'),
     (('cutout:nan',), '0 or more'), (('reflect_crop:32',), 'out of sight')])

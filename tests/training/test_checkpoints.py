@@ -72,7 +72,7 @@ def test_the_last_checkpoint_or_that_of_a_step_is_found(trained):
     assert checkpoints.find_checkpoint(trained) == (4, prefix + '4')
     assert checkpoints.find_checkpoint(trained, 0) == (0, prefix + '0')
     assert checkpoints.last_step(trained) == 4
-    with pytest.raises(UsageError, match=r'no checkpoint of step 3 .*choose from: 0, 2, 4'):
+    with pytest.raises(UsageError, match=r'no checkpoint at step 3 .*choose from: 0, 2, 4'):
         checkpoints.find_checkpoint(trained, 3)
 
 
@@ -126,8 +126,8 @@ def test_divergence_stops_and_keeps_finite_weights(synthetic, tmp_path):
     last, checkpoint = checkpoints.find_checkpoint(str(tmp_path))
     assert str(error.value).startswith('loss or weights became NaN or infinite at step ')
     assert '(learning rate 1e+20). Last good checkpoint: ' in str(error.value)
-    assert f'{checkpoint} (step {last}). Train again with a lower rate, e.g. --set ' in str(
-        error.value)
+    assert (f'{checkpoint} (step {last}). Train again with a lower learning rate, '
+            'e.g. --set ') in str(error.value)
     reader = tf.train.load_checkpoint(checkpoint)
     for name in reader.get_variable_to_shape_map():
         assert np.isfinite(reader.get_tensor(name)).all(), name
@@ -161,8 +161,8 @@ def test_a_full_disk_removes_what_is_unfinished(trained, tmp_path, error):
     run = shutil.copytree(trained, str(tmp_path / 'run'))
     os.mkdir(os.path.join(run, 'train', 'model.ckpt-6_temp'))
     open(os.path.join(run, 'train', 'model.ckpt-6.data.tempstate1'), 'w').close()
-    with pytest.raises(UserError, match=r'cannot write to .* \(No space left\): make room, then '
-                       '--resume; last complete checkpoint: step 4'):
+    with pytest.raises(UserError, match=r'cannot write to .* \(No space left\): free disk space or '
+                       'make it writable, then --resume; last complete checkpoint: step 4'):
         with checkpoints.explain_disk_errors(run):
             raise error
     assert not [name for name in os.listdir(os.path.join(run, 'train')) if 'temp' in name]
@@ -181,7 +181,7 @@ def test_a_real_full_disk_loses_nothing(synthetic, tmp_path):
         pytest.skip('only root can mount a small tmpfs')
     try:
         run = str(tmp_path / 'run')
-        with pytest.raises(UserError, match=f'cannot write to {run} .*make room') as error:
+        with pytest.raises(UserError, match=f'cannot write to {run} .*free disk space') as error:
             networks.train(synthetic, run, 1000, 'tiny', save_steps=1, max_to_keep=0)
         step, checkpoint = checkpoints.find_checkpoint(run)
         tf.train.load_checkpoint(checkpoint).get_tensor('conv1/weights')
