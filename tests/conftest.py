@@ -1,4 +1,4 @@
-"""What all tests share: datasets, TensorFlow's mode, and scripts run as a user runs them."""
+"""Fixtures for all tests: datasets, the mode of TensorFlow, scripts run as a user runs them."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""What commit 8a47497 wrote still works: a run, its checkpoint, a frozen graph and a dataset.
+"""Files written by commit 8a47497 still work: a run, its checkpoint, a frozen graph and a dataset.
 
 That commit made tests/fixtures/v1 on tf2: 64 + 8 images of shapes as TFRecords, a deterministic run
 of lenet5 on them, which stands at step 2 of 4, and the graph that was frozen at step 4.

@@ -4,6 +4,7 @@ A schedule is a small value, `OneCycle(peak_epoch=5)`. --set and config.json wri
 name and its numbers, as in the `examples` of its class. Nothing here imports TensorFlow.
 """
 
+import abc
 import dataclasses
 import inspect
 import math
@@ -16,17 +17,17 @@ from permafrost.recipes import number_text
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule:
+class Schedule(abc.ABC):
     """The base class. As text: the name, then the fields without the defaults at the end."""
     name: ClassVar[str]
     examples: ClassVar[Tuple[str, ...]]
 
+    @abc.abstractmethod
     def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:
         """Return the factor at `epoch`, a number, or a float64 tensor if `ops` is TensorFlow.
 
         `num_epochs` is the length of the recipe. Raises ValueError if its peak is not within it.
         """
-        raise NotImplementedError
 
     def rescaled(self, ratio: float) -> 'Schedule':
         """Return the schedule that does the same `ratio` times as late."""

@@ -1,4 +1,4 @@
-"""What the models must be: parameters, operations, weights, pools, from papers and by hand."""
+"""Expected values of the models: parameters, operations, weights and pools."""
 
 import numpy as np
 
