@@ -15,9 +15,10 @@ WORKDIR /opt/permafrost
 COPY requirements requirements
 COPY tools/setup.sh tools/
 RUN if [ -n "$TENSORFLOW" ]; then \
-      sed -Ei "s|^(intel-)?tensorflow[^ ]*|$TENSORFLOW|" "requirements/$ENGINE.txt"; \
+      sed -Ei "s|^(intel-)?tensorflow[^; ]*|$TENSORFLOW|" "requirements/$ENGINE.txt"; \
     fi \
-    && tools/setup.sh "$ENGINE" \
+    # the log would be lost with this layer
+    && { tools/setup.sh "$ENGINE" || { tail -n 30 /opt/venv/*.log; exit 1; }; } \
     && rm -f /opt/venv/*.lock
 
 # Builds label_image and runs the tests. The image copies the program from this stage, so a failing
@@ -55,15 +56,21 @@ COPY --from=engine /opt/permafrost/.venv /opt/permafrost/.venv
 WORKDIR /opt/permafrost
 COPY trained_models trained_models
 COPY --from=tested /opt/permafrost/label_image/build/label_image label_image/build/
+# Python reads it too.
+COPY label_image/graph/allowed_ops.def label_image/graph/
+COPY label_image/graph/allowed_ops.def label_image/graph/
 COPY label_image.sh ./
+COPY bin bin
 COPY deploy/entrypoint.sh deploy/
-COPY tools/get_data.py tools/
+COPY requirements requirements
+COPY tools/*.py tools/setup.sh tools/
 COPY models models
 COPY permafrost permafrost
 COPY LICENSE README.md *.py ./
+RUN ln -s /opt/permafrost/bin/permafrost /usr/local/bin/permafrost
 
 ENV HOME=/tmp PERMAFROST_CACHE=/data PERMAFROST_DATA=/data PYTHONUNBUFFERED=1
-VOLUME ["/data", "/work"]
+# No VOLUME: what is not on a volume of the user's own would be lost without a word.
 WORKDIR /work
 USER 1000:1000
 ENTRYPOINT ["/opt/permafrost/deploy/entrypoint.sh"]

@@ -8,10 +8,10 @@ usage: [ENGINE=tf1|tf1-mkl|tf2] ./run.sh [MODEL [STEPS]]
 Sets up TensorFlow, downloads CIFAR-10, trains MODEL (default: tuto) for STEPS
 steps (default: from its recipe; 10,000 for tuto), evaluates it on the 10,000
 test images, freezes it into one file and labels two images with that file in C++.
-Skips what is already done. Ctrl-C or SIGTERM stops a training after it has
-saved a checkpoint.
+Skips what is already done. Ctrl-C, SIGTERM or a closed terminal stops a training
+after it has saved a checkpoint.
 
-exit codes: 0 done, 1 failed, 2 usage, 143 stopped by SIGTERM after saving
+exit codes: 0 done, 1 failed, 2 usage; after a signal, 128 plus its number (143 for SIGTERM)
 END
 }
 
@@ -22,7 +22,11 @@ case ${1:-} in -h|--help) usage; exit ;; esac
 model=${1:-tuto}
 steps=${2-}
 [[ $# -lt 2 || $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"
+start_dir=$PWD
 cd "$(dirname "$0")"
+unset PYTHONHOME  # of another Python
+# For the commands that the scripts print.
+export PERMAFROST_COMMAND="${ENGINE:+ENGINE=$ENGINE }bin/permafrost"
 
 # Any Python knows the models' names, so a typo is reported before minutes of set-up.
 if python3 -c 'import models' 2>/dev/null; then
@@ -35,19 +39,23 @@ if sys.argv[1] not in MODELS:
 END
 fi
 
-# Runs a command in its own process group, forwards SIGTERM and SIGINT to it, once each, waits for
-# it to end, and exits with its code unless that is 0.
+# Runs a command in its own process group, forwards the signals that end it, once each, waits for it
+# to end, and exits with its code unless that is 0.
+signals='TERM INT HUP QUIT USR1 XCPU'
 stage() {
-  local code signalled
+  local code signalled signal
   set -m  # own group: otherwise Ctrl-C would reach it from the terminal and from here
   "$@" &
   local child=$!
   set +m
-  trap 'signalled=1; kill -TERM -- "-$child" 2>/dev/null || true' TERM
-  trap 'signalled=1; kill -INT -- "-$child" 2>/dev/null || true' INT
+  for signal in $signals; do
+    # shellcheck disable=SC2064  # expands now
+    trap "signalled=1; kill -$signal -- -$child 2>/dev/null || true" "$signal"
+  done
   # A signal ends the wait too: then wait again (bash remembers the code of a child that has ended).
   while signalled=; code=0; wait "$child" || code=$?; [ -n "$signalled" ]; do :; done
-  trap - TERM INT
+  # shellcheck disable=SC2086  # a list
+  trap - $signals
   [ "$code" = 0 ] || exit "$code"
 }
 
@@ -73,16 +81,17 @@ measured() {
   tail -n 1 "$run/eval/test/metrics.jsonl" | grep -o "\"$1\": [0-9.]*" | grep -o "[0-9.]*\$"
 }
 steps=$(measured step)
+[ "$start_dir" = "$PWD" ] || printf '\nThe paths below are relative to %s.\n' "$PWD"
 cat <<END
 
 $model, $steps steps on $engine: accuracy $(measured accuracy) on the 10,000 test images
   the run, its checkpoints and results   $run
   the frozen graph                       $run/$model.pb
-  curves                                 .venv/$engine/bin/tensorboard --logdir $run
-  evaluate again                         $python eval.py --run $run
+  curves                                 $PERMAFROST_COMMAND tensorboard --logdir $run
+  evaluate again                         $PERMAFROST_COMMAND eval --run $run
 END
 if grep -qs '"schedule": "constant"' "$run/config.json"; then  # other schedules have ended
-  echo "  train longer                           $python train.py --model $model" \
+  echo "  train longer                           $PERMAFROST_COMMAND train --model $model" \
     "--run $run --resume --steps $((steps * 2))"
 fi
-echo "  the other models                       $python info.py --all"
+echo "  the other models                       $PERMAFROST_COMMAND info --all"

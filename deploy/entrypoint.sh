@@ -1,37 +1,70 @@
 #!/usr/bin/env bash
-# The entry point of the image: `docker run IMAGE COMMAND`. The script of COMMAND replaces this
-# process, so that it receives the signals.
+# The entry point of the image: `docker run IMAGE COMMAND` runs `permafrost COMMAND`. Adds what only
+# the container knows. The script of COMMAND replaces this process, so that it receives the signals.
 set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+: "${PERMAFROST_DATA:=/data}"
+# What to paste after `docker run ... IMAGE`, or into a shell in the container.
+export PERMAFROST_COMMAND=${PERMAFROST_COMMAND:-permafrost}
 
 usage() {
   cat <<'END'
 usage: docker run --rm -v "$PWD:/work" -v DATA:/data IMAGE COMMAND [FLAGS]
+END
+  "$root/bin/permafrost" help | sed 1d
+  cat <<'END'
 
-  train        train.py: trains a model in runs/<model>/<n>
-  eval         eval.py: measures the accuracy of a run or of a frozen graph
-  freeze       freeze_graph.py: writes trained_models/<model>.pb
-  label        label_image.sh: labels images
-  info         info.py: shows parameters and operations of models
-  cluster      train_cluster.py: runs one task of a cluster
-  data         get_data.py: downloads CIFAR-10 to /data/cifar10
-  tensorboard  shows the curves of the runs on port 6006
-
-COMMAND --help lists its flags. Paths are relative to /work. /data contains cifar10/
-with the six .bin files. Only `data` writes to /data.
-
-exit codes: 0 done, 1 failed, 2 usage, 143 stopped by SIGTERM after saving
+Paths are relative to /work. /data contains cifar10/ with the six .bin files; only `data`
+writes to it.
 END
 }
 
-# The scripts report what fails. These notes add what only the container knows.
-check_volume() {  # $1: the folder that COMMAND writes to, if it exists
+# Sets $output, the directory that a command writes to: named by a flag, or else $1.
+find_output() {
+  local word flag='' positional=()
+  output=$1
+  for word in "${@:2}"; do
+    case $word in
+      --*=*) flag=${word%%=*} ;;
+      -*) flag=$word; continue ;;
+    esac
+    case $flag in
+      --run|--log_dir|--output) output=${word#"$flag="} ;;
+      '') positional+=("$word") ;;
+    esac
+    flag=
+  done
+  if [ "$command" = pack ]; then output=${positional[1]-$PWD}; fi
+  output=$(realpath -m -- "$output")
+}
+
+# Is $output on a volume or another mount, and not on the container's own file system?
+outlives_container() {
+  local point
+  while read -r _ _ _ _ point _; do
+    case $point in /) ;; *) case $output/ in "$point"/*) return ;; esac ;; esac
+  done < /proc/self/mountinfo
+  return 1
+}
+check_volume() {  # $1: the volume to add; the rest: as for find_output
+  find_output "${@:2}"
+  if ! outlives_container; then
+    echo "permafrost: $output is not on a volume, so docker run --rm would delete it with the" \
+      "container. Add -v DIR:$1 to docker run, or --tmpfs $1 to lose it on purpose." >&2
+    exit 2
+  fi
+  check_writable "$output"
+}
+check_writable() {  # $1: a directory, which may not exist yet
   local folder=$1
-  [ -e "$folder" ] || folder=$PWD
-  [ -w "$folder" ] || echo "note: user $(id -u) cannot write to $(realpath "$folder") (owner: user" \
+  while [ ! -e "$folder" ]; do folder=$(dirname "$folder"); done
+  [ -w "$folder" ] || echo "note: user $(id -u) cannot write to $folder (owner: user" \
     "$(stat -c %u "$folder")). Mount it without :ro, or add --user \"\$(id -u):\$(id -g)\" to" \
     "docker run." >&2
 }
 check_data() {
+  case " $* " in *' --data'*) return ;; esac  # --dataset or --data_dir
   [ -d "$PERMAFROST_DATA/cifar10" ] || echo "note: $PERMAFROST_DATA has no cifar10/. Mount the" \
     "directory that has it with -v DIR:$PERMAFROST_DATA:ro, or download it once with: docker run" \
     "-v DIR:$PERMAFROST_DATA IMAGE data" >&2
@@ -39,7 +72,7 @@ check_data() {
 
 # label_image installs no signal handlers, and the kernel does not stop process 1 without one.
 run_label_image() {
-  "$root/label_image.sh" "$@" &
+  "$root/bin/permafrost" label "$@" &
   child=$!
   stop() { kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; exit "$1"; }
   trap 'stop 143' TERM
@@ -47,34 +80,31 @@ run_label_image() {
   wait "$child"
 }
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-: "${PERMAFROST_DATA:=/data}"
 command=${1:-help}
 [ $# = 0 ] || shift
-python() { exec "$root/.venv/default/bin/python" "$root/$1" "${@:2}"; }
+runs=$PWD
+[ ! -e runs ] || runs=$PWD/runs
 case "$command $* " in
   *' --help '*|*' -h '*) ;;
-  train*|eval*|cluster*) check_volume runs; check_data ;;
-  freeze*) check_volume trained_models; check_data ;;
-  data*) check_volume "$PERMAFROST_DATA" ;;
+  train\ *|local_cluster\ *) check_volume "$PWD" "$runs" "$@"; check_data "$@" ;;
+  samples\ *) check_volume "$PWD" "$PWD" "$@"; check_data "$@" ;;
+  pack\ *) check_volume "$PWD" "$PWD" "$@" ;;
+  data\ *) check_volume "$PERMAFROST_DATA" "$PERMAFROST_DATA" ;;
+  eval\ *|freeze\ *) check_writable "$runs"; check_data "$@" ;;
+  cluster\ *)
+    find_output "$runs" "$@"
+    outlives_container || echo "note: $output is not on a volume: what this task writes there is" \
+      'lost with the container' >&2
+    check_writable "$output"; check_data "$@" ;;
 esac
 case $command in
-  train) python train.py "$@" ;;
-  eval) python eval.py "$@" ;;
-  freeze) python freeze_graph.py "$@" ;;
-  info) python info.py "$@" ;;
-  cluster) python train_cluster.py "$@" ;;
-  data) python tools/get_data.py "$@" ;;
-  tensorboard) exec "$root/.venv/default/bin/tensorboard" --logdir runs --host 0.0.0.0 "$@" ;;
+  help|-h|--help) usage ;;
   label)
     # a graph frozen in /work is preferred to the one of the same name in the image
     if [ $# -gt 0 ] && [ -e "trained_models/$1.pb" ]; then
       set -- "trained_models/$1.pb" "${@:2}"
     fi
     run_label_image "$@" ;;
-  help|-h|--help) usage ;;
-  *)
-    echo "permafrost: unknown command '$command'" >&2
-    usage >&2
-    exit 2 ;;
+  tensorboard) exec "$root/bin/permafrost" tensorboard --host 0.0.0.0 "$@" ;;  # for docker run -p
+  *) exec "$root/bin/permafrost" "$command" "$@" ;;
 esac

@@ -5,13 +5,17 @@ them and then imports it.
 """
 
 import contextlib
+import math
 import os
+import pathlib
+import platform
+import re
 import sys
 import tempfile
 import warnings
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
-from permafrost.errors import UserError
+from permafrost.errors import UserError, one_line
 
 # Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
 # which starves the input pipeline: 1.25 times slower.
@@ -35,10 +39,45 @@ def has_bfloat16(engine: str) -> bool:
 
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use, at most its CPU quota, rounded up."""
+    return max(1, min(_processors(), math.ceil(cpu_quota() or _processors())))
+
+
+def _processors() -> int:
+    """Return the number of processors that this process may run on."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # not Linux
+
+
+def cpu_quota(root: str = '/') -> Optional[float]:
+    """Return how many cores the control groups of this process let it use; None: no limit.
+
+    A container has one of its own (`docker run --cpus`, Kubernetes' limits). The smallest quota
+    counts, of a group and all that it is part of. `root` is the root of the file system.
+    """
+    quotas = []
+    for line in _read(root, 'proc/self/cgroup').splitlines():
+        _, controllers, group = line.split(':', 2)
+        if controllers and 'cpu' not in controllers.split(','):
+            continue
+        folder = pathlib.PurePosixPath('sys/fs/cgroup', controllers and 'cpu', group.lstrip('/'))
+        # A container may see its own group at the top, and not at the path that the host knows.
+        for each in [folder, *folder.parents]:
+            quota, period = (
+                [_read(root, each / f'cpu.cfs_{name}_us') for name in ('quota', 'period')]
+                if controllers else (_read(root, each / 'cpu.max') or 'max 0').split())
+            if quota.strip().isdigit():  # 'max' and -1 mean no limit
+                quotas.append(int(quota) / int(period))
+    return min(quotas, default=None)
+
+
+def _read(root: str, path: Any) -> str:
+    """Return the text of a file below `root`, '' if there is none."""
+    try:
+        return pathlib.Path(root, path).read_text()
+    except OSError:
+        return ''
 
 
 def installed() -> str:
@@ -74,6 +113,10 @@ def prepare(config: Any = None) -> Any:
     first session of a process fixes its threads.
     """
     engine = installed()
+    flags = cpu_info('flags').split()
+    if platform.machine() == 'x86_64' and flags and 'avx' not in flags:
+        raise UserError('this processor has no AVX instructions, without which TensorFlow does not '
+                        'start: use another machine (a virtual one: give it the CPU of its host)')
     intra, inter = threads(engine) if config is None else threads(
         engine, config.deterministic, config.intra_op_threads, config.inter_op_threads)
     mkl = {}
@@ -87,12 +130,23 @@ def prepare(config: Any = None) -> Any:
         os.environ.setdefault(name, value)
     # 1.15 spells types in a way that newer NumPy warns about.
     warnings.filterwarnings('ignore', category=FutureWarning, module='tensor(flow|board)')
-    with held_stderr():
-        import tensorflow.compat.v1 as tf
+    try:
+        with held_stderr():
+            import tensorflow.compat.v1 as tf
+    except Exception as error:  # its extension modules raise several kinds
+        names = ' and '.join(name for name in ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'PYTHONPATH')
+                             if os.environ.get(name))
+        reason = re.findall(r'^\w*Error: (.*)', str(error), re.MULTILINE) or [error]
+        raise UserError(f'TensorFlow does not load: {one_line(reason[-1])}. ' + (
+            f'Unset {names}, which may name libraries of another one.' if names else
+            'Run make doctor.'))
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
-    settings = ''.join(f', {name}={os.environ[name]}' for name in sorted(mkl))
+    settings = ''.join(f', {name}={os.environ[name]} (from the environment)'
+                       for name in sorted(mkl) if os.environ[name] != mkl[name])
+    if cores() < _processors():
+        settings += f', CPU quota: {cpu_quota():g} of {_processors()} processors'
     print(f'engine: {engine} (TensorFlow {tf.__version__}, Python {sys.version_info[0]}.'
           f'{sys.version_info[1]}), threads: intra {intra}, inter {inter}{settings}', flush=True)
     return tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
@@ -110,7 +164,7 @@ def held_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not the end of the process by a signal
             held.seek(0)
             os.write(stderr, held.read())
             raise

@@ -1,6 +1,7 @@
 """run.sh, with a Python that only records how it is called."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from tests.tools.helpers import Checkout, one_line, write_script
 STUB = '''
 case $1 in
   train.py)
-    trap 'echo TERM >> signals; sleep 0.3; echo saved >> signals; exit 43' TERM
-    trap 'echo INT >> signals; sleep 0.3; echo saved >> signals; exit 30' INT
+    for signal in TERM INT HUP USR1; do
+      trap "echo $signal >> signals; sleep 0.3; echo saved >> signals; exit 43" $signal
+    done
     echo "$@" > trained
     [ -z "$TRAIN_CODE" ] || exit $TRAIN_CODE
     i=0  # a minute at most: nothing outlives a test that failed
@@ -75,16 +77,26 @@ def test_it_trains_evaluates_and_freezes_one_run(checkout):
         'freeze_graph.py --run runs/nin0/2 --output runs/nin0/2/nin0.pb\n')
     assert 'nin0, 30 steps on stub: accuracy 0.8125 on the 10,000 test images' in out
     assert 'runs/nin0/2' in out and 'train longer' not in out
+    assert re.search('^  curves +bin/permafrost tensorboard --logdir runs/nin0/2$', out, re.M)
+    assert 'relative to' not in out
     help_text = checkout.run('run.sh', '--help')[1]
     assert 'usage:' in help_text and '143' in help_text
 
 
 def test_without_steps_the_recipe_decides(checkout):
-    checkout.environment['SCHEDULE'] = 'constant'
+    checkout.environment.update(SCHEDULE='constant', PERMAFROST_COMMAND='of another one')
     code, out, err = checkout.run('run.sh', 'nin0')
     assert code == 0, err
     assert read(checkout, 'trained') == 'train.py --model nin0 --run runs/nin0/1\n'
-    assert '--run runs/nin0/1 --resume --steps 60' in out
+    assert 'bin/permafrost train --model nin0 --run runs/nin0/1 --resume --steps 60' in out
+
+
+def test_from_another_directory_it_says_where_the_paths_begin(checkout):
+    checkout.environment['ENGINE'] = 'stub'
+    code, out, err = checkout.run('-c', f'cd / && bash "{checkout.folder}/run.sh" nin0')
+    assert code == 0, err
+    assert f'\nThe paths below are relative to {checkout.folder}.\n' in out
+    assert 'ENGINE=stub bin/permafrost eval --run runs/nin0/1' in out, 'not the default engine'
 
 
 def test_images_are_labelled_if_there_is_a_compiler(checkout):
@@ -108,8 +120,9 @@ def test_the_exit_code_of_a_failed_training_is_passed_on(checkout):
     assert not (checkout.folder / 'evaluated').exists()
 
 
-@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 43), (signal.SIGINT, 30)])
-def test_a_signalled_training_is_given_time_to_save(checkout, number, code):
+@pytest.mark.parametrize('number', [
+    signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signalled_training_is_given_time_to_save(checkout, number):
     checkout.environment['TRAIN_WAITS'] = '1'
     process = checkout.start('run.sh')
     deadline = time.time() + 120
@@ -118,7 +131,7 @@ def test_a_signalled_training_is_given_time_to_save(checkout, number, code):
         time.sleep(0.02)
     process.send_signal(number)
     process.communicate(timeout=120)
-    assert process.returncode == code
+    assert process.returncode == 43
     # once: a second signal would mean "stop without saving"
     assert read(checkout, 'signals') == f'{number.name[3:]}\nsaved\n'
     assert not (checkout.folder / 'evaluated').exists()

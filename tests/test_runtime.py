@@ -42,16 +42,16 @@ def test_the_engine_and_its_settings_are_printed():
     line, (intra, inter, omp_threads) = _prepare()
     assert line.startswith(f'engine: {runtime.installed()} (TensorFlow ')
     assert f'intra {intra}, inter {inter}' in line
-    if runtime.installed() == 'tf1-mkl':
-        assert omp_threads == intra and f'OMP_NUM_THREADS={omp_threads}' in line
-    else:
-        assert omp_threads == 'None'
+    assert omp_threads == (intra if runtime.installed() == 'tf1-mkl' else 'None')
+    assert 'OMP_NUM_THREADS' not in line, 'only what the user has changed'
 
 
 def test_arguments_and_the_environment_come_first():
     values = 'SimpleNamespace(deterministic=False, intra_op_threads=3, inter_op_threads=5)'
-    _, settings = _prepare(values, OMP_NUM_THREADS='7')
+    line, settings = _prepare(values, OMP_NUM_THREADS='7')
     assert settings == ['3', '5', '7']
+    assert ('OMP_NUM_THREADS=7 (from the environment)' in line) == (
+        runtime.installed() == 'tf1-mkl')
 
 
 def test_threads_by_engine():
@@ -67,6 +67,99 @@ def test_no_tensorflow_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, 'path', [])
     with pytest.raises(UserError, match='run make setup'):
         runtime.installed()
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('tensorflow-1.15.5', 'tf1'), ('intel_tensorflow-1.15.2', 'tf1-mkl'),
+    ('tensorflow_cpu-2.21.0', 'tf2'), ('tensorflow-2.21.0', 'tf2')])  # not on x86-64: without -cpu
+def test_the_engine_is_known_by_its_package(tmp_path, monkeypatch, name, expected):
+    (tmp_path / f'{name}.dist-info').mkdir()
+    (tmp_path / 'tensorflow_estimator-2.15.0.dist-info').mkdir()
+    monkeypatch.setattr(sys, 'path', [str(tmp_path)])
+    assert runtime.installed() == expected
+
+
+def write_groups(root, groups, files):
+    """Make the files of /proc and /sys that describe the control groups of a process."""
+    for name, text in {'proc/self/cgroup': groups, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.parametrize('groups, files, quota', [
+    ('', {}, None),
+    # version 2: a container sees its group at the top; a host sees it below its parents
+    ('0::/\n', {'cpu.max': '150000 100000\n'}, 1.5),
+    ('0::/\n', {'cpu.max': 'max 100000\n'}, None),
+    ('0::/user.slice/a b\n', {'user.slice/a b/cpu.max': 'max 100000\n',
+                              'user.slice/cpu.max': '50000 100000\n'}, 0.5),
+    ('0::/a\n', {'a/cpu.max': '200000 100000\n', 'cpu.max': '300000 100000\n'}, 2),
+    # version 1: the same, with a folder for each controller
+    ('4:cpu,cpuacct:/docker/1\n3:cpuset:/\n0::/\n',
+     {'cpu/cpu.cfs_quota_us': '250000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 2.5),
+    ('1:cpu:/a\n', {'cpu/a/cpu.cfs_quota_us': '-1\n', 'cpu/a/cpu.cfs_period_us': '100000\n'}, None),
+    ('1:cpuacct:/a\n', {'cpu/a/cpu.cfs_quota_us': '1\n', 'cpu/a/cpu.cfs_period_us': '1\n'}, None),
+])
+def test_the_smallest_quota_of_the_control_groups_counts(tmp_path, groups, files, quota):
+    write_groups(tmp_path, groups, {f'sys/fs/cgroup/{name}': text for name, text in files.items()})
+    assert runtime.cpu_quota(str(tmp_path)) == quota
+
+
+@pytest.mark.parametrize('quota, expected', [
+    (None, 4), (0.1, 1), (1, 1), (1.2, 2), (3.5, 4), (64, 4)])
+def test_threads_follow_the_quota_rounded_up(monkeypatch, quota, expected):
+    monkeypatch.setattr(runtime, 'cpu_quota', lambda: quota)
+    monkeypatch.setattr(runtime, '_processors', lambda: 4)
+    assert runtime.cores() == expected
+    assert runtime.threads('tf2') == (expected, expected)
+
+
+@pytest.mark.skipif(not os.access('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', os.W_OK),
+                    reason='needs write access to the control groups of version 1')
+def test_a_quota_of_the_kernel_limits_threads():
+    group = f'/sys/fs/cgroup/cpu/permafrost-test-{os.getpid()}'
+    os.mkdir(group)
+    try:
+        with open(group + '/cpu.cfs_quota_us', 'w') as stream:
+            stream.write('50000')
+        code = (f'open("{group}/tasks", "w").write("0")\n'
+                'from permafrost import runtime; print(runtime.cpu_quota(), runtime.cores())')
+        output = subprocess.check_output([sys.executable, '-c', code], cwd=ROOT)
+    finally:
+        os.rmdir(group)
+    assert output.split() == [b'0.5', b'1']
+
+
+def test_a_processor_without_avx_is_one_line(monkeypatch):
+    """TensorFlow would abort, and its message would be lost."""
+    monkeypatch.setattr(runtime.platform, 'machine', lambda: 'x86_64')
+    monkeypatch.setattr(runtime, 'cpu_info', {'flags': 'fpu sse4_2'}.get)
+    with pytest.raises(UserError, match='no AVX'):
+        runtime.prepare()
+
+
+@pytest.mark.parametrize('message, reason', [
+    ('undefined symbol: x', 'undefined symbol: x'),
+    ('Traceback:\n  File\nImportError: x.so: undefined symbol: y\n\nFailed\n', 'symbol: y')])
+def test_a_tensorflow_that_does_not_load_is_one_line(tmp_path, message, reason):
+    (tmp_path / 'tensorflow').mkdir()
+    (tmp_path / 'tensorflow/__init__.py').write_text(f'raise ImportError({message!r})')
+    code = f"""import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from permafrost import runtime
+from permafrost.errors import UserError
+try:
+    runtime.prepare()
+except UserError as error:
+    print(error)"""
+    for value, fix in (('/opt/lib', 'Unset LD_LIBRARY_PATH'), ('', 'Run make doctor.')):
+        environment = {name: text for name, text in os.environ.items()
+                       if name not in ('PYTHONPATH', 'LD_PRELOAD')}
+        line = subprocess.check_output(
+            [sys.executable, '-c', code], cwd=ROOT, universal_newlines=True,
+            env=dict(environment, LD_LIBRARY_PATH=value))
+        assert line.startswith('TensorFlow does not load: ') and f'{reason}. {fix}' in line
 
 
 @pytest.mark.parametrize('engine, flags, expected', [

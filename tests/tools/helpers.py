@@ -8,7 +8,7 @@ import sys
 
 from tests.processes import ROOT
 
-TOOLS = ('awk bash cat cut df dirname env flock grep head kill ln mkdir readlink rm sed sha256sum '
+TOOLS = ('awk bash cat cut df dirname env grep head kill ln mkdir readlink rm sed sha256sum '
          'sleep tail tee touch uname').split()
 
 
@@ -33,7 +33,7 @@ class Checkout:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(os.path.join(ROOT, name), str(folder / name))
-        self.bin = folder / 'bin'
+        self.bin = folder / 'path'
         self.bin.mkdir()
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))

@@ -17,13 +17,14 @@ import tempfile
 
 import pytest
 
+from permafrost import commands
 from tests import in_process, processes
 from tests.processes import ROOT
 from tests.tools.helpers import one_line, write_script
 
-SCRIPTS = {'train': 'train.py', 'eval': 'eval.py', 'freeze': 'freeze_graph.py', 'info': 'info.py',
-           'cluster': 'train_cluster.py', 'data': 'tools/get_data.py'}
+SCRIPTS = {verb: script for script, verb in commands.VERBS.items() if script.endswith('.py')}
 NOBODY = 65534
+VOLUME = '/dev/shm'  # on any Linux this is a mount of its own, as a volume is
 
 
 def read(name):
@@ -34,17 +35,21 @@ def read(name):
 class Container:
     """A folder like the file system of the image, with the volumes `work` and `data`."""
 
-    def __init__(self, folder):
-        self.folder, self.work, self.data = folder, folder / 'work', folder / 'data'
+    def __init__(self, folder, volumes):
+        self.folder, self.work, self.data = volumes, volumes / 'work', volumes / 'data'
         self.image = folder / 'image'
         self.entry = str(self.image / 'deploy/entrypoint.sh')
-        for path in (self.work, self.data / 'cifar10', self.image / 'deploy'):
+        for path in (self.work, self.data / 'cifar10'):
             path.mkdir(parents=True)
-        shutil.copy(os.path.join(ROOT, 'deploy/entrypoint.sh'), self.entry)
+        for name in ('deploy/entrypoint.sh', 'bin/permafrost', 'permafrost/errors.py'):
+            (self.image / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(os.path.join(ROOT, name), str(self.image / name))
         write_script(self.image / '.venv/default/bin/python',
-                     f'echo "$$ ${{1#{self.image}/}}" "${{@:2}}"')
-        write_script(self.image / '.venv/default/bin/tensorboard', 'echo "$$ tensorboard" "$@"')
+                     'case $1 in -|-c) exec python3 "$@" ;; esac\n'
+                     f'echo "$$ $PERMAFROST_COMMAND ${{1#{self.image}/}}" "${{@:2}}"')
         self.environment = dict(os.environ, PERMAFROST_DATA=str(self.data))
+        for name in ('ENGINE', 'PERMAFROST_COMMAND'):
+            self.environment.pop(name, None)
 
     def start(self, *arguments, **options):
         """Start the entry point and return its Popen."""
@@ -69,22 +74,26 @@ class Container:
 @pytest.fixture
 def container():
     # not pytest's own folder, which other users cannot enter
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Container(pathlib.Path(folder))
+    with tempfile.TemporaryDirectory() as folder, \
+            tempfile.TemporaryDirectory(dir=VOLUME) as volumes:
+        for path in (folder, volumes):
+            os.chmod(path, 0o755)
+        yield Container(pathlib.Path(folder), pathlib.Path(volumes))
 
 
 # The entry point
 
-@pytest.mark.parametrize('command', sorted(SCRIPTS))
+@pytest.mark.parametrize('command', sorted(set(SCRIPTS) - {'doctor'}))
 def test_a_command_runs_its_script_in_the_process_that_receives_signals(container, command):
     pid, code, stdout, stderr = container.run(command, '--steps', '3', '--set=a b')
-    assert (code, stdout, stderr) == (0, f'{pid} {SCRIPTS[command]} --steps 3 --set=a b\n', '')
+    script = f'permafrost {SCRIPTS[command]}'
+    assert (code, stdout, stderr) == (0, f'{pid} {script} --steps 3 --set=a b\n', '')
 
 
 def test_tensorboard_listens_on_all_addresses_so_that_docker_can_publish_its_port(container):
     pid, _, stdout, _ = container.run('tensorboard', '--port=7000')
-    assert stdout == f'{pid} tensorboard --logdir runs --host 0.0.0.0 --port=7000\n'
+    assert stdout == (f'{pid} permafrost -W ignore -m tensorboard.main --logdir runs '
+                      '--host localhost --host 0.0.0.0 --port=7000\n')  # the last --host counts
 
 
 @pytest.mark.parametrize('arguments, code', [
@@ -93,8 +102,9 @@ def test_help_and_unknown_commands_list_the_commands(container, arguments, code)
     _, exit_code, stdout, stderr = container.run(*arguments)
     assert exit_code == code
     for command in list(SCRIPTS) + ['label', 'tensorboard']:
-        assert re.search(rf'^  {command}  ', stderr if code else stdout, re.MULTILINE)
-    assert code == 0 or stderr.startswith(f"permafrost: unknown command '{arguments[0]}'\n")
+        assert re.search(rf'  {command}  ' if not code else rf'[ (]{command}[,)]', stdout + stderr)
+    assert code == 0 or one_line(stderr).startswith(
+        f"permafrost: unknown command '{arguments[0]}'")
 
 
 def as_nobody():
@@ -105,7 +115,7 @@ def as_nobody():
 @pytest.mark.skipif(os.getuid() != 0, reason='only root can become another user')
 @pytest.mark.parametrize('command, folder', [
     ('train', 'work'), ('eval', 'work'), ('freeze', 'work'), ('cluster', 'work'), ('data', 'data'),
-    ('train', 'work/runs'), ('freeze', 'work/trained_models')])
+    ('train', 'work/runs'), ('freeze', 'work/runs')])
 def test_a_volume_that_the_user_cannot_write_to_is_one_note(container, command, folder):
     container.work.chmod(0o777 if '/' in folder else 0o755)
     path = container.folder / folder
@@ -124,6 +134,58 @@ def test_there_is_no_note_if_nothing_is_missing(container, arguments):
     assert container.notes(*arguments, preexec_fn=as_nobody) == ''
 
 
+# What is lost with the container
+
+@pytest.fixture
+def volume():
+    with tempfile.TemporaryDirectory(dir=VOLUME) as folder:
+        yield folder
+
+
+@pytest.fixture
+def outside():
+    """A directory on the file system of the root, like a container's own."""
+    with tempfile.TemporaryDirectory(dir='/var/tmp') as folder:
+        path = pathlib.Path(folder)
+        while not path.is_mount():
+            path = path.parent
+        if str(path) != '/':
+            pytest.skip(f'{path} is a mount')
+        yield folder
+
+
+@pytest.mark.parametrize('arguments', [
+    ['train', '--steps', '3'], ['train', '--data_dir', '/data'], ['local_cluster'], ['samples'],
+    ['pack', 'photos', 'flowers'], ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
+def test_without_a_volume_nothing_is_started(container, outside, arguments):
+    container.work = outside
+    _, code, stdout, stderr = container.run(*arguments)
+    assert (code, stdout) == (2, '')
+    assert (f'is not on a volume, so docker run --rm would delete it with the container. Add -v '
+            f'DIR:{outside} to docker run') in one_line(stderr)
+
+
+@pytest.mark.parametrize('arguments', [
+    ['train', f'--run={VOLUME}/a'], ['train', '--log_dir', VOLUME], ['train', '--help'],
+    ['pack', '/a', f'{VOLUME}/b'], ['pack', '--image_size=24', '/a', f'{VOLUME}/b'],
+    ['samples', f'--output={VOLUME}/a'], ['info'], ['eval', '--graph=a.pb']])
+def test_a_directory_on_a_volume_may_be_named_by_a_flag(container, outside, arguments):
+    container.work = outside
+    assert container.notes(*arguments) == ''
+
+
+def test_data_that_would_be_lost_are_not_downloaded(container, outside):
+    container.environment['PERMAFROST_DATA'] = outside
+    _, code, stdout, stderr = container.run('data')
+    assert (code, stdout) == (2, '') and f'Add -v DIR:{outside}' in one_line(stderr)
+
+
+def test_a_task_of_a_cluster_is_told_once(container, outside):
+    """Not all tasks write to the run, and the entry point cannot tell which."""
+    container.work = outside
+    assert 'is not on a volume' in one_line(container.notes('cluster', '--job_name=worker'))
+
+
 @pytest.mark.parametrize('command', ['train', 'eval', 'freeze', 'cluster'])
 def test_without_data_a_note_says_how_to_mount_or_download_it(container, command):
     shutil.rmtree(str(container.data))
@@ -131,6 +193,7 @@ def test_without_data_a_note_says_how_to_mount_or_download_it(container, command
     assert note.startswith(f'note: {container.data} has no cifar10/.')
     assert f'-v DIR:{container.data}:ro' in note and 'IMAGE data' in note
     assert container.notes(command, '--help') == container.notes('info') == ''
+    assert container.notes(command, '--dataset', 'flowers') == '', 'not CIFAR-10'
 
 
 def test_label_passes_on_arguments_and_exit_code(container):
@@ -211,14 +274,23 @@ def image(tmp_path_factory):
             else:
                 os.makedirs(os.path.dirname(target + 'x'), exist_ok=True)
                 shutil.copy(str(path), target)
-    write_script(root / '.venv/default/bin/python', f'exec {shlex.quote(sys.executable)} "$@"\n')
+    for engine in {'default', os.environ.get('ENGINE') or 'default'}:  # make sets it
+        write_script(root / '.venv' / engine / 'bin/python',
+                     f'exec {shlex.quote(sys.executable)} "$@"\n')
     return str(root / 'deploy/entrypoint.sh')
 
 
-@pytest.mark.parametrize('command', sorted(SCRIPTS))
+@pytest.mark.parametrize('command', sorted(set(SCRIPTS) - {'doctor'}))
 def test_the_image_has_all_that_its_commands_import(image, monkeypatch, tmp_path, command):
     monkeypatch.chdir(tmp_path)
     assert 'flags:' in processes.finish([image, command, '--help'])
+
+
+def test_the_image_has_what_doctor_needs(image, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    output = subprocess.run([image, 'doctor'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            universal_newlines=True).stdout
+    assert output.splitlines()[-1].startswith('doctor: '), output
 
 
 def test_the_models_and_recipes_are_in_the_image(image, monkeypatch, tmp_path):
@@ -227,14 +299,17 @@ def test_the_models_and_recipes_are_in_the_image(image, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_container_saves_and_can_resume(image, synthetic, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
+def test_a_stopped_container_saves_and_can_resume(image, synthetic, monkeypatch, volume):
+    monkeypatch.chdir(volume)
+    monkeypatch.delenv('PERMAFROST_COMMAND', raising=False)
     arguments = processes.train_command(synthetic, 'runs/a', '--steps=100000')[2:]
     code, output = processes.interrupt([image, 'train', *arguments], r'step [0-9]*[1-9]')
     assert code == 143, output
     step = int(re.search(r'^stopped at step (\d+)', output, re.MULTILINE).group(1))
     output = processes.finish([image, 'train', '--run=runs/a', '--resume', f'--steps={step + 3}'])
     assert f'resuming at step {step}\n' in output and f'done at step {step + 3}' in output
+    assert 'next: permafrost eval --run runs/a\n' in output
+    assert f'step {step + 3}: ' in processes.finish([image, 'eval', '--run=runs/a'])
 
 
 def test_label_image_runs_without_make_and_a_compiler(tmp_path):

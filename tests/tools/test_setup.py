@@ -1,8 +1,13 @@
 """setup.sh and the requirements, in copies of the checkout that need no network."""
 
+import http.server
 import os
 import re
+import shutil
+import ssl
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -53,10 +58,9 @@ def test_find_prints_the_python_of_an_engine(checkout):
 
 
 def test_without_the_venv_module_the_error_names_the_package(checkout):
-    (checkout.folder / 'debian').mkdir()
-    (checkout.folder / 'debian/ensurepip.py').write_text('raise ImportError("as on Debian")')
-    checkout.environment['PYTHONPATH'] = str(checkout.folder / 'debian')
-    checkout.add_python()
+    write_script(checkout.bin / f'python{VERSION}',  # as on Debian
+                 'case $* in *sys.executable*) echo "$0"; exit ;; *ensurepip*) exit 1 ;; esac\n'
+                 f'exec {os.path.realpath(sys.executable)} "$@"\n')
     code, _, err = checkout.run('tools/setup.sh', 'lint')
     assert code == 1
     assert f'apt-get install python{VERSION}-venv' in one_line(err)
@@ -71,8 +75,14 @@ def test_a_full_disk_is_reported_before_the_build(checkout):
 
 
 @pytest.mark.slow
-def test_an_interrupted_build_is_repeated_and_a_complete_one_kept(checkout):
+def test_an_interrupted_build_is_repeated_and_a_complete_one_kept(checkout, tmp_path):
     checkout.add_python()
+    (tmp_path / 'other').mkdir()
+    for name in ('pip', 'venv', 'ensurepip'):
+        (tmp_path / f'other/{name}.py').write_text('raise ImportError')
+    checkout.environment.update(  # of another Python and of another pip
+        PYTHONPATH=str(tmp_path / 'other'), PYTHONHOME='/nonexistent', PIP_USER='1',
+        PIP_TARGET=str(tmp_path / 'target'), PIP_PREFIX=str(tmp_path / 'prefix'))
     code, _, err = checkout.run('tools/setup.sh', 'lint')
     assert code == 0, err
     link = checkout.folder / '.venv/lint'
@@ -98,8 +108,54 @@ def test_without_a_network_the_error_says_so(checkout):
     assert not (checkout.folder / '.venv').exists()
 
 
+@pytest.mark.slow
+def test_a_certificate_that_python_does_not_know_is_named(checkout, tmp_path):
+    """A proxy that inspects TLS has one of its own. pip says: no matching distribution."""
+    key, certificate = str(tmp_path / 'key.pem'), str(tmp_path / 'certificate.pem')
+    if not shutil.which('openssl'):
+        pytest.skip('no openssl on this machine')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1',
+                    '-subj', '/CN=localhost', '-keyout', key, '-out', certificate],
+                   check=True, stderr=subprocess.DEVNULL)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = http.server.HTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    checkout.add_python()
+    (checkout.folder / 'requirements/lint.txt').write_text('ruff==0.0.0\n')
+    checkout.environment['PIP_INDEX_URL'] = f'https://localhost:{server.server_port}/simple'
+    code, _, err = checkout.run('tools/setup.sh', 'lint')
+    server.shutdown()
+    assert code == 1 and 'PIP_CERT' in err.splitlines()[-1], err
+
+
+@pytest.mark.slow
+def test_a_package_that_has_no_wheel_here_is_named_with_the_machine(checkout, tmp_path):
+    checkout.add_python()
+    (checkout.folder / 'requirements/lint.txt').write_text('tensorflow-cpu==2.21.0\n')
+    checkout.environment.update(PIP_NO_INDEX='1', PIP_FIND_LINKS=str(tmp_path))
+    code, _, err = checkout.run('tools/setup.sh', 'lint')
+    assert code == 1
+    assert f'tensorflow-cpu==2.21.0 and Python {VERSION} on {os.uname().sysname} ' in (
+        err.splitlines()[-1])
+
+
 def test_every_requirement_is_pinned_and_has_a_reason():
     for name in os.listdir(os.path.join(ROOT, 'requirements')):
         with open(os.path.join(ROOT, 'requirements', name)) as stream:
             for line in stream:
                 assert re.match(r'#|[\w-]+==[\w.]+(; [^#]+?)? +# \w', line), f'{name}: {line}'
+
+
+@pytest.mark.parametrize('name', ['tf2', 'onnxruntime'])
+def test_each_machine_gets_one_tensorflow_of_the_same_version(name):
+    """tensorflow-cpu has wheels for Linux on x86-64 alone."""
+    with open(os.path.join(ROOT, f'requirements/{name}.txt')) as stream:
+        pins = re.findall(r'^(tensorflow\S*)==(\S+); (.*?)  #', stream.read(), re.MULTILINE)
+    machines = {('linux', 'x86_64'): 'tensorflow-cpu', ('linux', 'aarch64'): 'tensorflow',
+                ('darwin', 'arm64'): 'tensorflow', ('darwin', 'x86_64'): 'tensorflow'}
+    for (system, processor), expected in machines.items():
+        variables = {'sys_platform': system, 'platform_machine': processor}
+        assert [package for package, _, marker in pins if eval(marker, {}, variables)] == [expected]
+    assert len({version for _, version, _ in pins}) == 1
