@@ -6,44 +6,52 @@ Nothing here imports TensorFlow: threads are chosen before it is imported.
 import dataclasses
 from typing import Any, Dict, Mapping, Optional, Tuple
 
+import models
+from permafrost import schema
 from permafrost.errors import UsageError
+from permafrost.recipes import checks
 from permafrost.recipes.recipe import Recipe
+from permafrost.schema import limited
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Everything needed to rebuild the graphs of a run."""
-    model: str
-    recipe: Recipe
-    steps: int  # the global step at which training is done
-    dataset: str = 'cifar10'
+    model: str = limited(names=models.MODELS)
+    recipe: Recipe = limited(hint=Dict[str, Any])
+    steps: int = limited(minimum=0)  # the global step at which training is done
+    dataset: str = limited('cifar10', earlier='data_set')
     data_dir: Optional[str] = None  # None: the default place
-    source: str = 'memory'  # or stream
-    seed: int = 1
+    source: str = limited('memory', names=('memory', 'stream'))
+    seed: int = limited(1, minimum=0)
     deterministic: bool = False
-    save_steps: int = 1000
-    save_secs: int = 120
-    max_to_keep: int = 5
-    summary_steps: int = 100
-    histogram_steps: int = 1000
-    log_steps: int = 100
-    intra_op_threads: int = 0  # 0: the best for the engine
-    inter_op_threads: int = 0  # 0: the best for the engine
-    train_images: int = 50000  # in the dataset: the length of an epoch
-    statistics: Tuple[float, ...] = ()  # of the training images: inputs.normalization.fit
+    save_steps: int = limited(1000, minimum=0)
+    save_secs: int = limited(120, minimum=0)
+    max_to_keep: int = limited(5, minimum=0)
+    summary_steps: int = limited(100, minimum=0)
+    histogram_steps: int = limited(1000, minimum=0)
+    log_steps: int = limited(100, minimum=1)
+    intra_op_threads: int = limited(0, minimum=0, maximum=1024)  # 0: the best for the engine
+    inter_op_threads: int = limited(0, minimum=0, maximum=1024)  # 0: the best for the engine
+    train_images: int = limited(50000, minimum=1)  # in the dataset: the length of an epoch
+    # of the training images: inputs.normalization.fit
+    statistics: Tuple[float, ...] = limited((), minimum=-1e6, maximum=1e6, count=(0, 10**8))
 
     def to_json(self) -> Dict[str, Any]:
         """Return a value that json can write; from_json reads it back."""
-        return dict(dataclasses.asdict(self), recipe=self.recipe.to_json())
+        return dict(dataclasses.asdict(self), recipe=self.recipe.to_json(),
+                    statistics=list(self.statistics))
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> 'Config':
-        """Return the Config that to_json wrote; fields added since then take their defaults."""
-        fields = dict(value, recipe=Recipe.from_json(value['recipe']),
-                      statistics=tuple(value.get('statistics', ())))
-        if 'data_set' in fields:  # the field's earlier name
-            fields['dataset'] = fields.pop('data_set')
-        return cls(**fields)
+    def from_json(cls, value: Any, where: str = '') -> 'Config':
+        """Return the Config that to_json wrote; fields added since then take their defaults.
+
+        Raises UsageError; its line names the field, in `where`.
+        """
+        fields = schema.check(value, cls, where, closed=True)
+        recipe = Recipe.from_json(fields['recipe'], schema.join(where, 'recipe'))
+        checks.check(recipe)
+        return cls(**dict(fields, recipe=recipe, statistics=tuple(fields.get('statistics', ()))))
 
 
 # The flags that a resumed run may change. The others decide what is trained.
@@ -62,8 +70,14 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
             raise UsageError(f'this run was started with --{name}={getattr(config, name)}, not '
                              f'{changes[name]}: start another run, or leave the flag out')
     fields = recipe.to_json()
-    for name, value in config.recipe.to_json().items():
-        if fields[name] != value:
-            raise UsageError(f'this run was started with another recipe ({name} is {value}, not '
-                             f'{fields[name]}): start another run, or leave --recipe and --set out')
+    differences = [f'{name} is {_text(value)}, not {_text(fields[name])}'
+                   for name, value in config.recipe.to_json().items() if fields[name] != value]
+    if differences:
+        raise UsageError(f"this run was started with another recipe ({'; '.join(differences)}): "
+                         'start another run, or leave --recipe and --set out')
     return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})
+
+
+def _text(value: Any) -> str:
+    """Return the `value` of a field as --set writes it."""
+    return (','.join(value) or 'none') if isinstance(value, list) else str(value)

@@ -4,17 +4,21 @@ Flags override the environment variable TF_CONFIG, which overrides the run's clu
 is the chief. Nothing here imports TensorFlow, so wrong flags are reported at once.
 """
 
+import collections
 import dataclasses
-import json
 import os
+import re
 import time
 from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from permafrost import files
+from permafrost import files, schema
 from permafrost.cluster import network
-from permafrost.errors import UsageError, UserError, unknown_name_error
+from permafrost.errors import UsageError, printable, shown, unknown_name_error
+from permafrost.schema import limited
 
 FILE = 'cluster.json'
+# An environment variable that tools/local_cluster.py sets: the flags that start its cluster again.
+LOCAL_CLUSTER = 'PERMAFROST_LOCAL_CLUSTER'
 JOBS = ('ps', 'worker', 'chief', 'master', 'evaluator')
 EXAMPLE = ('{"cluster": {"ps": ["a:2222"], "worker": ["b:2222"]}, '
            '"task": {"type": "worker", "index": 0}}')
@@ -33,6 +37,16 @@ class ClusterSpec(NamedTuple):
         """Return {'ps 0': address, ..., 'worker 0': address, ...}."""
         workers = {f'worker {i}': address for i, address in enumerate(self.workers)}
         return dict(self.servers(), **workers)
+
+
+@dataclasses.dataclass
+class ClusterFile:
+    """The fields of cluster.json."""
+    ps: Tuple[str, ...]
+    workers: Tuple[str, ...]
+    mode: str = limited('async', names=('async', 'sync'))
+    backup_workers: int = limited(0, minimum=0)
+    run_id: int = limited(0, minimum=0, earlier='number')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,42 +109,42 @@ def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_na
                        f'(from {source}); this is {task}{chief} (from {task_source})')
 
 
-def save_cluster_json(run: str, spec: ClusterSpec, mode: str, backup_workers: int) -> int:
-    """Write cluster.json of `run`; return its run_id, a number that no other run has."""
-    saved = load_cluster_json(run)  # earlier versions call the run_id number
-    run_id = saved.get('run_id') or saved.get('number') or int(time.time() * 1e6)
+def new_run_id() -> int:
+    """Return a number that no other run has."""
+    return int(time.time() * 1e6)
+
+
+def save_cluster_json(run: str, spec: ClusterSpec, mode: str, backup_workers: int, run_id: int
+                      ) -> None:
+    """Write cluster.json of `run`."""
     files.write_json(os.path.join(run, FILE), {
         'ps': spec.ps, 'workers': spec.workers, 'mode': mode, 'backup_workers': backup_workers,
         'run_id': run_id})
-    return run_id
 
 
 def load_cluster_json(run: str) -> Dict[str, Any]:
     """Return the value of cluster.json; {} if there is none. Raises UserError if it is damaged."""
-    path = os.path.join(run, FILE)
-    if not os.path.exists(path):
+    try:
+        return schema.read(os.path.join(run, FILE), ClusterFile,
+                           'delete it, and give --ps_hosts and --worker_hosts')
+    except FileNotFoundError:
         return {}
-    value = files.read_json(path)
-    if not isinstance(value, dict) or 'ps' not in value or 'workers' not in value or not all(
-            isinstance(value.get(name, 0), int) for name in ('run_id', 'number', 'backup_workers')):
-        raise UserError(f'{path} is damaged: delete it, and give --ps_hosts and --worker_hosts')
-    return value
 
 
 def _parse_tf_config(text: str) -> Tuple[Dict[str, Any], Optional[str], Any]:
     """Return {job: addresses}, and the job and the index of this task; jobs in lower case."""
     try:
-        value = json.loads(text)
-        cluster, task = value.get('cluster') or {}, value.get('task') or {}
-        hosts = {job.lower(): addresses for job, addresses in cluster.items()}
-        job, index = task.get('type'), task.get('index', 0)
-    except (ValueError, AttributeError) as error:
-        problem = error if isinstance(error, ValueError) else 'cluster and task must be objects'
-        raise UsageError(f'TF_CONFIG cannot be read ({problem}): write json such as {EXAMPLE}')
+        value = schema.check(files.parse_json(os.fsencode(text)), Dict[str, Any])
+        cluster, task = (schema.check(value.get(name) or {}, Dict[str, Any], name)
+                         for name in ('cluster', 'task'))
+        job = schema.check(task.get('type') or '', str, 'task.type').lower()
+    except (UsageError, ValueError) as error:
+        raise UsageError(f'TF_CONFIG cannot be read ({error}): write json such as {EXAMPLE}')
+    hosts = {name.lower(): addresses for name, addresses in cluster.items()}
     for name in cluster:
         if name.lower() not in JOBS:
             raise unknown_name_error('job in TF_CONFIG', name, JOBS)
-    return hosts, str(job).lower() if job else None, index
+    return hosts, job or None, task.get('index', 0)
 
 
 def _checked_spec(hosts: Dict[str, Any], source: str) -> ClusterSpec:
@@ -138,16 +152,16 @@ def _checked_spec(hosts: Dict[str, Any], source: str) -> ClusterSpec:
     def addresses(job: str) -> Tuple[str, ...]:
         value = hosts.get(job, [])
         if not isinstance(value, (list, tuple)) or not all(isinstance(x, str) for x in value):
-            raise UsageError(f'{source}: the hosts of {job} must be a list of host:port')
+            raise UsageError(f'{printable(source)}: the hosts of {job} must be a list of host:port')
         return tuple(value)
 
     chiefs = addresses('chief') + addresses('master')
     if len(chiefs) > 1:
         raise UsageError(f"only one task can be the chief (or master): {', '.join(chiefs)}")
     spec = ClusterSpec(addresses('ps'), chiefs + addresses('worker'))
-    for address in spec.ps + spec.workers:
+    for address, count in collections.Counter(spec.ps + spec.workers).items():
         network.parse(address)
-        if (spec.ps + spec.workers).count(address) > 1:
+        if count > 1:
             raise UsageError(f'{address} is given twice: each task needs a port of its own')
     if spec.ps and not spec.workers:
         raise UsageError('a cluster needs at least one worker: none is given')
@@ -164,11 +178,11 @@ def _checked_task(job: str, index: Any, spec: ClusterSpec, hosts: Dict[str, Any]
     count = {'ps': len(spec.ps), 'worker': len(spec.workers) - has_chief}.get(job, 1)
     if index is None and count > 1:
         raise UsageError(f'which {job} is this? give --task_index, 0 to {count - 1}')
-    try:
-        index = int(index or 0)
-    except (TypeError, ValueError, OverflowError):
-        raise UsageError(f'task index {index!r} is not a number')
-    if not 0 <= index < count:
+    text = str(index or 0).strip() if isinstance(index, (int, str, type(None))) else ''
+    if not re.fullmatch('[0-9]{1,9}', text):
+        raise UsageError(f'task index {shown(index)} is not a number')
+    index = int(text)
+    if index >= count:
         valid = f'0 to {count - 1}' if count else 'none'
         raise UsageError(f'there is no {job} {index}: the cluster has {valid}')
     if job in ('chief', 'master'):

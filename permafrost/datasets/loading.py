@@ -3,10 +3,12 @@
 import concurrent.futures
 import errno
 import os
+import stat
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from permafrost import files
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.datasets.record_format import CIFAR10, RecordFormat, decode, map_records
@@ -72,8 +74,11 @@ def find_size_problems(spec: DatasetSpec, directory: str) -> Dict[DataFile, str]
         path = os.path.join(directory, file.name)
         expected = file.count * spec.record_format.record_bytes
         try:
-            size = os.path.getsize(path)
-            if size != expected:
+            status = os.stat(path)
+            size = status.st_size
+            if not stat.S_ISREG(status.st_mode):
+                problems[file] = f'{path}: not a regular file'
+            elif size != expected:
                 adjective = 'short' if size < expected else 'long'
                 problems[file] = f'{path}: too {adjective}, {size} bytes instead of {expected}'
         except OSError as error:
@@ -100,7 +105,7 @@ def content_problem(file: DataFile, directory: str, spec: DatasetSpec) -> Option
     record_bytes = spec.record_format.record_bytes
     digest, max_label = file.new_digest(), 0
     try:
-        with open(path, 'rb') as stream:
+        with files.open_regular(path) as stream:
             for chunk in iter(lambda: stream.read(CHUNK_RECORDS * record_bytes), b''):
                 digest.update(chunk)
                 records = np.frombuffer(chunk, np.uint8).reshape(-1, record_bytes)

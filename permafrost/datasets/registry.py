@@ -1,14 +1,17 @@
 """The datasets: their names, classes, files and checksums, and the directories they lie in."""
 
+import dataclasses
 import hashlib
 import json
 import os
-from typing import Any, NamedTuple, Optional, Tuple
+import re
+from typing import Any, List, NamedTuple, Optional, Tuple
 
-from permafrost import files
+from permafrost import files, schema
 from permafrost.datasets import tfrecord
 from permafrost.datasets.record_format import CIFAR10, CIFAR100, RecordFormat
-from permafrost.errors import UsageError, UserError, one_line, unknown_name_error
+from permafrost.errors import UsageError, UserError, printable, unknown_name_error
+from permafrost.schema import limited
 
 IMAGE_SHAPE = CIFAR10.image_shape
 CIFAR10_CLASSES: Tuple[str, ...] = ('airplane', 'automobile', 'bird', 'cat', 'deer',
@@ -24,12 +27,16 @@ CIFAR100_CLASSES = tuple("""
     train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split())
 
 
-class DataFile(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class DataFile:
     """A file of records, as it should be."""
-    name: str
-    split: str  # 'train' or 'test'
-    count: int  # type: ignore[assignment]  # number of images; hides tuple.count
-    checksum: str  # hexadecimal sha256, or sha1
+    name: str = limited(
+        test=lambda name: re.fullmatch(r'(?!\.\.?$)[^/]{1,255}', name) and name.isprintable(),
+        meaning='the name of a file in that directory')
+    split: str = limited(names=('train', 'test'))
+    count: int = limited(minimum=0, maximum=10**12)  # number of images
+    checksum: str = limited(test=re.compile('[0-9a-f]{40}|[0-9a-f]{64}').fullmatch,
+                            meaning='a hexadecimal sha256, or sha1')
 
     def new_digest(self, content: bytes = b'') -> Any:
         """Return a hash of `content` by the algorithm of `checksum`."""
@@ -68,6 +75,16 @@ HOW_TO_FIX = {
 }
 
 
+@dataclasses.dataclass
+class Manifest:
+    """The fields of the manifest.json that packing writes; others are for readers."""
+    format: str = limited(names=(FORMAT,))
+    classes: Tuple[str, ...] = limited(
+        count=(1, 1000000), test=schema.is_utf8, meaning='text in UTF-8')
+    image_size: int = limited(minimum=1, maximum=4096)
+    files: Tuple[DataFile, ...] = limited(count=(1, 1000000))
+
+
 class DatasetSpec(NamedTuple):
     """The contents that a dataset should have. Making one reads no records."""
     classes: Tuple[str, ...]  # by label
@@ -76,7 +93,8 @@ class DatasetSpec(NamedTuple):
 
     def identity(self) -> str:
         """Return a sha256 of classes, image shape and files. It does not depend on the place."""
-        content = [self.classes, self.record_format.image_shape, self.files]
+        content = [self.classes, self.record_format.image_shape,
+                   [dataclasses.astuple(file) for file in self.files]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -122,23 +140,13 @@ def describe(dataset: str, data_dir: Optional[str] = None) -> DatasetSpec:
 def _read_manifest(name: str, directory: str) -> DatasetSpec:
     path = os.path.join(directory, MANIFEST)
     try:
-        with open(path) as stream:
-            manifest = json.load(stream)
         if name == 'synthetic':
-            classes, record_format, rows = CIFAR10_CLASSES, CIFAR10, manifest
-        elif manifest['format'] == FORMAT:
-            classes = tuple(map(str, manifest['classes']))
-            record_format = tfrecord.format_of(int(manifest['image_size']), len(classes))
-            rows = manifest['files']
+            rows = schema.read(path, List[DataFile], HOW_TO_FIX[name])
+            classes, record_format = CIFAR10_CLASSES, CIFAR10
         else:
-            raise ValueError(f"the format is {manifest['format']!r}")
-        # The base name: a path in a manifest, which may come from others, stays in the directory.
-        return DatasetSpec(classes, record_format, tuple(
-            DataFile(os.path.basename(row['name']), str(row['split']), int(row['count']),
-                     str(row['checksum'])) for row in rows))
+            manifest = schema.read(path, Manifest, HOW_TO_FIX[name])
+            classes, rows = tuple(manifest['classes']), manifest['files']
+            record_format = tfrecord.format_of(manifest['image_size'], len(classes))
     except OSError as error:
-        problem = f'{path}: {error.strerror}'
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f'{type(error).__name__}: {one_line(error)}'
-        problem = f'{path}: not the manifest of a dataset ({reason})'
-    raise UserError(f'{problem}; {HOW_TO_FIX[name]}')
+        raise UserError(f'{printable(path)}: {error.strerror}; {HOW_TO_FIX[name]}') from None
+    return DatasetSpec(classes, record_format, tuple(DataFile(**row) for row in rows))

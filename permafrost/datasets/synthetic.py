@@ -1,5 +1,6 @@
 """A synthetic dataset in the format of CIFAR-10, for tests: a model learns it in a few steps."""
 
+import dataclasses
 import hashlib
 import os
 
@@ -24,7 +25,8 @@ def make_synthetic(directory: str, train: int = 640, test: int = 500) -> loading
         content = record_format.encode(_striped_images(labels, random), labels).tobytes()
         write_atomically(os.path.join(directory, name), content)
         checksum = hashlib.sha256(content).hexdigest()
-        manifest.append(registry.DataFile(name, split, count, checksum)._asdict())
+        file = registry.DataFile(name, split, count, checksum)
+        manifest.append(dataclasses.asdict(file))
     write_json(os.path.join(directory, registry.MANIFEST), manifest)
     return loading.open_dataset('synthetic', directory)
 

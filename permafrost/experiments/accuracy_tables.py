@@ -7,9 +7,8 @@ from typing import Callable, Dict, List, Optional
 import models
 from permafrost.experiments import markdown
 from permafrost.experiments.results import Result
-from permafrost.recipes import catalog, durations
-from permafrost.recipes.recipe import Published
-
+from permafrost.recipes import catalog, durations, overrides
+from permafrost.recipes.recipe import Published, Recipe
 
 
 def table(results: List[Result]) -> List[str]:
@@ -36,7 +35,8 @@ def table(results: List[Result]) -> List[str]:
 
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
-    return result['recipe'] + on_other_data
+    changes = ', '.join(overrides.changes(Recipe.from_json(result['settings'])))
+    return markdown.escape(result['recipe'] + on_other_data + (f' ({changes})' if changes else ''))
 
 
 def _length(result: Result) -> str:
@@ -75,9 +75,9 @@ def _percent(summary: Result) -> str:
 
 
 def _training(result: Result) -> str:
-    name = result['model']
-    if result['recipe'] != name:
-        name += f" ({result['recipe']})"
+    name, recipe = result['model'], _recipe(result)
+    if recipe != name:
+        name += f' ({recipe})'
     seeds, minutes = len(result['seeds']), result['train_seconds'] / 60
     rounded = ' in bfloat16' if 'bfloat16' in result['settings'].values() else ''
     return (f"{name} {seeds} seed{'s' * (seeds > 1)}, {minutes:.0f} minutes, "

@@ -1,14 +1,19 @@
 """The tables of docs/speed.md, made from results/benchmark-*.json."""
 
+import dataclasses
 import glob
+import math
 import os
 import re
 import textwrap
 from typing import Any, Dict, Iterable, List, Optional
 
-from permafrost import files
+from permafrost import schema
 from permafrost.experiments import markdown
+from permafrost.recipes.recipe import PLAIN_NAME
+from permafrost.schema import limited
 
+FIX = 'restore it, or remove it'
 NOT_RECORDED = ['Not recorded yet.']
 
 ENGINES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`'}
@@ -16,27 +21,66 @@ TRAINERS = dict(ENGINES, pytorch='PyTorch')
 BFLOAT16_TRAINERS = {'tf2-bfloat16': '`tf2`', 'pytorch-bfloat16': 'PyTorch'}
 RUNTIMES = dict(ENGINES, onnxruntime='ONNX Runtime', litert='LiteRT', openvino='OpenVINO')
 
-Figure = Dict[str, Any]  # 'median' and, where there is a target, 'target', 'bound' and 'met'
+Figure = Dict[str, Any]  # of the fields of FigureJson
+
+
+@dataclasses.dataclass
+class FigureJson:
+    """A measured number; `bound` and `met` where it has a target."""
+    median: float
+    unit: str = ''
+    target: float = 0.
+    bound: str = limited('', names=('least', 'most'))
+    met: bool = False
+
+
+@dataclasses.dataclass
+class Network:
+    """The size of a training: images, and operations for each."""
+    images: float
+    training_ops: float
+
+
+@dataclasses.dataclass
+class PipelineFile:
+    """The fields of benchmark-pipeline-*.json."""
+    figures: Dict[str, FigureJson]
+    engine: str = limited(test=PLAIN_NAME, meaning='a plain name')
+
+
+@dataclasses.dataclass
+class TrainingFile:
+    """The fields of benchmark-training.json."""
+    networks: Dict[str, Network]
+    figures: Dict[str, FigureJson]
+
+
+@dataclasses.dataclass
+class InferenceFile:
+    """The fields of benchmark-inference.json."""
+    graphs: Dict[str, Any]
+    figures: Dict[str, FigureJson]
 
 
 def pipeline(folder: str) -> List[str]:
     """Return Markdown: the targets of the input pipeline, and what each engine reached."""
-    engines = [files.read_json(path) for path in sorted(
-        glob.glob(os.path.join(folder, 'benchmark-pipeline-*.json')))]
+    engines = [schema.read(path, PipelineFile, FIX) for path in sorted(
+        glob.glob(os.path.join(glob.escape(folder), 'benchmark-pipeline-*.json')))]
     targets = {name: figure for engine in engines for name, figure in engine['figures'].items()
                if 'target' in figure}
     if not targets:
         return NOT_RECORDED
     rows = []
     for name, figure in sorted(targets.items()):
-        target = f"at {figure['bound']} {figure['target']:,g} {figure['unit']}".strip()
-        rows.append([name, target] + [_judged(engine['figures'].get(name)) for engine in engines])
+        target = f"at {_bound(figure)} {markdown.escape(figure.get('unit', ''))}".strip()
+        rows.append([markdown.escape(name), target,
+                     *(_judged(engine['figures'].get(name)) for engine in engines)])
     return markdown.table(['', 'target'] + [f"`{engine['engine']}`" for engine in engines], rows)
 
 
 def training(folder: str) -> List[str]:
     """Return Markdown: training in images/s next to PyTorch, targets, and minutes for recipes."""
-    benchmark = files.read_json(os.path.join(folder, 'benchmark-training.json'))
+    benchmark = _read(folder, 'benchmark-training.json', TrainingFile)
     if not benchmark:
         return NOT_RECORDED
     networks, figures = benchmark['networks'], benchmark['figures']
@@ -44,12 +88,13 @@ def training(folder: str) -> List[str]:
               if f'{model} {name}: pytorch' in figures]
     rows = []
     for title in titles:
-        ratio = max(figure['median'] for key, figure in figures.items()
-                    if key.startswith(title) and key.endswith(' by pytorch'))
-        rows.append([title, *_medians(figures, title, TRAINERS), f'{ratio:.2f}'])
-    bfloat16_rows = [[title, *_medians(figures, title, BFLOAT16_TRAINERS)] for title in titles]
-    targets = [f"- {name}: {figure['median']:.2f}, at {figure['bound']} {figure['target']:g}: "
-               f"{'met' if figure['met'] else '**not met**'}."
+        ratio = max([figure['median'] for key, figure in figures.items()
+                     if key.startswith(title) and key.endswith(' by pytorch')], default=math.nan)
+        rows.append([markdown.escape(title), *_medians(figures, title, TRAINERS), f'{ratio:.2f}'])
+    bfloat16_rows = [[markdown.escape(title), *_medians(figures, title, BFLOAT16_TRAINERS)]
+                     for title in titles]
+    targets = [f"- {markdown.escape(name)}: {figure['median']:.2f}, at {_bound(figure)}: "
+               f"{'met' if figure.get('met') else '**not met**'}."
                for name, figure in figures.items() if 'target' in figure]
     return [*markdown.table(['float32', *TRAINERS.values(), 'best engine / PyTorch'], rows), '',
             *markdown.table(['bfloat16', *BFLOAT16_TRAINERS.values()], bfloat16_rows), '',
@@ -66,9 +111,9 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
         title = f'{model}, its whole recipe'
         best = next((name for name in ENGINES if f'{title}: {name}' in figures), '')
         names = (best, 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')
-        rows.append([model, *_medians(figures, title, names),
+        rows.append([markdown.escape(model), *_medians(figures, title, names),
                      *_medians(figures, f'{model} step', [f'{best}, of the peak'])])
-        sizes.append(f"{model} {_short(network['images'] / 1e6)} million images, "
+        sizes.append(f"{markdown.escape(model)} {_short(network['images'] / 1e6)} million images, "
                      f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
     header = ['minutes', 'best engine', 'PyTorch', '`tf2`, bfloat16', 'PyTorch, bfloat16',
               'share of the peak']
@@ -78,7 +123,7 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
 
 def inference(folder: str) -> List[str]:
     """Return Markdown: milliseconds a run of frozen graphs, the least of each column in bold."""
-    benchmark = files.read_json(os.path.join(folder, 'benchmark-inference.json'))
+    benchmark = _read(folder, 'benchmark-inference.json', InferenceFile)
     if not benchmark:
         return NOT_RECORDED
     lines = []
@@ -87,7 +132,7 @@ def inference(folder: str) -> List[str]:
         ratios = {}  # column -> figure
         for key, figure in benchmark['figures'].items():
             match = re.match(
-                rf'{model}, batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$', key)
+                rf'{re.escape(model)}, batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$', key)
             if match:
                 batch, threads, name, is_ratio = match.groups()
                 column = f'{batch} images' if batch != '1' else '1 image'
@@ -98,14 +143,26 @@ def inference(folder: str) -> List[str]:
                     times.setdefault(column, {})[name] = figure['median']
         rows = [[title, *(_bold_if_least(column, name) for column in times.values())]
                 for name, title in RUNTIMES.items()]
-        rows.append(['best engine / ONNX Runtime', *(_judged(ratios[column]) for column in times)])
-        lines += [*markdown.table([model, *times], rows), '']
+        rows.append(['best engine / ONNX Runtime',
+                     *(_judged(ratios.get(column)) for column in times)])
+        lines += [*markdown.table([markdown.escape(model), *times], rows), '']
     return lines[:-1]
 
 
+def _read(folder: str, name: str, kind: type) -> Dict[str, Any]:
+    try:
+        return schema.read(os.path.join(folder, name), kind, FIX)
+    except FileNotFoundError:
+        return {}
+
+
+def _bound(figure: Figure) -> str:
+    return f"{figure.get('bound', 'least')} {figure['target']:,g}"
+
+
 def _bold_if_least(times: Dict[str, float], name: str) -> str:
-    text = _short(times[name])
-    return f'**{text}**' if times[name] == min(times.values()) else text
+    text = _short(times.get(name))
+    return f'**{text}**' if times.get(name) == min(times.values()) else text
 
 
 def _judged(figure: Optional[Figure]) -> str:

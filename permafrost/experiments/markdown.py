@@ -1,12 +1,19 @@
 """Markdown: tables, and the generated blocks of a page."""
 
+import re
 from typing import Iterable, List, Sequence
 
 from permafrost import files
-from permafrost.errors import UserError
+from permafrost.errors import UserError, printable
 
 BEGIN = '<!-- {}: made by `make readme`, do not edit -->'
 END = '<!-- end of {} -->'
+
+
+def escape(text: str) -> str:
+    """Return `text`, from a file, so that a page shows it as it is: no HTML, no link, no table."""
+    special = r'[\\`*\[\]<>|&~#@$]|:(?=//)|(?<=www)\.'
+    return re.sub(special, lambda match: f'&#{ord(match.group())};', printable(text))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> List[str]:

@@ -7,16 +7,19 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import models
-from permafrost import runtime
+from permafrost import files, isolation, runs, runtime
+from permafrost.commands import next_command
 from permafrost.datasets import registry
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost.errors import UsageError, printable, unknown_name_error
 from permafrost.recipes import catalog
 
 CONVENTION = '''For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per
-bias, sum or product, 36 per element of an lrn; everything else is free.
+bias, sum, product, maximum or square root, 36 per element of an lrn; everything else is free.
 macs: the multiply-accumulates of convolutions and fully connected layers.'''
 GRAPH_CONVENTION = CONVENTION + '''
-Counts start at `inputs`. Batch normalization: 1 per element. params: all numbers in constants.'''
+Counts start at `inputs`. Batch normalization: 1 per element. params: all numbers in constants but
+32-bit and 64-bit integers. ?: not counted, because the operation or the size of the images is not
+known (--image_size).'''
 COUNTS = ('params', 'ops', 'macs')
 
 Size = Dict[str, Any]  # COUNTS, 'layers' and what was measured
@@ -52,18 +55,62 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
     print('\n'.join([*(lines if layers or model else _table(rows) + ['']), CONVENTION]))
 
 
-def show_graph(path: str, as_json: bool = False) -> None:
-    """Print the layers, counts and types of operations of the frozen graph at `path`."""
+def show_models(trained: str) -> None:
+    """Print each model with its default recipe and, from the folder `trained`, its frozen graph.
+
+    Counts nothing, so that it takes no time.
+    """
+    rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'frozen graph')]
+    for name in models.MODELS:
+        path = os.path.join(trained, name + '.pb')
+        graph = ''
+        if os.path.exists(path):
+            graph = os.path.relpath(path)
+            with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
+                accuracy = files.read_json(path[:-len('pb')] + 'json')['accuracy']
+                graph += f', accuracy {accuracy:.4f}'
+        rows.append((name, catalog.DEFAULT_RECIPES.get(name, 'tutorial'),
+                     '{0}x{0}'.format(catalog.image_size(name)), graph))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    print('\n'.join([*lines, '', f"parameters and operations: {next_command('info.py', '--all')}"]))
+
+
+def show_run(run: str, as_json: bool = False) -> None:
+    """Print what `run` is, how far it is, and the layers of its model.
+
+    Raises UserError if it is no run.
+    """
+    config, extra = runs.read_config(run)
+    status = runs.read_status(run)
+    facts = {'run': run, 'recipe': config.recipe.name, 'dataset': config.dataset,
+             'state': status.get('state'), 'step': status.get('step'), 'steps': config.steps}
     _prepare_runtime()
-    size = measure_graph(path)
+    size = measure_model(config.model, config.recipe.image_size, len(extra['classes']))
+    if as_json:
+        print(json.dumps([dict(facts, **size)], indent=2))
+        return
+    print('\n'.join([*(f'{name}: {printable(str(value))}' for name, value in facts.items()),
+                     f"model: {size['model']}, {{0}}x{{0}} images".format(size['image_size']), '',
+                     *_layer_table(size), '', CONVENTION]))
+
+
+def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = None) -> None:
+    """Print the layers, counts and types of operations of the frozen graph at `path`.
+
+    `image_size` is that of the images if the graph leaves it open.
+    """
+    isolation.continue_in_child(path)
+    _prepare_runtime()
+    size = measure_graph(path, image_size)
     if as_json:
         print(json.dumps([size], indent=2))
         return
     types = sorted(size['op_types'].items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{path}, {size['bytes']:,} bytes", '', *_layer_table(size), '',
-             'operations: ' + ', '.join(f'{count} {name}' for name, count in types)]
+    lines = [f"{printable(path)}, {size['bytes']:,} bytes", '', *_layer_table(size), '',
+             'operations: ' + ', '.join(f'{count} {printable(name)}' for name, count in types)]
     if size['not_counted']:
-        lines.append('not counted: ' + ', '.join(size['not_counted']))
+        lines.append('not counted: ' + ', '.join(map(printable, size['not_counted'])))
     print('\n'.join(lines + ['', GRAPH_CONVENTION]))
 
 
@@ -82,12 +129,12 @@ def show_recipes(as_json: bool = False) -> None:
         print('\n'.join(f'  {line}' for line in recipe.description.splitlines() if line) + '\n')
 
 
-def measure_graph(path: str) -> Size:
-    """Return the size of the frozen graph at `path`. Unknown counts of layers are None."""
+def measure_graph(path: str, image_size: Optional[int] = None) -> Size:
+    """Return the size of the frozen graph at `path`. Unknown counts are None."""
     from permafrost.evaluation import graph_def  # imports TensorFlow
     from permafrost.export import layer_counts
     graph = graph_def.read_graph(path)
-    layers, not_counted = layer_counts.count_layers(graph)
+    layers, not_counted = layer_counts.count_layers(graph, image_size)
     return {'graph': path, 'bytes': os.path.getsize(path),
             'op_types': layer_counts.op_types(graph), 'not_counted': not_counted,
             'layers': [dict(layer._asdict()) for layer in layers], **layer_counts.totals(layers)}
@@ -117,10 +164,10 @@ def _prepare_runtime() -> None:
 
 
 def _layer_table(size: Size) -> List[str]:
-    rows = [('layer', 'kind', 'output') + COUNTS]
+    rows: List[Sequence[str]] = [('layer', 'kind', 'output') + COUNTS]
     for layer in size['layers']:
         output = 'x'.join(map(str, layer['output_shape'] or '?'))
-        rows.append((layer['name'], layer['kind'], output, *_counts(layer)))
+        rows.append((printable(layer['name']), printable(layer['kind']), output, *_counts(layer)))
     return _table(rows + [('total', '', '', *_counts(size))])
 
 

@@ -1,18 +1,22 @@
-"""results/*.json: measured accuracies, one file for each model, recipe, dataset and length."""
+"""results/*.json: measured accuracies, a file for each model, recipe, dataset, change, length."""
 
+import dataclasses
 import glob
 import os
 import re
 import shlex
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
-from permafrost import files, runs
+from permafrost import files, runs, schema
+from permafrost.config import Config
 from permafrost.datasets import registry
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.experiments import model_info
-from permafrost.recipes.recipe import Recipe
+from permafrost.recipes import overrides
+from permafrost.recipes.recipe import PLAIN_NAME, Recipe
+from permafrost.schema import limited
 
 Result = Dict[str, Any]
 
@@ -20,23 +24,70 @@ Result = Dict[str, Any]
 UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
 
 
+FIX = 'restore it, or remove it'
+
+
+@dataclasses.dataclass
+class Summary:
+    """An accuracy over the seeds."""
+    mean: float = limited(minimum=0, maximum=1)
+    std: float = limited(minimum=0, maximum=1)
+    values: Tuple[float, ...] = limited(minimum=0, maximum=1, count=(1, 1000))
+
+
+@dataclasses.dataclass
+class ResultFile:
+    """The fields of a result."""
+    settings: Dict[str, Any]
+    accuracy: Summary
+    seeds: Tuple[int, ...]
+    train_seconds: float
+    model: str = limited(test=PLAIN_NAME, meaning='a plain name')
+    recipe: str = limited(test=PLAIN_NAME, meaning='a plain name')
+    data_set: str = limited(count=(1, 255))
+    steps: int = limited(minimum=0)
+    epochs: float = limited(minimum=0)
+    weights: str = limited(names=('averaged', 'raw'))
+    engine: str = limited(test=PLAIN_NAME, meaning='a plain name')
+    params: int = limited(minimum=0)
+    ops: int = limited(minimum=0)
+    accuracy_tta: Optional[Summary] = None
+    tta: Optional[str] = limited(None, test=PLAIN_NAME, meaning='a plain name')
+    data_set_identity: Optional[str] = None
+    classes: int = limited(10, minimum=1)
+    batch_size: int = limited(1, minimum=1)
+    images: int = limited(1, minimum=1)
+    images_per_second: Optional[float] = None
+    versions: Tuple[Dict[str, str], ...] = ()
+    command: str = ''
+    date: str = ''
+
+
 def load(folder: str) -> List[Result]:
-    """Return the accuracy results in `folder`, by file name."""
-    results = [_read(path) for path in sorted(glob.glob(os.path.join(folder, '*.json')))]
-    return [result for result in results if 'accuracy' in result]
+    """Return the accuracy results in `folder`, by file name. Raises UserError for a damaged one."""
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.json')))
+    return [_read(path) for path in paths if 'accuracy' in schema.read(path, Dict[str, Any], FIX)]
 
 
 def _read(path: str) -> Result:
-    result = files.read_json(path, None if os.path.exists(path) else {})
-    if not isinstance(result, dict):
-        raise UserError(f'{path} is not a result (a json object): restore it, or remove it')
+    result = schema.read(path, ResultFile, FIX)
+    try:
+        Recipe.from_json(result['settings'], 'settings')
+        summaries = [result[name] for name in ('accuracy', 'accuracy_tta') if result.get(name)]
+        if {len(summary['values']) for summary in summaries} != {len(set(result['seeds']))}:
+            raise UsageError('accuracy.values must be one for each of the seeds')
+        if bool(result.get('tta')) != bool(result.get('accuracy_tta')):
+            raise UsageError('accuracy_tta and tta go together')
+    except UsageError as error:
+        raise UserError(f'{printable(path)} is damaged ({error}): {FIX}') from None
     return result
 
 
 def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     """Write the test metrics of a finished run to a file in `folder`; return its path.
 
-    Runs that differ only in their seed share a file. A seed that is already there is replaced.
+    Runs that differ only in their seed share a file; see _name. A seed that is already there is
+    replaced.
     Raises UserError if the run is not finished, if the metrics are not of the test images, or if
     the file holds a result of other settings.
     """
@@ -50,19 +101,19 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
-    recipe_name = recipe.name if config.dataset == 'cifar10' else f'{recipe.name}-{dataset}'
-    path = os.path.join(folder, f"{config.model}-{recipe_name}-{metrics['step']}.json")
-    previous = _read(path)
+    path = os.path.join(folder, _name(config, dataset, metrics))
+    previous = _read(path) if os.path.exists(path) else {}
+    versions = extra.get('versions') or [{}]
     result = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
         'data_set': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
-        'epochs': round(metrics['step'] * recipe.batch_size / extra['train_images'], 2),
+        'epochs': round(metrics['step'] * recipe.batch_size / config.train_images, 2),
         'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
-        'engine': extra['versions'][-1]['engine'], 'versions': extra['versions'],
+        'engine': versions[-1].get('engine', 'unknown'), 'versions': versions,
         'train_seconds': max(status['train_seconds'],  # of the slowest seed
                              previous.get('train_seconds', 0.)),
-        'images_per_second': status['images_per_second'],
-        'command': _essential_command(extra['command']), 'date': metrics['date']}
+        'images_per_second': status.get('images_per_second'),
+        'command': _essential_command(extra.get('command', '')), 'date': metrics['date']}
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['data_set_identity'] = extra['dataset_identity']
     if previous:
@@ -73,6 +124,17 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     os.makedirs(folder, exist_ok=True)
     files.write_json(path, result)
     return path
+
+
+def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
+    """Return the file name of a result: model, recipe, dataset, what --set changed, steps."""
+    parts = [config.model, config.recipe.name]
+    parts += [dataset] if config.dataset != 'cifar10' else []
+    changes = overrides.changes(config.recipe)
+    if metrics['weights'] != ('averaged' if config.recipe.ema_decay else 'raw'):
+        changes.append(f"weights={metrics['weights']}")
+    parts += [','.join(changes)] if changes else []
+    return f"{files.safe_name('-'.join(parts))}-{metrics['step']}.json"
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:

@@ -6,15 +6,16 @@ core per image; separate operations on each image take hundreds.
 """
 
 import dataclasses
-import re
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+import math
+from typing import Callable, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from models.layers import random_seeds
-from permafrost.errors import UsageError, UserError, unknown_name_error
+from permafrost.errors import UserError
 from permafrost.inputs import normalization
+from permafrost.recipes import checks
 from permafrost.recipes.recipe import Recipe
 
 
@@ -52,8 +53,9 @@ def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers
     Raises UsageError or UserError if the recipe does not fit the images.
     """
     normalize = normalization.create(recipe.normalize, statistics)
-    _crop_margin(images, recipe)  # evaluation has no padding to crop from
-    _check_order(recipe, normalize)
+    checks.check(recipe)
+    # evaluation has no padding to crop from
+    checks.check_images(recipe, *images.shape.as_list()[1:3])
     images = normalize.apply(images) if normalize.before_crop else images
     images = _pad(images, recipe)
     params = sample_params(images, recipe, seed, step, shard, flip_now)
@@ -69,6 +71,7 @@ def preprocess_eval(images: tf.Tensor, recipe: Recipe,
     These operations go into the frozen graph.
     """
     normalize = normalization.create(recipe.normalize, statistics)
+    checks.check_images(recipe, *images.shape.as_list()[1:3])
     top, left = (margin // 2 for margin in _crop_margin(images, recipe))
     size = recipe.image_size
     images = normalize.apply(images) if normalize.before_crop else images
@@ -80,25 +83,25 @@ def preprocess_eval(images: tf.Tensor, recipe: Recipe,
 
 # An augmentation changes Params. It receives the margin that the crop removes (rows, columns:
 # float32 [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and the
-# number after the colon in the recipe, if any.
+# number that checks.augmentations gives it, if any.
 Draw = Callable[[int], tf.Tensor]
 
 
-def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = float('inf')) -> Params:
+def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Crop at random, at most `pixels` off the centre; all positions are equally likely."""
     first = tf.maximum(margin // 2 - pixels, 0.)
     last = tf.minimum(margin // 2 + pixels, margin)
     return params._replace(offset=first + tf.floor(draw(2) * (last - first + 1)))
 
 
-def pad_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = 4) -> Params:
+def pad_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Move the image by up to `pixels`; the new border is black, or the mean image."""
-    return crop(params, margin, draw)  # the images are padded already: see PADDING
+    return crop(params, margin, draw, math.inf)  # the images are padded already: see PADDING
 
 
-def reflect_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float = 4) -> Params:
+def reflect_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Move the image by up to `pixels`; the new border mirrors the pixels next to it."""
-    return crop(params, margin, draw)
+    return crop(params, margin, draw, math.inf)
 
 
 def flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
@@ -117,17 +120,17 @@ def alternate_flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:
     return params._replace(flip=params.flip_now[:, None])
 
 
-def cutout(params: Params, margin: tf.Tensor, draw: Draw, size: float = 8) -> Params:
+def cutout(params: Params, margin: tf.Tensor, draw: Draw, size: float) -> Params:
     """Set a square to zero, after normalization (https://arxiv.org/abs/1708.04552)."""
     return params._replace(cutout=draw(2), cutout_size=int(size))
 
 
-def brightness(params: Params, margin: tf.Tensor, draw: Draw, max_delta: float = 63.) -> Params:
+def brightness(params: Params, margin: tf.Tensor, draw: Draw, max_delta: float) -> Params:
     """Add a random number, up to `max_delta` either way, to all values of an image."""
     return params._replace(brightness=params.brightness + max_delta * (2 * draw(1) - 1))
 
 
-def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float = 0.2) -> Params:
+def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float) -> Params:
     """Scale each channel about its mean by a random factor from `low` to 1.8."""
     return params._replace(contrast=params.contrast * (low + (1.8 - low) * draw(1)))
 
@@ -135,7 +138,6 @@ def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float = 0.2) ->
 AUGMENTATIONS = {function.__name__: function for function in (
     crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
 PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
-ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
 
 
 def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
@@ -148,7 +150,7 @@ def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     margin = _crop_margin(images, recipe)
     params = Params(offset=tf.tile([[float(side // 2) for side in margin]], [count, 1]),
                     flip=tf.zeros([count, 1], tf.bool), flip_now=flip_now)
-    for name, numbers in _parse(recipe):
+    for name, numbers in checks.augmentations(recipe):
         key = random_seeds.seeds(seed, name, step)
 
         def draw(n, key=key):
@@ -190,8 +192,6 @@ def apply_params(images: tf.Tensor, params: Params, size: int) -> tf.Tensor:
 def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
     """Return float [B, h, w, 3] with a square of `size` pixels set to zero in each image."""
     count, height, width, channels = images.shape.as_list()
-    if size > height:
-        raise UsageError(f'cutout:{size} does not fit into images of {height} pixels')
     first = tf.floor(position * (np.array([height, width]) - size + 1.))  # [B, 2]
     rows = tf.range(height, dtype=tf.float32) - first[:, :1]
     # On whole rows: see apply_params.
@@ -202,46 +202,15 @@ def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
     return tf.reshape(rows * (1 - row_mask * column_mask), images.shape)
 
 
-def _parse(recipe: Recipe) -> List[Tuple[str, List[float]]]:
-    """Return the augmentations of `recipe`, each with its number, if any. Raises UsageError."""
-    augmentations = []
-    for text in recipe.augmentation:
-        name, colon, number = text.partition(':')
-        if name not in AUGMENTATIONS:
-            raise unknown_name_error('augmentation', name, AUGMENTATIONS)
-        if colon and not AUGMENTATIONS[name].__defaults__:
-            raise UsageError(f'augmentation {text!r} has a number: {name} takes none')
-        if colon and not re.fullmatch(r'[0-9]+(\.[0-9]+)?', number):
-            raise UsageError(f'augmentation {text!r} has a wrong number: it must be 0 or more')
-        augmentations.append((name, [float(number)] if colon else []))
-    return augmentations
-
-
 def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
     """Return `images` with the border that pad_crop or reflect_crop needs, if any."""
-    for name, numbers in _parse(recipe):
+    for name, numbers in checks.augmentations(recipe):
         if name in PADDING:
-            pixels = int((numbers or AUGMENTATIONS[name].__defaults__)[0])
-            side = min(images.shape.as_list()[1:3])
-            if pixels >= side:
-                raise UsageError(f'{name}:{pixels} moves images of {side} pixels out of sight')
-            edges = [pixels, pixels]
+            edges = [int(numbers[0])] * 2
             images = tf.pad(images, [[0, 0], edges, edges, [0, 0]], PADDING[name])
     return images
 
 
 def _crop_margin(images: tf.Tensor, recipe: Recipe) -> List[int]:
-    """Return the rows and columns that a crop removes. Raises UserError if it does not fit."""
-    height, width = images.shape.as_list()[1:3]
-    size = recipe.image_size
-    if not 1 <= size <= min(height, width):
-        raise UserError(f'image_size={size} cannot be cut from images of {height}x{width}: '
-                        f'choose 1 to {min(height, width)}')
-    return [height - size, width - size]
-
-
-def _check_order(recipe: Recipe, normalize: normalization.PerImage) -> None:
-    for name, _ in _parse(recipe):
-        if normalize.before_crop and name in ON_PIXELS:
-            raise UsageError(f'{name} needs pixels, and normalize={recipe.normalize} changes them '
-                             f'first: leave {name} out, or use normalize=per_channel')
+    """Return the rows and columns that a crop removes."""
+    return [side - recipe.image_size for side in images.shape.as_list()[1:3]]

@@ -7,14 +7,14 @@ setup.py fits before threads are chosen, so TensorFlow is imported where it is u
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, Sequence, Tuple, Type
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Type
 
 import numpy as np
 import tqdm
 
-from permafrost import files
+from permafrost import files, schema
 from permafrost.datasets import record_format
-from permafrost.errors import unknown_name_error
+from permafrost.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
     import tensorflow.compat.v1 as tf
@@ -41,6 +41,20 @@ class PerImage:
         del chunks
         return ()
 
+    @staticmethod
+    def statistics_shape(image_shape: Sequence[int]) -> Tuple[int, ...]:
+        """Return the shape of the statistics, for images (H, W, C)."""
+        del image_shape
+        return (0,)
+
+    def _array(self, images: 'tf.Tensor') -> np.ndarray:
+        """Return the statistics as float32. Raises UserError if `images` need more or fewer."""
+        shape = self.statistics_shape(images.shape.as_list()[1:])
+        if len(self.statistics) != np.prod(shape):
+            raise UserError(f'the config.json of this run has {len(self.statistics)} statistics of '
+                            f'its images, not {np.prod(shape)}: restore it, or start another run')
+        return np.array(self.statistics, np.float32).reshape(shape)
+
     def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
         """Return uint8 or float [N, H, W, C] images, of values 0 to 255, normalized: float32."""
         import tensorflow.compat.v1 as tf
@@ -58,10 +72,14 @@ class PerChannel(PerImage):
     def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
         return np.concatenate(moments(chunks, (0, 1, 2)))
 
+    @staticmethod
+    def statistics_shape(image_shape: Sequence[int]) -> Tuple[int, ...]:
+        return 2, image_shape[2]
+
     def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
         import tensorflow.compat.v1 as tf
         _, height, width, channels = images.shape.as_list()
-        mean, deviation = np.array(self.statistics, np.float32).reshape(2, channels)
+        mean, deviation = self._array(images)
         # By rows: Eigen is slow where the last dimension is as short as the 3 channels.
         rows = tf.reshape(images, [-1, height, width * channels])
         rows = (rows - np.tile(mean, width)) * np.tile(1 / np.maximum(deviation, MIN_STD), width)
@@ -77,11 +95,15 @@ class PerPixel(PerImage):
         mean, deviation = moments(chunks, 0)
         return np.append(mean.ravel(), np.sqrt(np.mean(np.square(deviation))))
 
+    @staticmethod
+    def statistics_shape(image_shape: Sequence[int]) -> Tuple[int, ...]:
+        return (int(np.prod(image_shape)) + 1,)
+
     def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
         import tensorflow.compat.v1 as tf
-        *mean, deviation = self.statistics
-        mean = np.array(mean, np.float32).reshape(images.shape.as_list()[1:])
-        return (tf.cast(images, tf.float32) - mean) * np.float32(1 / max(deviation, MIN_STD))
+        mean = self._array(images)[:-1].reshape(images.shape.as_list()[1:])
+        factor = np.float32(1 / max(self.statistics[-1], MIN_STD))
+        return (tf.cast(images, tf.float32) - mean) * factor
 
 
 class YuvLocal(PerImage):
@@ -97,6 +119,10 @@ class YuvLocal(PerImage):
     @staticmethod
     def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
         return np.concatenate(moments((chunk.dot(YUV[:, 1:]) for chunk in chunks), (0, 1, 2)))
+
+    @staticmethod
+    def statistics_shape(image_shape: Sequence[int]) -> Tuple[int, ...]:
+        return 2, 2
 
     def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
         import tensorflow.compat.v1 as tf
@@ -119,7 +145,7 @@ class YuvLocal(PerImage):
         luma = luma - local_mean(luma)
         deviation = tf.sqrt(local_mean(tf.square(luma)))
         least = tf.maximum(tf.reduce_mean(deviation, [1, 2, 3], keepdims=True), 1e-4)
-        mean, deviations = np.array(self.statistics, np.float32).reshape(2, 2)
+        mean, deviations = self._array(images)
         return tf.concat([luma / tf.maximum(deviation, least),
                           (colours[..., 1:] - mean) / np.maximum(deviations, MIN_STD)], 3)
 
@@ -142,9 +168,9 @@ def fit(name: str, dataset: 'Dataset') -> Tuple[float, ...]:
         return ()
     path = os.path.join(files.cache_dir(), 'statistics', f'{name}-{dataset.identity[:32]}.json')
     # A cache that cannot be used is no error: without it the next run takes seconds longer.
-    with contextlib.suppress(OSError):
-        cached = files.read_json(path)
-        if cached:
+    with contextlib.suppress(OSError, UserError):
+        cached = schema.read(path, List[float], 'it is made again')
+        if len(cached) == np.prod(kind.statistics_shape(dataset.image_shape)):
             return tuple(cached)
     statistics = tuple(round(float(number), 4) for number in kind.fit(_chunks(dataset)))
     with contextlib.suppress(OSError):

@@ -2,6 +2,8 @@
 
 import math
 
+from permafrost.errors import shown
+
 
 def parse(text: str) -> float:
     """Return the number that `text` writes, also as a quotient, `1/64`. Raises ValueError."""
@@ -11,7 +13,7 @@ def parse(text: str) -> float:
     except (ValueError, ZeroDivisionError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f'{text!r} is not a number')
+        raise ValueError(f'{shown(text)} is not a number')
     return number
 
 

@@ -1,17 +1,31 @@
 """Overrides: a recipe with the fields that --set changes, checked."""
 
+import contextlib
 import dataclasses
-import math
 import re
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import models
 from permafrost import runtime
 from permafrost.errors import UsageError, unknown_name_error
-from permafrost.recipes import catalog, durations, number_text, param_groups
+from permafrost.recipes import catalog, checks, durations, number_text, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
 
-COMPUTE_DTYPES = ('float32', 'bfloat16')
+# What other programs call the fields.
+SYNONYMS = {
+    **dict.fromkeys(('lr', 'rate', 'base_lr', 'max_lr', 'eta', 'alpha'), 'learning_rate'),
+    **dict.fromkeys(('bs', 'batch', 'batchsize', 'minibatch'), 'batch_size'),
+    **dict.fromkeys(('wd', 'decay', 'l2', 'l2_reg'), 'weight_decay'),
+    **dict.fromkeys(('num_epochs', 'max_epochs', 'n_epochs'), 'epochs'),
+    **dict.fromkeys(('opt', 'optim'), 'optimizer'),
+    **dict.fromkeys(('scheduler', 'lr_schedule', 'lr_scheduler', 'sched'), 'schedule'),
+    **dict.fromkeys(('aug', 'augment', 'augmentations', 'transforms'), 'augmentation'),
+    **dict.fromkeys(('mom', 'beta1', 'mu'), 'momentum'),
+    **dict.fromkeys(('size', 'img_size', 'input_size', 'crop_size', 'resolution'), 'image_size'),
+    **dict.fromkeys(('smoothing', 'ls'), 'label_smoothing'),
+    **dict.fromkeys(('ema', 'moving_average_decay'), 'ema_decay'),
+    **dict.fromkeys(('dtype', 'amp', 'mixed_precision'), 'compute_dtype'),
+    **dict.fromkeys(('normalization', 'norm', 'mean_std'), 'normalize')}
 
 
 def _names(text: str) -> List[str]:
@@ -21,6 +35,7 @@ def _names(text: str) -> List[str]:
 FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
+FOLLOWERS = ('schedule', 'ema_epochs', 'param_groups')  # get_recipe rescales them
 FIELDS.update(schedule=str, augmentation=_names, param_groups=_names, decay_mode=str)
 
 
@@ -37,7 +52,9 @@ def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     if 'decay_mode' in fields:
         _set_decay_mode(base_json, fields['decay_mode'])
     base, recipe = Recipe.from_json(base_json), Recipe.from_json({**base_json, **fields})
-    _check_ranges(recipe)
+    if 'momentum' in fields and recipe.optimizer in ('sgd', 'adam'):
+        raise UsageError(f'optimizer {recipe.optimizer} has no momentum to set: add --set '
+                         'optimizer=momentum, or leave it out')
     if 'train_images' in fields and recipe.epochs:
         raise UsageError(f'{name} has a length of {recipe.epochs:g} epochs, so train_images has no '
                          'effect. Use --set epochs=... instead')
@@ -56,12 +73,37 @@ def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
         rescaled['param_groups'] = tuple(
             group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups)
     recipe = dataclasses.replace(recipe, **rescaled)
-    try:
-        recipe.schedule.factor_at(0., num_epochs)
-    except ValueError:
-        raise UsageError(f'wrong schedule {str(recipe.schedule)!r}: its peak must be within the '
-                         f'{num_epochs:g} epochs of the recipe') from None
+    checks.check(recipe)
     return recipe
+
+
+def changes(recipe: Recipe) -> List[str]:
+    """Return what --set needs to make `recipe` of the recipe of its name: as few as do.
+
+    Empty if there is no recipe of that name, as in results of other versions.
+    """
+    if recipe.name not in catalog.RECIPES:
+        return []
+    base = catalog.RECIPES[recipe.name].to_json()
+    changed = {name: f'{name}={_to_text(value)}' for name, value in recipe.to_json().items()
+               if value != base[name]}
+    own = [text for name, text in changed.items() if name not in FOLLOWERS]
+    with contextlib.suppress(UsageError):
+        if get_recipe(recipe.name, own) == recipe:
+            return own
+    return list(changed.values())
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, list):
+        return ','.join(value)
+    return number_text.to_text(value) if isinstance(value, float) else str(value)
+
+
+def field_meant(name: str) -> Optional[str]:
+    """Return the field of a recipe that `name` stands for in other programs, or here; or None."""
+    name = name.lower().replace('-', '_')
+    return name if name in FIELDS else SYNONYMS.get(name)
 
 
 def recipe_of_flags(values: Any) -> Recipe:
@@ -69,6 +111,15 @@ def recipe_of_flags(values: Any) -> Recipe:
     if values.model not in models.MODELS:
         raise unknown_name_error('model', values.model, models.MODELS)
     return get_recipe(values.recipe or catalog.default_recipe(values.model), values.set)
+
+
+def describe_changes(recipe: Recipe) -> str:
+    """Return `recipe`'s name and its `changes`, each with the value that it replaces."""
+    texts = [recipe.name]
+    for change in changes(recipe):
+        base = _to_text(catalog.RECIPES[recipe.name].to_json()[change.partition('=')[0]])
+        texts.append(f"{change} (not {base or 'none'})")
+    return ', '.join(texts)
 
 
 def _parse(changes: Sequence[str]) -> Dict[str, Any]:
@@ -79,6 +130,8 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
         field = EARLIER_NAMES.get(field, field)
         if not equals:
             raise UsageError(f'--set needs field=value, not {change!r}')
+        if field not in FIELDS and field_meant(field):
+            raise UsageError(f'unknown recipe field {field!r}; did you mean {field_meant(field)}?')
         if field not in FIELDS:
             raise unknown_name_error('recipe field', field, FIELDS)
         kind = FIELDS[field]
@@ -99,22 +152,6 @@ def _set_decay_mode(value: Dict[str, Any], mode: str) -> None:
         decay_mode=mode, weight_decay=max(value.pop(field) for field in DECAY_MODES.values()),
         param_groups=[re.sub(r' \w*weight_decay=(\S+)', setting, group)
                       for group in value['param_groups']])
-
-
-def _check_ranges(recipe: Recipe) -> None:
-    decays = {field: getattr(recipe, field) for field in DECAY_MODES.values()}
-    for condition, minimum, limit, fields in (
-            ('at least 1', 1, math.inf, ('image_size', 'batch_size', 'train_images', 'ema_every')),
-            ('0 or more', 0, math.inf, ('learning_rate', 'epochs', 'ema_epochs', *decays)),
-            ('in [0, 1)', 0, 1, ('ema_decay', 'momentum', 'label_smoothing'))):
-        for field in fields:
-            if not minimum <= getattr(recipe, field) < limit:
-                raise UsageError(f'{field} must be {condition}, not {getattr(recipe, field):g}')
-    if sum(map(bool, decays.values())) > 1:
-        values = ', '.join(f'{field}={number:g}' for field, number in decays.items() if number)
-        raise UsageError(f'{recipe.name} has two kinds of weight decay ({values}): set one to 0')
-    if recipe.compute_dtype not in COMPUTE_DTYPES:
-        raise unknown_name_error('compute_dtype', recipe.compute_dtype, COMPUTE_DTYPES)
 
 
 def with_supported_precision(recipe: Recipe) -> Recipe:

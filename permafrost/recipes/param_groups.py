@@ -5,7 +5,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Optional
 
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, shown
 from permafrost.recipes import number_text
 
 if TYPE_CHECKING:
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 # The fields that a group replaces.
 RATES = ('learning_rate', 'weight_decay', 'decoupled_weight_decay')
+
+
+# A pattern from a file must not take years to search for.
+_REPEATS, _REPEATS_A_GROUP = re.compile(r'(?<!\()[*+?{]'), re.compile(r'\)[*+?{]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +60,21 @@ def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
     pattern, *words = text.split() or ['']
     settings = {}
     try:
+        if len(pattern) > 200 or _REPEATS_A_GROUP.search(pattern) or (
+                len(_REPEATS.findall(pattern)) > 4):
+            raise ValueError('its pattern is longer than 200 characters, or repeats too much')
         re.compile(pattern)
         for word in words:
             name, equals, number = word.partition('=')
             name, unit = earlier.get(name, (name, 1.))
             if not equals or name not in ParamGroup.__dataclass_fields__ or name == 'pattern':
-                raise ValueError(f'{word!r} is not field=number')
+                raise ValueError(f'{shown(word)} is not field=number')
             settings[name] = unit * number_text.parse(number)
-    except (ValueError, re.error) as error:
+            if not 0 <= settings[name] <= 1e9:
+                raise ValueError(f'{shown(word)} is not from 0 to 1e9')
+    except (OverflowError, ValueError, re.error) as error:
         raise UsageError(
-            f'wrong parameter group {text!r} ({error}). Write it as '
+            f'wrong parameter group {shown(text)} ({error}). Write it as '
             "'beta learning_rate=0.5 weight_decay=1e-05 freeze_epoch=3' or "
             "'beta rate=64 decay=1/64'") from error
     return ParamGroup(pattern, **settings)

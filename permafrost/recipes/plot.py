@@ -1,6 +1,7 @@
 """Plot the learning rate of a recipe, epoch by epoch, to a PNG file."""
 
 import io
+import re
 from typing import Any, Sequence
 
 import numpy as np
@@ -12,18 +13,26 @@ from permafrost.recipes import durations, overrides
 WIDTH, HEIGHT = 720, 400  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 45  # margins around the curve
 POINTS = 2000
+MAX_TITLE = 100  # characters that fit
 INK, PALE, CURVE = (0, 0, 0), (220, 220, 220), (20, 90, 180)
 
 
 def learning_rate(values: Any) -> None:
-    """Plot the recipe that the flags `values` of train.py choose, to the current directory."""
+    """Plot the recipe that the flags `values` of train.py choose, to --output.
+
+    The title says what --set has changed, and so does the default name of the file.
+    """
     recipe = overrides.recipe_of_flags(values)
-    path = f'{recipe.name}-learning-rate.png'
+    changes = overrides.changes(recipe)
+    path = values.output or '-'.join(
+        [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes),
+         'learning-rate.png'])
     num_epochs = durations.num_epochs(recipe)
     epochs = np.linspace(0, num_epochs, POINTS)
     rates = [recipe.learning_rate * recipe.schedule.factor_at(epoch, num_epochs)
              for epoch in epochs]
-    title = f'{recipe.name}: {recipe.optimizer}, batches of {recipe.batch_size}'
+    title = '\n'.join([f'{recipe.name}: {recipe.optimizer}, batches of {recipe.batch_size}',
+                       ', '.join(changes)[:MAX_TITLE]])
     files.write_atomically(path, png(epochs, rates, title))
     print(f'{path}: learning rate {min(rates):.3g} to {max(rates):.3g} over {epochs[-1]:g} epochs '
           f'of {durations.CIFAR_IMAGES} images')
@@ -46,7 +55,7 @@ def png(epochs: Sequence[float], rates: Sequence[float], title: str) -> bytes:
         draw.text((10, pixel(0, rate)[1] - 6), f'{rate:.3g}', INK)
     draw.line([pixel(0, max_rate), pixel(0, 0), pixel(max_epoch, 0)], INK)
     draw.line([pixel(*point) for point in zip(epochs, rates)], CURVE, 2)
-    draw.text((LEFT, 14), f'learning rate of {title}', INK)
+    draw.text((LEFT, 8), f'learning rate of {title}', INK)
     draw.text((WIDTH // 2, HEIGHT - 18), 'epoch', INK)
     stream = io.BytesIO()
     image.save(stream, 'PNG')

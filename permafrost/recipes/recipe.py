@@ -2,17 +2,19 @@
 
 import dataclasses
 import inspect
+import re
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
+from permafrost import schema
 from permafrost.recipes import param_groups, schedules
 from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.schedules import Schedule
+from permafrost.schema import limited
 
-# Earlier names of fields, in config.json, results/*.json and --set.
-EARLIER_NAMES = {
-    'images': 'train_images', 'standardize': 'normalize', 'precision': 'compute_dtype',
-    'rules': 'param_groups', 'average_decay': 'ema_decay', 'average_every': 'ema_every',
-    'average_epochs': 'ema_epochs'}
+NORMALIZATIONS = ('per_image', 'per_channel', 'per_pixel', 'yuv_local')
+OPTIMIZERS = ('sgd', 'momentum', 'nesterov', 'adam', 'muon', 'muon_unscaled')
+COMPUTE_DTYPES = ('float32', 'bfloat16')
+PLAIN_NAME = re.compile(r'\w[\w.-]{0,99}').fullmatch
 # The field that `weight_decay` stood for, by the earlier field `decay_mode`.
 DECAY_MODES = {'layers': 'layer_weight_decay', 'coupled': 'weight_decay',
                'decoupled': 'decoupled_weight_decay'}
@@ -32,26 +34,38 @@ def _about(**default: Any) -> Any:
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How a model is trained. Durations are in images or epochs and hold at any batch size."""
-    name: str
-    image_size: int = 32  # pixels; the side of the network's input
-    augmentation: Tuple[str, ...] = ()  # of augmentation.AUGMENTATIONS, in order; or name:number
-    normalize: str = 'per_image'  # a name in normalization.NORMALIZATIONS
-    batch_size: int = 128  # images per step
-    epochs: float = 0.  # to train; 0: until `train_images` have been seen
-    train_images: int = 1280000  # to train on where `epochs` is 0, whatever the dataset
-    optimizer: str = 'sgd'  # a name in optimizers.OPTIMIZERS
-    learning_rate: float = 0.1  # of the mean gradient of a batch
-    schedule: Schedule = schedules.Constant()  # of the learning rate
-    momentum: float = 0.9  # of momentum, nesterov and both muons
-    weight_decay: float = 0.  # L2: this times a variable is added to its gradient
-    decoupled_weight_decay: float = 0.  # AdamW's: learning rate * this * variable is subtracted
-    layer_weight_decay: float = 0.  # L2 / size of the layer, for the layers that the model names
-    param_groups: Tuple[ParamGroup, ...] = ()  # variables with settings of their own
-    label_smoothing: float = 0.  # share of a label that is spread evenly over all classes
-    ema_decay: float = 0.  # per step, of the moving average of the weights; 0: no average
-    ema_every: int = 1  # steps between updates of the average
-    ema_epochs: float = 0.  # average over this many last epochs; 0: over all
-    compute_dtype: str = 'float32'  # or bfloat16: what convolutions multiply in training
+    name: str = limited(test=PLAIN_NAME, meaning='a plain name')
+    image_size: int = limited(32, minimum=1, maximum=4096)  # pixels: the network's input is square
+    augmentation: Tuple[str, ...] = limited((), count=(0, 20))  # see checks.AUGMENTATIONS; in order
+    normalize: str = limited('per_image', names=NORMALIZATIONS, earlier='standardize')
+    batch_size: int = limited(128, minimum=1, maximum=100000)  # images per step
+    epochs: float = limited(0., minimum=0, maximum=1e9)  # 0: until `train_images` have been seen
+    # to train on where `epochs` is 0, whatever the dataset
+    train_images: int = limited(1280000, minimum=1, maximum=10**12, earlier='images')
+    optimizer: str = limited('sgd', names=OPTIMIZERS)
+    learning_rate: float = limited(0.1, minimum=0, maximum=1e9)  # of the mean gradient of a batch
+    # of the learning rate
+    schedule: Schedule = limited(schedules.Constant(), hint=str, count=(1, 2000))
+    momentum: float = limited(0.9, minimum=0, below=1)  # of momentum, nesterov and both muons
+    # L2: this times a variable is added to its gradient
+    weight_decay: float = limited(0., minimum=0, maximum=1e9)
+    # AdamW's: learning rate * this * variable is subtracted
+    decoupled_weight_decay: float = limited(0., minimum=0, maximum=1e9)
+    # L2 / size of the layer, for the layers that the model names
+    layer_weight_decay: float = limited(0., minimum=0, maximum=1e9)
+    # variables with settings of their own
+    param_groups: Tuple[ParamGroup, ...] = limited(
+        (), hint=Tuple[str, ...], count=(0, 100), earlier='rules')
+    # share of a label that is spread evenly over all classes
+    label_smoothing: float = limited(0., minimum=0, below=1)
+    # per step, of the moving average of the weights; 0: no average
+    ema_decay: float = limited(0., minimum=0, below=1, earlier='average_decay')
+    # steps between updates of the average
+    ema_every: int = limited(1, minimum=1, earlier='average_every')
+    # average over this many last epochs; 0: over all
+    ema_epochs: float = limited(0., minimum=0, maximum=1e9, earlier='average_epochs')
+    # what convolutions multiply in training
+    compute_dtype: str = limited('float32', names=COMPUTE_DTYPES, earlier='precision')
     description: str = _about(default='')  # a line; then the command, the time and the accuracy
     default_for: Tuple[str, ...] = _about(default=())  # the models that train with it by default
     published: Mapping[str, Published] = _about(default_factory=dict)  # by model
@@ -67,18 +81,25 @@ class Recipe:
                     param_groups=[str(group) for group in self.param_groups])
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> 'Recipe':
+    def from_json(cls, value: Any, where: str = '') -> 'Recipe':
         """Return the Recipe of `value`, which to_json or an earlier version wrote.
 
-        Raises UsageError for a wrong schedule or parameter group.
+        Raises UsageError; its line names the field, in `where`.
         """
-        fields = {EARLIER_NAMES.get(name, name): field for name, field in value.items()}
-        if 'decay_mode' in fields or 'layer_weight_decay' not in fields:
-            decay = DECAY_MODES[fields.pop('decay_mode', 'layers')]
-            fields[decay] = fields.pop('weight_decay', 0.)
+        value = schema.check(value, Dict[str, Any], where)
+        if 'decay_mode' in value or 'layer_weight_decay' not in value:
+            mode = schema.check(value.pop('decay_mode', 'layers'), str,
+                                schema.join(where, 'decay_mode'), schema.Limits(names=DECAY_MODES))
+            value[DECAY_MODES[mode]] = value.pop('weight_decay', 0.)
+        fields = schema.check(value, cls, where, closed=True)
         fields['augmentation'] = tuple(fields.get('augmentation', ()))
         fields['schedule'] = schedules.from_text(fields.get('schedule', 'constant'))
         groups = fields.pop('param_groups', ())
         recipe = cls(**fields)
         return dataclasses.replace(recipe, param_groups=tuple(
             param_groups.from_text(group, recipe) for group in groups))
+
+
+# Earlier names of fields, in config.json, results/*.json and --set.
+EARLIER_NAMES = {field.metadata['earlier']: field.name for field in dataclasses.fields(Recipe)
+                 if field.metadata.get('earlier')}

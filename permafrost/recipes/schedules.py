@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Dict, Sequence, Tuple, Type
 
 import numpy as np
 
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost.errors import UsageError, shown, unknown_name_error
 from permafrost.recipes import number_text
 
 
@@ -169,7 +169,8 @@ def from_text(text: str) -> Schedule:
         return SCHEDULES[name].from_words(words)
     except (TypeError, ValueError) as error:
         examples = ' or '.join(map(repr, SCHEDULES[name].examples))
-        raise UsageError(f'wrong schedule {text!r} ({error}). Write it as {examples}') from error
+        raise UsageError(
+            f'wrong schedule {shown(text)} ({error}). Write it as {examples}') from error
 
 
 def _later(epoch: float, ratio: float) -> float:

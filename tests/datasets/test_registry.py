@@ -1,10 +1,11 @@
 """The registry: names, directories, published files, and manifests."""
 
 import json
+import os
 
 import pytest
 
-from permafrost.datasets import packing, registry
+from permafrost.datasets import loading, packing, registry
 from permafrost.errors import UsageError, UserError
 from tests import in_process
 from tests.datasets.helpers import arrays
@@ -68,11 +69,14 @@ def test_identity_depends_on_the_content_not_the_place(tmp_path):
 
 @pytest.mark.parametrize('text, problem', [
     (None, 'manifest.json: No such file or directory; run tools/make_tfrecords.py again'),
-    ('[1, 2]', 'not the manifest of a dataset'), ('{}', 'not the manifest of a dataset'),
-    ('{"format": "other"}', "the format is 'other'"), ('{"for', 'manifest.json:'),
-    ('{"format": "permafrost tfrecords 1", "classes": 3, "image_size": 8}', 'not the manifest'),
+    ('[1, 2]', 'manifest.json is damaged (it must be an object'), ('{}', '(format is missing)'),
+    ('{"format": "other"}', "(unknown format 'other'"),
+    ('{"for', 'manifest.json is damaged (Unterm'),
+    ('{"format": "permafrost tfrecords 1", "classes": 3, "image_size": 8}',
+     '(classes must be a list of 1 to 1000000 items, not 3)'),
     ('{"format": "permafrost tfrecords 1", "classes": ["a"], "image_size": 8, "files": [{"name": 1,'
-     ' "split": "train", "count": 1, "checksum": ""}]}', 'not the manifest')])
+     ' "split": "train", "count": 1, "checksum": ""}]}',
+     '(files[0].name must be the name of a file in that directory, not 1): run tools/make_tfreco')])
 def test_a_bad_manifest_is_named(tmp_path, text, problem):
     if text is not None:
         (tmp_path / 'manifest.json').write_text(text)
@@ -87,12 +91,35 @@ def test_a_missing_directory_is_named(tmp_path):
         registry.describe(str(tmp_path / 'none'))
 
 
-def test_a_path_in_a_manifest_does_not_leave_the_directory(tmp_path):
-    (tmp_path / 'manifest.json').write_text(
-        '{"format": "permafrost tfrecords 1", "classes": ["a"], "image_size": 8, "files": [{"name":'
-        ' "../../etc/passwd", "split": "train", "count": 1, "checksum": ""}]}')
-    file, = registry.describe(str(tmp_path)).files
-    assert file.name == 'passwd'
+FILE = {'name': 'a', 'split': 'train', 'count': 1, 'checksum': '0' * 64}
+
+
+@pytest.mark.parametrize('field, wrong', [
+    *(('name', name) for name in (
+        '../../etc/passwd', '/etc/passwd', '..', '.', '', 'a/b', 'a\0', '\ud800', None, 5)),
+    *(('split', split) for split in ('evil', ['train'], None)),
+    *(('count', count) for count in ('63', 63.0, None, -1, 10**13, True)),
+    *(('checksum', checksum) for checksum in ('', 'x' * 64, 5, None, ['0' * 64]))])
+def test_a_wrong_field_of_a_file_is_named(tmp_path, field, wrong):
+    manifest = {'format': registry.FORMAT, 'classes': ['a'], 'image_size': 8, 'files': [FILE]}
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    assert registry.describe(str(tmp_path)).files == (registry.DataFile(**FILE),)
+    manifest['files'] = [dict(FILE, **{field: wrong})]
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=rf'files\[0\].{field}') as error:
+        registry.describe(str(tmp_path))
+    assert str(error.value).isprintable()
+
+
+def test_a_manifest_names_regular_files_only(tmp_path):
+    manifest = {'format': registry.FORMAT, 'classes': ['a'], 'image_size': 8,
+                'files': [dict(FILE, count=0)]}
+    (tmp_path / 'manifest.json').write_text(json.dumps(manifest))
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink('/dev/zero', path)):
+        make(str(tmp_path / 'a'))
+        with pytest.raises(UserError, match='a: not a regular file; run tools/make_tfrecords'):
+            loading.open_dataset(str(tmp_path))
+        os.rename(str(tmp_path / 'a'), str(tmp_path / f'other{make.__name__}'))
 
 
 def test_info_counts_a_hundred_classes_of_cifar100():

@@ -1,6 +1,7 @@
 """The README's tables of accuracy, and the accuracies in recipes, are those of results/*.json."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import models
 from permafrost import files
 from permafrost.experiments import accuracy_tables, results
-from permafrost.recipes import catalog, durations
+from permafrost.recipes import catalog, durations, overrides
 from tests import in_process
 from tests.processes import ROOT
 
@@ -29,6 +30,23 @@ def test_a_changed_result_makes_the_readme_stale(tmp_path):
     result = in_process.run('tools/report.py', '--check', f'--results={folder}',
                             f'--readme={ROOT}/README.md')
     assert result.code == 1 and 'stale: run make readme' in result.stderr
+
+
+def test_a_page_of_ones_own_is_the_only_one_that_is_written(tmp_path, monkeypatch):
+    for name in ('README.md', 'docs/speed.md'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(os.path.join(ROOT, name), str(path))
+    (tmp_path / 'results').mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def changed():
+        return {name for name in ('README.md', 'docs/speed.md')
+                if (tmp_path / name).read_text() != open(os.path.join(ROOT, name)).read()}
+    result = in_process.run('tools/report.py', '--results=results', '--readme=README.md')
+    assert result.code == 0 and changed() == {'README.md'}
+    result = in_process.run('tools/report.py', '--results=results')
+    assert result.code == 0 and changed() == {'README.md', 'docs/speed.md'}
 
 
 def _expected_sentence(result):
@@ -58,19 +76,20 @@ def _result(**changes):
     return dict({
         'model': 'sprint', 'recipe': 'sprint', 'data_set': 'cifar10', 'steps': 250, 'epochs': 10.0,
         'accuracy': {'mean': 0.9123, 'std': 0.0012, 'values': [0.9111, 0.9135]}, 'seeds': [1, 2],
-        'settings': {'epochs': 10, 'precision': 'bfloat16'}, 'engine': 'tf2',
+        'settings': catalog.RECIPES['sprint'].to_json(), 'engine': 'tf2',
         'train_seconds': 630., 'params': 1970000, 'ops': 236700000}, **changes)
 
 
 def _tuto(**changes):
     return _result(**dict({'model': 'tuto', 'recipe': 'tutorial', 'steps': 10000,
-                           'settings': {'epochs': 0}}, **changes))
+                           'settings': catalog.RECIPES['tutorial'].to_json()}, **changes))
 
 
 def test_results_are_rows_in_the_order_of_the_recipes():
     tta = {'mean': 0.9345, 'std': 0.001, 'values': [0.9335, 0.9355]}
     lines = accuracy_tables.table([
-        _result(recipe='mine'), _result(), _result(tta='flip_shift', accuracy_tta=tta),
+        _result(recipe='mine', settings=dict(catalog.RECIPES['sprint'].to_json(), name='mine')),
+        _result(), _result(tta='flip_shift', accuracy_tta=tta),
         _result(tta='flip', accuracy_tta=tta), _tuto(), _tuto(data_set='photos')])
     size, end = '| 1.97 / 236.70 ', ' | 94.01 in 8 epochs (flip_shift) |'
     first = f'| sprint | sprint {size}| 10 epochs | **91.23 ± 0.12**'
@@ -84,6 +103,25 @@ def test_results_are_rows_in_the_order_of_the_recipes():
     assert '; sprint 2 seeds, 10 minutes, tf2 in bfloat16; ' in text
     assert 'Published accuracies: ' in text and 'cifar10-airbench' in text
     assert all(line.count('|') <= 7 for line in lines)  # at most six columns
+
+
+def test_what_was_changed_is_shown():
+    settings = overrides.get_recipe('tutorial', ['learning_rate=0.05']).to_json()
+    lines = accuracy_tables.table([_tuto(), _tuto(settings=settings)])
+    assert lines[3].startswith('| tuto | tutorial (learning_rate=0.05) | 1.97')
+    assert 'Training: tuto (tutorial) 2 seeds' in lines[5]
+    assert 'tuto (tutorial (learning_rate=0.05)) 2 seeds' in ' '.join(lines[5:])
+
+
+@pytest.mark.parametrize('name', [
+    'a|b', '<script>alert(1)</script>', '[x](https://example.org)', 'https://example.org',
+    '<!-- end of results -->', '`a`', 'a\nb\r', '\x1b]0;x\x07', '**b**', '&lt;', '\\|'])
+def test_a_name_from_a_file_stays_text(name):
+    plain, hostile = (accuracy_tables.table([_tuto(data_set=each)]) for each in ('photos', name))
+    assert len(hostile) == len(plain)
+    row = hostile[2].replace(' | 1.97 /', '').split('tutorial on ')[1].split('1.97')[0]
+    assert not re.search(r'[<>|\[\]`*\x00-\x1f]|://', row.split('|')[0]), row
+    assert hostile[2].count('|') == plain[2].count('|')
 
 
 def test_models_without_a_result_are_listed():

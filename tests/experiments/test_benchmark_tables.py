@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
+
 from permafrost import files
+from permafrost.errors import UserError
 from permafrost.experiments import benchmark_tables
 from tests.processes import ROOT
 
@@ -79,6 +82,27 @@ def test_training_is_shown_as_recorded(tmp_path):
         'share of the peak |', '| --- | --- | --- | --- | --- | --- |',
         '| nin2 | – | – | – | – | – |', '| tuto | 12.0 | 24.0 | – | – | 0.700 |', '',
         'Recipes: nin2 0.640 million images, 0.45 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
+
+
+@pytest.mark.parametrize('table, name, value, message', [
+    ('pipeline', 'pipeline-tf2', {'figures': {}}, r'engine is missing'),
+    ('pipeline', 'pipeline-tf2', {'engine': 'a|b', 'figures': {}}, 'engine must be a plain name'),
+    ('training', 'training', [], 'it must be an object'),
+    ('training', 'training', {'networks': {}, 'figures': {'a': {'median': 'fast'}}},
+     "figures.a.median must be a number, not 'fast'"),
+    ('inference', 'inference', {'graphs': {}, 'figures': {'a': {}}}, 'figures.a.median is miss')])
+def test_a_file_of_wrong_types_is_refused_in_one_line(tmp_path, table, name, value, message):
+    files.write_json(str(tmp_path / f'benchmark-{name}.json'), value)
+    with pytest.raises(UserError, match=f'{name}.json is damaged .*{message}'):
+        benchmark_tables.TABLES[table](str(tmp_path))
+
+
+def test_names_from_a_file_stay_text(tmp_path):
+    figure = _figure(1., target=2., bound='least', met=False, unit='<b>')
+    files.write_json(str(tmp_path / 'benchmark-pipeline-tf2.json'),
+                     {'engine': 'tf2', 'figures': {'a | <!-- end of pipeline -->': figure}})
+    row = benchmark_tables.pipeline(str(tmp_path))[2]
+    assert row.startswith('| a &#124; &#60;!-- end of pipeline --&#62; | at least 2 &#60;b&#62; |')
 
 
 def test_recorded_training_meets_its_targets():

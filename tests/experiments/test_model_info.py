@@ -8,7 +8,7 @@ import models
 from permafrost.errors import UsageError
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
-from tests import in_process
+from tests import in_process, networks
 from tests.models.tables import PUBLISHED
 
 
@@ -61,6 +61,31 @@ def test_json_has_layers_on_request(capsys):
         'conv1', 'pool1', 'conv2', 'pool2', 'fc1', 'fc2', 'logits']
 
 
+def test_models_are_listed_without_being_built(tmp_path, capsys):
+    (tmp_path / 'nin2.pb').write_text('')
+    (tmp_path / 'nin2.json').write_text('{"accuracy": 0.875}')
+    (tmp_path / 'tuto.pb').write_text('')
+    (tmp_path / 'tuto.json').write_text('null')
+    model_info.show_models(str(tmp_path))
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert [row[0] for row in rows[:-1]] == list(models.MODELS)
+    row = next(row for row in rows if row[0] == 'nin2')
+    assert row[1:3] == [catalog.DEFAULT_RECIPES.get('nin2', 'tutorial'), '24x24']
+    assert row[-1] == '0.8750' and row[-3].endswith('nin2.pb,')
+    assert rows[-1][-2:] == ['info.py', '--all']
+
+
+def test_a_run_is_shown(synthetic, tmp_path, capsys):
+    networks.train(synthetic, tmp_path / 'run', 2, 'lenet5')
+    capsys.readouterr()
+    model_info.show_run(str(tmp_path / 'run'))
+    text = capsys.readouterr().out
+    assert f'run: {tmp_path}/run\n' in text and 'step: 2\n' in text and 'logits' in text
+    model_info.show_run(str(tmp_path / 'run'), as_json=True)
+    shown, = json.loads(capsys.readouterr().out)
+    assert (shown['model'], shown['step'], shown['state']) == ('lenet5', 2, 'done')
+
+
 def test_recipes_are_shown_as_text_and_json(capsys):
     model_info.show_recipes()
     text = capsys.readouterr().out
@@ -85,7 +110,7 @@ def test_unknown_models_and_small_images_are_refused(arguments, message):
     (['--model=tuto', '--all'], 'use --model or --all, not both'),
     (['--modle=tuto'], 'unknown flag --modle'),
     (['--image_size=0'], '--image_size=0: 0 is not an integer in the range [1, 4096]'),
-    (['--graph=a.pb', '--model=tuto'], '--graph can be combined with --json only'),
+    (['--graph=a.pb', '--model=tuto'], '--graph can be combined with --json and --image_size only'),
     (['--recipes', '--image_size=24'], '--recipes can be combined with --json only')])
 def test_wrong_flags_are_one_line(flags, message):
     result = in_process.run('info.py', *flags)

@@ -8,6 +8,7 @@ import pytest
 
 from permafrost import files, runs
 from permafrost.errors import UserError
+from permafrost.datasets import registry
 from permafrost.evaluation import evaluate
 from permafrost.experiments import model_info, results
 from permafrost.recipes import catalog
@@ -19,6 +20,7 @@ FIELDS = {'model', 'recipe', 'data_set', 'steps', 'epochs', 'batch_size', 'seeds
           'params', 'ops'}
 METRICS = {'split': 'test', 'step': 4, 'accuracy': 0.5, 'weights': 'averaged', 'images': 500,
            'date': '2026-01-01T00:00:00Z'}
+NAME = '/tiny-tutorial-synthetic-batch_size=32,learning_rate=0.05-4.json'
 TTA = dict(METRICS, tta='flip_shift', accuracy_tta=0.6)
 
 
@@ -49,7 +51,7 @@ def _copy(run, directory, change):
 def test_a_result_has_the_accuracy_and_the_size_of_the_model(run, tmp_path):
     path = results.record(str(tmp_path), run, TTA)
     result, = results.load(str(tmp_path))
-    assert FIELDS <= set(result) and path.endswith('tiny-tutorial-synthetic-4.json')
+    assert FIELDS <= set(result) and path.endswith(NAME)
     assert result['tta'] == 'flip_shift' and result['seeds'] == [1]
     assert result['accuracy'] == {'mean': 0.5, 'std': 0., 'values': [0.5]}
     assert result['accuracy_tta']['mean'] == 0.6
@@ -74,17 +76,13 @@ def test_seeds_share_a_file(run, tmp_path):
     np.testing.assert_allclose(result['accuracy']['std'], np.std([0.5, 0.25], ddof=1))
 
 
-def test_results_of_other_settings_are_refused(run, tmp_path):
+def test_a_result_of_other_data_or_of_an_unfinished_run_is_refused(run, tmp_path):
     path = results.record(str(tmp_path), run, METRICS)
     with open(path) as stream:
         before = stream.read()
-    other = _copy(run, tmp_path / 'other', lambda value: value['config']['recipe'].update(
-        momentum=0.75, augmentation=['flip']))
     changed = _copy(run, tmp_path / 'changed', lambda value: value.update(
-        data_set_identity='0' * 64))
+        dataset_identity='0' * 64))
     for directory, changes, message in (
-            (other, {}, 'momentum is 0.9, not 0.75'), (other, {}, 'augmentation is'),
-            (run, {'weights': 'raw'}, 'weights is averaged, not raw'),
             (changed, {}, 'dataset_identity is'),
             (run, {'split': 'train'}, 'must be of the test images'),
             (run, {'step': 3}, 'finish its training first')):
@@ -92,6 +90,45 @@ def test_results_of_other_settings_are_refused(run, tmp_path):
             results.record(str(tmp_path), directory, dict(METRICS, **changes))
     with open(path) as stream:
         assert stream.read() == before
+
+
+def test_variants_lie_side_by_side(run, tmp_path):
+    def variant(name, **recipe):
+        return _copy(run, tmp_path / name, lambda value: value['config']['recipe'].update(recipe))
+    folder = str(tmp_path / 'results')
+    plain = variant('plain', batch_size=128, learning_rate=0.1)
+    paths = [results.record(folder, directory, dict(METRICS, **changes)) for directory, changes in (
+        (run, {}), (plain, {}), (variant('flip', augmentation=['flip']), {}),
+        (variant('rate', batch_size=128, learning_rate=0.05), {}), (run, {'weights': 'raw'}))]
+    begin, own = 'tiny-tutorial-synthetic', 'batch_size=32,learning_rate=0.05'
+    assert [os.path.relpath(path, folder) for path in paths] == [
+        f'{begin}-{own}-4.json', f'{begin}-4.json',
+        f'{begin}-augmentation=flip,{own}-4.json', f'{begin}-learning_rate=0.05-4.json',
+        f'{begin}-{own},weights=raw-4.json']
+    assert len(results.load(folder)) == len(paths)
+
+
+@pytest.mark.parametrize('dataset', [
+    '../../x', '/etc/passwd', '..', 'a/b', 'x' * 5000, '\U0001f40d' * 300, 'a\nb', '\x1b[31m',
+    'latin \udce9', '-', '.'])
+def test_no_name_leaves_the_folder(run, tmp_path, monkeypatch, dataset):
+    monkeypatch.setattr(registry, 'display_name', lambda *unused: dataset)
+    written = []
+    monkeypatch.setattr(files, 'write_json', lambda path, value: written.append(path))
+    results.record(str(tmp_path / 'results'), run, METRICS)
+    folder, name = os.path.split(written[0])
+    assert folder == str(tmp_path / 'results') and name.startswith('tiny-tutorial-')
+    assert name.isprintable() and len(name.encode()) < 200 and name.endswith('-4.json')
+    monkeypatch.setattr(registry, 'display_name', lambda *unused: dataset + '~')
+    results.record(str(tmp_path / 'results'), run, METRICS)
+    assert written[0] != written[1]
+
+
+def test_a_recipe_with_a_path_for_a_name_is_refused(run, tmp_path):
+    other = _copy(run, tmp_path / 'other', lambda value: value['config']['recipe'].update(
+        name='../../x'))
+    with pytest.raises(UserError, match=r"\(config.recipe.name must be a plain name, not '../.."):
+        results.record(str(tmp_path / 'results'), other, METRICS)
 
 
 def test_a_result_with_earlier_names_of_settings_is_compared(run, tmp_path):
@@ -108,7 +145,7 @@ def test_a_result_with_earlier_names_of_settings_is_compared(run, tmp_path):
 
 def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):
     changed = _copy(run, tmp_path / 'changed', lambda value: value.update(
-        data_set_identity='0' * 64))
+        dataset_identity='0' * 64))
     with pytest.raises(UserError, match='restore it, or leave out --results'):
         evaluate.evaluate_run(changed, None, require_same_data=True, data_dir=synthetic.directory)
 
@@ -170,6 +207,27 @@ def test_recorded_accuracies_reach_their_targets(model, recipe, steps, accuracy,
     assert result['weights'] == ('averaged' if recipe == 'tutorial' else 'raw')
 
 
+def test_other_files_in_the_folder_are_left_alone(run, tmp_path):
+    results.record(str(tmp_path), run, METRICS)
+    (tmp_path / 'notes.json').write_text('{"a": 1}')
+    assert len(results.load(str(tmp_path))) == 1
+
+
+@pytest.mark.parametrize('field, wrong, message', [
+    ('model', 'a|b', 'model must be a plain name'), ('recipe', 3, 'recipe must be a plain name'),
+    ('engine', '<b>', 'engine must be a plain name'), ('steps', '4', 'steps must be a whole'),
+    ('accuracy', {'mean': 0.5, 'std': 0., 'values': [0.5, 0.5]}, 'one for each of the seeds'),
+    ('accuracy', {'mean': float('nan'), 'std': 0., 'values': [0.5]}, 'accuracy.mean must be'),
+    ('tta', 'flip', 'accuracy_tta and tta go together'), ('settings', {}, 'settings.name is miss'),
+    ('settings', None, 'settings must be an object')])
+def test_a_result_of_wrong_types_is_refused_in_one_line(run, tmp_path, field, wrong, message):
+    path = results.record(str(tmp_path), run, METRICS)
+    files.write_json(path, dict(files.read_json(path), **{field: wrong}))
+    with pytest.raises(UserError, match=f'json is damaged .*{message}') as error:
+        results.load(str(tmp_path))
+    assert '\n' not in str(error.value)
+
+
 @pytest.mark.parametrize('content', ['{"accuracy": ', '[1]', 'null'])
 def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
     path = results.record(str(tmp_path), run, METRICS)
@@ -177,6 +235,6 @@ def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
         stream.write(content)
     for use in (lambda: results.load(str(tmp_path)),
                 lambda: results.record(str(tmp_path), run, METRICS)):
-        with pytest.raises(UserError, match='is not a result'):
+        with pytest.raises(UserError, match='is damaged .*: restore it, or remove it'):
             use()
     assert open(path).read() == content

@@ -227,8 +227,9 @@ def test_alternate_flip_flips_the_images_of_this_epoch():
 @pytest.mark.parametrize('wrong, message', [
     (('flip:3',), 'flip takes none'), (('cutout:x',), 'has a wrong number'),
     (('cutout:40',), 'does not fit'), (('cut_out',), 'did you mean cutout'),
-    (('pad_crop:-1',), '0 or more'), (('pad_crop:inf',), '0 or more'), (('crop:-9',), '0 or more'),
-    (('cutout:nan',), '0 or more'), (('reflect_crop:32',), 'out of sight')])
+    (('pad_crop:-1',), 'from 0 to 1024'), (('pad_crop:inf',), 'from 0 to 1024'),
+    (('crop:-9',), 'from 0 to 1024'), (('cutout:nan',), 'from 0 to 1024'),
+    (('contrast:2',), 'from 0 to 1.8'), (('reflect_crop:32',), 'out of sight')])
 def test_wrong_numbers_of_augmentations_are_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
         augmented(wrong)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading, record_format
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes.recipe import Recipe
 from tests.processes import ROOT
@@ -27,6 +27,24 @@ def images(synthetic):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv('PERMAFROST_CACHE', str(tmp_path))
     return tmp_path
+
+
+@pytest.mark.parametrize('name, count', [('per_channel', 6), ('per_pixel', 3073), ('yuv_local', 4)])
+def test_a_wrong_number_of_statistics_is_refused(name, count, default_graph):
+    pixels = tf.zeros([2, 32, 32, 3], tf.uint8)
+    for wrong in (0, count - 1, count + 1):
+        with pytest.raises(UserError, match=f'has {wrong} statistics of its images, not {count}:'):
+            normalization.create(name, (1.,) * wrong).apply(pixels)
+    normalization.create(name, (1.,) * count).apply(pixels)
+
+
+@pytest.mark.parametrize('damage', [
+    '', '[1, 2', '[1]', '{}', '["a", "b", "c", "d", "e", "f"]', '[1, 2, 3, 4, 5, NaN]', 'null'])
+def test_a_damaged_cache_is_made_again(synthetic, cache, damage):
+    statistics = normalization.fit('per_channel', synthetic)
+    path, = (cache / 'statistics').iterdir()
+    path.write_text(damage)
+    assert normalization.fit('per_channel', synthetic) == statistics
 
 
 def luma_and_chroma(image):

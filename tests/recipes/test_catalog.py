@@ -24,6 +24,7 @@ def test_every_model_has_one_default_recipe():
     for recipe in catalog.RECIPES.values():
         assert set(recipe.published) <= set(models.MODELS)
         assert all(published.source for published in recipe.published.values())
+    assert catalog.DEFAULT_RECIPES['squeeze1'] == 'squeeze'  # its best
     with pytest.raises(UserError, match='no_model has no default recipe'):
         catalog.default_recipe('no_model')
 

@@ -22,6 +22,18 @@ def test_a_change_of_each_kind():
         param_groups=(ParamGroup('beta', learning_rate=3.), ParamGroup('fc', freeze_epoch=1.)))
 
 
+def test_what_differs_from_the_catalog_is_described():
+    assert overrides.describe_changes(overrides.get_recipe('tutorial')) == 'tutorial'
+    recipe = overrides.get_recipe('tutorial', ['learning_rate=1/8', 'augmentation='])
+    assert overrides.describe_changes(recipe) == (
+        'tutorial, augmentation= (not crop,flip,brightness,contrast), '
+        'learning_rate=0.125 (not 0.1)')
+    recipe = overrides.get_recipe('davidnet', ['epochs=6'])  # without the schedule, which follows
+    assert overrides.describe_changes(recipe) == 'davidnet, epochs=6 (not 12)'
+    renamed = dataclasses.replace(recipe, name='of_another_version')
+    assert overrides.describe_changes(renamed) == 'of_another_version'
+
+
 def test_a_blank_name_in_a_list_is_none():
     assert overrides.get_recipe('sprint', ['param_groups=conv weight_decay=0, ']).param_groups == (
         ParamGroup('conv', weight_decay=0.),)
@@ -94,14 +106,22 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('sprint', 'batch_size=1.5', "'1.5' is not a whole number"),
     ('sprint', 'learning_rate=fast', "'fast' is not a number"),
     ('sprint', 'learning_rate=inf', "'inf' is not a number"),
-    ('sprint', 'batch_size=0', 'batch_size must be at least 1'),
-    ('sprint', 'learning_rate=-1', 'learning_rate must be 0 or more'),
-    ('sprint', 'momentum=1', r'momentum must be in \[0, 1\)'),
-    ('sprint', 'ema_decay=1.5', r'ema_decay must be in \[0, 1\)'),
+    ('sprint', 'batch_size=0', 'batch_size must be a whole number from 1 to 100000, not 0'),
+    ('sprint', 'learning_rate=-1', 'learning_rate must be a number from 0 to 1000000000, not -1'),
+    ('sprint', 'momentum=1', 'momentum must be a number from 0 to below 1, not 1.0'),
+    ('sprint', 'ema_decay=1.5', 'ema_decay must be a number from 0 to below 1, not 1.5'),
     ('sprint', 'compute_dtype=float16', 'did you mean bfloat16'),
     ('sprint', 'decay_mode=couple', 'did you mean coupled'),
     ('sprint', 'decoupled_weight_decay=0.1',
      r'sprint has two kinds of weight decay \(weight_decay=1, decoupled_weight_decay=0.1\)'),
+    ('sprint', 'lr=0.1', "unknown recipe field 'lr'; did you mean learning_rate"),
+    ('sprint', 'bs=8', 'did you mean batch_size'), ('sprint', 'wd=8', 'did you mean weight_decay'),
+    ('sprint', 'Optimizer=adam', 'did you mean optimizer'),
+    ('sprint', 'image-size=8', 'did you mean image_size'),
+    ('tutorial', 'momentum=0.5', 'optimizer sgd has no momentum to set'),
+    ('sprint', 'optimizer=adm', 'did you mean adam'),
+    ('sprint', 'normalize=per_chanel', 'did you mean per_channel'),
+    ('sprint', 'augmentation=crap', 'did you mean crop'),
     ('lenet5', 'schedule=one_cycle 20', 'within the 20 epochs'),
     ('sprint', 'train_images=1000', '--set epochs=... instead'),
     ('sprint', 'epochs=0', 'needs a length in images')])
@@ -109,6 +129,34 @@ def test_a_wrong_change_is_refused_in_one_line(name, change, message):
     with pytest.raises(UsageError, match=message) as error:
         overrides.get_recipe(name, [change])
     assert '\n' not in str(error.value)
+
+
+def test_synonyms_stand_for_fields():
+    assert set(overrides.SYNONYMS.values()) <= set(overrides.FIELDS)
+    assert not set(overrides.SYNONYMS) & set(overrides.FIELDS)
+    assert overrides.field_meant('LR') == overrides.field_meant('learning-rate') == 'learning_rate'
+    assert overrides.field_meant('colour') is None
+
+
+@pytest.mark.parametrize('name, changes, expected', [
+    ('tutorial', [], []), ('tutorial', ['learning_rate=1/8'], ['learning_rate=0.125']),
+    ('sprint', ['epochs=5'], ['epochs=5']),  # the schedule and the groups follow
+    ('davidnet', ['learning_rate=0.24', 'weight_decay=1e-3'],
+     ['learning_rate=0.24', 'weight_decay=0.001']),
+    ('sprint', ['epochs=5', 'schedule=constant'], ['epochs=5', 'schedule=constant']),
+    ('tutorial', ['augmentation=crop:2,flip'], ['augmentation=crop:2,flip']),
+    ('tutorial', ['augmentation='], ['augmentation=']),
+    ('sprint', ['epochs=0', 'train_images=9'], ['epochs=0', 'train_images=9'])])
+def test_changes_are_as_few_as_make_the_recipe(name, changes, expected):
+    recipe = overrides.get_recipe(name, changes)
+    assert set(expected) <= set(overrides.changes(recipe))
+    if 'schedule' not in str(changes):
+        assert overrides.changes(recipe) == expected
+    assert overrides.get_recipe(name, overrides.changes(recipe)) == recipe
+
+
+def test_a_recipe_of_another_catalog_has_no_changes():
+    assert overrides.changes(dataclasses.replace(catalog.RECIPES['sprint'], name='other')) == []
 
 
 def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, capsys):

@@ -43,6 +43,9 @@ def test_the_text_of_earlier_versions_is_relative_to_the_recipe():
 @pytest.mark.parametrize('text, message', [
     ('beta rate', "'rate' is not field=number"), ('beta speed=3', "'speed=3' is not field=number"),
     ('beta pattern=3', 'not field=number'), ('beta rate=fast', "'fast' is not a number"),
+    ('beta rate=-1', "'rate=-1' is not from 0 to 1e9"), ('beta until=1e300', 'is not from 0'),
+    ('(a+)+$ rate=1', 'repeats too much'), ('.*.*.*.*.*x rate=1', 'repeats too much'),
+    ('a' * 201, 'longer than 200 characters'), ('a{9999999999} rate=1', 'wrong parameter group'),
     ('(beta rate=1', r'wrong parameter group'), ('beta rate=1/0', "'1/0' is not a number")])
 def test_a_wrong_text_is_one_line_with_an_example(text, message):
     with pytest.raises(UsageError, match=message) as error:

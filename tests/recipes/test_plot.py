@@ -11,7 +11,8 @@ from permafrost.recipes import plot
 
 
 def flag_values(**values):
-    return types.SimpleNamespace(**dict({'model': 'tuto', 'recipe': None, 'set': []}, **values))
+    return types.SimpleNamespace(**dict(
+        {'model': 'tuto', 'recipe': None, 'set': [], 'output': None}, **values))
 
 
 def test_the_curve_peaks_where_the_schedule_does(tmp_path, monkeypatch, capsys):
@@ -24,6 +25,19 @@ def test_the_curve_peaks_where_the_schedule_does(tmp_path, monkeypatch, capsys):
     peak = columns[rows == rows.min()].mean()
     assert (peak - columns.min()) / (columns.max() - columns.min()) == pytest.approx(
         2 / 10, abs=0.01)
+
+
+def test_two_variants_of_a_recipe_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plot.learning_rate(flag_values(set=['learning_rate=0.05', 'schedule=linear 0:0 5:1 24:0']))
+    plot.learning_rate(flag_values(set=['learning_rate=1/64']))
+    plot.learning_rate(flag_values(output='mine.png'))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'mine.png', 'tutorial-learning_rate=0.015625-learning-rate.png',
+        'tutorial-learning_rate=0.05-schedule=linear_0_0_5_1_24_0-learning-rate.png']
+    first, second = (Image.open(str(path)).convert('RGB').crop((0, 0, plot.WIDTH, plot.TOP - 5))
+                     for path in sorted(tmp_path.iterdir())[1:])
+    assert first.tobytes() != second.tobytes()  # the titles
 
 
 def test_a_wrong_model_is_one_line():

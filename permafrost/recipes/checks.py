@@ -1,0 +1,81 @@
+"""Checks of a whole recipe, without TensorFlow: settings that go together, images that fit."""
+
+import math
+import re
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+from permafrost.errors import UsageError, UserError, shown, unknown_name_error
+from permafrost.recipes import durations
+from permafrost.recipes.recipe import DECAY_MODES, Recipe
+
+
+class Number(NamedTuple):
+    """The number after the colon of an augmentation, `cutout:8`."""
+    default: float
+    maximum: float = 1024.
+
+
+# inputs.augmentation has a function for each name. None: it takes no number.
+AUGMENTATIONS: Dict[str, Optional[Number]] = {
+    'crop': Number(math.inf), 'pad_crop': Number(4.), 'reflect_crop': Number(4.), 'flip': None,
+    'alternate_flip': None, 'cutout': Number(8.), 'brightness': Number(63., 255.),
+    'contrast': Number(0.2, 1.8)}
+PADDING = ('pad_crop', 'reflect_crop')
+ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
+WHOLE_IMAGE = ('per_pixel', 'yuv_local')  # normalizations of the image before the crop
+
+
+def check(recipe: Recipe) -> None:
+    """Raise UsageError if settings of `recipe` do not go together."""
+    decays = {name: getattr(recipe, name) for name in DECAY_MODES.values()}
+    if sum(map(bool, decays.values())) > 1:
+        values = ', '.join(f'{name}={number:g}' for name, number in decays.items() if number)
+        raise UsageError(f'{recipe.name} has two kinds of weight decay ({values}): set one to 0')
+    num_epochs = durations.num_epochs(recipe)
+    try:
+        recipe.schedule.factor_at(0., num_epochs)
+    except ValueError:
+        raise UsageError(f'wrong schedule {shown(str(recipe.schedule))}: its peak must be within '
+                         f'the {num_epochs:g} epochs of the recipe') from None
+    for name, _ in augmentations(recipe):
+        if name in ON_PIXELS and recipe.normalize in WHOLE_IMAGE:
+            raise UsageError(f'{name} needs pixels, and normalize={recipe.normalize} changes them '
+                             f'first: leave {name} out, or use normalize=per_channel')
+
+
+def check_images(recipe: Recipe, height: int, width: int) -> None:
+    """Raise UserError if `recipe` cannot use images of this size, in pixels."""
+    side = min(height, width)
+    if not 1 <= recipe.image_size <= side:
+        raise UserError(f'image_size={recipe.image_size} cannot be cut from images of '
+                        f'{height}x{width}: use --set image_size=N with N from 1 to {side}')
+    for name, numbers in augmentations(recipe):
+        if name in PADDING and numbers[0] >= side:
+            raise UsageError(f'{name}:{numbers[0]:g} moves images of {side} pixels out of sight')
+        if name == 'cutout' and numbers[0] > recipe.image_size:
+            raise UsageError(f'cutout:{numbers[0]:g} does not fit into images of '
+                             f'{recipe.image_size} pixels')
+
+
+def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
+    """Return the augmentations of `recipe`, each with its number, if it takes one.
+
+    Raises UsageError.
+    """
+    parsed: List[Tuple[str, List[float]]] = []
+    for text in recipe.augmentation:
+        name, colon, digits = text.partition(':')
+        if name not in AUGMENTATIONS:
+            raise unknown_name_error('augmentation', name, AUGMENTATIONS)
+        number = AUGMENTATIONS[name]
+        if number is None:
+            if colon:
+                raise UsageError(f'augmentation {shown(text)} has a number: {name} takes none')
+            parsed.append((name, []))
+            continue
+        if colon and not (re.fullmatch(r'[0-9]+(\.[0-9]+)?', digits)
+                          and float(digits) <= number.maximum):
+            raise UsageError(f'augmentation {shown(text)} has a wrong number: it must be from 0 to '
+                             f'{number.maximum:g}')
+        parsed.append((name, [float(digits) if colon else number.default]))
+    return parsed
