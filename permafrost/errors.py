@@ -1,6 +1,8 @@
 """Errors that a user can fix, each one line: what happened, where, what to do."""
 
 import difflib
+import re
+import reprlib
 from typing import Iterable
 
 
@@ -15,13 +17,40 @@ class UsageError(UserError):
 
 
 def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return a UsageError for an unknown `name` that lists the `known` ones and the closest."""
+    """Return a UsageError for an unknown `name` that lists the `known` ones and the closest.
+
+    The closest are those that begin with `name`, or else the one that is spelt most alike.
+    """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    hint = f'; did you mean {close[0]}?' if close else ''
-    return UsageError(f"unknown {kind} {name!r}{hint} (choose from: {', '.join(known)})")
+    close = ([each for each in known if name and each.startswith(name)]
+             or difflib.get_close_matches(name, known, 1, 0.5))
+    hint = f"; did you mean {' or '.join(close)}?" if close else ''
+    return UsageError(f"unknown {kind} {shown(name)}{hint} (choose from: {', '.join(known)})")
 
 
 def one_line(error: object, max_length: int = 200) -> str:
-    """Return the message of an exception on one line of at most `max_length` characters."""
-    return ' '.join(str(error).split())[:max_length]
+    """Return the message of an exception on one line of at most `max_length` characters.
+
+    Of TensorFlow's, the reason alone: without the operation's name and the stack traces around it.
+    """
+    text = re.sub(r"\AGraph execution error:.*?\nNode: '[^']*'\n", '', str(error), flags=re.DOTALL)
+    text = re.sub(r'\A\d+ root error\(s\) found\.\s*\(0\)[^:]*:', '', text).split('\n\t [[')[0]
+    return ' '.join(text.split())[:max_length]
+
+
+def shown(value: object) -> str:
+    """Return `value`, from a file or a command line, for a message: quoted, escaped, shortened."""
+    return printable(_SHORT.repr(value))
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60  # characters
+
+
+def printable(text: str) -> str:
+    """Return `text`, from a file or a command line, with what is not printable escaped.
+
+    Escape sequences of terminals, line breaks and bytes that are not UTF-8 become \\x1b, \\n, ...
+    """
+    return ''.join(each if each.isprintable() else each.encode('unicode_escape').decode()
+                   for each in text)

@@ -1,13 +1,27 @@
 """Files: the cache directory, atomic writes, json, locks, and progress while they are copied."""
 
+import collections
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import os
-import tempfile
-from typing import Any, Callable, Dict, Iterator, Optional, Union
+import re
+import secrets
+import stat
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple, Union
+
+from permafrost.errors import printable
 
 Content = Union[str, bytes]
+
+# What file systems answer that have no such operation (SMB, FUSE, NFS without its lock service).
+UNSUPPORTED = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTTY, errno.EOPNOTSUPP)
+MAX_JSON_BYTES = 64 * 10**6
+MAX_JSON_ITEMS = 4 * 10**6  # lists, objects and ends of text: each takes about 60 bytes
+STALE_SECS = 3600.  # no write of a file takes as long
+_SUFFIX = '.tmp'
 
 
 def cache_dir() -> str:
@@ -22,22 +36,76 @@ def write_atomically(path: str, content: Content) -> None:
 
 def write_files_atomically(contents: Dict[str, Content]) -> None:
     """Write several files, {path: content}: all to temporary files first, then rename each."""
-    temporary = {}
+    temporary: Dict[str, str] = {}
     try:
         for path, content in contents.items():
-            folder, name = os.path.split(os.path.abspath(path))
-            handle, temporary[path] = tempfile.mkstemp(dir=folder, prefix='.' + name)
-            with os.fdopen(handle, 'wb') as stream:
+            temporary[path] = _temporary_name(path)
+            with open(temporary[path], 'xb') as stream:  # its permissions follow the umask
                 stream.write(content if isinstance(content, bytes) else content.encode())
                 stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary[path], 0o644)
+                _fsync(stream.fileno())
+                _remove_leftovers(path, os.fstat(stream.fileno()).st_mtime)
         for path in contents:
             os.replace(temporary[path], path)
             del temporary[path]
     finally:
         for path in temporary.values():
-            os.unlink(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    for folder in {_folder(path) for path in contents}:
+        sync(folder)
+
+
+def _temporary_name(path: str) -> str:
+    return os.path.join(_folder(path), f'{_prefix(path)}{secrets.token_hex(4)}{_SUFFIX}')
+
+
+def _prefix(path: str) -> str:
+    return f'.{os.path.basename(path)[:50]}.'
+
+
+def _remove_leftovers(path: str, now: float) -> None:
+    """Remove the temporary files of earlier writes of `path` that were killed.
+
+    `now` is the time of the file system, which may not be this host's.
+    """
+    with contextlib.suppress(PermissionError):  # a folder to write into, but not to list
+        for name in os.listdir(_folder(path)):
+            if name.startswith(_prefix(path)) and name.endswith(_SUFFIX):
+                leftover = os.path.join(_folder(path), name)
+                with contextlib.suppress(OSError):  # another process has just removed it
+                    if os.stat(leftover).st_mtime < now - STALE_SECS:
+                        os.unlink(leftover)
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
+
+
+def sync(path: str) -> None:
+    """Return when the content of a file, or the names in a folder, would survive a power cut."""
+    with contextlib.suppress(PermissionError):  # it may be written, but not read
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            _fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def make_folder(path: str) -> None:
+    """Create a folder and its parents, if they are missing, so that they survive a power cut."""
+    if not os.path.isdir(_folder(path)):
+        make_folder(_folder(path))
+    os.makedirs(path, exist_ok=True)
+    sync(_folder(path))
+
+
+def _fsync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def json_text(value: Any) -> str:
@@ -50,13 +118,53 @@ def write_json(path: str, value: Any) -> None:
     write_atomically(path, json_text(value))
 
 
-def read_json(path: str, default: Any = None) -> Any:
-    """Return the value of a json file; `default` where the file is missing or is not json."""
+def read_json(path: str) -> Any:
+    """Return the value of a json file. Raises OSError, or ValueError with the reason."""
+    with open_regular(path) as stream:
+        return parse_json(stream.read(MAX_JSON_BYTES + 1))
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as part of a file name: one that no system refuses, of at most 160 bytes.
+
+    Another text gives another name.
+    """
+    safe = re.sub(r'[/\\:*?"<>|]', '_', printable(text)).encode()[:150].decode('utf-8', 'ignore')
+    # os.fsencode, for text may hold bytes that are not UTF-8
+    return safe if safe == text else f'{safe}-{hashlib.sha256(os.fsencode(text)).hexdigest()[:8]}'
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a file to read; raise OSError if it is a pipe or a device, which may never end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, 'not a regular file', path)
+    return os.fdopen(handle, 'rb')
+
+
+def parse_json(content: bytes) -> Any:
+    """Return the value of json, which may be hostile. Raises ValueError with the reason."""
+    num_items = sum(map(content.count, (b'[', b'{', b'"')))
+    if len(content) > MAX_JSON_BYTES or num_items > MAX_JSON_ITEMS:
+        raise ValueError(f'more than {MAX_JSON_BYTES // 10**6} MB, or {MAX_JSON_ITEMS} items')
     try:
-        with open(path) as stream:
-            return json.load(stream)
-    except (FileNotFoundError, ValueError):
-        return default
+        return json.loads(content.decode('utf-8-sig'), parse_int=_parse_int,
+                          object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError('too many brackets in brackets') from None
+
+
+def _parse_int(text: str) -> Union[int, float]:
+    return int(text) if len(text) < 40 else float(text)  # int takes hours for a million digits
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        (name, _), = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f'{name[:40]!r} is there twice')
+    return value
 
 
 @contextlib.contextmanager
@@ -64,15 +172,37 @@ def locked(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold an exclusive lock on the file `path`; wait while another process holds it.
 
     `on_wait()` is called once before waiting; it may raise. The system releases the lock when the
-    process ends, however it ends.
+    process ends, however it ends. Where the file system has no locks, a note says so.
     """
     with open(path, 'a') as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            on_wait()
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            print(f'note: {_folder(path)} is on a file system without locks: see to it that no '
+                  'second process writes there', flush=True)
         yield
+
+
+def is_locked(path: str) -> Optional[bool]:
+    """Return whether a process of this host holds the lock `path`; None if it cannot be known."""
+    try:
+        with open(path) as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return None
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """The flags that scripts share, and how a script runs: help, one-line errors, exit codes."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -10,22 +11,42 @@ from typing import Any, Callable, Dict, List, Optional
 
 from absl import app, flags
 
+from permafrost import console, schema
 from permafrost.config import Config
-from permafrost.errors import UsageError, UserError, one_line
+from permafrost.errors import UsageError, UserError, one_line, printable
+from permafrost.recipes import overrides
 
 # Flags defined by the functions below belong to the script that calls them: its --help lists them.
 flags.disclaim_key_flags()
 
 HELP_FLAGS = ('-h', '-help', '--help', '-helpshort', '--helpshort')
-ALIASES = {'data_set': 'dataset'}  # older names of flags
+# Older names of flags, and those that TensorFlow's label_image has.
+ALIASES = {'data_set': 'dataset', 'crop_size': 'image_size', 'input_layer': 'node',
+           'output_layer': 'output'}
+GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'standardize', 'input_mean', 'input_std',
+               'output_kind', 'labels')
+# What other programs call our flags; overrides.SYNONYMS has the fields of recipes.
+SYNONYMS = {
+    **dict.fromkeys(('max_steps', 'num_steps', 'train_steps', 'iterations'), 'steps'),
+    **dict.fromkeys(('arch', 'network', 'net'), 'model'),
+    **dict.fromkeys(('data', 'data_path', 'dataset_dir'), 'data_dir'),
+    **dict.fromkeys(('train_dir', 'model_dir', 'output_dir', 'checkpoint', 'checkpoint_dir', 'ckpt',
+                     'run_dir'), 'run')}
+GPU_NAMES = ('gpu', 'num_gpu', 'gpu_id', 'device', 'cuda')
+# SIGHUP: the terminal was closed. SIGUSR1: Slurm's warning. SIGXCPU: a limit of CPU time.
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+                  signal.SIGXCPU)
 
 
 def define_train_flags() -> None:
     """Define the flags of a training: one for each field of Config, the recipe and the run."""
     default = {field.name: field.default for field in dataclasses.fields(Config)}
+    limits = {field.name: schema.limits_of(field) for field in dataclasses.fields(Config)}
 
-    def integer(name: str, help_text: str, lower_bound: int = 0) -> None:
-        flags.DEFINE_integer(name, default[name], help_text, lower_bound)
+    def integer(name: str, help_text: str) -> None:
+        upper = limits[name].maximum
+        flags.DEFINE_integer(name, default[name], help_text, int(limits[name].minimum),
+                             int(upper) if upper < schema.ANYTHING.maximum else None)
 
     flags.DEFINE_string('model', 'tuto', 'Model to train. info.py --all lists the models.')
     flags.DEFINE_string('recipe', None, 'Recipe to train with. info.py --recipes lists the '
@@ -48,13 +69,14 @@ def define_train_flags() -> None:
     integer('summary_steps', 'Write scalar summaries every N steps (0 writes none).')
     integer('histogram_steps', 'Write image and weight histogram summaries every N steps (0 writes '
             'none).')
-    integer('log_steps', 'Print progress every N steps when the output is not a terminal.', 1)
+    integer('log_steps', 'Print progress every N steps when the output is not a terminal.')
     integer('intra_op_threads', "Number of threads within one operation (0: the engine's default).")
     integer('inter_op_threads', "Number of operations to run in parallel (0: the engine's "
             'default).')
     define_run_flags()
-    flags.DEFINE_bool('resume', False, "Continue --run, or the model's most recent run. Start a "
-                      'new run if there is none.')
+    flags.DEFINE_bool('resume', False, 'Continue the run that was used last: --run, or one of '
+                      '--model, or any. Start a new run if there is none and --run or --model '
+                      'says which.')
 
 
 def define_dataset_flag(default: Optional[str] = 'cifar10', more_help: str = '') -> None:
@@ -92,6 +114,8 @@ def define_training_cluster_flags() -> None:
     flags.DEFINE_integer('backup_workers', None, 'Sync mode: ignore the N slowest workers of each '
                          'step. Default: 0.', 0)
     flags.DEFINE_integer('wait_secs', 600, 'Wait for missing tasks, in seconds, before exiting.', 1)
+    flags.DEFINE_bool('overwrite', False, 'Start this run on servers that hold another one, and '
+                      'discard that. Only the chief does so.')
     flags.DEFINE_bool('allow_public', False, 'Allow public addresses. Use it only behind a '
                       'firewall: docs/cluster.md.')
 
@@ -104,12 +128,39 @@ def define_checkpoint_flags() -> None:
                       'or as trained. Default: averaged if the recipe has an average.')
 
 
+def define_graph_flags() -> None:
+    """Define the flags that state how a frozen graph is run, as label_image has them.
+
+    label_image checks their values, and so does evaluation.graph_interface.
+    """
+    def text(name: str, help_text: str) -> None:
+        flags.DEFINE_string(name, None, 'With --graph: ' + help_text)
+
+    text('node', 'node to feed. Default: images, inputs, or the only placeholder.')
+    text('output', 'node to fetch. Default: predictions, probabilities, or the only output.')
+    flags.DEFINE_multi_string('feed', [], 'With --graph: NAME=VALUE of another placeholder, such '
+                              'as keep_prob=1 or is_training=false. May be repeated.')
+    flags.DEFINE_integer('image_size', None, 'With --graph: side in pixels of the central crop '
+                         'that the graph receives, if it does not say.', 1)
+    text('standardize', 'how pixels become floats: per_image (mean 0, deviation 1), or none '
+         '(0 to 255).')
+    text('input_mean', 'how pixels become floats: (x - mean) / std; one number, or R,G,B. '
+         'Default: 0.')
+    text('input_std', 'see --input_mean. Default: 1.')
+    text('output_kind', 'what the graph returns: logits, softmax, sigmoid or raw. Default: what '
+         'it says.')
+    text('labels', 'file of class names, one per line. Default: those in the graph.')
+    for alias in ('crop_size', 'input_layer', 'output_layer'):
+        flags.DEFINE_alias(alias, ALIASES[alias])
+
+
 def uses_frozen_graph(values: flags.FlagValues) -> bool:
     """Return whether the flags name a frozen graph. Raises UsageError if they name a run too."""
     changes = explicitly_set(values)
     if values.graph is None:
-        if 'image_size' in changes:
-            raise UsageError('--image_size needs --graph')
+        for name in (*GRAPH_FLAGS, 'allow_any_op'):
+            if name in changes:
+                raise UsageError(f'--{name} needs --graph')
         return False
     for name in ('run', 'step', 'weights', 'follow', 'profile', 'results'):
         if name in changes:
@@ -123,23 +174,43 @@ def explicitly_set(values: flags.FlagValues) -> Dict[str, Any]:
     return {name: values[name].value for name in sorted(names)}
 
 
-def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0) -> None:
+def on_ending_signals(handler: Any) -> Dict[int, Any]:
+    """Set the handler of the signals that end a process; return {number: handler} of before.
+
+    SIGHUP stays ignored where it is, as nohup asks.
+    """
+    return {number: signal.signal(number, handler) for number in ENDING_SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}
+
+
+def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
+               prints_result: bool = False) -> None:
     """Parse the flags, call `main(*arguments)` and exit with the code that it returns (None: 0).
 
     `main` receives at most `max_arguments` arguments that are not flags. A UserError is printed as
-    one line and gives exit code 1 or 2; SIGTERM gives 143, SIGINT 130.
+    one line and gives exit code 1 or 2; a signal gives 128 plus its number. Output that cannot be
+    written ends nothing; it gives exit code 1 if `prints_result`, that is if it is all that the
+    script makes.
     """
-    def guarded(argv: List[str]) -> Optional[int]:
-        for number in (signal.SIGTERM, signal.SIGINT):  # until training installs its own handler
-            signal.signal(number, lambda number, unused_frame: sys.exit(128 + number))
+    console.install()
+
+    def end(number: int, unused_frame: Any) -> None:
+        on_ending_signals(lambda number, unused_frame: os._exit(128 + number))
+        sys.exit(128 + number)
+
+    def guarded(argv: List[str]) -> int:
+        on_ending_signals(end)  # until training installs its own handler
         try:
-            return main(*argv[1:])
+            code = main(*argv[1:]) or 0
         except UserError as error:
-            return _print_error(str(error), error.exit_code)
+            code = _print_error(str(error), error.exit_code)
         except OSError as error:
             if error.strerror is None:
                 raise
-            return _print_error(f"{error.filename or 'system'}: {error.strerror}", 1)
+            code = _print_error(f"{error.filename or 'system'}: {error.strerror}", 1)
+        code = code or int(console.report_lost() and prints_result)
+        on_ending_signals(lambda number, unused_frame: os._exit(code))  # the work is done
+        return code
 
     app.run(guarded, flags_parser=functools.partial(_parse, max_arguments))
 
@@ -149,24 +220,70 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
     script = os.path.relpath(argv[0])
     if any(argument in HELP_FLAGS for argument in argv[1:]):
         print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nflags:')
-        print(flags.FLAGS.module_help(argv[0]).split(':\n', 1)[1])
+        print(flags.FLAGS.module_help(argv[0]).partition(':\n')[2])  # '' if it has none
         sys.exit(0)
+    for name in flags.FLAGS:
+        if type(flags.FLAGS[name].parser) is flags.IntegerParser:
+            flags.FLAGS[name].parser.convert = _whole_number
     try:
         rest = flags.FLAGS(argv)
         if len(rest) > 1 + max_arguments:
             raise flags.Error(f'unexpected argument {rest[1 + max_arguments]!r}; flags begin with '
                               '--')
+        for name, value in explicitly_set(flags.FLAGS).items():
+            if isinstance(value, str):
+                flags.FLAGS[name].value = _expanded(f'--{name}', value)
+        return rest[:1] + [_expanded('an argument', value) for value in rest[1:]]
     except flags.UnrecognizedFlagError as error:
-        close = difflib.get_close_matches(error.flagname, list(flags.FLAGS), 1)
-        hint = f'; did you mean --{close[0]}?' if close else '.'
-        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} {script} --help lists the '
-                              'flags.', 2))
+        hint = _hint(error.flagname, argv)
+        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} ({script} --help lists the '
+                              'flags)', 2))
     except flags.Error as error:
         message = one_line(error).replace('flag --', '--')
         sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
-    return rest
+
+
+def _whole_number(text: str) -> int:
+    """Return the number that `text` writes, as 10000, 1e4 or 0x2710."""
+    for parse in (int, float, lambda text: int(text, 0)):
+        with contextlib.suppress(ValueError):
+            number = parse(text)
+            if number == number // 1:
+                return int(number)
+    raise ValueError('not a whole number')
+
+
+def _expanded(name: str, value: str) -> str:
+    """Return the `value` of a flag or an argument with the home directory in place of ~.
+
+    Shells do not replace it after `=`. Raises flags.Error if `value` is empty, as it is if a
+    variable of the shell is not set, or if there is no such user.
+    """
+    if not value:
+        raise flags.Error(f'{name} is empty: leave it out, or give it a value')
+    expanded = os.path.expanduser(value)
+    if value.startswith('~') and expanded == value:
+        raise flags.Error(f'{name}: no home directory {value.split("/")[0]}; a file of that name '
+                          f'is ./{value}')
+    return expanded
+
+
+def _hint(name: str, argv: List[str]) -> str:
+    """Return what to use instead of the unknown flag `name` of `argv`; '' if nothing is known."""
+    own = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}
+    field, meant = overrides.field_meant(name), SYNONYMS.get(name)
+    if 'set' in own and field:
+        words = ' '.join(argv).replace('=', ' ').split()
+        value = dict(zip((word.lstrip('-') for word in words), words[1:])).get(name, '--')
+        return f': use --set {field}={"..." if value.startswith("--") else value}'
+    if meant in own:
+        return f': use --{meant}'
+    close = difflib.get_close_matches(name, own, 1)
+    if close:
+        return f'; did you mean --{close[0]}?'
+    return ': TensorFlow uses a GPU if it can' if name.strip('s') in GPU_NAMES else ''
 
 
 def _print_error(message: str, code: int) -> int:
-    print('error: ' + message, file=sys.stderr, flush=True)
+    print('error: ' + printable(message), file=sys.stderr, flush=True)
     return code

@@ -12,20 +12,55 @@ Nothing here imports TensorFlow, so that a wrong directory fails before the slow
 
 import calendar
 import contextlib
-import fcntl
-import glob
-import json
+import dataclasses
 import os
+import re
 import socket
 import time
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
-from permafrost import files
+from permafrost import files, schema
 from permafrost.config import Config
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError, printable
+from permafrost.schema import limited
 
 DATE = '%Y-%m-%dT%H:%M:%SZ'
 STALE_SECS = 900.  # several times the usual time between two checkpoints
+STATES = ('running', 'stopped', 'done', 'failed')
+DAMAGED = 'restore it, or start another run'
+
+
+@dataclasses.dataclass
+class ConfigFile:
+    """The fields of config.json."""
+    config: Dict[str, Any]
+    classes: Tuple[str, ...] = limited(
+        count=(1, 1000000), test=schema.is_utf8, meaning='text in UTF-8')
+    versions: Tuple[Dict[str, str], ...] = ()  # each engine that trained it: runtime.versions
+    train_images: int = limited(1, minimum=1)
+    command: str = ''
+    dataset_identity: str = limited(
+        '', earlier='data_set_identity', test=re.compile('[0-9a-f]{1,64}').fullmatch,
+        meaning='a hexadecimal sha256')
+
+
+def is_date(text: str) -> bool:
+    """Return whether `text` is a date as utc_now writes it."""
+    with contextlib.suppress(ValueError):
+        return bool(time.strptime(text, DATE))
+    return False
+
+
+@dataclasses.dataclass
+class StatusFile:
+    """The fields of status.json."""
+    state: str = limited('', names=STATES)
+    host: str = ''
+    recipe: str = ''  # its name, and what differs from the catalog's
+    updated: str = limited('', test=is_date, meaning='a date such as 2026-01-31T12:00:00Z')
+    step: int = limited(0, minimum=0)
+    train_seconds: float = limited(0., minimum=0)
+    images_per_second: float = limited(0., minimum=0)
 
 
 def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:
@@ -38,7 +73,7 @@ def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:
     try:
         if directory is None:
             directory = _make_next_number(os.path.join(log_dir, model))
-        os.makedirs(train_dir(directory), exist_ok=True)
+        files.make_folder(train_dir(directory))
         if not os.access(train_dir(directory), os.W_OK):
             raise PermissionError(13, 'Permission denied')
     except OSError as error:
@@ -48,17 +83,20 @@ def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:
 
 
 def _make_next_number(parent: str) -> str:
-    os.makedirs(parent, exist_ok=True)
+    files.make_folder(parent)
     number = max([int(name) for name in os.listdir(parent) if name.isdigit()], default=0)
     while True:
         number += 1
         with contextlib.suppress(FileExistsError):  # another training has just taken that number
             os.mkdir(os.path.join(parent, str(number)))
+            files.sync(parent)
             return os.path.join(parent, str(number))
 
 
 def refuse_existing(run: str) -> None:
-    """Raise UserError if `run` is a run directory already."""
+    """Raise UserError if `run` is a run directory already, or a file."""
+    if os.path.isfile(run):
+        raise UserError(f'{printable(run)} is a file: name another --run')
     if exists(run):
         raise UserError(f'{run} already contains a run: add --resume to continue it, or name '
                         'another --run')
@@ -70,9 +108,27 @@ def exists(run: str) -> bool:
 
 
 def list_runs(log_dir: str, model: Optional[str] = None) -> List[str]:
-    """Return the run directories under `log_dir` (of `model`), the most recently used last."""
-    paths = glob.glob(os.path.join(glob.escape(log_dir), model or '*', '*', 'config.json'))
-    return [os.path.dirname(path) for path in sorted(paths, key=os.path.getmtime)]
+    """Return the run directories under `log_dir`, the most recently used last.
+
+    They are <log_dir>/<model>/<n>, of one `model` if it is given; if not, also <log_dir>/<name>. A
+    training uses its run when it starts and at each save.
+    """
+    folders = [os.path.join(log_dir, model)] if model else _folders_in(log_dir)
+    paths = ([] if model else folders) + [run for path in folders for run in _folders_in(path)]
+    used: Dict[str, float] = {}
+    for run in filter(exists, paths):
+        for name in ('config.json', 'status.json'):
+            with contextlib.suppress(OSError):  # it may be being deleted
+                used[run] = max(os.stat(os.path.join(run, name)).st_mtime, used.get(run, 0.))
+    return sorted(used, key=lambda run: used[run])
+
+
+def _folders_in(folder: str) -> List[str]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # no folder
+        return []
+    return [os.path.join(folder, name) for name in names if not name.startswith('.')]
 
 
 def latest_run(log_dir: str) -> str:
@@ -101,19 +157,18 @@ def read_config(run: str) -> Tuple[Config, Dict[str, Any]]:
     """
     path = os.path.join(run, 'config.json')
     try:
-        with open(path) as stream:
-            extra = json.load(stream)
-        value = extra.pop('config')
-        if value['data_dir'] is not None:
-            value['data_dir'] = os.path.normpath(os.path.join(run, value['data_dir']))
-        if 'data_set_identity' in extra:  # its name in earlier versions
-            extra['dataset_identity'] = extra.pop('data_set_identity')
-        return Config.from_json(value), extra
-    except FileNotFoundError:
-        raise UserError(f'{run} is not a run directory (no config.json): name one such as '
-                        'runs/tuto/1')
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f'{path} is damaged ({error}): restore it, or start another run')
+        extra = schema.read(path, ConfigFile, DAMAGED)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f'{printable(run)} is not a run directory (no config.json): name one such '
+                        'as runs/tuto/1') from None
+    try:
+        config = Config.from_json(extra.pop('config'), 'config')
+    except UsageError as error:
+        raise UserError(f'{printable(path)} is damaged ({error}): {DAMAGED}') from None
+    if config.data_dir is not None:
+        data_dir = os.path.normpath(os.path.join(run, config.data_dir))
+        config = dataclasses.replace(config, data_dir=data_dir)
+    return config, extra
 
 
 def check_data(run: str, extra: Dict[str, Any], dataset: Any, resuming: bool = False) -> bool:
@@ -137,7 +192,8 @@ def check_data(run: str, extra: Dict[str, Any], dataset: Any, resuming: bool = F
 
 def _summary(classes: Sequence[str]) -> str:
     more = ', ...' if len(classes) > 5 else ''
-    return f"{len(classes)} classes ({', '.join(classes[:5])}{more})"
+    names = ', '.join(name[:40] for name in classes[:5])
+    return f'{len(classes)} classes ({printable(names)}{more})'
 
 
 def train_dir(run: str) -> str:
@@ -146,8 +202,8 @@ def train_dir(run: str) -> str:
 
 
 def read_status(run: str) -> Dict[str, Any]:
-    """Return the fields of status.json; none if there is no such file yet."""
-    return files.read_json(os.path.join(run, 'status.json'), {})
+    """Return the fields of status.json; none if there is no such file yet, or it is damaged."""
+    return schema.read_if_valid(os.path.join(run, 'status.json'), StatusFile, {})
 
 
 def write_status(run: str, **fields: Any) -> None:
@@ -176,17 +232,18 @@ def lock(run: str) -> ContextManager[None]:
 def is_running(run: str) -> bool:
     """Return whether a process trains in `run` now.
 
-    Locks of another host may not be visible here: for those status.json decides, until STALE_SECS
-    after the last save.
+    Locks of another host may not be visible here, and some file systems have none: then
+    status.json decides, until STALE_SECS after the last save.
     """
-    try:
-        with open(os.path.join(run, 'lock')) as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not os.path.exists(os.path.join(run, 'lock')):
         return False
-    except BlockingIOError:
-        return True
+    is_locked = files.is_locked(os.path.join(run, 'lock'))
     status = read_status(run)
-    if status.get('state') != 'running' or status.get('host') in (None, socket.gethostname()):
+    if is_locked or status.get('state') != 'running':
+        return bool(is_locked)
+    if is_locked is False and status.get('host') in (None, socket.gethostname()):
         return False
-    return time.time() - calendar.timegm(time.strptime(status['updated'], DATE)) < STALE_SECS
+    if 'updated' not in status:
+        return False
+    age = time.time() - calendar.timegm(time.strptime(status['updated'], DATE))
+    return abs(age) < STALE_SECS  # a time to come is as old as one gone by: a clock was set

@@ -9,6 +9,11 @@ def test_unknown_names_list_the_known_ones_and_the_closest():
     assert error.exit_code == 2
 
 
+def test_all_names_that_begin_alike_are_suggested():
+    error = errors.unknown_name_error('model', 'resnet', ['tuto', 'resnet56', 'resnet20'])
+    assert '; did you mean resnet20 or resnet56? (choose' in str(error)
+
+
 def test_nothing_is_suggested_for_a_name_that_resembles_none():
     assert 'did you mean' not in str(errors.unknown_name_error('model', 'xyz', ['tuto']))
 
@@ -16,3 +21,8 @@ def test_nothing_is_suggested_for_a_name_that_resembles_none():
 def test_one_line_joins_lines_and_cuts():
     assert errors.one_line(ValueError('a\n  b\tc')) == 'a b c'
     assert errors.one_line('x' * 300) == 'x' * 200
+
+
+def test_names_from_files_cannot_write_to_the_terminal():
+    assert errors.printable('gr\xfcn \x1b]0;title\x07\n\udce9') == (
+        'gr\xfcn \\x1b]0;title\\x07\\n\\udce9')

@@ -1,5 +1,6 @@
 """Run directories: how they are created and found, config.json, status.json and the lock."""
 
+import errno
 import json
 import os
 import socket
@@ -49,6 +50,12 @@ def test_a_named_run_is_not_overwritten(tmp_path, config):
         runs.create('', 'tuto', run)
 
 
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='file is a file: name another --run'):
+        runs.create('', 'tuto', str(tmp_path / 'file'))
+
+
 @pytest.mark.parametrize('log_dir, directory', [('file', None), ('', 'file/run')])
 def test_a_directory_that_cannot_be_created_is_named(tmp_path, log_dir, directory):
     (tmp_path / 'file').write_text('')
@@ -66,12 +73,26 @@ def test_the_most_recently_used_run_is_the_latest(tmp_path, config):
     assert runs.list_runs(str(tmp_path), 'tuto') == [str(tmp_path / 'tuto' / i) for i in '12']
     os.utime(str(tmp_path / 'tuto' / '1' / 'config.json'), (9, 9))
     assert runs.latest_run(str(tmp_path)) == str(tmp_path / 'tuto' / '1')
+    runs.write_status(str(tmp_path / 'nin' / '1'), state='running')  # it has just saved
+    assert runs.latest_run(str(tmp_path)) == str(tmp_path / 'nin' / '1')
+    _write(runs.create('', '', str(tmp_path / 'mine')), config)
+    os.utime(str(tmp_path / 'nin' / '1' / 'status.json'), (10, 10))
+    assert runs.latest_run(str(tmp_path)) == str(tmp_path / 'mine')
+
+
+@pytest.mark.parametrize('model', ['*', 'tu*', '[t]uto', '..'])
+def test_a_model_is_no_pattern(tmp_path, config, model):
+    _write(runs.create('', '', str(tmp_path / 'tuto' / '1')), config)
+    assert runs.list_runs(str(tmp_path), model) == []
+    assert runs.list_runs(str(tmp_path / '*')) == []
 
 
 def test_a_run_and_its_dataset_can_be_moved_together(tmp_path, config, synthetic):
     run = runs.create('', '', str(tmp_path / 'run'))
-    _write(run, config, versions=[1])
-    assert runs.read_config(run) == (config, {'classes': ['a', 'b'], 'versions': [1]})
+    versions = [{'engine': 'tf2'}]
+    _write(run, config, versions=versions)
+    with networks.registered():
+        assert runs.read_config(run) == (config, {'classes': ['a', 'b'], 'versions': versions})
     with open(os.path.join(run, 'config.json')) as stream:
         stored = json.load(stream)['config']['data_dir']
     assert stored == os.path.relpath(synthetic.directory, run)
@@ -80,7 +101,8 @@ def test_a_run_and_its_dataset_can_be_moved_together(tmp_path, config, synthetic
 def test_a_config_of_an_earlier_version_is_read(tmp_path, config):
     run = runs.create('', '', str(tmp_path / 'run'))
     _write(run, config, data_set_identity='abc')
-    assert runs.read_config(run)[1]['dataset_identity'] == 'abc'
+    with networks.registered():
+        assert runs.read_config(run)[1]['dataset_identity'] == 'abc'
 
 
 @pytest.mark.parametrize('text', [
@@ -147,6 +169,20 @@ def test_a_training_on_another_host_counts_until_its_status_is_stale(tmp_path, m
     updated = runs.time.time()
     monkeypatch.setattr(runs.time, 'time', lambda: updated + runs.STALE_SECS + 2)
     assert not runs.is_running(run)
+    monkeypatch.setattr(runs.time, 'time', lambda: updated - runs.STALE_SECS - 2)  # clock set back
+    assert not runs.is_running(run)
     monkeypatch.undo()
     runs.write_status(run, state='done')
     assert not runs.is_running(run)
+
+
+def test_a_file_system_without_locks_leaves_it_to_the_status(tmp_path, monkeypatch):
+    def refuse(*unused):
+        raise OSError(errno.ENOLCK, 'No locks available')
+    monkeypatch.setattr(runs.files.fcntl, 'flock', refuse)
+    run = str(tmp_path)
+    with runs.lock(run):
+        runs.write_status(run, state='running', host=socket.gethostname())
+        assert runs.is_running(run)
+        runs.write_status(run, state='stopped')
+        assert not runs.is_running(run)

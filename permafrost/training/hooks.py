@@ -4,10 +4,12 @@ Saving is in permafrost.training.checkpoints. Every hook receives `step`, a scal
 the global step after the update: a plain fetch of the variable would race with the update.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import math
 import os
+import socket
 import time
 from typing import Any, List, Optional
 
@@ -15,10 +17,11 @@ import tensorflow.compat.v1 as tf
 import tqdm
 
 from permafrost.config import Config
+from permafrost.errors import one_line
 from permafrost.training.checkpoints import crossed_multiple_of, nan_error
 from permafrost.training.signals import Signals
 
-_IMPORT_TIME = time.perf_counter()
+_IMPORT_TIME = time.monotonic()
 
 @dataclasses.dataclass(eq=False)
 class StopHook(tf.train.SessionRunHook):
@@ -28,8 +31,9 @@ class StopHook(tf.train.SessionRunHook):
     signals: Signals
 
     def after_create_session(self, session: tf.Session, coord: Any) -> None:
-        if session.run(tf.train.get_global_step()) >= self.last_step:
-            coord.request_stop()  # other workers have finished: make no further step
+        # Other workers may have finished, or a signal may have come: make no further step.
+        if self.signals.code or session.run(tf.train.get_global_step()) >= self.last_step:
+            coord.request_stop()
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
         return tf.train.SessionRunArgs(self.step)
@@ -56,7 +60,7 @@ class LoggingHook(tf.train.SessionRunHook):
     def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
         self._step = int(session.run(tf.train.get_global_step()))
         if self._bar is not None:  # a lost server: the steps since the last save are undone
-            self._log_time, self._log_step = time.time(), self._step
+            self._log_time, self._log_step = time.monotonic(), self._step
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
         return tf.train.SessionRunArgs(self._fetches)
@@ -69,7 +73,7 @@ class LoggingHook(tf.train.SessionRunHook):
         if self._bar is None:
             self._step = step - 1  # a worker that joins late did not make the steps before
             print(f'first step after {_process_age():.1f} s', flush=True)
-            self._log_time, self._log_step = time.time(), step
+            self._log_time, self._log_step = time.monotonic(), step
             self._bar = tqdm.tqdm(total=self._config.steps, initial=step, unit='step',
                                   dynamic_ncols=True, disable=None)  # None: unless on a terminal
         self._bar.update(step - self._bar.n)
@@ -82,8 +86,8 @@ class LoggingHook(tf.train.SessionRunHook):
         batch_size, total = self._config.recipe.batch_size, self._config.steps
         if step > self._log_step:
             images = (step - self._log_step) * batch_size
-            self.images_per_second = images / (time.time() - self._log_time)
-            self._log_time, self._log_step = time.time(), step
+            self.images_per_second = images / (time.monotonic() - self._log_time)
+            self._log_time, self._log_step = time.monotonic(), step
         text = ' '.join(f'{name} {value:.6g}' for name, value in sorted(scalars.items()))
         if self.images_per_second:
             text += f' {self.images_per_second:.0f} images/s'
@@ -107,14 +111,14 @@ def _process_age() -> float:
             start_ticks = float(stream.read().rsplit(')', 1)[1].split()[19])
         return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf('SC_CLK_TCK')
     except (OSError, AttributeError):  # not Linux
-        return time.perf_counter() - _IMPORT_TIME
+        return time.monotonic() - _IMPORT_TIME
 
 
 @dataclasses.dataclass(eq=False)
 class SummaryHook(tf.train.SessionRunHook):
     """Writes `summary` (scalar string tensor) at the first step and every `interval` steps."""
     step: tf.Tensor
-    writer: tf.summary.FileWriter
+    writer: 'EventWriter'
     summary: tf.Tensor
     interval: int
     progress: Optional[LoggingHook] = None  # its images/s are written too
@@ -122,7 +126,8 @@ class SummaryHook(tf.train.SessionRunHook):
     def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
         self._step = self._written = int(session.run(tf.train.get_global_step()))
         # TensorBoard drops the points that a killed process wrote after its last checkpoint.
-        self.writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), self._step + 1)
+        self.writer.write(step=self._step + 1,
+                          session_log=tf.SessionLog(status=tf.SessionLog.START))
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
         self._is_due = self._step == 0 or crossed_multiple_of(
@@ -134,17 +139,49 @@ class SummaryHook(tf.train.SessionRunHook):
         self._step = int(run_values.results[0])
         if self._is_due:
             self._written = self._step
-            self.writer.add_summary(run_values.results[1], self._step)
+            summary = tf.Summary.FromString(run_values.results[1])
             if self.progress is not None and self.progress.images_per_second:
-                self.writer.add_summary(tf.Summary(value=[tf.Summary.Value(
-                    tag='images_per_second', simple_value=self.progress.images_per_second)]),
-                    self._step)
-
-    def end(self, unused_session: tf.Session) -> None:
-        self.writer.flush()
+                summary.value.add(tag='images_per_second',
+                                  simple_value=self.progress.images_per_second)
+            self.writer.write(step=self._step, summary=summary)
 
 
-def summary_hooks(graph: Any, config: Config, writer: tf.summary.FileWriter, progress: LoggingHook
+class EventWriter:
+    """Writes an event file for TensorBoard. If it cannot, it says so once and does nothing more.
+
+    Errors of tf.summary.FileWriter's thread go unnoticed (1.15) or end the training (2.x).
+    """
+
+    def __init__(self, directory: str, graph: tf.Graph):
+        # The nanoseconds keep two files of one second apart.
+        self._path = os.path.join(directory, f'events.out.tfevents.{int(time.time())}.'
+                                  f'{socket.gethostname()}.{time.time_ns()}')
+        self._file: Any = None
+        self._has_failed = False
+        self.write(file_version='brain.Event:2')
+        self.write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
+
+    def write(self, **fields: Any) -> None:
+        """Write an event with these `fields` of tf.Event."""
+        if self._has_failed:
+            return
+        try:
+            if self._file is None:
+                self._file = tf.io.TFRecordWriter(os.fsencode(self._path))
+            self._file.write(tf.Event(wall_time=time.time(), **fields).SerializeToString())
+            self._file.flush()
+        except tf.errors.OpError as error:
+            self._has_failed = True
+            print(f"note: cannot write {self._path} ({one_line(error).split('; ')[-1]}): "
+                  'TensorBoard will not show what follows', flush=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(tf.errors.OpError):  # all was flushed
+            if self._file is not None:
+                self._file.close()
+
+
+def summary_hooks(graph: Any, config: Config, writer: EventWriter, progress: LoggingHook
                   ) -> List[tf.train.SessionRunHook]:
     """Return the hooks that write scalar, image and histogram summaries as `config` asks."""
     hooks = []

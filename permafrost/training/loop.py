@@ -4,13 +4,13 @@ import contextlib
 import shlex
 import socket
 import sys
-import time
 from typing import Any, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs, runtime
+from permafrost import commands, runs, runtime
 from permafrost.config import Config
+from permafrost.recipes import overrides
 from permafrost.training import checkpoints, hooks
 from permafrost.training.graph import build
 from permafrost.training.setup import TrainSetup
@@ -22,11 +22,13 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
           strategy: Strategy = SINGLE_PROCESS) -> int:
     """Train to step `setup.config.steps`; a worker of a cluster must be its chief.
 
-    Return the exit code: 0 when done, 143 or 130 when a signal stopped the training after saving.
+    Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
     """
     config, dataset = setup.config, setup.dataset
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
         graph = build(config, dataset, strategy, session_config)
+        if signals.code:
+            return signals.code  # and leave no empty run behind
         run = setup.open_run()
         print(f'run: {run}', flush=True)
         with runs.lock(run), checkpoints.explain_disk_errors(run):
@@ -38,10 +40,8 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
             progress = hooks.LoggingHook(graph, config, run)
             save = checkpoints.CheckpointHook(run, config, graph.step)
             stop = hooks.StopHook(graph.step, config.steps, signals)
-            # File names have the second only: without a suffix a quick restart overwrites events.
-            with contextlib.closing(tf.summary.FileWriter(
-                    runs.train_dir(run), tf.get_default_graph(),
-                    filename_suffix=f'.{time.time_ns()}')) as writer:
+            with contextlib.closing(hooks.EventWriter(
+                    runs.train_dir(run), tf.get_default_graph())) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
                 train_hooks = [progress, save, stop,
                                *hooks.summary_hooks(graph, config, writer, progress)]
@@ -69,7 +69,8 @@ def _record_start(config: Config, run: str, dataset: Any) -> int:
     if checkpoints.list_checkpoints(run):
         print(f'resuming at step {step}', flush=True)
         times = {}
-    runs.write_status(run, state='running', host=socket.gethostname(), step=step, **times)
+    runs.write_status(run, state='running', host=socket.gethostname(), step=step,
+                      recipe=overrides.describe_changes(config.recipe), **times)
     return step
 
 
@@ -77,9 +78,12 @@ def _record_end(config: Config, run: str, signals: Signals, strategy: Strategy) 
     """Write status.json, print what to do next and return the exit code."""
     step, checkpoint = checkpoints.find_checkpoint(run)
     if step >= config.steps:
-        state, command, code = 'done', f'eval.py --run {run}', 0
+        state, reason, code = 'done', '', 0
+        command = commands.next_command('eval.py', '--run', run)
     else:
-        state, command, code = 'stopped', f'{strategy.script} --run {run} --resume', signals.code
+        state, reason, code = 'stopped', signals.name and f' by {signals.name}', signals.code or 1
+        command = commands.next_command(
+            strategy.script, *strategy.resume_arguments, '--run', run, '--resume')
     runs.write_status(run, state=state)
-    print(f'{state} at step {step}: {checkpoint}\nnext: python {command}', flush=True)
+    print(f'{state} at step {step}{reason}: {checkpoint}\nnext: {command}', flush=True)
     return code

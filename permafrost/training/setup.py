@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Optional
 from permafrost import runs
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
-from permafrost.recipes import durations, overrides
+from permafrost.recipes import checks, durations, overrides
 from permafrost.recipes.schedules import Constant
 
 
@@ -38,28 +38,45 @@ class TrainSetup(NamedTuple):
 def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
     """Return the TrainSetup that the flags (absl FlagValues) ask for; check the dataset's files.
 
-    With --resume it continues --run, or the model's most recent run; if there is none it starts a
-    new one. Only the chief opens it: the run may be on another machine. Raises UserError.
+    With --resume it continues run_to_resume; if there is none it starts a new run, provided that
+    --run or --model says which. Only the chief opens it: the run may be on another machine. Raises
+    UserError.
     """
-    run = values.run
-    if values.resume and run is None:
-        run = next(reversed(runs.list_runs(values.log_dir, values.model)), None)
-    if values.resume and run and runs.exists(run):
+    run = run_to_resume(values) if values.resume else None
+    if run and runs.exists(run):
         config = _resumed_config(values, run)
+        print(f'resuming {run}: {config.model}, recipe '
+              f'{overrides.describe_changes(config.recipe)}, {config.steps} steps', flush=True)
         dataset = loading.open_dataset(config.dataset, config.data_dir)
         train_setup = TrainSetup(config, dataset, run=run, resume=True)
     else:
-        if values.resume:
-            print('nothing to resume: starting a new run', flush=True)
-        elif values.run and is_chief:
+        if values.run and is_chief:
             runs.refuse_existing(values.run)
+        if values.resume:
+            if is_chief and not values.run and not values['model'].present:
+                raise UserError(f'no run in {values.log_dir} to resume: name one with --run, or '
+                                'its parent with --log_dir')
+            place = values.run or os.path.join(values.log_dir, values.model)
+            print(f'nothing to resume in {place}: starting a new run', flush=True)
         train_setup = _new_setup(values)
     size = train_setup.config.recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
+    checks.check_images(train_setup.config.recipe, height, width)
     if 2 * size < height:
         print(f'note: the recipe crops images of {height}x{width} to {size}x{size} (--set '
               'image_size=N changes this)', flush=True)
     return train_setup
+
+
+def run_to_resume(values: Any) -> Optional[str]:
+    """Return --run, or the run that was used last, of --model if that is given; None without one.
+
+    A run that --run names may not exist yet.
+    """
+    if values.run:
+        return values.run
+    model = values.model if values['model'].present else None
+    return next(reversed(runs.list_runs(values.log_dir, model)), None)
 
 
 def _new_setup(values) -> TrainSetup:
@@ -78,7 +95,8 @@ def _new_setup(values) -> TrainSetup:
         'steps': values.steps or durations.num_steps(recipe, train_images),
         'statistics': normalization.fit(recipe.normalize, dataset)})
     source = '' if values.recipe else f' (default for {config.model})'
-    print(f'recipe: {recipe.name}{source}, {config.steps} steps', flush=True)
+    description = overrides.describe_changes(recipe).replace(recipe.name, recipe.name + source, 1)
+    print(f'recipe: {description}, {config.steps} steps', flush=True)
     _note_schedule_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
 

@@ -1,34 +1,46 @@
-"""Stop a training in order when SIGTERM or SIGINT arrives."""
+"""Stop a training in order when a signal arrives that would end the process."""
 
 import os
 import signal
 import sys
 from typing import Any, Dict
 
+from permafrost.flags import on_ending_signals
+
+# Systems send the others to warn, and more than once: a closed terminal, Slurm, a CPU time limit.
+INSISTENT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
 
 class Signals:
-    """Context in which the first SIGTERM or SIGINT sets `code` instead of ending the process.
+    """Context in which the first ending signal sets `code` instead of ending the process.
 
-    A second signal ends the process at once. `code` is 0 until a signal arrives, then the exit
-    code: 128 plus the signal's number. `message` is printed after the first signal's name.
+    `code` is 0 until a signal arrives, then the exit code: 128 plus the signal's number; `name` is
+    the signal's. Nothing is printed then: report prints it, once what must be saved is saved. A
+    second SIGTERM, SIGINT or SIGQUIT ends the process at once.
     """
 
-    def __init__(self, message: str = 'saving at this step, then exiting; again to exit at once'):
+    def __init__(self, message: str = ''):
         self.code = 0
+        self.name = ''
         self._message = message
         self._handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> 'Signals':
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers[number] = signal.signal(number, self._on_signal)
+        self._handlers = on_ending_signals(self._on_signal)
         return self
 
     def __exit__(self, *unused: Any) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
+    def report(self) -> None:
+        """Print the signal that arrived and the message, if any; once."""
+        if self.code and self._message:
+            print(f'{self.name}: {self._message}', file=sys.stderr, flush=True)
+            self._message = ''
+
     def _on_signal(self, number: int, unused_frame: Any) -> None:
-        if self.code:
+        if not self.code:
+            self.code, self.name = 128 + number, signal.Signals(number).name
+        elif number in INSISTENT:
             os._exit(self.code)
-        self.code = 128 + number
-        print(f'\n{signal.Signals(number).name}: {self._message}', file=sys.stderr, flush=True)

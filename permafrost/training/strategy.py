@@ -5,13 +5,13 @@
 
 import abc
 import contextlib
-from typing import Any, ContextManager, List, Optional, Tuple
+from typing import Any, ContextManager, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
 from permafrost.config import Config
 from permafrost.inputs import pipeline
+from permafrost.training import checkpoints
 from permafrost.training.signals import Signals
 
 Batch = Tuple[tf.Tensor, tf.Tensor]  # images (float [B, h, w, 3], preprocessed), labels (int64 [B])
@@ -23,6 +23,7 @@ Hooks = List[tf.train.SessionRunHook]
 class Strategy(abc.ABC):
     """Where a training runs: where its variables live, who feeds it and who updates the weights."""
     script: str  # that starts the training, named in messages, e.g. 'train.py'
+    resume_arguments: Sequence[str] = ()  # that it needs apart from --run and --resume
     dropout_seed_offset: int = 0  # added to the seed of dropout: workers drop different units
     has_other_tasks: bool = False  # whether others must be told when nothing is left to train
 
@@ -68,9 +69,10 @@ class SingleProcess(Strategy):
 
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
                 signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:
+        scaffold = tf.train.Scaffold(saver=saver, init_fn=lambda _, session: (
+            checkpoints.restore_newest(saver, session, run)))
         return tf.train.MonitoredTrainingSession(
-            checkpoint_dir=run and runs.train_dir(run), scaffold=tf.train.Scaffold(saver=saver),
-            hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,
+            scaffold=scaffold, hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,
             log_step_count_steps=None, config=session_config)
 
 

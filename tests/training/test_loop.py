@@ -1,8 +1,15 @@
 """The training loop: what a run directory holds, resuming, and trainings that signals stop."""
 
+import contextlib
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
+import subprocess
+import termios
+import time
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -43,8 +50,8 @@ def test_sigterm_saves_and_a_resumed_run_gives_bit_equal_losses(
     assert code == 143, output
     stopped = checkpoints.last_step(str(tmp_path))
     assert 11 <= stopped < 30
-    assert f'stopped at step {stopped}' in output
-    assert f'next: python train.py --run {tmp_path} --resume' in output
+    assert f'stopped at step {stopped} by SIGTERM' in output
+    assert f'train.py --run {tmp_path} --resume\n' in output.split('next: ')[1]
     assert runs.read_status(str(tmp_path))['state'] == 'stopped'
     output = processes.finish(arguments + ['--resume'])
     assert f'resuming at step {stopped}' in output
@@ -56,7 +63,7 @@ def test_sigint_saves(synthetic, tmp_path):
     code, output = processes.interrupt(
         processes.train_command(synthetic, tmp_path, '--steps=100000'), '^step 3/', signal.SIGINT)
     assert code == 130, output
-    assert 'SIGINT: saving at this step' in output
+    assert ' by SIGINT: ' in output
     assert checkpoints.last_step(str(tmp_path)) >= 3
     assert runs.read_status(str(tmp_path))['state'] == 'stopped'
 
@@ -83,6 +90,65 @@ def test_sigterm_while_starting_exits_at_once(synthetic, tmp_path):
     assert 'Traceback' not in output
 
 
+@pytest.fixture(scope='module')
+def long_run(synthetic, tmp_path_factory):
+    """A deterministic run of 150 steps."""
+    run = str(tmp_path_factory.mktemp('long') / 'run')
+    processes.finish(processes.train_command(synthetic, run, '--steps=150', '--deterministic'))
+    return run
+
+
+def _wait_while(condition, terminal):
+    """Read what is written to a terminal, None if it is closed, while `condition()`."""
+    while condition():
+        if terminal is None:
+            time.sleep(.05)
+        elif select.select([terminal], [], [], .05)[0]:
+            with contextlib.suppress(OSError):  # nobody has it open any more
+                os.read(terminal, 65536)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('shell, name, code', [
+    ('exec "$@"', 'SIGHUP', 129), ('"$@" 2>&1 | tee log; exit ${PIPESTATUS[0]}', 'SIGINT', 130),
+    ('exec "$@" >/dev/full 2>&1', 'SIGTERM', 143), ('exec "$@" <&- >&- 2>&-', 'SIGUSR1', 138)])
+def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
+        synthetic, tmp_path, long_run, shell, name, code):
+    """A closed terminal, a reader that ends, a full disk, and streams that are closed."""
+    run = tmp_path / 'run'
+    arguments = processes.train_command(synthetic, run, '--steps=150', '--deterministic')
+    terminal, end = pty.openpty()
+
+    def open_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # or in the background
+    process = subprocess.Popen(['bash', '-c', shell, 'bash', *arguments], cwd=str(tmp_path),
+                               stdin=end, stdout=end, stderr=end, preexec_fn=open_terminal)
+    os.close(end)
+    _wait_while(lambda: max(processes.losses(run), default=0) < 11 and process.poll() is None,
+                terminal)
+    if name == 'SIGHUP':
+        os.close(terminal)
+        terminal = None
+    else:  # Ctrl-C reaches the reader of the log too
+        os.killpg(process.pid, getattr(signal, name))
+    _wait_while(lambda: process.poll() is None or runs.is_running(str(run)), terminal)
+    assert process.returncode in (code, -signal.SIGINT)  # bash dies of it
+    if terminal is not None:
+        os.close(terminal)
+    stopped = checkpoints.last_step(str(run))
+    assert stopped == max(processes.losses(run)) and 11 <= stopped < 150
+    assert runs.read_status(str(run))['state'] == 'stopped'
+    processes.finish([*arguments, '--resume'])
+    assert processes.losses(run) == processes.losses(long_run)
+    final, expected = (checkpoints.find_checkpoint(str(each))[1] for each in (run, long_run))
+    with open(final + '.data-00000-of-00001', 'rb') as first, open(
+            expected + '.data-00000-of-00001', 'rb') as second:
+        assert first.read() == second.read()
+
+
 def test_another_seed_gives_other_losses(synthetic, tmp_path):
     for seed in (1, 2):
         networks.train(synthetic, tmp_path / str(seed), 1, 'tiny', seed=seed, summary_steps=1)
@@ -97,10 +163,11 @@ def test_a_finished_run_is_left_alone_and_can_be_continued(synthetic, tmp_path, 
     networks.train(synthetic, tmp_path, 5, 'tiny', resume=True)
     output = capsys.readouterr().out
     assert 'resuming at step 3' in output and 'done at step 5' in output
-    assert f'next: python eval.py --run {tmp_path}' in output
+    assert f'eval.py --run {tmp_path}\n' in output.split('next: ')[1]
     status = runs.read_status(str(tmp_path))
     assert status['step'] == 5 and 'train_seconds' not in status  # of the first steps: unknown
-    assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
+    with networks.registered():
+        assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
 
 
 def test_a_run_without_its_checkpoints_starts_anew(synthetic, tmp_path, capsys):

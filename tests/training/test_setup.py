@@ -51,7 +51,8 @@ def test_a_new_run_takes_the_flags_and_the_dataset(prepare, synthetic, tmp_path,
     assert config.recipe.name == 'lenet5' and config.recipe.batch_size == 64
     assert (config.dataset, config.data_dir) == ('synthetic', synthetic.directory)
     assert config.train_images == 640 and train_setup.dataset.identity == synthetic.identity
-    assert 'recipe: lenet5 (default for lenet5), 7 steps\n' in capsys.readouterr().out
+    assert 'recipe: lenet5 (default for lenet5), batch_size=64 (not 128), 7 steps\n' in (
+        capsys.readouterr().out)
     assert os.listdir(str(tmp_path)) == []  # nothing is created until the graph is built
     assert train_setup.open_run() == str(tmp_path / 'lenet5' / '1')
     assert train_setup.open_run() == str(tmp_path / 'lenet5' / '2')
@@ -60,7 +61,7 @@ def test_a_new_run_takes_the_flags_and_the_dataset(prepare, synthetic, tmp_path,
 def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare, capsys):
     prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=12', '--steps=7')
     output = capsys.readouterr().out
-    assert 'recipe: lenet5, 7 steps\n' in output
+    assert 'recipe: lenet5, image_size=12 (not 32), 7 steps\n' in output
     assert 'note: the recipe crops images of 32x32 to 12x12 (--set image_size=N' in output
     assert 'note: --steps=7 cuts the schedule of ' in output
     prepare('--model=lenet5', '--steps=9999')
@@ -105,7 +106,8 @@ def test_a_run_is_only_continued_with_resume(prepare, lenet5_run):
 @pytest.mark.parametrize('arguments, message', [
     (['--model=tuto'], 'is a run of lenet5, not of tuto: name another --run'),
     (['--model=lenet5', '--seed=5'], '--seed=1, not 5'),
-    (['--model=lenet5', '--set=learning_rate=0.5'], 'another recipe'),
+    (['--model=lenet5', '--set=learning_rate=0.5', '--set=augmentation=flip,crop'],
+     'another recipe (augmentation is crop,flip,brightness,contrast, not flip,crop; batch_size'),
     (['--model=lenet5', '--dataset=cifar100'], '--dataset=synthetic, not cifar100')])
 def test_a_resumed_run_trains_the_same(prepare, lenet5_run, arguments, message):
     with pytest.raises(UsageError) as error:
@@ -124,8 +126,27 @@ def test_a_resumed_run_finds_its_dataset_in_another_directory(prepare, lenet5_ru
 def test_resume_without_a_name_continues_the_latest_run_of_the_model(
         prepare, lenet5_run, tmp_path, capsys):
     train_setup = prepare('--model=lenet5', '--resume')
-    assert 'nothing to resume: starting a new run\n' in capsys.readouterr().out
+    assert f'nothing to resume in {tmp_path}/lenet5: starting a new run\n' in (
+        capsys.readouterr().out)
     assert not train_setup.resume
     shutil.copytree(lenet5_run, str(tmp_path / 'lenet5' / '7'))
     assert prepare('--model=lenet5', '--resume').open_run() == str(tmp_path / 'lenet5' / '7')
     assert not prepare('--model=tuto', '--resume').resume
+
+
+def test_resume_alone_continues_the_run_that_was_used_last_of_any_model(
+        prepare, lenet5_run, tmp_path, capsys):
+    with pytest.raises(UserError, match=f'no run in {tmp_path} to resume: name one with --run'):
+        prepare('--resume')
+    shutil.copytree(lenet5_run, str(tmp_path / 'lenet5' / '7'))
+    train_setup = prepare('--resume', '--steps=21')
+    assert train_setup.open_run() == str(tmp_path / 'lenet5' / '7')
+    assert train_setup.config.model == 'lenet5'
+    assert f'resuming {tmp_path}/lenet5/7: lenet5, recipe tutorial, ' in capsys.readouterr().out
+
+
+def test_a_run_that_is_named_is_started_or_continued_by_one_command(prepare, tmp_path, capsys):
+    """So that a restart policy can use it."""
+    train_setup = prepare('--resume', f'--run={tmp_path}/mine')
+    assert not train_setup.resume and train_setup.config.model == 'tuto'
+    assert f'nothing to resume in {tmp_path}/mine: starting a new run' in capsys.readouterr().out

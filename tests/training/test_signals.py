@@ -7,29 +7,68 @@ import sys
 
 import pytest
 
+from permafrost.flags import ENDING_SIGNALS
 from permafrost.training.signals import Signals
 from tests.processes import ROOT
 
+CODES = {'SIGTERM': 143, 'SIGINT': 130, 'SIGHUP': 129, 'SIGQUIT': 131, 'SIGUSR1': 138,
+         'SIGXCPU': 152}
 
-@pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_the_first_signal_sets_the_exit_code_and_prints_the_message(number, code, capfd):
+
+@pytest.fixture(autouse=True)
+def hangups_are_not_ignored():
+    """As in a terminal: the tests themselves may run under nohup."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+def test_every_signal_that_ends_a_process_is_known():
+    assert {number.name for number in ENDING_SIGNALS} == set(CODES)
+
+
+@pytest.mark.parametrize('name', sorted(CODES))
+def test_the_first_signal_sets_the_exit_code_and_prints_nothing(name, capfd):
+    number = getattr(signal, name)
     handler = signal.getsignal(number)
     with Signals('ending soon') as signals:
-        assert signals.code == 0
+        assert (signals.code, signals.name) == (0, '')
+        signals.report()
         os.kill(os.getpid(), number)
-        assert signals.code == code
-    assert capfd.readouterr().err == f'\n{number.name}: ending soon\n'
+        assert (signals.code, signals.name) == (CODES[name], name)
+        assert capfd.readouterr().err == ''
+        signals.report()
+        signals.report()
+    assert capfd.readouterr().err == f'{name}: ending soon\n'
     assert signal.getsignal(number) is handler
 
 
-def test_the_second_signal_ends_the_process_at_once():
+def test_a_hangup_that_is_ignored_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.code == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def _two_signals(first, second):
     script = ('import os, signal\n'
               'from permafrost.training.signals import Signals\n'
               'with Signals():\n'
-              '    os.kill(os.getpid(), signal.SIGINT)\n'
-              '    print("still here", flush=True)\n'
-              '    os.kill(os.getpid(), signal.SIGTERM)\n'
-              '    print("not reached", flush=True)\n')
-    process = subprocess.run([sys.executable, '-c', script], cwd=ROOT, stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL, universal_newlines=True)
-    assert process.returncode == 130 and process.stdout == 'still here\n'
+              f'    os.kill(os.getpid(), signal.{first})\n'
+              '    print("first", flush=True)\n'
+              f'    os.kill(os.getpid(), signal.{second})\n'
+              '    print("second", flush=True)\n')
+    return subprocess.run([sys.executable, '-c', script], cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, universal_newlines=True)
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    process = _two_signals('SIGINT', 'SIGTERM')
+    assert process.returncode == 130 and process.stdout == 'first\n'
+
+
+@pytest.mark.parametrize('second', ['SIGHUP', 'SIGUSR1', 'SIGXCPU'])
+def test_a_warning_that_comes_again_does_not(second):
+    process = _two_signals(second, second)
+    assert process.returncode == 0 and process.stdout == 'first\nsecond\n'
