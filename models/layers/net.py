@@ -50,8 +50,7 @@ class Net:
     activation: str = 'relu'  # see models.layers.activations
     initializer: str = 'glorot_normal'  # see models.layers.initializers
     norm_decay: float = 0.9  # of the moving statistics of batch normalization
-    # Added to variances; at least 1.001e-5, a limit of cuDNN that TensorFlow applies everywhere.
-    norm_epsilon: float = 1e-3
+    norm_epsilon: float = 1e-3  # added to variances
     norm_scale: bool = True  # whether batch normalization trains its scale, gamma; else it is 1
     # Images that training normalizes together (arXiv:1705.08741); 0: the whole batch.
     ghost_batch_size: int = 0
@@ -240,8 +239,7 @@ class Net:
                 tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moving.assign_sub(
                     (1 - self.norm_decay) * (moving - batch)))
         else:
-            y = tf.nn.fused_batch_norm(maps, gamma, beta, mean, variance, self.norm_epsilon,
-                                       is_training=False)[0]
+            y = self._fused_batch_norm(maps, gamma, beta, mean, variance)[0]
         y = y if y.shape.ndims == x.shape.ndims else tf.reshape(y, [-1, channels])
         return y, channels * (2 if self.norm_scale else 1)
 
@@ -256,12 +254,21 @@ class Net:
             raise ValueError(f'{x.op.name}: groups of {size} images need a known batch size')
         groups = max(1, batch_size // size) if size else 1
         if groups == 1:
-            return tf.nn.fused_batch_norm(x, gamma, beta, epsilon=self.norm_epsilon)
+            return self._fused_batch_norm(x, gamma, beta)
         sizes = [size] * (groups - 1) + [batch_size - size * (groups - 1)]
         y, means, variances = zip(*(
-            tf.nn.fused_batch_norm(group, gamma, beta, epsilon=self.norm_epsilon)
-            for group in tf.split(x, sizes)))
+            self._fused_batch_norm(group, gamma, beta) for group in tf.split(x, sizes)))
         return tf.concat(y, 0), tf.add_n(means) / groups, tf.add_n(variances) / groups
+
+    def _fused_batch_norm(self, x, gamma, beta, mean=None, variance=None):
+        """Return `x` normalized with its statistics or those given, its mean and its variance.
+
+        tf.nn.fused_batch_norm is the same, but raises epsilons below 1.001e-5 in TensorFlow 1.15.
+        """
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=tf.constant([]) if mean is None else mean,
+            variance=tf.constant([]) if variance is None else variance, epsilon=self.norm_epsilon,
+            is_training=mean is None)[:3]
 
     def _add_layer(self, kind, name, x, params=0, macs=0, ops_per_element=0):
         shape = tuple(x.shape.as_list()[1:])

@@ -1,6 +1,8 @@
 """Evaluator: computes and records the metrics of a run's checkpoints, also while it trains."""
 
 import contextlib
+import dataclasses
+import errno
 import json
 import os
 import time
@@ -8,22 +10,32 @@ from typing import Iterator, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, runs
+from permafrost import files, runs, schema
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics
+from permafrost.schema import limited
 from permafrost.training import checkpoints
+from permafrost.training.hooks import EventWriter
 
 POLL_SECS = 2.
-SUMMARIES = ('accuracy', 'accuracy_tta', 'loss', 'images_per_second')  # shown by TensorBoard
+# Shown by TensorBoard. What has the name of a scalar of the training is the same quantity.
+SUMMARIES = ('accuracy', 'accuracy_tta', 'cross_entropy', 'eval_images_per_second')
+
+
+@dataclasses.dataclass
+class Best:
+    """The field of best.json that is read."""
+    accuracy: float = limited(minimum=0, maximum=1)
 
 
 class Evaluator(contextlib.AbstractContextManager):
     """Evaluates checkpoints of one run on one split: use as a context manager.
 
     `same_data` tells whether the dataset is unchanged since the training. `session` runs
-    `inference`, the InferenceGraph. Metrics are written to `directory`.
+    `inference`, the InferenceGraph. Metrics are recorded in `directory`; while that is impossible,
+    `is_recorded` is False.
     """
 
     def __init__(self, run: str, session_config: Optional[tf.ConfigProto], split: str = 'test',
@@ -51,19 +63,17 @@ class Evaluator(contextlib.AbstractContextManager):
             self._saver = tf.train.Saver(self._variables)
         self.session = tf.Session(graph=graph, config=session_config)
         self.directory = os.path.join(run, 'eval', split)
-        os.makedirs(self.directory, exist_ok=True)
-        # TF 1.15 names event files by the second: two of the same second would be one file.
-        suffix = f'.{time.time_ns()}'
-        self._writer = tf.summary.FileWriter(self.directory, graph, filename_suffix=suffix)
+        self.is_recorded = True
+        self._writer: Optional[EventWriter] = None
 
     def __exit__(self, *unused: object) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self.session.close()
 
     def evaluate(self, step: int, checkpoint: str) -> Metrics:
-        """Return the metrics of the checkpoint at path prefix `checkpoint`.
+        """Return the metrics of the checkpoint at path prefix `checkpoint`, and record them.
 
-        They go to metrics.jsonl, to best.json if they are the best so far, and to TensorBoard.
         Raises UserError if the checkpoint cannot be read or is of another model.
         """
         checkpoints.restore(self._saver, self.session, checkpoint, self._variables)
@@ -71,31 +81,62 @@ class Evaluator(contextlib.AbstractContextManager):
                                   self._batch_size, self._tta)
         metrics.update(step=step, split=self._split, weights=self._weights, date=runs.utc_now(),
                        checkpoint=os.path.basename(checkpoint))
-        with open(os.path.join(self.directory, 'metrics.jsonl'), 'a') as stream:
-            stream.write(json.dumps(metrics, sort_keys=True) + '\n')
-        suffix = '' if self._weights == self._default_weights else '_' + self._weights
-        best = os.path.join(self.directory, f'best{suffix}.json')
-        if metrics['accuracy'] > files.read_json(best, {}).get('accuracy', -1.):
-            files.write_json(best, metrics)
-        self._writer.add_summary(tf.Summary(value=[
-            tf.Summary.Value(tag=name + suffix, simple_value=metrics[name])
-            for name in SUMMARIES if name in metrics]), step)
-        self._writer.flush()
+        try:
+            self._record(metrics)
+            self.is_recorded = True
+        except OSError as error:  # a read-only or full disk: the metrics are known all the same
+            if self.is_recorded:
+                print(f'note: nothing is recorded in {self.directory} ({error.strerror})',
+                      flush=True)
+            self.is_recorded = False
         return metrics
 
+    def _record(self, metrics: Metrics) -> None:
+        """Append to metrics.jsonl, replace best.json if these are better, tell TensorBoard."""
+        os.makedirs(self.directory, exist_ok=True)
+        line = json.dumps(metrics, sort_keys=True).encode() + b'\n'
+        with open(os.path.join(self.directory, 'metrics.jsonl'), 'ab', 0, opener=_open) as stream:
+            end = stream.tell()
+            if stream.write(line) < len(line):
+                stream.truncate(end)  # half a line would spoil the next one
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        suffix = '' if self._weights == self._default_weights else '_' + self._weights
+        best = os.path.join(self.directory, f'best{suffix}.json')
+        if metrics['accuracy'] > schema.read_if_valid(best, Best, {}).get('accuracy', -1.):
+            files.write_json(best, metrics)
+        if self._writer is None:
+            self._writer = EventWriter(self.directory, self.session.graph)
+        self._writer.write(step=metrics['step'], summary=tf.Summary(value=[
+            tf.Summary.Value(tag=name + suffix, simple_value=metrics[name])
+            for name in SUMMARIES if name in metrics]))
+
     def profile(self, step: int) -> str:
-        """Write a trace of one batch for TensorBoard and chrome://tracing; return its path."""
+        """Write a trace of one batch for TensorBoard and ui.perfetto.dev; return its path.
+
+        Raises UserError if it cannot be written.
+        """
         from tensorflow.python.client import timeline  # has no public name
         options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
         feed = {self.inference.images: self._images[:self._batch_size]}
         self.session.run(self.inference.predictions, feed)  # the first run allocates memory
         metadata = tf.RunMetadata()
         self.session.run(self.inference.predictions, feed, options, metadata)
-        self._writer.add_run_metadata(metadata, f'step_{step}', step)
         path = os.path.join(self.directory, f'trace-{step}.json')
-        files.write_atomically(
-            path, timeline.Timeline(metadata.step_stats).generate_chrome_trace_format())
+        try:
+            files.write_atomically(
+                path, timeline.Timeline(metadata.step_stats).generate_chrome_trace_format())
+        except OSError as error:
+            raise UserError(f'cannot write {path} ({error.strerror}): make it writable, or leave '
+                            'out --profile')
+        if self._writer is not None:
+            self._writer.write(step=step, tagged_run_metadata={
+                'tag': f'step_{step}', 'run_metadata': metadata.SerializeToString()})
         return path
+
+
+def _open(path: str, flags: int) -> int:
+    """Open a file of this folder: no link to one elsewhere, no pipe that nobody reads."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def evaluate_new_checkpoints(evaluator: Evaluator,
@@ -105,19 +146,19 @@ def evaluate_new_checkpoints(evaluator: Evaluator,
     Checkpoints that the training deletes before they are read are skipped. A training that was
     stopped or killed may start again within `restart_timeout` seconds.
     """
-    last_step, last_alive = -1, time.time()
+    last_step, last_alive = -1, time.monotonic()
     while True:
         # Check this before listing checkpoints: a training saves its last one, then ends.
         if runs.is_running(evaluator.run):
-            last_alive, ended = time.time(), False
+            last_alive, ended = time.monotonic(), False
         else:
-            ended = (time.time() - last_alive >= restart_timeout or
+            ended = (time.monotonic() - last_alive >= restart_timeout or
                      runs.read_status(evaluator.run).get('state') in ('done', 'failed'))
-        saved = checkpoints.list_checkpoints(evaluator.run)
-        if saved and max(saved) > last_step:
-            last_step = max(saved)
+        newest = checkpoints.newest_checkpoint(evaluator.run)
+        if newest and newest.step > last_step:
+            last_step = newest.step
             try:
-                yield evaluator.evaluate(last_step, saved[last_step])
+                yield evaluator.evaluate(*newest)
             except UserError:
                 if last_step in checkpoints.list_checkpoints(evaluator.run):
                     raise

@@ -101,6 +101,15 @@ def _layer_before(nodes: Nodes, uses: Dict[str, int], x: str, scale: np.ndarray
     return None, None
 
 
+def rename_additions(graph: tf.GraphDef) -> tf.GraphDef:
+    """Rename Add, what TensorFlow 1.15 makes of `x + y`, to AddV2, as newer versions do."""
+    result = tf.GraphDef()
+    result.CopyFrom(graph)
+    for node in result.node:
+        node.op = {'Add': 'AddV2'}.get(node.op, node.op)
+    return result
+
+
 def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
     """Remove default and internal attributes, functions and debug information.
 
@@ -121,7 +130,8 @@ def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
     return result
 
 
-PASSES = (remove_identities, fold_batch_norm, strip_default_attrs)  # in this order
+PASSES = (  # in this order
+    remove_identities, fold_batch_norm, rename_additions, strip_default_attrs)
 
 
 def _const(name: str, value: np.ndarray) -> tf.NodeDef:

@@ -22,7 +22,8 @@ from tests.evaluation.helpers import evaluate
 
 
 def test_training_lowers_the_loss(run):
-    assert evaluate(run, 30, weights='raw')['loss'] < evaluate(run, 0, weights='raw')['loss']
+    assert evaluate(run, 30, weights='raw')['cross_entropy'] < evaluate(
+        run, 0, weights='raw')['cross_entropy']
 
 
 def test_metrics_best_and_summaries_are_written(run):
@@ -44,7 +45,11 @@ def test_metrics_best_and_summaries_are_written(run):
         assert json.load(stream) == best
     summaries = [(value.tag, event.step) for path in glob.glob(os.path.join(directory, 'events*'))
                  for event in tf.train.summary_iterator(path) for value in event.summary.value]
-    assert ('accuracy', 10) in summaries and ('loss', 30) in summaries
+    assert ('accuracy', 10) in summaries and ('cross_entropy', 30) in summaries
+    # `loss` and `images_per_second` are the training's: other quantities.
+    assert {tag for tag, _ in summaries} == {
+        name + suffix for name in ('accuracy', 'cross_entropy', 'eval_images_per_second')
+        for suffix in ('', '_raw')}
 
 
 def test_a_moved_run_is_evaluated_where_it_is(run, tmp_path):
@@ -67,12 +72,88 @@ def test_a_checkpoint_of_another_model_is_refused(run, synthetic, tmp_path):
     other = str(tmp_path / 'other')
     networks.train(synthetic, other, 1, 'squeeze0', changes=['batch_size=16'])
     for path in glob.glob(os.path.join(run, 'train', 'model.ckpt-30.*')):
-        name = os.path.basename(path).replace('-30', '-1')
-        shutil.copy(path, os.path.join(other, 'train', name))
-    with pytest.raises(UserError, match='model.ckpt-1 does not fit this model'):
+        shutil.copy(path, os.path.join(other, 'train'))
+    with pytest.raises(UserError, match='model.ckpt-30 does not fit this model'):
         evaluate(other)
     with pytest.raises(UserError, match='does not fit this model.*fire'):
-        networks.train(synthetic, other, 9, 'squeeze0', changes=['batch_size=16'], resume=True)
+        networks.train(synthetic, other, 39, 'squeeze0', changes=['batch_size=16'], resume=True)
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """A copy of the run without evaluations, and an Evaluator of it."""
+    copy = shutil.copytree(run, str(tmp_path / 'run'), ignore=shutil.ignore_patterns('eval'))
+    with Evaluator(copy, None, data_dir=runs.read_config(run)[0].data_dir) as evaluator:
+        yield copy, evaluator
+
+
+def test_a_damaged_best_json_is_replaced(copied, capsys):
+    run, evaluator = copied
+    best = os.path.join(run, 'eval', 'test', 'best.json')
+    os.makedirs(os.path.dirname(best))
+    for content in ['[]', 'null', '{"accuracy": "high"}', '{}', 'x', '', '{"accuracy": NaN}',
+                    '{"accuracy": 2}']:
+        with open(best, 'w') as stream:
+            stream.write(content)
+        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        with open(best) as stream:
+            assert json.load(stream) == metrics, content
+    assert f'note: {best} is damaged' in capsys.readouterr().out
+
+
+def test_what_cannot_be_recorded_is_computed_all_the_same(copied, tmp_path, capsys):
+    run, evaluator = copied
+    target = tmp_path / 'elsewhere'
+    target.write_text('mine')
+
+    def write(path):
+        open(path, 'w').close()
+
+    def link(path):
+        os.symlink(str(target), path)
+
+    for name, make in [('eval', write), ('eval/test', link), ('eval/test/metrics.jsonl', link),
+                       ('eval/test/metrics.jsonl', os.mkfifo), ('eval/test/best.json', os.mkdir)]:
+        path = os.path.join(run, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make(path)
+        for _ in range(2):
+            assert evaluator.evaluate(*checkpoints.find_checkpoint(run))['images'] == 500
+            assert not evaluator.is_recorded
+        assert capsys.readouterr().out.count(f'note: nothing is recorded in {run}/eval/test') == 1
+        (os.rmdir if os.path.isdir(path) else os.remove)(path)
+        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        assert evaluator.is_recorded
+        shutil.rmtree(os.path.join(run, 'eval'))
+    assert target.read_text() == 'mine'
+
+
+@pytest.mark.parametrize('option', ['remount,ro', 'full'])
+def test_a_read_only_or_full_disk_is_no_reason_not_to_evaluate(copied, option, tmp_path, capsys):
+    run, evaluator = copied
+    whole = shutil.move(run, str(tmp_path / 'whole'))
+    os.mkdir(run)
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', run]
+    if os.geteuid() or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip('only root can mount a tmpfs')
+    try:
+        for each in os.listdir(whole):
+            (shutil.copytree if os.path.isdir(os.path.join(whole, each)) else shutil.copy)(
+                os.path.join(whole, each), os.path.join(run, each))
+        if option == 'full':
+            with contextlib.suppress(OSError), open(os.path.join(run, 'fill'), 'wb', 0) as stream:
+                while stream.write(bytes(4096)):
+                    pass
+        else:
+            subprocess.run(['mount', '-o', option, run], check=True)
+        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        assert metrics['images'] == 500
+        output = capsys.readouterr().out
+        reason = 'No space left on device' if option == 'full' else 'Read-only file system'
+        assert output.count('note: ') == 1 and f'nothing is recorded in {run}' in output
+        assert f'({reason})' in output
+    finally:
+        subprocess.run(['umount', '-l', run], check=True)
 
 
 @pytest.mark.slow
@@ -113,11 +194,10 @@ def test_a_checkpoint_that_is_deleted_meanwhile_is_skipped(run, tmp_path, monkey
     copy = str(tmp_path / 'run')
     shutil.copytree(run, copy)
     config, _ = runs.read_config(run)
-    list_checkpoints = checkpoints.list_checkpoints
-    deleted = os.path.join(copy, 'train', 'model.ckpt-40')
-    listings = [{**list_checkpoints(copy), 40: deleted}]
-    monkeypatch.setattr(checkpoints, 'list_checkpoints',
-                        lambda run: listings.pop() if listings else list_checkpoints(run))
+    newest_checkpoint = checkpoints.newest_checkpoint
+    found = [checkpoints.Checkpoint(40, os.path.join(copy, 'train', 'model.ckpt-40'))]
+    monkeypatch.setattr(checkpoints, 'newest_checkpoint',
+                        lambda run: found.pop() if found else newest_checkpoint(run))
     with Evaluator(copy, None, data_dir=config.data_dir) as evaluator:
         assert list(evaluate_new_checkpoints(evaluator)) == []  # 30 is older than 40
 
@@ -142,6 +222,6 @@ def test_all_engines_evaluate_a_checkpoint_alike(run):
     if len(metrics) < 2:
         pytest.skip('only one engine is set up: run make setup ENGINE=... for another')
     accuracies = [each['accuracy'] for each in metrics]
-    losses = [each['loss'] for each in metrics]
+    losses = [each['cross_entropy'] for each in metrics]
     assert max(accuracies) - min(accuracies) <= 1 / 500
     np.testing.assert_allclose(losses, losses[0], rtol=1e-4)

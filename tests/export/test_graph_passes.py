@@ -1,12 +1,23 @@
 """Graph passes fold batch normalization and strip defaults, and results stay the same."""
 
+import hashlib
+import os
+import zlib
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.evaluation import graph_def
-from permafrost.export import graph_passes, layer_counts
-from tests.export.helpers import logits_of
+from permafrost.config import Config
+from permafrost.evaluation import graph_def, inference_graph
+from permafrost.export import freeze, graph_passes, layer_counts
+from permafrost.recipes import overrides
+from tests import networks
+from tests.export.helpers import logits_of, read_json
+from tests.processes import ROOT
+
+# Written by TensorFlow 2.21; remove a model's line, run the test, and it says what to write.
+SHA256 = read_json(os.path.join(ROOT, 'tests', 'fixtures', 'frozen_sha256.json'))
 
 
 def _random(*shape):
@@ -131,3 +142,27 @@ def test_attributes_that_tf_2_adds_are_stripped():
     assert attributes['DepthwiseConv2dNative'] == {'T', 'strides', 'padding'}
     assert attributes['Conv2D'] == {'T', 'strides', 'padding'}
     assert attributes['MatMul'] == {'T', 'transpose_b'}
+
+
+def frozen_sha256(name):
+    """Return the sha256 of the frozen graph of a model whose variables follow from their names."""
+    classes = list('abcdefghij')
+    config = Config(name, overrides.get_recipe('tutorial', ['image_size=32']), 1)
+    with tf.Graph().as_default(), tf.Session() as session:
+        inference_graph.build_inference_graph(config, classes, (32, 32, 3))
+        for variable in tf.global_variables():
+            random = np.random.RandomState(zlib.crc32(variable.op.name.encode()))
+            variable.load(random.uniform(.1, 1., variable.shape.as_list()).astype(np.float32),
+                          session)
+        graph = freeze.freeze_session(session, classes)
+    return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
+
+
+FEW = ('davidnet', 'lenet5', 'resnet20', 'sprint')  # what engines once wrote differently
+
+
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=() if name in FEW else pytest.mark.slow)
+    for name in sorted(networks.models.MODELS)])
+def test_all_engines_write_the_same_bytes(name):
+    assert frozen_sha256(name) == SHA256.get(name)
