@@ -1,4 +1,14 @@
+#!/usr/bin/env python3
 """Run one task of a cluster: python train_cluster.py --job_name=worker --task_index=0 ..."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 

@@ -71,8 +71,8 @@ def _images_per_second(cluster, seconds):
 
 def _wait_for_step(cluster, timeout=60.):
     """Return the next global step that any worker logs, and its time."""
-    deadline, previous = time.time() + timeout, _last_step(cluster)
-    while time.time() < deadline:
+    deadline, previous = time.monotonic() + timeout, _last_step(cluster)
+    while time.monotonic() < deadline:
         step = _last_step(cluster)
         if step > previous:
             return step, time.perf_counter()

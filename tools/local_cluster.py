@@ -1,11 +1,16 @@
+#!/usr/bin/env python3
 """Train on a cluster on this host: tools/local_cluster.py --ps 1 --workers 2 --model tuto ..."""
 
 import os
 import sys
 
-from absl import flags
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from permafrost import interpreter
+
+interpreter.check()
+
+from absl import flags
 
 from permafrost.cluster import local_cluster
 from permafrost.errors import UsageError
@@ -22,6 +27,7 @@ FLAGS = flags.FLAGS
 def main():
     if FLAGS.evaluator and not (FLAGS.run or FLAGS.resume):
         raise UsageError('--evaluator needs --run: the directory of the run')
+    local_cluster.check(FLAGS)
     arguments = local_cluster.task_arguments(FLAGS, ('ps', 'workers', 'evaluator'))
     return local_cluster.run(FLAGS.ps, FLAGS.workers, FLAGS.evaluator, arguments)
 

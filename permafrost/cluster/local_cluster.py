@@ -1,6 +1,7 @@
 """A cluster whose tasks are processes of this host: for trials, tests and measurements."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -12,7 +13,9 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
-from permafrost.flags import explicitly_set
+from permafrost.cluster import cluster_spec
+from permafrost.flags import explicitly_set, on_ending_signals
+from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 STOP_SECS = 30.  # for a task to save and end
@@ -35,12 +38,14 @@ class LocalCluster:
       on_line: called with each line that a task prints, 'worker 0: ...'.
       hosts: {name of a task: 'host:port'}. Default: free ports of the loopback interface.
       prefix: called with the name of a task; returns the words in front of its command line.
+      environment: variables for every task.
     """
 
     def __init__(self, servers: int, workers: int, arguments: Sequence[str], *,
                  on_line: Callable[[str], None] = lambda line: None,
                  hosts: Optional[Dict[str, str]] = None,
-                 prefix: Callable[[str], List[str]] = lambda name: []):
+                 prefix: Callable[[str], List[str]] = lambda name: [],
+                 environment: Optional[Dict[str, str]] = None):
         self.names = [*(f'ps {i}' for i in range(servers)),
                       *(f'worker {i}' for i in range(workers))]
         self.hosts = hosts or {name: f'127.0.0.1:{port}' for name, port in
@@ -48,6 +53,7 @@ class LocalCluster:
         self.tasks: Dict[str, subprocess.Popen] = {}  # {name: the process started last}
         self.lines: Dict[str, List[str]] = {}  # {name: all that it has printed}
         self._arguments, self._on_line, self._prefix = arguments, on_line, prefix
+        self._environment = environment or {}
         self._readers: Dict[str, threading.Thread] = {}
 
     def __enter__(self) -> 'LocalCluster':
@@ -66,7 +72,7 @@ class LocalCluster:
             self.tasks[name] = subprocess.Popen(
                 [*self._prefix(name), sys.executable, os.path.join(ROOT, 'train_cluster.py'),
                  *self._arguments, *extra_arguments],
-                env=dict(os.environ, TF_CONFIG=json.dumps(tf_config)),
+                env=dict(os.environ, TF_CONFIG=json.dumps(tf_config), **self._environment),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, start_new_session=True)  # Ctrl-C must not reach them
             self._readers[name] = threading.Thread(
@@ -111,9 +117,25 @@ class LocalCluster:
         return self.wait()
 
 
-def print_line(line: str) -> None:
-    """Print a line in one piece, although several threads print."""
-    print(line + '\n', end='', flush=True)
+class Printer:
+    """Prints lines of tasks, each in one piece. An error of several tasks is printed once."""
+
+    def __init__(self) -> None:
+        self._errors: List[str] = []
+
+    def __call__(self, line: str) -> None:
+        text = line.partition(': ')[2]
+        if text.startswith('error: '):
+            if text in self._errors:
+                return
+            self._errors.append(text)
+        print(line + '\n', end='', flush=True)
+
+
+def check(values: Any) -> None:
+    """Raise UserError if the flags (absl FlagValues) make no training: every task would say so."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        setup.prepare_training(values)
 
 
 def task_arguments(values: Any, own_flags: Iterable[str]) -> List[str]:
@@ -130,9 +152,10 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
     chief could not save.
     """
     signals: List[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: signals.append(number))
-    with LocalCluster(servers, workers, arguments, on_line=print_line) as cluster:
+    on_ending_signals(lambda number, frame: signals.append(number))
+    own_flags = f'--ps={servers} --workers={workers}' + evaluator * ' --evaluator'
+    with LocalCluster(servers, workers, arguments, on_line=Printer(),
+                      environment={cluster_spec.LOCAL_CLUSTER: own_flags}) as cluster:
         cluster.start(*cluster.names, *(['evaluator'] if evaluator else []))
         codes: List[Optional[int]] = [None]
         while not signals and None in codes and not any(codes):

@@ -8,20 +8,29 @@ import ipaddress
 import os
 import re
 import socket
-from typing import Dict, Iterable, MutableMapping, Optional, Tuple
+from concurrent import futures
+from typing import Dict, Iterable, MutableMapping, NamedTuple, Optional, Tuple
 
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, shown
 
 PROXIES = ('grpc_proxy', 'http_proxy', 'https_proxy', 'all_proxy')
 CONNECT_SECS = 1.  # timeout of a connection
+ANSWER_SECS = 3.  # timeout of an answer
 LABEL = r'[^\[\]:/\s,.]{1,63}'  # of a name; a resolver raises UnicodeError for other lengths
+
+
+class TaskStatus(NamedTuple):
+    """A task that answers: its name, e.g. 'ps 0', and a number that no other process has."""
+    task: str
+    incarnation: int
 
 
 def parse(address: str) -> Tuple[str, int]:
     """Return (host, port) of 'host:port'; IPv6 is written [::1]:2222. Raises UsageError."""
-    match = re.fullmatch(rf'(?:\[([0-9A-Fa-f:.%\w]+)\]|((?:{LABEL}\.)*{LABEL}\.?)):(\d+)', address)
+    host = rf'(?:\[([0-9A-Fa-f:.%\w]+)\]|((?:{LABEL}\.)*{LABEL}\.?))'
+    match = re.fullmatch(host + ':([0-9]{1,5})', address)
     if not match or not 0 < int(match.group(3)) < 65536:
-        raise UsageError(f'{address!r} is not the address of a task: write host:port, such as '
+        raise UsageError(f'{shown(address)} is not the address of a task: write host:port, such as '
                          '10.0.0.5:2222')
     return match.group(1) or match.group(2), int(match.group(3))
 
@@ -67,8 +76,8 @@ def bypass_proxies(addresses: Iterable[str],
           f"({', '.join(hosts)})", flush=True)
 
 
-def is_reachable(address: str) -> bool:
-    """Return whether something accepts connections at `address`."""
+def is_listening(address: str) -> bool:
+    """Return whether something accepts connections at `address`: its process has not ended."""
     try:
         socket.create_connection(parse(address), CONNECT_SECS).close()
         return True
@@ -76,7 +85,38 @@ def is_reachable(address: str) -> bool:
         return False
 
 
-def unreachable(addresses: Dict[str, str]) -> str:
-    """Return the names and addresses, of {name: address}, that do not answer; '' if all do."""
-    return ', '.join(f'{name} ({address})' for name, address in addresses.items()
-                     if not is_reachable(address))
+def ask(address: str) -> Optional[TaskStatus]:
+    """Return which task of TensorFlow answers at `address`; None if none does.
+
+    A connection alone would not tell: a stopped process and any other service accept one too.
+    """
+    # Imported when proxies have been bypassed. TensorFlow's packages require them.
+    import grpc
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.example.feature_pb2 import BytesList
+    from tensorflow.core.framework.device_attributes_pb2 import DeviceAttributes
+    channel = grpc.insecure_channel(address)
+    try:
+        # The request is empty, and the response a list of DeviceAttributes in field 1: TensorFlow
+        # does not ship their classes.
+        response = channel.unary_unary('/tensorflow.WorkerService/GetStatus')(
+            b'', timeout=ANSWER_SECS)
+        device = DeviceAttributes.FromString(BytesList.FromString(response).value[0])
+        job, index = re.findall(r'/job:(\w+)/replica:0/task:(\d+)/', device.name)[0]
+        return TaskStatus(f'{job} {index}', device.incarnation)
+    except (grpc.RpcError, DecodeError, IndexError):
+        return None
+    finally:
+        channel.close()
+
+
+def unanswered(addresses: Dict[str, str]) -> str:
+    """Return the names and addresses, of {name: address}, where that task does not answer."""
+    if not addresses:
+        return ''
+    with futures.ThreadPoolExecutor(len(addresses)) as pool:
+        answers = pool.map(ask, addresses.values())
+    return ', '.join(
+        f'{name} ({address})' + (f', where {answer.task} answers' if answer else '')
+        for (name, address), answer in zip(addresses.items(), answers)
+        if answer is None or answer.task != name)

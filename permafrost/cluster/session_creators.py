@@ -1,18 +1,184 @@
-"""How a worker opens its session: the chief initializes or restores, the others wait for it."""
+"""How a worker opens its session: it is admitted to the servers; the chief sets their variables.
+
+A server serves the run of the chief that claims it first: see parameter_server.ServerState. The
+tasks of another run, cluster or engine are refused before they touch a variable.
+"""
 
 import dataclasses
+import os
+import socket
 import time
-from typing import Callable, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import network
-from permafrost.errors import UserError
+from permafrost import runtime
+from permafrost.cluster import network, parameter_server
+from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost.cluster.parameter_server import Servers, ServerState
+from permafrost.errors import UserError, printable
 from permafrost.training import checkpoints
 from permafrost.training.signals import Signals
 
 POLL_SECS = 1.
+CLAIM_SECS = .2  # between two looks at a server that is being claimed
 REPORT_SECS = 10.  # between two lines that say what is missing
+
+
+class MissingTaskError(UserError):
+    """A task did not answer for wait_secs."""
+
+
+def claim_of(run_id: int, place: str, model: str, training: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what a chief tells the servers about its run; `place` is its directory, or parent."""
+    return {'id': run_id, 'place': os.path.abspath(place), 'training': training,
+            'name': printable(f'the run {place} of {model} on {socket.gethostname()}')}
+
+
+@dataclasses.dataclass(eq=False)
+class Admission:
+    """Waits until the servers answer and serve this task's run, and claims them for the chief."""
+    servers: Servers
+    server: Optional[tf.train.Server]  # this task's own
+    spec: ClusterSpec
+    task: Task
+    training: Dict[str, Any]  # equal for all workers that train the same, as json has it
+    wait_secs: float  # how long to wait for servers and for the chief
+    overwrite: bool = False  # take servers from another run
+    continue_lost: bool = False  # continue this cluster's run although its files are gone
+    claim: Optional[Dict[str, Any]] = None  # the chief's; None for another worker
+    signals: Optional[Signals] = None  # stop waiting when a signal arrives
+
+    def __post_init__(self) -> None:
+        self._outage_start: Optional[float] = None
+        self._run_id = 0
+        self._last_report = 0.
+
+    @property
+    def run_id(self) -> int:
+        """The id of the run that the servers serve; 0 if it is not known yet."""
+        return self._run_id if self.claim is None else self.claim['id']
+
+    def reset_outage(self) -> None:
+        """Note that a step was made: the next outage gets the full wait_secs."""
+        self._outage_start = None
+
+    def wait(self) -> List[ServerState]:
+        """Return the servers' states when this task may use them.
+
+        A chief waits until it has claimed them, another worker until their variables are set.
+        Raises UserError if the servers refuse this task, MissingTaskError after wait_secs, and
+        SystemExit after a signal.
+        """
+        if self._outage_start is None:
+            self._outage_start = time.monotonic()
+        self._last_report = time.monotonic()
+        checked = False
+        while True:
+            missing = network.unanswered(self.spec.servers())
+            if missing:
+                self._pause('no answer from ' + missing)
+                continue
+            try:
+                states = self.servers.states()
+                for (name, address), state in zip(self.spec.servers().items(), states):
+                    if state is not None:
+                        self._refuse_other(f'{name} ({address})', state)
+                if not checked:
+                    parameter_server.refuse_second(
+                        self.spec.tasks()[str(self.task)], self.task, self.server)
+                    checked = True
+                waits_for = self._next(states)
+            except tf.errors.UnavailableError:
+                waits_for = 'a parameter server has just ended'
+            if not waits_for:
+                return [state for state in states if state]
+            self._pause(waits_for, POLL_SECS if self.claim is None else CLAIM_SECS)
+
+    def _next(self, states: List[Optional[ServerState]]) -> str:
+        """Return what this task waits for; '' if nothing. Claim a server for a chief."""
+        for (name, address), state in zip(self.spec.servers().items(), states):
+            if state is None:
+                return f'no state from {name} ({address}), which has just started'
+        chief = f'worker 0 ({self.spec.workers[0]}), the chief,'
+        if self.claim is None:
+            if not all(state and state.run and state.ready for state in states):
+                return f'{chief} has not initialized the variables'
+            self._run_id = states[0].run['id']
+            return self._refuse_other_training(states[0].run['training'], chief)
+        unclaimed = [state for state in states if state and state.run != self.claim]
+        if not unclaimed:
+            return ''
+        # The first server decides between chiefs that start at the same moment.
+        only = 0 if states[0] in unclaimed else None
+        self.servers.send('claim', only, run=self.claim, overwrite=self.overwrite)
+        return 'a parameter server has not noted the run yet'
+
+    def _refuse_other(self, name: str, state: ServerState) -> None:
+        """Raise UserError if a server is of another engine, cluster or run than this task."""
+        engine, run = runtime.installed(), state.run
+        serves = f"{name} serves {run['name']}" if run else name
+        if engine.split('-')[0] != state.engine.split('-')[0]:
+            raise UserError(f'this task runs {engine}, but {name} runs {state.engine}: start all '
+                            'tasks with the same engine')
+        if (state.ps, state.workers) != (list(self.spec.ps), list(self.spec.workers)):
+            raise UserError(
+                f"{serves}, for a cluster of ps {', '.join(state.ps)} and workers "
+                f"{', '.join(state.workers)}: start other servers for this cluster, or give all "
+                'tasks the same --ps_hosts and --worker_hosts')
+        if not run or self.claim is None or run['id'] == self.claim['id'] or self.overwrite:
+            return
+        step = self.servers.global_step()
+        is_lost = (self.claim['place'] in (run['place'], os.path.dirname(run['place']))
+                   and self.claim['training'] == run['training'])
+        if is_lost and self.continue_lost:
+            print(f"{name} holds step {step} of {run['name']}, whose files are gone: continuing it",
+                  flush=True)
+            self.claim = dict(self.claim, id=run['id'])
+            return
+        advice = '--resume continues it, ' if is_lost else 'start other servers for this run, or '
+        raise UserError(f'{serves} at step {step}: {advice}--overwrite discards it')
+
+    def _refuse_other_training(self, training: Dict[str, Any], chief: str) -> str:
+        """Raise UserError if the chief trains something else; return '' if not.
+
+        A chief that does not answer may come back with other flags: return what this task waits
+        for.
+        """
+        different = [name for name in sorted({*training, *self.training})
+                     if training.get(name) != self.training.get(name)]
+        if not different:
+            return ''
+        if not network.ask(self.spec.workers[0]):
+            return f'{chief} does not answer'
+        details = ', '.join(f'{name} is {_short(self.training.get(name))} here and '
+                            f'{_short(training.get(name))} there' for name in different[:3])
+        advice = 'start all tasks with the same flags'
+        if 'compute_dtype' in different:
+            advice = ('not all processors support bfloat16: give all tasks --set '
+                      'compute_dtype=float32')
+        elif 'dataset_identity' in different:
+            advice = 'give all tasks the same dataset'
+        raise UserError(f'{chief} trains something else ({details}): {advice}')
+
+    def _pause(self, message: str, seconds: float = POLL_SECS) -> None:
+        """Wait a moment. Raises MissingTaskError after wait_secs, or SystemExit."""
+        if self.signals and self.signals.code:
+            raise SystemExit(self.signals.code)
+        now = time.monotonic()
+        outage = now - self._outage_start
+        if outage > self.wait_secs:
+            raise MissingTaskError(f'{message} for {outage:.0f} s: start what is missing, then '
+                                   'restart this task')
+        if now - self._last_report > REPORT_SECS:
+            self._last_report = now
+            print(f'waiting: {message}', flush=True)
+        time.sleep(seconds)
+
+
+def _short(value: Any) -> str:
+    text = printable(str(value))
+    return text if len(text) <= 40 else text[:12] + '...'
 
 
 @dataclasses.dataclass(eq=False)
@@ -23,92 +189,42 @@ class SessionCreator(tf.train.SessionCreator):
     """
     target: str  # of this task's own server
     config: tf.ConfigProto  # with the device filters of this task
-    servers: Dict[str, str]  # {name: address} of the parameter servers
-    # int64 [2], on a server and in no checkpoint. The chief sets it last, to [config_hash, run_id].
-    variable: tf.Variable
-    config_hash: int  # the same for all workers of one training
-    run_id: int  # of the run directory; only the chief compares it
-    wait_secs: float  # how long to wait for servers and for the chief
-    signals: Signals  # stop waiting when a signal arrives
+    admission: Admission
     run: Optional[str] = None  # run directory; None for a worker that is not the chief
     saver: Optional[tf.train.Saver] = None  # None if `run` is None
 
     def __post_init__(self) -> None:
-        self._outage_start: Optional[float] = None
         with tf.device(None):  # place each operation with its variable
-            # identity: TensorFlow logs an error about a report that no session has fetched.
-            self._uninitialized = tf.identity(tf.report_uninitialized_variables(
-                tf.global_variables() + [self.variable]))
-            self._initialize = tf.variables_initializer(tf.global_variables())
-            self._assign_identity = self.variable.assign([self.config_hash, self.run_id])
-            self._initialize_local = tf.local_variables_initializer()
-
-    def reset_outage(self) -> None:
-        """Note that a step was made: the next outage gets the full wait_secs."""
-        self._outage_start = None
+            # group: TensorFlow writes lines about an initializer that nothing has used.
+            self._initialize = tf.group(tf.variables_initializer(tf.global_variables()))
+            self._initialize_local = tf.group(tf.local_variables_initializer())
 
     def create_session(self) -> tf.Session:
         tf.get_default_graph().finalize()
-        if self._outage_start is None:
-            self._outage_start = time.time()
-        else:
-            time.sleep(POLL_SECS)
-        self._wait_while(lambda: network.unreachable(self.servers), 'no answer from')
+        states = self.admission.wait()
         session = tf.Session(self.target, config=self.config)
         try:
-            if self.run is None:
-                self._wait_for_chief(session)
-            else:
-                self._restore_or_initialize(session)
+            if self.run is not None:
+                self._restore_or_initialize(session, all(state.ready for state in states))
             session.run(self._initialize_local)
         except BaseException:
             session.close()
             raise
         return session
 
-    def _wait_while(self, missing: Callable[[], str], message: str) -> None:
-        """Return when `missing()` returns ''. Raises UserError after wait_secs, or SystemExit."""
-        last_report = time.time()
-        while True:
-            names = missing()
-            if self.signals.code:
-                raise SystemExit(self.signals.code)
-            if not names:
-                return
-            seconds = time.time() - self._outage_start
-            if seconds > self.wait_secs:
-                raise UserError(f'{message} {names} for {seconds:.0f} s: start what is missing, '
-                                'then restart this task')
-            if time.time() - last_report > REPORT_SECS:
-                last_report = time.time()
-                print(f'waiting: {message} {names}', flush=True)
-            time.sleep(POLL_SECS)
-
-    def _wait_for_chief(self, session: tf.Session) -> None:
-        def missing() -> str:
-            names = session.run(self._uninitialized)
-            return b', '.join(names[:3]).decode() + (' ...' if len(names) > 3 else '')
-
-        self._wait_while(missing, 'the chief has not initialized')
-        if session.run(self.variable)[0] != self.config_hash:
-            raise UserError('the chief is training something else: start all tasks with the '
-                            'same flags (model, recipe, steps, dataset, --mode), and --resume if '
-                            'the others have it. If not all processors support bfloat16, add '
-                            '--set compute_dtype=float32.')
-
-    def _restore_or_initialize(self, session: tf.Session) -> None:
+    def _restore_or_initialize(self, session: tf.Session, ready: bool) -> None:
         # A restarted chief does not undo steps: it continues from the variables on the servers if
-        # they belong to this run and are not older than the last checkpoint.
-        last = max(checkpoints.list_checkpoints(self.run), default=None)
-        if not session.run(self._uninitialized).size:
-            step, identity = session.run([tf.train.get_global_step(), self.variable])
-            if list(identity) == [self.config_hash, self.run_id] and step >= (last or 0):
+        # they are not older than the last checkpoint.
+        newest = checkpoints.newest_checkpoint(self.run)
+        if ready:
+            step = session.run(tf.train.get_global_step())
+            if newest is None or step >= newest.step:
                 print(f'parameter servers already hold step {step} of this run; continuing from it',
                       flush=True)
                 return
-        if last is None:
+        self.admission.servers.send('initializing', id=self.admission.claim['id'])
+        if newest is None:
             session.run(self._initialize)
         else:
-            self.saver.restore(session, checkpoints.find_checkpoint(self.run, last)[1])
-            print(f'restored step {last}', flush=True)
-        session.run(self._assign_identity)
+            checkpoints.restore_newest(self.saver, session, self.run)
+            print(f'restored step {newest.step}', flush=True)

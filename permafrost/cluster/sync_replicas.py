@@ -3,10 +3,16 @@
 The workers split each batch, so a recipe means the same as for one process: n workers follow its
 steps except for rounding, dropout, and the statistics of batch normalization, which each worker
 computes over its own shard.
+
+    worker i:  gradients -> accumulators (one a variable) ... token from queue i -> next step
+    chief:     accumulators -> mean -> update -> the new step, a token, to the queue of each worker
+
+TensorFlow's SyncReplicasOptimizer has one queue for all workers. A task that is killed leaves a
+token too many or too few there, and a chief that ends closes it for good.
 """
 
-import types
-from typing import Any, Optional, Tuple
+import threading
+from typing import Any, List, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -15,59 +21,119 @@ from permafrost.inputs.pipeline import Shard
 
 
 class SyncReplicas:
-    """The synchronous update of one worker; the chief makes the updates.
+    """The synchronous update of worker `index`; worker 0, the chief, makes the updates.
 
     Each step ignores the `backup_workers` slowest workers. Backup workers compute the same shards
     as the first workers, so a step may be made without all shards of its batch.
     """
 
-    def __init__(self, workers: int, backup_workers: int, is_chief: bool):
+    def __init__(self, workers: int, backup_workers: int, index: int):
         if not 0 <= backup_workers < workers:
             raise UsageError(f'--backup_workers={backup_workers} leaves none of {workers} workers '
                              f'to wait for: use 0 to {workers - 1}')
         self._workers = workers
         self._num_shards = workers - backup_workers
-        self._is_chief = is_chief
-        self._optimizer: Any = None  # made by update(), needed by hook()
+        self._index = index
+        self._hook: Optional[SyncHook] = None  # made by update()
 
-    def shard(self, index: int) -> Shard:
-        """Return the shard of each batch that worker `index` computes."""
-        return Shard(index % self._num_shards, self._num_shards)
+    def shard(self) -> Shard:
+        """Return the shard of each batch that this worker computes."""
+        return Shard(self._index % self._num_shards, self._num_shards)
 
     def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
                ) -> Tuple[tf.Operation, tf.Tensor]:
         """See Strategy.update."""
-        def apply_gradients(gradients: Any, global_step: tf.Variable) -> tf.Operation:
-            update = optimizer.apply_gradients(gradients, global_step)
-            if averages is None:
-                return update
-            with tf.control_dependencies([update]):
-                return averages.apply(tf.trainable_variables())
-
-        self._optimizer = _QuietSyncReplicasOptimizer(
-            types.SimpleNamespace(apply_gradients=apply_gradients), self._num_shards, self._workers)
-        gradients = optimizer.compute_gradients(loss)
-        train = self._optimizer.apply_gradients(gradients, tf.train.get_global_step())
+        global_step = tf.train.get_global_step()
+        with tf.device(global_step.device):
+            queues = [tf.FIFOQueue(-1, tf.int64, [[]], shared_name=f'steps_of_worker_{i}')
+                      for i in range(self._workers)]
+        with tf.device(tf.no_op().device):  # of this worker, not of a server
+            local_step = tf.get_variable(
+                'local_step', [], tf.int64, initializer=tf.zeros_initializer(), trainable=False,
+                collections=[tf.GraphKeys.LOCAL_VARIABLES])
+        accumulators, pushes, means = [], [], []
+        for gradient, variable in optimizer.compute_gradients(loss):
+            if gradient is None:
+                continue
+            with tf.device(variable.device):
+                accumulator = tf.ConditionalAccumulator(
+                    gradient.dtype, variable.shape, shared_name=f'{variable.op.name}/gradients')
+                pushes.append(accumulator.apply_grad(gradient, local_step))
+                means.append((accumulator.take_grad(self._num_shards), variable))
+            accumulators.append((accumulator, variable.device))
+        own = queues[self._index]
+        with tf.device(global_step.device), tf.control_dependencies(pushes):
+            # A worker that was slow has several tokens: it goes on with the last step.
+            token = own.dequeue_many(tf.maximum(own.size(), 1))[-1]
         # Only the chief updates moving statistics, else they would move several times a step. They
         # do not precede the update as elsewhere: a thread that computes no loss makes the update.
-        statistics = tf.get_collection(tf.GraphKeys.UPDATE_OPS) if self._is_chief else []
-        with tf.control_dependencies(statistics):
-            # The token that ends this worker's wait is the step; the variable may be further on.
-            train = tf.identity(train)
-        return train, train
+        statistics = [] if self._index else tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+        with tf.control_dependencies([*statistics, local_step.assign(token, read_value=False)]):
+            step = tf.identity(token)
+        apply_mean = None
+        if not self._index:
+            update = optimizer.apply_gradients(means, global_step)
+            if averages is not None:
+                with tf.control_dependencies([update]):
+                    update = averages.apply(tf.trainable_variables())
+            with tf.control_dependencies([update]), tf.device(global_step.device):
+                new_step = global_step.read_value()
+                apply_mean = tf.group([queue.enqueue(new_step) for queue in queues])
+        self._hook = SyncHook(own, [queue for queue in queues if queue is not own], global_step,
+                              local_step, accumulators, apply_mean)
+        return step, step
 
     def hook(self) -> tf.train.SessionRunHook:
-        """Return the hook that every worker needs. Call update() first.
-
-        It starts with no tokens: a fast worker would use them to replace the others' gradients.
-        """
-        return self._optimizer.make_session_run_hook(self._is_chief, num_tokens=0)
+        """Return the hook that every worker needs. Call update() first."""
+        return self._hook
 
 
-class _QuietSyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
-    """One whose thread ends without a stack trace when the session is closed."""
+class SyncHook(tf.train.SessionRunHook):
+    """Begins the steps of a session anew; the chief's has a thread that makes the updates.
 
-    def get_chief_queue_runner(self) -> tf.train.QueueRunner:
-        runner = super().get_chief_queue_runner()
-        return tf.train.QueueRunner(runner.queue, runner.enqueue_ops, queue_closed_exception_types=(
-            tf.errors.OutOfRangeError, tf.errors.CancelledError))
+    When the chief starts again, it drops the gradients that are there and sends every worker the
+    step to compute: a worker may wait for a step that was made while its token was lost. A worker
+    that is at work then computes its step twice.
+    """
+
+    def __init__(self, own: tf.QueueBase, others: List[tf.QueueBase], global_step: tf.Variable,
+                 local_step: tf.Variable, accumulators: List[Any],
+                 apply_mean: Optional[tf.Operation]):
+        self._apply_mean = apply_mean
+        with tf.device(global_step.device):
+            self._drop_tokens = own.dequeue_many(own.size())
+            self._send_step = tf.group([queue.enqueue(global_step) for queue in others])
+        self._begin = tf.group(local_step.assign(global_step, read_value=False))
+        self._counts: List[tf.Tensor] = []
+        self._drop: List[tf.Tensor] = []
+        self._set_step: List[tf.Operation] = []
+        for accumulator, device in accumulators:
+            with tf.device(device):
+                count = accumulator.num_accumulated()
+                self._counts.append(count)
+                self._drop.append(accumulator.take_grad(count))
+                self._set_step.append(accumulator.set_global_step(global_step))
+
+    def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
+        session.run(self._drop_tokens)
+        if self._apply_mean is not None:
+            counts = session.run(self._counts)
+            session.run([drop.op for drop, count in zip(self._drop, counts) if count])
+            session.run(self._set_step)
+            session.run(self._send_step)
+        session.run(self._begin)
+        if self._apply_mean is not None:
+            threading.Thread(target=self._apply, args=(session, coord), daemon=True).start()
+
+    def _apply(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
+        try:
+            while not coord.should_stop():
+                session.run(self._apply_mean)
+        except Exception as error:
+            if coord.should_stop():  # the session is closed
+                return
+            # The main thread may wait for a server that lives: end its step, with this error.
+            is_lost = isinstance(error, tf.errors.CancelledError)
+            coord.request_stop(tf.errors.UnavailableError(None, None, str(error)) if is_lost else
+                               error)
+            session.close()

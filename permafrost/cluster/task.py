@@ -22,6 +22,8 @@ class TaskOptions(NamedTuple):
     mode: str  # 'async' or 'sync'
     backup_workers: int  # sync mode: each step ignores this many slowest workers
     wait_secs: float  # how long to wait for missing tasks
+    overwrite: bool = False  # the chief takes servers that hold another run
+    resume: bool = False
 
 
 def run(values: Any, evaluate: Evaluate) -> int:
@@ -41,7 +43,7 @@ def run(values: Any, evaluate: Evaluate) -> int:
     options = TaskOptions(
         values.mode or saved.get('mode', 'async'),
         saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
-        values.wait_secs)
+        values.wait_secs, values.overwrite, values.resume)
     if context.task.job == 'worker':
         return train(context, options, values)
     if context.task.job == 'evaluator':
@@ -56,15 +58,30 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any) 
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
     session_config = runtime.prepare(train_setup.config)
-    from permafrost.cluster import worker
+    from permafrost.cluster import session_creators, worker
     from permafrost.training import loop
     if not context.spec.ps:
         return loop.train(train_setup, session_config)
     with contextlib.closing(worker.ClusterWorker(
-            context, options, train_setup.config, session_config)) as strategy:
+            context, options, train_setup, session_config)) as strategy:
+        try:
+            strategy.join()
+        except session_creators.MissingTaskError:
+            if context.task.is_chief and train_setup.resume and is_done(train_setup):
+                print(f'nothing to do: {train_setup.run} is at step {train_setup.config.steps}, '
+                      'and its servers have ended')
+                return 0
+            raise
         if context.task.is_chief:
             return loop.train(train_setup, session_config, strategy)
         return worker.train_worker(train_setup, session_config, strategy)
+
+
+def is_done(train_setup: setup.TrainSetup) -> bool:
+    """Return whether the run was trained to its last step, and its tasks were told so."""
+    from permafrost.training import checkpoints
+    return (runs.read_status(train_setup.run).get('state') == 'done' and
+            checkpoints.last_step(train_setup.run) >= train_setup.config.steps)
 
 
 def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
@@ -73,9 +90,9 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
         raise UsageError('the evaluator needs the --run of the chief: the newest run of '
                          f'{values.model} may be an earlier one')
     session_config = runtime.prepare(values)
-    deadline = time.time() + options.wait_secs
+    deadline = time.monotonic() + options.wait_secs
     while not runs.exists(run_directory(values) or ''):
-        if time.time() > deadline:
+        if time.monotonic() > deadline:
             place = values.run or os.path.join(values.log_dir, values.model)
             raise UserError(f'no run in {place} after {options.wait_secs} s: give the evaluator '
                             'the --run of the chief, on a disk that both can read')
@@ -83,10 +100,11 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
     run_dir = run_directory(values)
     if will_be_continued(run_dir, values.steps):
         print(f'waiting for {run_dir} to be continued to step {values.steps}', flush=True)
-    while will_be_continued(run_dir, values.steps) and time.time() < deadline:
+    while will_be_continued(run_dir, values.steps) and time.monotonic() < deadline:
         time.sleep(POLL_SECS)
     is_running = runs.is_running(run_dir)
-    evaluate(run_dir, session_config, options.wait_secs if is_running else deadline - time.time())
+    evaluate(run_dir, session_config,
+             options.wait_secs if is_running else deadline - time.monotonic())
 
 
 def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:
@@ -96,7 +114,5 @@ def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:
 
 
 def run_directory(values: Any) -> Optional[str]:
-    """Return --run or, with --resume, the model's most recently used run, if there is one."""
-    if values.run or not values.resume:
-        return values.run
-    return next(reversed(runs.list_runs(values.log_dir, values.model)), None)
+    """Return --run or, with --resume, the run that was used last, if there is one."""
+    return setup.run_to_resume(values) if values.resume else values.run

@@ -16,21 +16,24 @@ from typing import Callable, Dict, Iterable
 
 from permafrost.cluster import network
 from permafrost.errors import one_line
+from permafrost.flags import ENDING_SIGNALS
 
 STALL_SECS = 30.  # without a step before the first report, and between reports
 NOTICE_SECS = 5.  # for the main thread to notice a signal
 SAVE_SECS = 60.  # for saving
+ASK_SECS = 5.  # between two questions to the servers, while it saves
 CLOSE_SECS = 10.  # for closing sessions, once all is saved
 
 
 class State(enum.Enum):
     """The states of the main thread, and what happens when one lasts too long.
 
-    RUNNING    runs training steps. After STALL_SECS without one, reports which tasks are missing
+    RUNNING    runs training steps. After STALL_SECS without one, reports which tasks do not answer
                and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1.
     STOPPING   got a signal. Saves and exits with the signal's code, or 1 if it cannot save.
-    SAVING     has left the loop of steps. Exits with code 1.
-    NOTIFYING  has saved and tells the servers. Exits with the signal's code, or else 1.
+    SAVING     makes no more steps. Exits with code 1.
+    NOTIFYING  has saved and tells the servers, or waits for the chief to save. Exits with the
+               signal's code, or else 1.
     CLOSING    has told the servers and closes sessions. Exits with the signal's code, or else 0.
     """
     RUNNING, STOPPING, SAVING, NOTIFYING, CLOSING = range(5)
@@ -39,7 +42,7 @@ class State(enum.Enum):
 class Watchdog:
     """Context that limits how long this process waits for other tasks, and for its own shutdown.
 
-    `others`, {name: address}, are the tasks that every step needs.
+    Both {name: address}: `servers` are needed for saving, `others` for every step.
 
     Attributes, functions that each run in a thread of their own:
       ping: sends a request to the servers. If a server has dropped the connection, the send fails,
@@ -47,11 +50,11 @@ class Watchdog:
       emergency_save: saves before the process exits.
     """
 
-    def __init__(self, others: Dict[str, str], wait_secs: float):
+    def __init__(self, servers: Dict[str, str], others: Dict[str, str], wait_secs: float):
         self.ping: Callable[[], None] = lambda: None
         self.emergency_save: Callable[[], None] = lambda: None
         self.state = State.RUNNING
-        self._others = others
+        self._servers, self._others = servers, others
         self._wait_secs = wait_secs
         self._signal_code = 0  # exit code for the signal that came, if any
         self._last_step = time.monotonic()
@@ -75,16 +78,20 @@ class Watchdog:
         self._last_step = time.monotonic()
         self._change(State.RUNNING, STALL_SECS, [State.RUNNING])
 
+    def restart(self) -> None:
+        """Note that there is a new session, and that steps follow unless a signal came."""
+        self._last_step = time.monotonic()
+        self._change(State.RUNNING, STALL_SECS, set(State) - {State.STOPPING})
+
     def receive_signal(self, number: int) -> None:
         """Note that a signal came."""
-        if number in (signal.SIGTERM, signal.SIGINT):
+        if number in ENDING_SIGNALS:
             self._signal_code = 128 + number
             self._change(State.STOPPING, NOTICE_SECS, [State.RUNNING])
 
     def enter(self, state: State) -> None:
-        """Note that the main thread has left the loop of steps: it is SAVING or a later state."""
-        self._change(state, CLOSE_SECS if state is State.CLOSING else
-                     max(SAVE_SECS, self._wait_secs))
+        """Note that the main thread makes no more steps: it is SAVING or a later state."""
+        self._change(state, CLOSE_SECS if state is State.CLOSING else SAVE_SECS + self._wait_secs)
 
     def check(self, now: float) -> None:
         """Act if the state lasts too long at the time `now` (time.monotonic)."""
@@ -98,7 +105,7 @@ class Watchdog:
                 exit_process(1, f'could not save ({problem}): --resume continues from the last '
                              'checkpoint')
         elif self.state is State.NOTIFYING and not self._signal_code:
-            exit_process(1, f'could not tell the servers that this task is done: {self._reason()}')
+            exit_process(1, f'could not end with the other tasks: {self._reason()}')
         elif self.state is State.CLOSING:
             self._save()
         exit_process(self._signal_code)
@@ -132,16 +139,22 @@ class Watchdog:
         self._change(State.RUNNING, min(STALL_SECS, remaining), [State.RUNNING])
 
     def _reason(self) -> str:
-        missing = network.unreachable(self._others)
-        return f'no answer from {missing}' if missing else 'all tasks are reachable'
+        missing = network.unanswered(self._others)
+        return f'no answer from {missing}' if missing else 'all tasks answer'
 
     def _save(self) -> str:
         """Call emergency_save, which may block. Return what went wrong, or ''."""
-        try:
-            saved = futures.ThreadPoolExecutor().submit(self.emergency_save)
-            error = saved.exception(SAVE_SECS)
-        except futures.TimeoutError:
+        saved = futures.ThreadPoolExecutor().submit(self.emergency_save)
+        deadline, asked = time.monotonic() + SAVE_SECS, ''
+        while not saved.done() and time.monotonic() < deadline:
+            futures.wait([saved], timeout=ASK_SECS)
+            missing = '' if saved.done() else network.unanswered(self._servers)
+            if missing and asked:
+                return f'no answer from {missing}'
+            asked = missing
+        if not saved.done():
             return f'it took more than {SAVE_SECS:.0f} s'
+        error = saved.exception()
         return '' if error is None else one_line(error) or type(error).__name__
 
 

@@ -1,9 +1,12 @@
-"""Clusters of real processes for tests: their arguments, and what their tasks print."""
+"""Clusters for tests: of real processes, and of servers in the test's own process."""
 
+import contextlib
 import re
+import threading
 import time
 
 from permafrost.cluster import local_cluster
+from permafrost.cluster.cluster_spec import ClusterSpec, Task
 
 # At a learning rate of 0.1, batches this small diverge after some hundred steps.
 FLAGS = ('--model=squeeze1', '--dataset=synthetic', '--set=batch_size=16',
@@ -12,10 +15,10 @@ FLAGS = ('--model=squeeze1', '--dataset=synthetic', '--set=batch_size=16',
 TIMEOUT = 240  # seconds after which a cluster is taken to hang
 
 
-def make_cluster(dataset, run, *arguments, workers=2, **options):
-    """Return a LocalCluster of one server whose tasks train on `dataset` in the directory `run`."""
+def make_cluster(dataset, run, *arguments, workers=2, servers=1, **options):
+    """Return a LocalCluster whose tasks train on `dataset` in the directory `run`."""
     arguments = (*FLAGS, f'--data_dir={dataset.directory}', f'--run={run}', *arguments)
-    return local_cluster.LocalCluster(1, workers, arguments, **options)
+    return local_cluster.LocalCluster(servers, workers, arguments, **options)
 
 
 def output(cluster):
@@ -44,3 +47,57 @@ def assert_ends_well(cluster, timeout=TIMEOUT):
     codes = cluster.wait(timeout=timeout)
     assert not any(codes.values()), f'{codes}\n{output(cluster)}'
     assert 'Traceback' not in output(cluster), output(cluster)
+
+
+def free_spec(servers, workers):
+    """Return the ClusterSpec of a cluster on free ports of this host."""
+    hosts = [f'127.0.0.1:{port}' for port in local_cluster.free_ports(servers + workers)]
+    return ClusterSpec(tuple(hosts[:servers]), tuple(hosts[servers:]))
+
+
+@contextlib.contextmanager
+def serving(spec):
+    """Context with the Publishers of all parameter servers of `spec`, which run in this process."""
+    import tensorflow.compat.v1 as tf
+    from permafrost.cluster.parameter_server import Publisher
+
+    class LockedPublisher(Publisher):
+        """One that a test and the thread that polls may both use."""
+        lock = threading.RLock()
+
+        def poll(self):
+            with self.lock:
+                return super().poll()
+
+        def restart(self):
+            """Read the messages of the test before, too."""
+            with self.lock:
+                if hasattr(self, 'state'):
+                    super().poll()
+                super().restart()
+
+    config, publishers, servers = tf.ConfigProto(), [], []
+    for index in range(len(spec.ps)):
+        servers.append(tf.train.Server(
+            {'ps': list(spec.ps), 'worker': list(spec.workers)}, 'ps', index, config=config))
+        publishers.append(LockedPublisher(servers[-1].target, spec, Task('ps', index), config))
+    stopped = threading.Event()
+
+    def poll():
+        while not stopped.wait(.02):
+            for publisher in publishers:
+                publisher.poll()
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield publishers
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def wait_until_ready(servers):
+    """Wait until each of `servers`, a parameter_server.Servers, has published that it is ready."""
+    while not all(state and state.ready for state in servers.states()):
+        time.sleep(.01)

@@ -10,7 +10,7 @@ from absl import flags
 from permafrost import runtime
 from permafrost.cluster import local_cluster
 from permafrost.training import checkpoints
-from tests import processes
+from tests import in_process, processes
 from tests.cluster import helpers
 
 PRINT_TASK = ('import os, sys; print(sys.argv[2:], os.environ["TF_CONFIG"]); '
@@ -53,6 +53,22 @@ def test_flags_are_passed_on_to_the_tasks():
         '--resume', '--set=a=1', '--set=b=x y', '--steps=5']
 
 
+def test_an_error_of_several_tasks_is_printed_once(capsys):
+    printer = local_cluster.Printer()
+    for line in ('worker 0: error: no', 'worker 1: error: no', 'worker 1: error: other',
+                 'worker 0: step 1', 'worker 1: step 1'):
+        printer(line)
+    assert capsys.readouterr().out.splitlines() == [
+        'worker 0: error: no', 'worker 1: error: other', 'worker 0: step 1', 'worker 1: step 1']
+
+
+def test_wrong_flags_are_reported_before_any_task_starts():
+    result = in_process.run('tools/local_cluster.py', '--model=tutoo')
+    assert (result.code, result.stdout) == (2, '')
+    assert result.stderr.startswith("error: unknown model 'tutoo'; did you mean tuto?")
+    assert result.stderr.count('\n') == 1
+
+
 @pytest.mark.slow
 def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     arguments = processes.command(
@@ -63,6 +79,9 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     assert code == 130 and 'Traceback' not in output, output
     step = checkpoints.last_step(str(tmp_path))
     assert f'worker 0: stopped at step {step}' in output
+    next_line = next(line for line in output.splitlines() if line.startswith('worker 0: next: '))
+    assert next_line.endswith(f'tools/local_cluster.py --ps=1 --workers=2 --evaluator --run '
+                              f'{tmp_path} --resume')
     output = processes.finish(arguments + [f'--steps={step + 5}'])
     last = checkpoints.last_step(str(tmp_path))
     for line in (f'worker 0: done at step {last}', 'worker 1: done', 'ps 0: done',

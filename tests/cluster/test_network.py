@@ -1,11 +1,14 @@
 """Addresses: their form, which are public, proxies, and which tasks answer."""
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
 from permafrost.cluster import network
 from permafrost.errors import UsageError
+from tests.cluster import helpers
 
 
 @pytest.mark.parametrize('address, expected', [
@@ -53,14 +56,51 @@ def test_proxies_are_bypassed_for_the_hosts_of_the_cluster(capsys):
         assert environment[name] == 'b,x.org,a,::1'
 
 
-def test_tasks_that_do_not_answer_are_named():
-    with socket.socket() as listening, socket.socket() as silent:
-        for one in (listening, silent):
-            one.bind(('127.0.0.1', 0))
+@pytest.fixture(scope='module')
+def task():
+    """The address of a task of TensorFlow, ps 0."""
+    import tensorflow.compat.v1 as tf
+    spec = helpers.free_spec(1, 1)
+    server = tf.train.Server({'ps': list(spec.ps), 'worker': list(spec.workers)}, 'ps', 0)
+    yield spec.ps[0]
+    del server
+
+
+@contextlib.contextmanager
+def _listening(answer=None):
+    """Context with the address of a process that is no TensorFlow; None: it never answers."""
+    with socket.socket() as listening:
+        listening.bind(('127.0.0.1', 0))
         listening.listen(16)
-        addresses = {name: f'127.0.0.1:{one.getsockname()[1]}'
-                     for name, one in (('ps 0', listening), ('worker 1', silent))}
-        assert network.is_reachable(addresses['ps 0'])
-        assert network.unreachable(addresses) == f"worker 1 ({addresses['worker 1']})"
-        del addresses['worker 1']
-        assert network.unreachable(addresses) == ''
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connection.sendall(answer)
+                    connection.close()
+        if answer is not None:
+            threading.Thread(target=serve, daemon=True).start()
+        yield f'127.0.0.1:{listening.getsockname()[1]}'
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_task_that_answers_has_a_name(task):
+    assert network.ask(task).task == 'ps 0'
+    assert network.ask(task).incarnation == network.ask(task).incarnation != 0
+    assert network.unanswered({'ps 0': task}) == '' == network.unanswered({})
+
+
+@pytest.mark.parametrize('answer', [
+    None, b'', b'SSH-2.0-OpenSSH_9.2\r\n', b'HTTP/1.1 400 Bad Request\r\n\r\n', b'\0' * 9000])
+def test_what_accepts_connections_and_is_no_task_does_not_answer(monkeypatch, answer):
+    monkeypatch.setattr(network, 'ANSWER_SECS', .3)
+    with _listening(answer) as address:
+        assert network.is_listening(address) and network.ask(address) is None
+        assert network.unanswered({'ps 0': address}) == f'ps 0 ({address})'
+    assert not network.is_listening(address)
+
+
+def test_tasks_that_do_not_answer_are_named(task):
+    assert network.unanswered({'ps 0': task, 'ps 1': '127.0.0.1:1', 'worker 0': task}) == (
+        f'ps 1 (127.0.0.1:1), worker 0 ({task}), where ps 0 answers')

@@ -1,122 +1,293 @@
-"""How sessions begin: on a server in this process, with the chief and a worker."""
+"""How tasks are admitted to servers, and how sessions begin: on servers in this process."""
 
+import threading
+from concurrent import futures
 from types import SimpleNamespace
 
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import session_creators
+from permafrost.cluster import network, parameter_server, session_creators
+from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.errors import UserError
 from permafrost.training import checkpoints
+from tests.cluster import helpers
 
 pytestmark = pytest.mark.usefixtures('default_graph')
-SERVERS = {'ps 0': '127.0.0.1:1'}
+TRAINING = {'model': 'tuto', 'seed': 1, 'dataset_identity': 'a' * 64, 'compute_dtype': 'float32'}
 
 
 class Cluster:
-    """A server, a graph with two variables, and creators of sessions on it."""
+    """Servers in this process, and the admissions of tasks to them."""
 
-    def __init__(self, run):
-        self.server = tf.train.Server.create_local_server()
-        self.run = run
-        self.step = tf.train.get_or_create_global_step()
-        self.set_step = self.step.assign(7)
-        self.identity = tf.get_variable(
-            'identity', [2], tf.int64, collections=['cluster'], initializer=tf.zeros_initializer())
-        self.saver = tf.train.Saver()
+    def __init__(self):
+        self.spec = helpers.free_spec(2, 2)
+        config = tf.ConfigProto()
+        self.tasks = [parameter_server.start(self.spec, Task('worker', index), config)
+                       for index in (0, 1)]
 
-    def worker(self, config_hash=1, run_id=0, servers=(), wait_secs=60., signal_code=0, **options):
-        return session_creators.SessionCreator(
-            target=self.server.target, config=tf.ConfigProto(), servers=dict(servers),
-            variable=self.identity, config_hash=config_hash, run_id=run_id, wait_secs=wait_secs,
-            signals=SimpleNamespace(code=signal_code), **options)
+    def admission(self, index=0, place=None, run_id=1, spec=None, **options):
+        """Return the Admission of worker `index`; of a chief if `place`, its run, is given."""
+        spec = spec or self.spec
+        training = options.pop('training', TRAINING)
+        claim = place and session_creators.claim_of(run_id, place, 'tuto', training)
+        servers = parameter_server.Servers(self.spec, tf.ConfigProto())
+        return session_creators.Admission(
+            servers, self.tasks[index], spec, Task('worker', index), training,
+            **dict({'wait_secs': 60., 'claim': claim}, **options))
 
-    def chief(self, run_id=5):
-        return self.worker(run_id=run_id, run=self.run, saver=self.saver)
+    def hold(self, publishers, step=0):
+        """Let a chief of run 1, in runs/1, claim the servers and set their step."""
+        chief = self.admission(place='runs/1')
+        chief.wait()
+        with tf.Graph().as_default(), tf.device('/job:ps/task:0'):
+            value = tf.train.get_or_create_global_step().assign(step, read_value=False)
+            with tf.Session(self.tasks[0].target) as session:
+                session.run(value)
+        chief.servers.send('ready', id=1)
+        helpers.wait_until_ready(chief.servers)
+        return chief
 
-    def train(self, creator):
-        """Open a session and set the global step to 7; return the step before."""
-        with creator.create_session() as session:
-            before = session.run(self.step)
-            session.run(self.set_step)
-            return before
 
-    def save(self, step):
-        with tf.Session(self.server.target) as session:
-            self.saver.save(session, f'{self.run}/train/{checkpoints.PREFIX}', global_step=step)
+@pytest.fixture(scope='module')
+def cluster():
+    return Cluster()
+
+
+@pytest.fixture(scope='module')
+def _publishers(cluster):
+    with helpers.serving(cluster.spec) as publishers:
+        yield publishers
 
 
 @pytest.fixture
-def cluster(default_graph, tmp_path):
-    (tmp_path / 'train').mkdir()
-    return Cluster(str(tmp_path))
+def publishers(_publishers, monkeypatch):
+    """The servers, which serve no run yet."""
+    monkeypatch.setattr(session_creators, 'POLL_SECS', .02)
+    monkeypatch.setattr(session_creators, 'CLAIM_SECS', .02)
+    for publisher in _publishers:
+        publisher.restart()
+    return _publishers
 
 
-def test_a_worker_joins_at_its_next_look_after_the_chief_is_ready(cluster, monkeypatch):
-    chief, worker, sleeps = cluster.chief(), cluster.worker(), []
-
-    def sleep(seconds):
-        sleeps.append(seconds)
-        assert cluster.train(chief) == 0
-
-    monkeypatch.setattr(session_creators.time, 'sleep', sleep)
-    assert cluster.train(worker) == 7
-    assert sleeps == [session_creators.POLL_SECS]
+def _refused(admission):
+    with pytest.raises(UserError) as error:
+        admission.wait()
+    assert '\n' not in str(error.value)
+    return str(error.value)
 
 
-def test_a_worker_that_waits_too_long_names_what_the_chief_has_not_set(cluster):
-    with pytest.raises(UserError, match='the chief has not initialized '
-                       '(global_step|identity), .* for 0 s'):
-        cluster.worker(wait_secs=-1.).create_session()
+def test_a_chief_claims_every_server_and_keeps_them_when_it_returns(cluster, publishers, capsys):
+    for training in (TRAINING, dict(TRAINING, steps=7)):  # it may come back with more steps
+        states = cluster.admission(place='runs/1', training=training).wait()
+        assert [state.run['id'] for state in states] == [1, 1]
+        assert [publisher.state.run['training'] for publisher in publishers] == [training] * 2
+    assert capsys.readouterr().out.count('serving the run runs/1 of tuto on ') == 2  # one each
 
 
-def test_a_worker_that_trains_something_else_is_refused(cluster):
-    worker, chief = cluster.worker(config_hash=2), cluster.chief()
-    chief.create_session()
-    with pytest.raises(UserError, match='the chief is training something else: start all'):
-        worker.create_session()
+@pytest.mark.parametrize('other', [{}, {'model': 'lenet5'}, {'seed': 2}])
+def test_the_chief_of_another_run_is_refused(cluster, publishers, other):
+    cluster.hold(publishers, step=1630)
+    training = dict(TRAINING, **other)
+    message = _refused(cluster.admission(place='runs/2', run_id=2, training=training))
+    assert message.startswith(f'ps 0 ({cluster.spec.ps[0]}) serves the run runs/1 of tuto on ')
+    assert message.endswith(' at step 1630: start other servers for this run, or --overwrite '
+                            'discards it')
+    assert [publisher.state.run['id'] for publisher in publishers] == [1, 1]
 
 
-def test_a_server_that_does_not_answer_is_named(cluster):
-    with pytest.raises(UserError, match=r'^no answer from ps 0 \(127.0.0.1:1\) for 0 s: start'):
-        cluster.worker(servers=SERVERS, wait_secs=-1.).create_session()
+def test_overwrite_discards_another_run(cluster, publishers):
+    cluster.hold(publishers, step=1630)
+    states = cluster.admission(place='runs/2', run_id=2, overwrite=True).wait()
+    assert [(state.run['id'], state.ready) for state in states] == [(2, False)] * 2
 
 
-def test_waiting_is_reported(cluster, monkeypatch, capsys):
-    chief, missing = cluster.chief(), ['ps 0 (p:1)', '']
-    monkeypatch.setattr(session_creators, 'REPORT_SECS', -1.)
-    monkeypatch.setattr(session_creators.network, 'unreachable', lambda servers: missing.pop(0))
-    monkeypatch.setattr(session_creators.time, 'sleep', lambda seconds: None)
-    cluster.train(chief)
-    assert capsys.readouterr().out == 'waiting: no answer from ps 0 (p:1)\n'
+@pytest.mark.parametrize('place', ['runs/1', 'runs'])
+def test_a_run_whose_files_are_lost_is_continued_when_it_is_resumed(cluster, publishers, capsys,
+                                                                    place):
+    """The chief that lost its disk knows the run's place, or the place of all runs of the model."""
+    cluster.hold(publishers, step=1630)
+    message = _refused(cluster.admission(place=place, run_id=2))
+    assert message.endswith('at step 1630: --resume continues it, --overwrite discards it')
+    chief = cluster.admission(place=place, run_id=2, continue_lost=True)
+    assert all(state.ready for state in chief.wait()) and chief.run_id == 1
+    assert 'holds step 1630 of the run runs/1 ' in capsys.readouterr().out
+    # not if it would train something else
+    _refused(cluster.admission(place=place, run_id=3, continue_lost=True,
+                               training=dict(TRAINING, seed=2)))
 
 
-def test_a_signal_ends_the_waiting(cluster):
+def test_one_of_two_chiefs_that_start_at_the_same_moment_is_refused(cluster, publishers):
+    def wait(admission):
+        try:
+            return admission.wait()
+        except UserError as error:
+            return str(error)
+
+    with futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            for publisher in publishers:
+                publisher.restart()
+            admissions = [cluster.admission(place=f'runs/{n}', run_id=n) for n in (1, 2)]
+            results = dict(zip((1, 2), pool.map(wait, admissions)))
+            refused = [n for n, result in results.items() if isinstance(result, str)]
+            assert len(refused) == 1 and 'serves the run runs/' in results[refused[0]]
+            assert {publisher.state.run['id'] for publisher in publishers} == {3 - refused[0]}
+
+
+@pytest.mark.parametrize('place', [None, 'runs/2'])
+def test_a_task_of_another_cluster_is_refused(cluster, publishers, place):
+    other = ClusterSpec(cluster.spec.ps, ('a:1', 'b:1'))
+    message = _refused(cluster.admission(place=place, spec=other))
+    assert message.endswith(
+        f"for a cluster of ps {', '.join(cluster.spec.ps)} and workers "
+        f"{', '.join(cluster.spec.workers)}: start other servers for this cluster, or give all "
+        'tasks the same --ps_hosts and --worker_hosts')
+    cluster.hold(publishers)
+    assert 'serves the run runs/1 of tuto' in _refused(cluster.admission(place=place, spec=other))
+
+
+def test_a_task_of_another_engine_is_refused(cluster, publishers, monkeypatch):
+    cluster.hold(publishers)
+    own = session_creators.runtime.installed()
+    other = 'tf2' if own != 'tf2' else 'tf1'
+    for admission in (cluster.admission(1), cluster.admission(place='runs/1')):
+        with monkeypatch.context() as patch:
+            patch.setattr(session_creators.runtime, 'installed', lambda: other)
+            assert f'this task runs {other}, but ps 0 ' in _refused(admission)
+    assert f' runs {own}: start all tasks with the same engine' in _refused_as(
+        other, cluster, monkeypatch)
+    if own != 'tf2':  # both are 1.15.5
+        monkeypatch.setattr(session_creators.runtime, 'installed', lambda: 'tf1-mkl')
+        cluster.admission(1).wait()
+
+
+def _refused_as(engine, cluster, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(session_creators.runtime, 'installed', lambda: engine)
+        return _refused(cluster.admission(1))
+
+
+def test_a_second_process_of_a_task_is_refused(cluster, publishers, monkeypatch):
+    cluster.hold(publishers)
+    answer = network.TaskStatus('worker 1', 5)
+    ask = network.ask
+    monkeypatch.setattr(network, 'ask', lambda address: (
+        answer if address == cluster.spec.workers[1] else ask(address)))
+    assert _refused(cluster.admission(1)) == (
+        f'worker 1 already runs at {cluster.spec.workers[1]}: give this task another --task_index, '
+        'or stop that one first')
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({'seed': 2}, '(seed is 2 here and 1 there): start all tasks with the same flags'),
+    ({'dataset_identity': 'b' * 64}, "(dataset_identity is bbbbbbbbbbbb... here and aaaaaaaaaaaa"
+     '... there): give all tasks the same dataset'),
+    ({'compute_dtype': 'bfloat16'}, 'give all tasks --set compute_dtype=float32')])
+def test_a_worker_that_trains_something_else_is_refused(cluster, publishers, changes, expected):
+    cluster.hold(publishers)
+    message = _refused(cluster.admission(1, training=dict(TRAINING, **changes)))
+    assert message.startswith(f'worker 0 ({cluster.spec.workers[0]}), the chief, trains something ')
+    assert message.endswith(expected)
+
+
+def test_a_worker_waits_for_a_chief_that_may_come_back_with_other_flags(cluster, publishers,
+                                                                        monkeypatch):
+    cluster.hold(publishers)
+    monkeypatch.setattr(session_creators.network, 'ask', lambda address: None)
+    monkeypatch.setattr(session_creators.network, 'unanswered', lambda addresses: '')
+    assert 'the chief, does not answer for' in _refused(
+        cluster.admission(1, training={}, wait_secs=-1.))
+
+
+def test_a_worker_joins_when_the_chief_is_ready(cluster, publishers):
+    worker, joined = cluster.admission(1), threading.Event()
+    thread = threading.Thread(target=lambda: joined.set() if worker.wait() else None)
+    thread.start()
+    assert not joined.wait(.3)
+    chief = cluster.hold(publishers)
+    assert joined.wait(60.) and worker.run_id == 1
+    thread.join()
+    # A server that was restarted serves nobody: its variables are gone.
+    publishers[1].restart()
+    assert 'has not initialized the variables for' in _refused(
+        cluster.admission(1, wait_secs=-1.))
+    states = chief.wait()
+    assert [state.ready for state in states] == [True, False]
+    chief.servers.send('ready', id=1)
+    cluster.admission(1).wait()
+
+
+def test_a_server_that_does_not_answer_is_named(cluster, publishers):
+    spec = ClusterSpec((cluster.spec.ps[0], '127.0.0.1:1'), cluster.spec.workers)
+    message = _refused(cluster.admission(1, spec=spec, wait_secs=-1.))
+    assert message == ('no answer from ps 1 (127.0.0.1:1) for 0 s: start what is missing, then '
+                       'restart this task')
     with pytest.raises(SystemExit) as error:
-        cluster.worker(servers=SERVERS, signal_code=143).create_session()
+        cluster.admission(1, spec=spec, signals=SimpleNamespace(code=143)).wait()
     assert error.value.code == 143
 
 
-def test_a_restarted_chief_continues_from_the_servers(cluster, capsys):
-    first, second = cluster.chief(), cluster.chief()
-    assert cluster.train(first) == 0
-    assert cluster.train(second) == 7
-    assert capsys.readouterr().out == ('parameter servers already hold step 7 of this run; '
-                                       'continuing from it\n')
+def test_waiting_is_reported(cluster, publishers, monkeypatch, capsys):
+    cluster.hold(publishers)
+    missing = ['ps 0 (p:1)', '']
+    monkeypatch.setattr(session_creators, 'REPORT_SECS', -1.)
+    monkeypatch.setattr(session_creators.network, 'unanswered', lambda servers: missing.pop(0))
+    capsys.readouterr()
+    cluster.admission(1).wait()
+    assert capsys.readouterr().out == 'waiting: no answer from ps 0 (p:1)\n'
 
 
-def test_the_chief_of_another_run_starts_anew(cluster):
-    first, other = cluster.chief(), cluster.chief(run_id=6)
-    cluster.train(first)
-    assert cluster.train(other) == 0
+class Sessions:
+    """Sessions of a chief, each in a graph of its own, that has the global step only."""
+
+    def __init__(self, cluster, run):
+        self.run = run
+        self._cluster = cluster
+
+    def train(self, run_id=1, save=False, **options):
+        """Open a session and set the global step to 7; return the step before."""
+        admission = self._cluster.admission(place=self.run, run_id=run_id, **options)
+        target = self._cluster.tasks[0].target
+        with tf.Graph().as_default(), tf.device('/job:ps/task:0'):
+            step = tf.train.get_or_create_global_step()
+            set_step = step.assign(7, read_value=False)
+            with tf.device('/job:worker/task:0'):
+                saver = tf.train.Saver()
+            creator = session_creators.SessionCreator(
+                target=target, config=tf.ConfigProto(), admission=admission, run=self.run,
+                saver=saver)
+            with creator.create_session() as session:
+                before = session.run(step)
+                session.run(set_step)
+                if save:
+                    checkpoints.save(saver, session, self.run, 7)
+                admission.servers.send('ready', id=run_id)
+                helpers.wait_until_ready(admission.servers)
+                return before
 
 
-def test_a_checkpoint_later_than_what_the_servers_hold_is_restored(cluster, capsys):
-    first, second, third = cluster.chief(), cluster.chief(), cluster.chief()
-    cluster.train(first)
-    cluster.save(7)
-    assert cluster.train(second) == 7  # not older: they continue
-    assert 'already hold step 7' in capsys.readouterr().out
-    cluster.save(9)  # its global step is 7 all the same
-    assert cluster.train(third) == 7
-    assert capsys.readouterr().out == 'restored step 9\n'
+@pytest.fixture
+def sessions(cluster, publishers, tmp_path):
+    (tmp_path / 'train').mkdir()
+    return Sessions(cluster, str(tmp_path))
+
+
+def test_a_restarted_chief_continues_from_the_servers(sessions, capsys):
+    assert sessions.train() == 0
+    assert sessions.train() == 7
+    assert capsys.readouterr().out.endswith(
+        'parameter servers already hold step 7 of this run; continuing from it\n')
+
+
+def test_a_chief_starts_anew_where_it_may_overwrite(sessions):
+    sessions.train()
+    assert sessions.train(run_id=6, overwrite=True) == 0
+
+
+def test_the_last_checkpoint_is_restored_to_a_server_that_was_restarted(sessions, publishers,
+                                                                        capsys):
+    sessions.train(save=True)
+    publishers[1].restart()
+    assert sessions.train() == 7
+    assert capsys.readouterr().out.endswith('restored step 7\n')

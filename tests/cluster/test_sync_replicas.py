@@ -14,14 +14,14 @@ from tests.cluster import helpers
 
 
 def test_backup_workers_repeat_the_shards_of_the_first_workers():
-    sync = sync_replicas.SyncReplicas(workers=4, backup_workers=1, is_chief=False)
-    assert [sync.shard(i) for i in range(4)] == [Shard(i, 3) for i in (0, 1, 2, 0)]
+    shards = [sync_replicas.SyncReplicas(4, 1, index).shard() for index in range(4)]
+    assert shards == [Shard(i, 3) for i in (0, 1, 2, 0)]
 
 
 @pytest.mark.parametrize('backup_workers', [-1, 2, 3])
 def test_at_least_one_worker_must_be_waited_for(backup_workers):
     with pytest.raises(UsageError, match='leaves none of 2 workers to wait for: use 0 to 1'):
-        sync_replicas.SyncReplicas(2, backup_workers, False)
+        sync_replicas.SyncReplicas(2, backup_workers, 1)
 
 
 @pytest.mark.slow

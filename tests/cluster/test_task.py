@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
+from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, task
 from permafrost.errors import UsageError, UserError
 from permafrost.training import checkpoints
-from tests import in_process
+from tests import in_process, networks, processes
 from tests.cluster import helpers
 
 
@@ -137,19 +137,66 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('mode', ['async', 'sync'])
+def test_workers_are_not_done_before_the_chief_has_saved(synthetic, tmp_path, mode):
+    """The chief is stopped, and started again by its command; then it is killed for good."""
+    steps = 10 ** 6 if mode == 'sync' else 300  # async: the other worker makes them
+    with helpers.make_cluster(synthetic, tmp_path, f'--mode={mode}', f'--steps={steps}', '--resume',
+                              '--wait_secs=40') as cluster:
+        cluster.start()
+        helpers.wait_for_line(cluster, 'worker 0', '^step')
+        cluster.send(signal.SIGTERM, 'worker 0')
+        assert cluster.wait('worker 0') == {'worker 0': 143}, helpers.output(cluster)
+        num_lines = len(cluster.lines['worker 1'])
+        cluster.start('worker 0')
+        if mode == 'async':
+            helpers.assert_ends_well(cluster)
+            return
+        helpers.wait_for_line(cluster, 'worker 1', '^step', num_lines)
+        cluster.send(signal.SIGKILL, 'worker 0')
+        codes = cluster.wait(timeout=helpers.TIMEOUT)
+        assert codes == {'worker 0': -signal.SIGKILL, 'worker 1': 1, 'ps 0': 1}
+        assert cluster.lines['worker 1'][-1].startswith('error: no training step for '), (
+            helpers.output(cluster))
+
+
+@pytest.mark.slow
 def test_a_worker_that_cannot_train_ends_with_one_line(synthetic, tmp_path):
     """Its flags differ from the chief's; later its server is missing."""
     with helpers.make_cluster(synthetic, tmp_path, '--steps=100000') as cluster:
         cluster.start('ps 0', 'worker 0')
         cluster.start('worker 1', extra_arguments=['--seed=2'])
         assert cluster.wait('worker 1', timeout=helpers.TIMEOUT) == {'worker 1': 1}
-        assert cluster.lines['worker 1'][-1].startswith('error: the chief is training something')
+        assert cluster.lines['worker 1'][-1].endswith(
+            'the chief, trains something else (seed is 2 here and 1 there): start all tasks with '
+            'the same flags')
         cluster.send(signal.SIGKILL)
         cluster.wait()
         cluster.start('worker 1', extra_arguments=['--wait_secs=1'])
         assert cluster.wait('worker 1', timeout=helpers.TIMEOUT) == {'worker 1': 1}
+        # Nothing of TensorFlow's own follows.
         assert cluster.lines['worker 1'][-1].startswith(
             f"error: no answer from ps 0 ({cluster.hosts['ps 0']}) for ")
+
+
+@pytest.mark.slow
+def test_a_task_of_another_engine_is_refused(synthetic, tmp_path):
+    """The server runs the other engine, if that is installed."""
+    own = 'tf2' if runtime.installed() == 'tf2' else 'tf1'
+    other = 'tf1' if own == 'tf2' else 'tf2'
+    python = os.path.join(processes.ROOT, '.venv', other, 'bin', 'python')
+    if not os.path.exists(python):
+        pytest.skip(f'{other} is not installed')
+
+    def prefix(name):  # the command line begins with this test's own Python
+        return ['sh', '-c', f'shift; exec {python} "$@"', 'sh'] if name == 'ps 0' else []
+
+    with helpers.make_cluster(synthetic, tmp_path, '--steps=100', prefix=prefix) as cluster:
+        cluster.start('ps 0', 'worker 1')
+        assert cluster.wait('worker 1', timeout=helpers.TIMEOUT) == {'worker 1': 1}
+        line = cluster.lines['worker 1'][-1]
+        assert line.startswith(f'error: this task runs {own}') and f'runs {other}' in line, (
+            helpers.output(cluster))
 
 
 def test_one_machine_in_tf_config_trains_alone(synthetic, tmp_path, monkeypatch):
@@ -160,6 +207,23 @@ def test_one_machine_in_tf_config_trains_alone(synthetic, tmp_path, monkeypatch)
     assert 'done at step 2' in result.stdout and 'listening' not in result.stdout
 
 
+def test_a_chief_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_path):
+    """Its servers have ended. A run that is not done is an error."""
+    def run_chief(*flags):
+        spec = helpers.free_spec(1, 1)
+        return in_process.run(
+            'train_cluster.py', '--job_name=chief', f'--ps_hosts={spec.ps[0]}', '--resume',
+            f'--worker_hosts={spec.workers[0]}', f'--run={tmp_path}', '--wait_secs=1', *flags)
+
+    networks.train(synthetic, tmp_path, 2, 'convone')
+    result = run_chief()
+    assert result.code == 0, result.stderr
+    assert result.stdout.endswith(f'nothing to do: {tmp_path} is at step 2, and its servers have '
+                                  'ended\n')
+    result = run_chief('--steps=3')
+    assert result.code == 1 and result.stderr.startswith('error: no answer from ps 0 (')
+
+
 def test_a_public_address_is_refused():
     result = in_process.run('train_cluster.py', '--ps_hosts=8.8.8.8:2222',
                             '--worker_hosts=127.0.0.1:1', '--job_name=ps')
@@ -167,8 +231,15 @@ def test_a_public_address_is_refused():
     assert 'error: 8.8.8.8:2222 is public' in result.stderr and '--allow_public' in result.stderr
 
 
+class Flags(SimpleNamespace):
+    """Values of flags, of which --model was given."""
+
+    def __getitem__(self, name):
+        return SimpleNamespace(present=name == 'model')
+
+
 def _evaluator_flags(**fields):
-    return SimpleNamespace(**dict({
+    return Flags(**dict({
         'run': None, 'resume': False, 'model': 'tuto', 'log_dir': 'runs', 'steps': None,
         'deterministic': False, 'intra_op_threads': 0, 'inter_op_threads': 0}, **fields))
 
@@ -192,10 +263,14 @@ def test_the_evaluator_needs_a_run(tmp_path):
         task.evaluate_run(options, _evaluator_flags(resume=True, log_dir=str(tmp_path)), None)
 
 
-def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path):
+def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path, default_graph):
     (tmp_path / 'train').mkdir()
-    (tmp_path / 'train' / f'{checkpoints.PREFIX}-30.index').touch()
     run = str(tmp_path)
+    step = tf.train.get_or_create_global_step()
+    with tf.Session() as session:
+        session.run(step.initializer)
+        session.run(step.assign(30, read_value=False))
+        checkpoints.save(tf.train.Saver(), session, run, 30)
     assert task.will_be_continued(run, 31)
     assert not task.will_be_continued(run, 30) and not task.will_be_continued(run, None)
     with runs.lock(run):

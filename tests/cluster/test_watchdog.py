@@ -9,6 +9,7 @@ import pytest
 
 from permafrost.cluster import watchdog
 from permafrost.cluster.watchdog import State
+from permafrost.flags import ENDING_SIGNALS
 
 LATER = 1e4  # seconds: every state has lasted too long by then
 
@@ -28,7 +29,8 @@ def watcher(monkeypatch):
 
     monkeypatch.setattr(watchdog, 'exit_process', exit_process)
     monkeypatch.setattr(watchdog.time, 'monotonic', lambda: 0.)
-    return watchdog.Watchdog({'ps 0': '127.0.0.1:1'}, wait_secs=100.)
+    others = {'ps 0': '127.0.0.1:1'}
+    return watchdog.Watchdog({}, others, wait_secs=100.)
 
 
 def _exit(watcher, after=LATER):
@@ -68,7 +70,7 @@ def test_a_stall_that_lasts_saves_and_fails(watcher):
     assert '(the last steps are lost: No space left on device)' in _exit(watcher)[1]
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', ENDING_SIGNALS)
 def test_a_signal_in_a_step_that_hangs_saves_and_exits(watcher, number):
     saved = threading.Event()
     watcher.emergency_save = saved.set
@@ -99,10 +101,31 @@ def test_exiting_without_saving_is_a_failure(watcher, monkeypatch):
     ended.set()
 
 
+def test_servers_that_do_not_answer_end_the_saving_early(monkeypatch, watcher):
+    """A cut connection: nothing is saved, however long it takes."""
+    monkeypatch.setattr(watchdog, 'ASK_SECS', .01)
+    ended = threading.Event()
+    watcher = watchdog.Watchdog({'ps 0': '127.0.0.1:1'}, {}, wait_secs=100.)
+    watcher.emergency_save = ended.wait
+    code, message = _exit(watcher)
+    assert code == 1 and message.endswith(
+        '(the last steps are lost: no answer from ps 0 (127.0.0.1:1))')
+    ended.set()
+
+
+def test_a_new_session_makes_steps_again_unless_a_signal_came(watcher):
+    watcher.enter(State.NOTIFYING)
+    watcher.restart()
+    assert watcher.state is State.RUNNING
+    watcher.receive_signal(signal.SIGTERM)
+    watcher.restart()
+    assert watcher.state is State.STOPPING
+
+
 def test_hanging_while_saving_is_a_failure_with_a_signal_or_without(watcher):
     watcher.enter(State.SAVING)
     assert watcher.state is State.SAVING
-    watcher.check(99.)
+    watcher.check(159.)
     for _ in range(2):
         code, message = _exit(watcher)
         assert code == 1 and 'could not save (no answer from ps 0' in message
@@ -115,7 +138,7 @@ def test_hanging_after_saving_is_a_failure_unless_a_signal_asked_for_the_end(wat
     watcher.enter(State.NOTIFYING)
     assert watcher.state is State.NOTIFYING
     code, message = _exit(watcher)
-    assert code == 1 and 'could not tell the servers' in message
+    assert code == 1 and 'could not end with the other tasks: no answer from ps 0 (' in message
     watcher.receive_signal(signal.SIGTERM)
     assert _exit(watcher) == (143, '')
 
@@ -139,7 +162,7 @@ def test_failures_while_closing_do_not_matter(watcher):
 def test_its_thread_receives_signals_although_the_main_thread_handles_them():
     handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
-        with watchdog.Watchdog({}, 100.) as watcher:
+        with watchdog.Watchdog({}, {}, 100.) as watcher:
             os.kill(os.getpid(), signal.SIGTERM)
             deadline = time.monotonic() + 60.
             while watcher.state is not State.STOPPING and time.monotonic() < deadline:

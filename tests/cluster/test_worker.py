@@ -1,24 +1,29 @@
 """Where a worker's graph places what, and a batch-normalised network trained through it."""
 
 import dataclasses
+import json
+import time
+from concurrent import futures
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import cluster_spec, local_cluster, parameter_server, task, worker
+from permafrost.cluster import cluster_spec, parameter_server, task, watchdog, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost.errors import UserError
 from permafrost.training import checkpoints, loop
 from permafrost.training.graph import build
-from tests import networks
+from tests import in_process, networks
+from tests.cluster import helpers
 
 
-def _chief(config, servers, mode='async', session_config=None):
-    """Return the chief, and only worker, of a cluster."""
-    hosts = [f'127.0.0.1:{port}' for port in local_cluster.free_ports(servers + 1)]
-    spec = ClusterSpec(tuple(hosts[:servers]), tuple(hosts[servers:]))
-    context = cluster_spec.TaskContext(spec, Task('worker'), '')
-    return worker.ClusterWorker(context, task.TaskOptions(mode, 0, 60), config,
+def _worker(setup, servers, mode='async', session_config=None, spec=None, index=0, **options):
+    """Return a worker of a cluster; by default the chief, and only worker."""
+    spec = spec or helpers.free_spec(servers, 1)
+    context = cluster_spec.TaskContext(spec, Task('worker', index), '')
+    return worker.ClusterWorker(context, task.TaskOptions(mode, 0, 60, **options), setup,
                                 session_config or tf.ConfigProto())
 
 
@@ -28,10 +33,10 @@ def _device(value):
 
 @pytest.mark.parametrize('mode', ['async', 'sync'])
 def test_variables_are_spread_over_the_servers_and_the_rest_is_on_the_worker(synthetic, mode):
-    config = networks.train_setup(synthetic, 'run', 1, 'tuto').config
-    chief = _chief(config, 2, mode)
+    setup = networks.train_setup(synthetic, 'run', 1, 'tuto')
+    chief = _worker(setup, 2, mode)
     with tf.Graph().as_default() as graph, chief.device_scope():
-        build(config, synthetic, chief)
+        build(setup.config, synthetic, chief)
         servers = {}
         for variable in tf.global_variables():
             assert _device(variable).job == 'ps', variable.name
@@ -65,10 +70,9 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
               for name in ('single', 'cluster')]
     with networks.registered():
         assert loop.train(setups[0], one_thread) == 0
-        chief = _chief(setups[1].config, 1, mode, one_thread)
-        server = parameter_server.start(chief.spec, Task('ps'), one_thread)
-        assert loop.train(setups[1], one_thread, chief) == 0
-        del server
+        chief = _worker(setups[1], 1, mode, one_thread)
+        with helpers.serving(chief.spec):
+            assert loop.train(setups[1], one_thread, chief) == 0
         chief.close()
     single, cluster = (tf.train.load_checkpoint(checkpoints.find_checkpoint(setup.run)[1])
                        for setup in setups)
@@ -79,20 +83,136 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
                                    atol=1e-4, err_msg=name)
 
 
-def test_the_config_hash_tells_different_trainings_apart(synthetic):
-    config = networks.train_setup(synthetic, 'run', 5).config
+def test_what_all_workers_must_agree_on(synthetic):
+    setup = networks.train_setup(synthetic, 'run', 5)
     spec, options = ClusterSpec(('p:1',), ('a:1', 'b:1')), task.TaskOptions('async', 0, 60)
 
-    def config_hash(options=options, spec=spec, **changes):
-        return worker.config_hash(dataclasses.replace(config, **changes), options, spec)
+    def training(options=options, spec=spec, dataset=synthetic, **changes):
+        config = dataclasses.replace(setup.config, **changes)
+        return worker.training_of(setup._replace(config=config, dataset=dataset), options, spec)
 
-    reference = config_hash()
+    reference = training()
+    assert reference == json.loads(json.dumps(reference))
     # These may differ between hosts, or concern the chief alone.
-    assert reference == config_hash(data_dir='/elsewhere', save_secs=1, intra_op_threads=3)
-    assert reference == config_hash(options=options._replace(wait_secs=1))
-    assert reference == config_hash(spec=ClusterSpec(('p:2',), ('a:2', 'b:2')))
-    others = [config_hash(seed=2), config_hash(steps=6), config_hash(model='normed'),
-              config_hash(options=options._replace(mode='sync')),
-              config_hash(options=options._replace(backup_workers=1)),
-              config_hash(spec=ClusterSpec(('p:1',), ('a:1',)))]
-    assert len({reference, *others}) == 1 + len(others)
+    assert reference == training(data_dir='/elsewhere', save_secs=1, intra_op_threads=3)
+    assert reference == training(options=options._replace(wait_secs=1, overwrite=True))
+    assert reference == training(spec=ClusterSpec(('p:2',), ('a:2', 'b:2')))
+    recipe = dataclasses.replace(setup.config.recipe, learning_rate=1e-9)
+    others = {'seed': training(seed=2), 'steps': training(steps=6),
+              'model': training(model='normed'), 'learning_rate': training(recipe=recipe),
+              'mode': training(options=options._replace(mode='sync')),
+              'backup_workers': training(options=options._replace(backup_workers=1)),
+              'workers': training(spec=ClusterSpec(('p:1',), ('a:1',))),
+              # The recipe of this training keeps no statistics that would tell.
+              'dataset_identity': training(dataset=synthetic._replace(identity='other'))}
+    for name, other in others.items():
+        assert [field for field in reference if other[field] != reference[field]] == [name]
+
+
+def test_a_chief_that_is_refused_leaves_no_run_and_changes_nothing(synthetic, tmp_path,
+                                                                   monkeypatch):
+    """It trains the same model at the same servers; its run is another."""
+    one_thread = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+
+    def setup(name, steps, **options):
+        return networks.train_setup(
+            synthetic, tmp_path / name, steps, deterministic=True, **options)
+
+    spec = helpers.free_spec(1, 1)
+    server = parameter_server.start(spec, Task('worker'), one_thread)
+    monkeypatch.setattr(parameter_server, 'start', lambda *arguments: server)  # of all
+    with networks.registered(), helpers.serving(spec) as (publisher,):
+        half = setup('first', 2)
+        assert loop.train(half, one_thread, _worker(half, 1, spec=spec)) == 0
+        second = _worker(setup('second', 2), 1, spec=spec)
+        with pytest.raises(UserError, match='serves the run .*/first of tiny on .* at step 2: '):
+            second.join()
+        assert publisher.state.run['place'] == str(tmp_path / 'first')
+        assert second.servers.global_step() == 2 and not (tmp_path / 'second').exists()
+        whole, undisturbed = setup('first', 4, resume=True), setup('undisturbed', 4)
+        assert loop.train(whole, one_thread, _worker(whole, 1, spec=spec)) == 0
+        assert loop.train(undisturbed, one_thread) == 0
+    first, expected = (tf.train.load_checkpoint(checkpoints.find_checkpoint(each.run)[1])
+                       for each in (whole, undisturbed))
+    for name in expected.get_variable_to_shape_map():
+        np.testing.assert_allclose(first.get_tensor(name), expected.get_tensor(name), rtol=1e-5,
+                                   atol=1e-6, err_msg=name)
+
+
+@pytest.fixture(scope='module')
+def served():
+    """The spec of a cluster, and the Publisher of its parameter server."""
+    spec = helpers.free_spec(1, 2)
+    with helpers.serving(spec) as (publisher,):
+        yield spec, publisher
+
+
+class Finishing:
+    """The FinishHook of worker 1 after the last step of run 1, in a thread of its own."""
+
+    def __init__(self, served, wait_secs=60.):
+        spec, self.publisher = served
+        self.publisher.restart()
+        self.servers = parameter_server.Servers(spec, tf.ConfigProto())
+        self.servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
+        self.servers.send('ready', id=1)
+        helpers.wait_until_ready(self.servers)
+        member = SimpleNamespace(spec=spec, task=Task('worker', 1), servers=self.servers,
+                                 config=SimpleNamespace(steps=9))
+        admission = SimpleNamespace(run_id=1, wait_secs=wait_secs)
+        self.signals = SimpleNamespace(code=0)
+        self.hook = worker.FinishHook(member, admission, watchdog.Watchdog({}, {}, wait_secs),
+                                      self.signals, None, [])
+        self._pool = futures.ThreadPoolExecutor(1)
+        self.result = self._pool.submit(self.hook.finish, None, 9)
+
+    def wait_for(self, field):
+        while getattr(self.publisher.state, field) != [1]:
+            time.sleep(.01)
+
+
+def test_a_worker_is_done_when_the_chief_has_saved(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    assert not finishing.result.done() and not finishing.hook.saved
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    assert finishing.hook.saved
+    finishing.wait_for('left')
+
+
+def test_a_worker_goes_on_where_the_chief_restores_a_checkpoint(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    finishing.servers.send('initializing', id=1)
+    with pytest.raises(tf.errors.UnavailableError):
+        finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_a_worker_whose_chief_does_not_save_fails(served):
+    finishing = Finishing(served, wait_secs=-1.)
+    with pytest.raises(UserError, match='the chief, has not saved step 9 within '):
+        finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_a_signal_ends_the_waiting_for_the_chief(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    finishing.signals.code = 143
+    finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_the_next_command_starts_the_chief_again(monkeypatch):
+    monkeypatch.delenv('TF_CONFIG', False)
+    command = worker.resume_command()
+    assert command == ('train_cluster.py', ('--job_name=worker', '--task_index=0'))
+    assert in_process.parse_flags(*command) == {'job_name': 'worker', 'task_index': 0}
+    monkeypatch.setenv('TF_CONFIG', '{}')
+    assert worker.resume_command() == ('train_cluster.py', ())
+    monkeypatch.setenv(cluster_spec.LOCAL_CLUSTER, '--ps=2 --workers=3')
+    command = worker.resume_command()
+    assert command == ('tools/local_cluster.py', ('--ps=2', '--workers=3'))
+    assert in_process.parse_flags(*command) == {'ps': 2, 'workers': 3}

@@ -10,9 +10,13 @@ import subprocess
 import sys
 import time
 
-from absl import flags
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from permafrost import interpreter
+
+interpreter.check()
+
+from absl import flags
 
 from permafrost.cluster import local_cluster
 from permafrost.errors import UsageError, UserError
@@ -77,7 +81,7 @@ def main():
         with local_cluster.LocalCluster(
                 1, 2, local_cluster.task_arguments(FLAGS, ('at', 'cut_secs')),
                 hosts={name: f'10.77.0.{host}:2222' for name, host in HOSTS.items()},
-                on_line=local_cluster.print_line,
+                on_line=local_cluster.Printer(),
                 prefix=lambda name: ['ip', 'netns', 'exec', SPACES[HOSTS[name]]]) as cluster:
             cluster.start(*HOSTS)
             cut_link(cluster)

@@ -13,9 +13,13 @@ import sys
 import tempfile
 import time
 
-from absl import flags
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
+from permafrost import interpreter
+
+interpreter.check()
+
+from absl import flags
 
 from permafrost.cluster.local_cluster import LocalCluster
 from permafrost.datasets.synthetic import make_synthetic
@@ -30,6 +34,7 @@ flags.DEFINE_enum('mode', 'async', ['async', 'sync'], 'How the workers work toge
 FLAGS = flags.FLAGS
 HANG_SECS = 180.  # without a step of any worker
 LAST_STEPS = 50
+LAST_LINES = 60  # of a task that fails
 STEP = re.compile(r'step (\d+)/')
 RESTORED = re.compile(r'(?:restored|parameter servers already hold) step (\d+)')
 
@@ -47,13 +52,13 @@ class Soak(LocalCluster):
             f'--mode={FLAGS.mode}', '--steps=1000000000'])
         self.max_undone = 0  # steps that a lost server cost at most
         self._step = self._saved_step = 0
-        self._step_time = time.time()
+        self._step_time = time.monotonic()
         self._num_read = dict.fromkeys(self.names, 0)  # lines
 
     def watch(self, seconds: float) -> None:
         """Read what the tasks print; raise UserError at a lost step, a failure or a hang."""
-        end = time.time() + seconds
-        while time.time() < end:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             # Read before the lines: no task may restore an earlier step from now on.
             saved_step = checkpoints.last_step(self.run)
             for name in self.names:
@@ -61,14 +66,14 @@ class Soak(LocalCluster):
                     self._num_read[name] += 1
                     self._check(name, line)
             self._saved_step = saved_step
-            if time.time() - self._step_time > HANG_SECS:
+            if time.monotonic() - self._step_time > HANG_SECS:
                 raise UserError(f'no step for {HANG_SECS:.0f} s')
             time.sleep(.2)
 
     def _check(self, name: str, line: str) -> None:
         made, restored = STEP.match(line), RESTORED.match(line)
         if made:
-            self._step, self._step_time = int(made.group(1)), time.time()
+            self._step, self._step_time = int(made.group(1)), time.monotonic()
         elif restored:
             step = int(restored.group(1))
             self.max_undone = max(self.max_undone, self._step - step)
@@ -77,6 +82,8 @@ class Soak(LocalCluster):
                 raise UserError(f'{name} went back to step {step}, before the checkpoint of step '
                                 f'{self._saved_step}')
         elif line.startswith('error:') or 'Traceback' in line:
+            time.sleep(1.)  # for the rest of a stack trace
+            print('\n'.join(self.lines[name][-LAST_LINES:]), flush=True)
             raise UserError(f'{name}: {line}')
 
 
@@ -84,8 +91,8 @@ def main():
     rng, kills = random.Random(1), 0
     with tempfile.TemporaryDirectory() as folder, Soak(folder) as soak:
         soak.start()
-        end = time.time() + 60 * FLAGS.minutes
-        while time.time() < end:
+        end = time.monotonic() + 60 * FLAGS.minutes
+        while time.monotonic() < end:
             soak.watch(rng.uniform(FLAGS.least, FLAGS.most))
             name = rng.choice(soak.names)
             print(f'{name}: SIGKILL', flush=True)
