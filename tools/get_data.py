@@ -1,9 +1,14 @@
+#!/usr/bin/env python3
 """Download CIFAR-10 or CIFAR-100: `make data`, or `make data ARGS=--dataset=cifar100`."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 
@@ -19,7 +24,7 @@ FLAGS = flags.FLAGS
 
 def main():
     directory = download.prepare(FLAGS.dataset, FLAGS.data_dir)
-    print(f'data: {FLAGS.dataset} is complete in {directory}')
+    print('data:', FLAGS.dataset, 'is complete in', directory)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,14 @@
-"""Pack a directory of class folders: python tools/make_tfrecords.py DIR OUT --image_size=32."""
+#!/usr/bin/env python3
+"""Pack class folders, or TFRecords of others: python tools/make_tfrecords.py DIR OUT."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 

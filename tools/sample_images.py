@@ -1,9 +1,14 @@
+#!/usr/bin/env python3
 """Write images of the test set as PNG files: python tools/sample_images.py --output DIR."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 from PIL import Image
@@ -23,7 +28,7 @@ def main():
     images, labels = loading.load(dataset, 'test')
     os.makedirs(FLAGS.output, exist_ok=True)
     for i in range(min(FLAGS.count, len(images))):
-        path = os.path.join(FLAGS.output, f'{i}-{dataset.classes[labels[i]]}.png')
+        path = os.path.join(FLAGS.output, '-'.join([str(i), dataset.classes[labels[i]]]) + '.png')
         Image.fromarray(images[i]).save(path)
         print(path)
 

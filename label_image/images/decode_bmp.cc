@@ -1,6 +1,9 @@
 // BMP decoder: 1, 4 and 8 bits with a palette; 16, 24 and 32 bits; no run-length encodings.
 // https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapinfoheader
 
+#include <algorithm>
+#include <array>
+
 #include "error.h"
 #include "file.h"
 #include "images/image.h"
@@ -34,7 +37,8 @@ Image DecodeBmp(std::string_view file) {
     if (offset < 0 || offset + size > end) throw Error("bad BMP image: the file is truncated");
     return LittleEndian(file.substr(offset, size));
   };
-  const int64_t offset = number(10, 4), header = number(14, 4);
+  int64_t offset = number(10, 4);
+  const int64_t header = number(14, 4);
   const bool core = header == 12;
   if (!core && (header < 40 || header > 1000)) {
     throw Error("bad BMP image: its header has an unknown format");
@@ -57,12 +61,18 @@ Image DecodeBmp(std::string_view file) {
   const Mask colours[3] = {Mask(masks ? number(54, 4) : bits == 16 ? 0x7c00 : 0xff0000),
                            Mask(masks ? number(58, 4) : bits == 16 ? 0x3e0 : 0xff00),
                            Mask(masks ? number(62, 4) : bits == 16 ? 0x1f : 0xff)};
-  int64_t palette_size = core ? 0 : number(46, 4);
+  const int64_t palette = std::max(14 + header, int64_t{masks ? 66 : 0}), entry = core ? 3 : 4;
+  int64_t palette_size = core || bits > 8 ? 0 : number(46, 4);
   if (bits <= 8 && (palette_size == 0 || palette_size > 1 << bits)) palette_size = 1 << bits;
-  const int64_t palette = 14 + header, entry = core ? 3 : 4;
+  if (offset <= palette) offset = palette + entry * palette_size;  // some programs write 0 or 54
   const int64_t stride = (width * bits + 31) / 32 * 4;
   number(offset + stride * height - 1, 1);  // throws before memory is allocated
 
+  std::array<uint32_t, 256> colour_of{};  // those that the palette or the file lacks are black
+  for (int64_t i = 0; i < palette_size; ++i) {
+    const int64_t start = palette + entry * i;
+    if (start + 3 <= static_cast<int64_t>(file.size())) colour_of[i] = number(start, 3);
+  }
   Image image = {static_cast<int>(width), static_cast<int>(height), {}};
   image.pixels.reserve(3 * width * height);
   for (int64_t y = 0; y < height; ++y) {
@@ -70,13 +80,7 @@ Image DecodeBmp(std::string_view file) {
     for (int64_t x = 0; x < width; ++x) {
       const int64_t bit = x * bits;
       int64_t pixel = number(row + bit / 8, (bits + 7) / 8);
-      if (bits <= 8) {
-        const int64_t index = pixel >> (8 - bits - bit % 8) & ((1 << bits) - 1);
-        if (index >= palette_size) {
-          throw Error("bad BMP image: the colour of a pixel is not in its palette");
-        }
-        pixel = number(palette + entry * index, 3);
-      }
+      if (bits <= 8) pixel = colour_of[pixel >> (8 - bits - bit % 8) & ((1 << bits) - 1)];
       for (const Mask& colour : colours) image.pixels.push_back(colour.Level(pixel));
     }
   }

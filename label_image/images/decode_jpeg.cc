@@ -29,6 +29,7 @@ struct Decoder {
   jmp_buf jump;
   char error[JMSG_LENGTH_MAX] = "";
   Image image;
+  int orientation = 1;
   std::vector<uint8_t> row;
 
   ~Decoder() { jpeg_destroy_decompress(&jpeg); }
@@ -41,11 +42,13 @@ void OnError(j_common_ptr jpeg) {
   longjmp(GetDecoder(jpeg)->jump, 1);
 }
 
-// libjpeg fills the missing part of a truncated image with grey and warns. Make it an error.
+// libjpeg fills what a damaged image lacks with grey and warns. Make it an error.
 void OnMessage(j_common_ptr jpeg, int level) {
   if (level >= 0) return;
   const int code = jpeg->err->msg_code;
-  if (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER) OnError(jpeg);
+  if (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER || code == JWRN_MUST_RESYNC) {
+    OnError(jpeg);
+  }
 }
 
 void OnProgress(j_common_ptr jpeg) {
@@ -70,31 +73,6 @@ void AppendRow(Decoder* decoder) {
       pixels->push_back(static_cast<uint8_t>((level + 127) / 255));
     }
   }
-}
-
-// Return false after an error in libjpeg, which jumps back to setjmp.
-bool ReadImage(Decoder* decoder, std::string_view file) {
-  jpeg_decompress_struct* const jpeg = &decoder->jpeg;
-  if (setjmp(decoder->jump)) return false;
-  jpeg_create_decompress(jpeg);
-  jpeg->progress = &decoder->progress;
-  jpeg_mem_src(jpeg, reinterpret_cast<const unsigned char*>(file.data()), file.size());
-  jpeg_save_markers(jpeg, kExifMarker, kMaxMarkerBytes);
-  jpeg_read_header(jpeg, TRUE);
-  decoder->image.width = jpeg->image_width;
-  decoder->image.height = jpeg->image_height;
-  CheckSize(decoder->image.width, decoder->image.height);
-  const bool cmyk = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
-  jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-  jpeg_start_decompress(jpeg);
-  decoder->row.resize(size_t{1} * jpeg->image_width * jpeg->output_components);
-  // Row by row, so that a file only takes memory for the rows that it contains.
-  while (jpeg->output_scanline < jpeg->output_height) {
-    JSAMPROW row = decoder->row.data();
-    jpeg_read_scanlines(jpeg, &row, 1);
-    AppendRow(decoder);
-  }
-  return true;
 }
 
 // Return the first EXIF block, or "". XMP data has the same marker number.
@@ -135,6 +113,33 @@ int Orientation(std::string_view exif) {
   return 1;
 }
 
+// Return false after an error in libjpeg, which jumps back to setjmp.
+bool ReadImage(Decoder* decoder, std::string_view file) {
+  jpeg_decompress_struct* const jpeg = &decoder->jpeg;
+  if (setjmp(decoder->jump)) return false;
+  jpeg_create_decompress(jpeg);
+  jpeg->progress = &decoder->progress;
+  jpeg_mem_src(jpeg, reinterpret_cast<const unsigned char*>(file.data()), file.size());
+  jpeg_save_markers(jpeg, kExifMarker, kMaxMarkerBytes);
+  jpeg_read_header(jpeg, TRUE);
+  decoder->image.width = jpeg->image_width;
+  decoder->image.height = jpeg->image_height;
+  CheckSize(decoder->image.width, decoder->image.height);
+  decoder->orientation = Orientation(FindExif(*jpeg));
+  const bool cmyk = jpeg->jpeg_color_space == JCS_CMYK || jpeg->jpeg_color_space == JCS_YCCK;
+  jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  jpeg_start_decompress(jpeg);
+  decoder->row.resize(size_t{1} * jpeg->image_width * jpeg->output_components);
+  // Row by row, so that a file only takes memory for the rows that it contains.
+  while (jpeg->output_scanline < jpeg->output_height) {
+    JSAMPROW row = decoder->row.data();
+    jpeg_read_scanlines(jpeg, &row, 1);
+    AppendRow(decoder);
+  }
+  jpeg_finish_decompress(jpeg);  // finds out whether the end of the file is missing
+  return true;
+}
+
 // Return the image as a viewer shows it. Orientations from 5 on swap width and height.
 Image Upright(Image image, int orientation) {
   if (orientation == 1) return image;
@@ -167,7 +172,7 @@ Image DecodeJpeg(std::string_view file) {
   decoder.progress.progress_monitor = OnProgress;
   decoder.jpeg.client_data = &decoder;
   if (!ReadImage(&decoder, file)) throw Error("bad JPEG image: ", OneLine(decoder.error, 100));
-  return Upright(std::move(decoder.image), Orientation(FindExif(decoder.jpeg)));
+  return Upright(std::move(decoder.image), decoder.orientation);
 }
 
 }  // namespace label_image

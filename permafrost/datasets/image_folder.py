@@ -4,24 +4,35 @@ import collections
 import hashlib
 import os
 import pathlib
-from typing import Counter, Dict, List, NamedTuple, Optional
+from typing import Counter, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from permafrost.datasets import image_files
-from permafrost.errors import UserError
+from permafrost.datasets.images import image
+from permafrost.errors import UserError, printable
 
 SPLITS = ('train', 'test')
+# Folders and files that systems put next to images: thumbnails of Synology, archives of macOS ...
+SYSTEM_NAMES = ('@eadir', '#recycle', '$recycle.bin', '__macosx', 'lost+found', 'thumbs.db',
+                'desktop.ini')
 LIKE_SPLITS = SPLITS + ('training', 'testing', 'val', 'valid', 'validation')
 
 
 class Item(NamedTuple):
-    """An image file."""
-    path: str  # relative to the directory
+    """An image: a file, or a record of a TFRecord file."""
+    file: str  # relative to the directory
     label: int  # index of the class
     key: int  # a hash of the path, below 2 ** 64: it puts the images in random order
+    record: int = 0  # its number in the file
+    offset: int = 0  # of the record's content, in bytes; 0: the whole file is the image
+    length: int = 0  # of the record's content, in bytes
+
+    @property
+    def path(self) -> str:
+        """The name of the image in messages, and what decides its place."""
+        return f'{self.file}:{self.record}' if self.offset else self.file
 
 
 class ImageFolder(NamedTuple):
-    """The contents of a directory of class folders."""
+    """The images in a directory of class folders, or of TFRecord files."""
     classes: List[str]  # by label
     items: Dict[str, List[Item]]  # 'train' and 'test' -> images, by key
     bad: Dict[str, str]  # path -> why the file cannot be used
@@ -52,17 +63,24 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
     classes = sorted(set().union(*images.values()))
     missing = [name for name in classes if is_split and name not in images['train']]
     _check_classes(printable(directory), classes, missing, is_split)
-    items: Dict[str, List[Item]] = {split: [] for split in SPLITS}
-    for split, paths_of in images.items():
-        for name, paths in paths_of.items():
-            for path in paths:
-                digest = hashlib.sha256(os.fsencode(path)).digest()
-                position, key = (int.from_bytes(digest[i:i + 8], 'big') for i in (0, 8))
-                by_hash = 'test' if position < test_fraction * 2 ** 64 else 'train'
-                items[split or by_hash].append(Item(path, classes.index(name), key))
-    for split_items in items.values():
+    items = [(split, Item(path, classes.index(name), 0)) for split, paths_of in images.items()
+             for name, paths in paths_of.items() for path in paths]
+    return ImageFolder([printable(name) for name in classes], arrange(items, test_fraction), bad,
+                       dict(+ignored))
+
+
+def arrange(items: Iterable[Tuple[Optional[str], Item]],
+            test_fraction: float) -> Dict[str, List[Item]]:
+    """Return {split: images in random order} of (split or None, image); None: a hash decides."""
+    splits: Dict[str, List[Item]] = {split: [] for split in SPLITS}
+    for split, item in items:
+        digest = hashlib.sha256(os.fsencode(item.path)).digest()
+        position, key = (int.from_bytes(digest[i:i + 8], 'big') for i in (0, 8))
+        by_hash = 'test' if position < test_fraction * 2 ** 64 else 'train'
+        splits[split or by_hash].append(item._replace(key=key))
+    for split_items in splits.values():
         split_items.sort(key=lambda item: (item.key, item.path))
-    return ImageFolder([printable(name) for name in classes], items, bad, dict(+ignored))
+    return splits
 
 
 def _check_classes(directory: str, classes: List[str], missing: List[str], is_split: bool) -> None:
@@ -96,27 +114,40 @@ def _find_images(root: str, directory: str, bad: Dict[str, str],
             extension = os.path.splitext(name)[1].lower()
             if name.startswith('.'):
                 ignored['hidden'] += 1
+            elif name.lower() in SYSTEM_NAMES:
+                ignored[f'named {name}'] += 1
+            elif os.path.islink(path) and _leaves_class(path, root, directory):
+                bad[relative] = _leaves_class(path, root, directory)
             elif name in folders:
-                parents = pathlib.Path(path).parents if os.path.islink(path) else ()
-                if any(os.path.samefile(path, folder) for folder in parents):
-                    bad[relative] = 'a symbolic link to a folder that contains it'
-                elif parent == root:
+                if parent == root:
                     images[name] = []
             elif parent == root:
                 ignored['outside of class folders'] += 1
-            elif extension in image_files.EXTENSIONS:
+            elif extension in image.EXTENSIONS:
                 images[os.path.relpath(path, root).split(os.sep)[0]].append(relative)
-            elif extension in image_files.OTHER_EXTENSIONS:
+            elif extension in image.OTHER_EXTENSIONS:
                 bad[relative] = f'a {extension[1:]} image: save it as PNG, JPEG or BMP'
             else:
                 ignored['not images by name'] += 1
-        folders[:] = [name for name in folders if not name.startswith('.') and
-                      os.path.relpath(os.path.join(parent, name), directory) not in bad]
+        folders[:] = [name for name in folders if not name.startswith('.')
+                      and name.lower() not in SYSTEM_NAMES
+                      and os.path.relpath(os.path.join(parent, name), directory) not in bad]
     ignored['folders without images'] += sum(not paths for paths in images.values())
     return {name: paths for name, paths in images.items() if paths}
 
 
-def printable(path: str) -> str:
-    """Return a path as one line that can be printed anywhere."""
-    text = os.fsencode(path).decode('utf-8', 'backslashreplace')
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
+def _leaves_class(link: str, root: str, directory: str) -> str:
+    """Return why a symbolic link cannot be followed; '' if it can.
+
+    A link may lead out of `directory`, but not to another class or split of it.
+    """
+    if os.path.isdir(link) and any(os.path.samefile(link, folder)
+                                   for folder in pathlib.Path(link).parents):
+        return 'a symbolic link to a folder that contains it'
+    target, base = os.path.realpath(link), os.path.realpath(directory)
+    class_folder = os.path.join(root, os.path.relpath(link, root).split(os.sep)[0])
+    if class_folder == link or not f'{target}{os.sep}'.startswith(base + os.sep):
+        return ''
+    own = os.path.realpath(class_folder)
+    return '' if f'{target}{os.sep}'.startswith(own + os.sep) else (
+        'a symbolic link to another folder of the dataset, whose images would be packed twice')

@@ -1,4 +1,4 @@
-"""Pack a directory of class folders into a dataset: TFRecord shards and their manifest.json.
+"""Pack class folders, or TFRecords of others, into a dataset: shards and their manifest.json.
 
 Each finished shard has a note, `.packing/<shard>.json`. A later run keeps the shards whose notes
 and images have not changed, so an interrupted run continues and ends with the same bytes.
@@ -6,6 +6,7 @@ and images have not changed, so an interrupted run continues and ends with the s
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import os
 import re
@@ -14,10 +15,12 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
-from permafrost import files
-from permafrost.datasets import image_files, image_folder, registry, tfrecord
-from permafrost.datasets.image_folder import SPLITS, ImageFolder, Item, printable
-from permafrost.errors import UserError
+from permafrost import files, schema
+from permafrost.datasets import examples, image_folder, registry, tfrecord
+from permafrost.datasets.image_folder import SPLITS, ImageFolder, Item
+from permafrost.datasets.images import image
+from permafrost.datasets.images.bad_image import BadImage
+from permafrost.errors import UserError, printable
 
 NOTES = '.packing'
 SHARD_IMAGES, SHARD_BYTES = 1000, 64e6  # about the most that an interruption can cost
@@ -27,8 +30,21 @@ MAX_IMAGE_SIZE = 1024  # pixels
 Note = Dict[str, Any]  # of a shard: see _write_shard
 
 
+@dataclasses.dataclass(frozen=True)
+class NoteFile(registry.DataFile):
+    """The fields of the note of a shard."""
+    # mypy takes `limited` in the base class for a default.
+    fingerprint: str  # type: ignore[misc]
+    per_class: Tuple[int, ...]  # type: ignore[misc]  # images
+    sum: Tuple[int, ...] = schema.limited(count=(3, 3))
+    sum_of_squares: Tuple[int, ...] = schema.limited(count=(3, 3))
+    bad: Dict[str, str]  # type: ignore[misc]
+
+
 def pack(directory: str, output: str, image_size: int, test_fraction: float, threads: int) -> int:
-    """Pack class folders (see image_folder.scan) into the dataset `output`, and print a report.
+    """Pack images into the dataset `output`, and print a report.
+
+    `directory` has class folders (see image_folder.scan) or TFRecord files (see examples.scan).
 
     `output` must be new, empty, or made by an earlier run. Returns the exit code: 1 if files could
     not be used, else 0. Raises UserError.
@@ -36,8 +52,10 @@ def pack(directory: str, output: str, image_size: int, test_fraction: float, thr
     def fail_if_locked() -> None:
         raise UserError(f'another process is packing into {printable(output)}: wait for it')
 
-    folder = image_folder.scan(directory, test_fraction)
     _check_output(directory, output)
+    records = examples.find(directory)
+    folder = (examples.scan(directory, records, test_fraction) if records else
+              image_folder.scan(directory, test_fraction))
     try:
         os.makedirs(os.path.join(output, NOTES), exist_ok=True)
         with files.locked(os.path.join(output, NOTES, 'lock'), fail_if_locked):
@@ -84,8 +102,10 @@ def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: 
     """Write the shards that are missing or out of date; return the notes of all, in order."""
     def decode(item: Item) -> Union[np.ndarray, Exception]:
         try:
-            return image_files.read(os.path.join(directory, item.path), image_size)
-        except (image_files.BadImage, OSError) as error:
+            if item.offset:
+                return image.decode_square(examples.read(directory, item), image_size)
+            return image.read(os.path.join(directory, item.file), image_size)
+        except (BadImage, OSError) as error:
             return error
 
     shards = _assign_to_shards(folder, image_size)
@@ -96,7 +116,7 @@ def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: 
         for name, items in shards.items():
             fingerprint = _fingerprint(directory, items, num_classes, image_size)
             note_path = os.path.join(output, NOTES, name + '.json')
-            notes.append(files.read_json(note_path, {}))
+            notes.append(schema.read_if_valid(note_path, NoteFile, {}))
             if _is_current(notes[-1], fingerprint, os.path.join(output, name)):
                 progress.add(len(items))
                 continue
@@ -115,7 +135,7 @@ def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: 
                    for path, error in errors.items()}
             notes[-1] = _write_shard(output, name, pixels, np.array(labels, int), num_classes, bad)
             # Without a note the next run tries the bad files again.
-            if all(isinstance(error, image_files.BadImage) for error in errors.values()):
+            if all(isinstance(error, BadImage) for error in errors.values()):
                 files.write_json(note_path, dict(notes[-1], fingerprint=fingerprint))
     return notes
 
@@ -141,13 +161,13 @@ def _assign_to_shards(folder: ImageFolder, image_size: int) -> Dict[str, List[It
 def _fingerprint(directory: str, items: List[Item], num_classes: int, image_size: int) -> str:
     """Return a hash that changes with everything that a shard is made from."""
     digest = hashlib.sha256(repr((registry.FORMAT, image_size, num_classes)).encode())
-    for path, label, _ in items:
+    for item in items:
         try:
-            status = os.stat(os.path.join(directory, path))
+            status = os.stat(os.path.join(directory, item.file))
             state = status.st_size, status.st_mtime_ns
         except OSError as error:
             state = error.errno, 0
-        digest.update(repr((os.fsencode(path), label, state)).encode())
+        digest.update(repr((os.fsencode(item.path), item.label, state)).encode())
     return digest.hexdigest()
 
 
@@ -194,7 +214,8 @@ def _write_manifest(output: str, classes: List[str], image_size: int, notes: Lis
         'counts_per_class': {split: total(split, 'per_class').tolist() for split in SPLITS},
         'mean': mean.round(6).tolist(), 'std': np.sqrt(variance).round(6).tolist(),
         'mean_and_std_of': 'channels R, G, B of the training images, scaled to 0..1',
-        'files': [{field: note[field] for field in registry.DataFile._fields} for note in notes],
+        'files': [{field.name: note[field.name] for field in dataclasses.fields(registry.DataFile)}
+                  for note in notes],
         'bad': bad}
     files.write_json(os.path.join(output, registry.MANIFEST), manifest)
     names = {note['name'] for note in notes}
@@ -214,10 +235,12 @@ def _report(output: str, manifest: Dict[str, Any], ignored: Dict[str, int]) -> N
     counts, size = manifest['counts'], manifest['image_size']
     per_class = manifest['counts_per_class']
     if not counts['test']:
-        print('note: no images are held out, but eval and freeze need some: set --test_fraction')
-    for name, train, test in zip(manifest['classes'], per_class['train'], per_class['test']):
-        if counts['test'] and not (train and test):
-            print(f'note: class {name} has {train} training and {test} test images')
+        print('note: no images are held out, so the accuracy stays unknown: set --test_fraction')
+    for split in SPLITS:
+        without = [name for name, count in zip(manifest['classes'], per_class[split]) if not count]
+        if counts[split] and without:
+            print(f'note: {len(without)} of {len(manifest["classes"])} classes have no {split} '
+                  f'images: {", ".join(without[:3])}{", ..." if len(without) > 3 else ""}')
     print(f'packed: {sum(counts.values())} images of {len(manifest["classes"])} classes, '
           f'{size}x{size}, {counts["train"]} to train and {counts["test"]} to test, '
           f'in {printable(output)}')

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import struct
 import tarfile
@@ -118,3 +119,12 @@ def break_files(directory, paths):
             content = content[:len(content) // 2]
         (directory / path).write_bytes(content)
     return reasons
+
+
+def pack(directory, output, image_size=16, test_fraction=0.25, threads=1):
+    """Pack small images; return the exit code."""
+    return packing.pack(str(directory), str(output), image_size, test_fraction, threads)
+
+
+def read_manifest(output):
+    return json.loads((output / 'manifest.json').read_text())

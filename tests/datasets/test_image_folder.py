@@ -7,21 +7,6 @@ import pytest
 
 from permafrost.datasets import image_folder
 from permafrost.errors import UserError
-from tests.datasets.helpers import make_images
-
-
-@pytest.fixture(scope='module')
-def images(tmp_path_factory):
-    """(directory, relative paths) of 90 images, which no test changes."""
-    directory = tmp_path_factory.mktemp('images')
-    return directory, make_images(directory, 90)
-
-
-@pytest.fixture
-def copied(images, tmp_path):
-    """A copy of them to change."""
-    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
-    return tmp_path / 'in'
 
 
 def scan(directory, test_fraction=0.25):
@@ -86,19 +71,41 @@ def test_files_that_are_not_meant_as_images_are_counted(images, copied):
     assert 'red/deeper/x.PNG' in paths_of(folder, 'train') | paths_of(folder, 'test')
 
 
-def test_links_and_other_formats(copied):
+def test_links_and_other_formats(copied, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
     (copied / 'red/loop').symlink_to('../red')
     (copied / 'red/side').symlink_to('../green')
-    (copied / 'green/back').symlink_to('../red')
+    (copied / 'green/all').symlink_to('../../in')
+    (copied / 'green/other.png').symlink_to(copied / os.path.join('red', '0002.png'))
+    (copied / 'green/own.png').symlink_to('0001.png')
+    (copied / 'green/disk').symlink_to(elsewhere)
+    (elsewhere / 'back').symlink_to(copied)
+    shutil.copy(str(copied / 'green/0001.png'), str(elsewhere))
     (copied / 'red/photo.webp').write_bytes(b'RIFF')
     (copied / 'yellow').symlink_to('blue')  # a linked folder is a class like others
     folder = scan(copied)
     assert folder.classes == ['blue', 'green', 'red', 'yellow']
     assert folder.bad['red/photo.webp'] == 'a webp image: save it as PNG, JPEG or BMP'
-    loops = {path for path, reason in folder.bad.items()
-             if reason == 'a symbolic link to a folder that contains it'}
-    assert loops == {'red/loop', 'red/side/back', 'green/back/loop', 'green/back/side'}
-    assert len(paths_of(folder, 'train') | paths_of(folder, 'test')) == 180
+    found = paths_of(folder, 'train') | paths_of(folder, 'test')
+    assert {path for path in folder.bad if 'link' in folder.bad[path]} == {
+        'red/loop', 'red/side', 'green/all', 'green/other.png', 'green/disk/back'}
+    assert folder.bad['red/loop'] == 'a symbolic link to a folder that contains it'
+    assert 'whose images would be packed twice' in folder.bad['red/side']
+    assert {'green/own.png', 'green/disk/0001.png'} <= found and len(found) == 90 + 30 + 2
+
+
+def test_folders_and_files_of_systems_are_counted(copied):
+    for name in ('red/@eaDir', 'red/@eaDir/0002.png', '__MACOSX', '.ipynb_checkpoints',
+                 'red/.ipynb_checkpoints'):
+        (copied / name).mkdir()
+        shutil.copy(str(copied / 'red/0002.png'), str(copied / name / 'thumb.png'))
+    (copied / 'red/Thumbs.db').write_bytes(b'x')
+    folder = scan(copied)
+    assert folder.classes == ['blue', 'green', 'red'] and not folder.bad
+    assert folder.ignored == {'named @eaDir': 1, 'named __MACOSX': 1, 'named Thumbs.db': 1,
+                              'hidden': 2}
+    assert len(paths_of(folder, 'train') | paths_of(folder, 'test')) == 90
 
 
 def test_directories_without_a_dataset_are_refused(images, tmp_path):
@@ -119,6 +126,3 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
         assert problem in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_names_are_printable():
-    assert image_folder.printable('red/line\nbreak\x1b[31m.png') == 'red/line\\nbreak\\x1b[31m.png'
-    assert image_folder.printable(os.fsdecode(b'caf\xe9.png')) == 'caf\\xe9.png'

@@ -1,57 +1,25 @@
-"""Packing image folders: what is packed, which files are reported, and interruptions."""
+"""Packing image folders: what is packed, and which files and arguments are refused."""
 
 import errno
 import json
 import os
 import pty
 import shutil
-import signal
 import subprocess
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from permafrost import files
-from permafrost.datasets import image_files, loading, packing
+from permafrost.datasets import loading
+from permafrost.datasets.images import image
 from permafrost.errors import UserError
-from permafrost.evaluation import evaluator
-from permafrost.export import freeze
 from tests import in_process, processes
-from tests.datasets.helpers import CLASSES, break_files, contents, make_images
+from tests.datasets.images.crafted import REFUSED, crafted_files
+from tests.datasets.helpers import (
+    CLASSES, break_files, contents, make_images, pack, read_manifest)
 
 SCRIPT = 'tools/make_tfrecords.py'
-
-
-def pack(directory, output, image_size=16, test_fraction=0.25, threads=1):
-    return packing.pack(str(directory), str(output), image_size, test_fraction, threads)
-
-
-def read_manifest(output):
-    return json.loads((output / 'manifest.json').read_text())
-
-
-@pytest.fixture(scope='module')
-def images(tmp_path_factory):
-    """(directory, relative paths) of 90 images, which no test changes."""
-    directory = tmp_path_factory.mktemp('images')
-    return directory, make_images(directory, 90)
-
-
-@pytest.fixture
-def copied(images, tmp_path):
-    """A copy of them to change."""
-    shutil.copytree(str(images[0]), str(tmp_path / 'in'))
-    return tmp_path / 'in'
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    monkeypatch.setattr(packing, 'SHARD_IMAGES', 15)
-
-
-# The dataset
 
 
 def test_every_image_is_packed_with_its_label(images, small_shards, tmp_path, capsys):
@@ -62,9 +30,9 @@ def test_every_image_is_packed_with_its_label(images, small_shards, tmp_path, ca
     assert 10 <= dataset.counts['test'] <= 35 and len(dataset.splits['train']) > 3
     packed = {}
     for split in ('train', 'test'):
-        for image, label in zip(*loading.load(dataset, split)):
-            packed[image.tobytes()] = label
-    assert packed == {image_files.read(str(directory / path), 16).tobytes(): i % 3
+        for pixels, label in zip(*loading.load(dataset, split)):
+            packed[pixels.tobytes()] = label
+    assert packed == {image.read(str(directory / path), 16).tobytes(): i % 3
                       for i, path in enumerate(paths)}
     assert 'packed: 90 images of 3 classes, 16x16' in capsys.readouterr().out
 
@@ -119,7 +87,7 @@ def test_bad_files_are_reported_and_the_others_packed(images, copied, small_shar
     assert '10 files could not be used' in stderr
     before = contents(out)
     with monkeypatch.context() as patched:
-        patched.setattr(image_files, 'read', None)  # known bad files are not read again
+        patched.setattr(image, 'read', None)  # known bad files are not read again
         assert pack(copied, out) == 1
     assert capsys.readouterr().err.count('bad: ') == 10 and contents(out) == before
     assert sum(loading.open_dataset(str(out)).counts.values()) == 80
@@ -159,6 +127,38 @@ def test_a_directory_of_bad_files_is_refused(tmp_path):
         loading.open_dataset(str(tmp_path / 'out'))
 
 
+# Messages
+
+
+def test_many_classes_without_test_images_are_one_line(tmp_path, capsys):
+    for i in range(40):
+        (tmp_path / 'in' / f'class{i:02d}').mkdir(parents=True)
+        Image.new('RGB', (8, 8), (i, i, i)).save(str(tmp_path / 'in' / f'class{i:02d}' / 'x.png'))
+    assert pack(tmp_path / 'in', tmp_path / 'out', 8, 0.4) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith('note: ')]
+    assert len(notes) == 2
+    for note, split in zip(notes, ('train', 'test')):
+        assert f' of 40 classes have no {split} images: class' in note and note.endswith(', ...')
+
+
+def test_names_of_classes_are_escaped(copied, tmp_path, capsys):
+    os.rename(str(copied / 'red'), str(copied / 'red\x1b[31m\n'))
+    pack(copied, tmp_path / 'out')
+    assert read_manifest(tmp_path / 'out')['classes'] == ['blue', 'green', 'red\\x1b[31m\\n']
+    assert '\x1b' not in ''.join(capsys.readouterr())
+
+
+@pytest.mark.filterwarnings('error')
+def test_no_warning_of_a_decoder_is_printed(tmp_path):
+    for name, (content, verdict) in crafted_files().items():
+        folder = tmp_path / 'in' / ('good' if verdict is not REFUSED else 'bad')
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    Image.new('RGB', (8, 8)).save(str(tmp_path / 'in/bad/fine.png'))
+    assert pack(tmp_path / 'in', tmp_path / 'out') == 1
+    assert not [path for path in read_manifest(tmp_path / 'out')['bad'] if path.startswith('good')]
+
+
 # Wrong arguments
 
 
@@ -193,143 +193,6 @@ def test_a_wrong_command_line_is_refused_in_one_line(arguments, code, problem):
     assert result.stderr.count('\n') == 1
 
 
-# Interruptions
-
-
-@pytest.fixture
-def reference(images, small_shards, tmp_path):
-    """The files of a dataset that was packed without interruptions, in `reference`."""
-    pack(images[0], tmp_path / 'reference')
-    return contents(tmp_path / 'reference')
-
-
-class Reader:
-    """Stands in for image_files.read; from the `limit`-th call on it raises `error`."""
-
-    def __init__(self, limit, error):
-        self.calls, self.limit, self.error, self.read = 0, limit, error, image_files.read
-
-    def __call__(self, path, size):
-        if self.calls >= self.limit:
-            raise self.error
-        self.calls += 1
-        return self.read(path, size)
-
-
-class Stopped(Exception):
-    pass
-
-
-@pytest.mark.parametrize('limit', [0, 7, 40, 89])
-def test_an_interrupted_run_continues_to_the_same_bytes(images, reference, tmp_path, monkeypatch,
-                                                        limit):
-    out, reader = tmp_path / 'out', Reader(limit, Stopped())
-    monkeypatch.setattr(image_files, 'read', reader)
-    with pytest.raises(Stopped):
-        pack(images[0], out)
-    with pytest.raises(UserError, match='manifest.json: No such file'):
-        loading.open_dataset(str(out))
-    (out / '.train-00000-of-00005.tfrecordab12').write_bytes(b'left by a kill')
-    reader.calls, reader.limit = 0, 1000
-    assert pack(images[0], out) == 0
-    assert contents(out) == reference
-    assert reader.calls <= 90 - limit + 15 + 10, 'finished shards are not packed again'
-
-
-def test_a_second_run_reads_no_images(images, reference, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, 'read', None)
-    assert pack(images[0], tmp_path / 'reference') == 0
-    assert contents(tmp_path / 'reference') == reference
-
-
-def test_files_with_a_transient_error_are_tried_again(images, reference, tmp_path, monkeypatch):
-    out, error = tmp_path / 'out', OSError(errno.EIO, os.strerror(errno.EIO))
-    with monkeypatch.context() as patched:
-        patched.setattr(image_files, 'read', Reader(30, error))
-        assert pack(images[0], out) == 1
-    bad = read_manifest(out)['bad']
-    assert len(bad) == 60 and set(bad.values()) == {os.strerror(errno.EIO)}
-    assert pack(images[0], out) == 0
-    assert contents(out) == reference
-
-
-def test_changed_images_and_damaged_shards_are_packed_again(images, copied, reference, tmp_path):
-    out = tmp_path / 'out'
-    pack(copied, out)
-    (out / 'train-00001-of-00005.tfrecord').write_bytes(b'damaged')
-    pack(copied, out)
-    assert contents(out) == reference
-    Image.new('RGB', (30, 30), (1, 2, 3)).save(str(copied / images[1][2]))
-    pack(copied, out)
-    changed = {name for name, content in contents(out).items() if reference.get(name) != content}
-    assert len(changed) == 2 and 'manifest.json' in changed
-
-
-def test_shards_and_notes_of_an_earlier_packing_are_removed(images, reference, tmp_path):
-    out = tmp_path / 'reference'
-    (out / 'train-00007-of-00009.tfrecord').write_bytes(b'')
-    pack(images[0], out, image_size=8, test_fraction=0)
-    assert loading.open_dataset(str(out)).image_shape == (8, 8, 3)
-    shards = {file['name'] for file in read_manifest(out)['files']}
-    assert set(contents(out)) == shards | {'manifest.json'}
-    assert set(os.listdir(str(out / packing.NOTES))) == {
-        name + '.json' for name in shards} | {'lock'}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143),
-                                          (signal.SIGKILL, -9)])
-def test_a_signal_stops_packing_and_the_next_run_continues(tmp_path, number, code):
-    make_images(tmp_path / 'in', 1200, sizes=(40, 41))
-    arguments = processes.command(SCRIPT, tmp_path / 'in', tmp_path / 'out', '--threads=2')
-    returncode, output = processes.interrupt(arguments, ' images', number)
-    assert returncode == code and 'Traceback' not in output, output
-    if number != signal.SIGKILL:
-        assert 'run this again to continue' in output
-    assert not (tmp_path / 'out/manifest.json').exists()
-    processes.finish(arguments)
-    assert pack(tmp_path / 'in', tmp_path / 'uninterrupted', 32, 0.1) == 0
-    assert contents(tmp_path / 'out') == contents(tmp_path / 'uninterrupted')
-
-
-def test_a_full_disk_is_reported_and_the_next_run_continues(images, small_shards, tmp_path,
-                                                            monkeypatch):
-    out, write_atomically, written = tmp_path / 'out', files.write_atomically, []
-
-    def write(path, content):
-        if len(written) == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        written.append(path)
-        write_atomically(path, content)
-    with monkeypatch.context() as patched:
-        patched.setattr(files, 'write_atomically', write)
-        with pytest.raises(UserError, match='No space left on device; fix that and run this'):
-            pack(images[0], out)
-    assert pack(images[0], out) == 0
-    pack(images[0], tmp_path / 'uninterrupted')
-    assert contents(out) == contents(tmp_path / 'uninterrupted')
-
-
-def test_a_small_disk(tmp_path):
-    make_images(tmp_path / 'in', 60)
-    (tmp_path / 'out').mkdir()
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=60k', 'tmpfs', str(tmp_path / 'out')]
-    if subprocess.call(mount, stderr=subprocess.DEVNULL):
-        pytest.skip('mounting a small tmpfs needs root')
-    try:
-        with pytest.raises(UserError, match='No space left on device; fix that'):
-            pack(tmp_path / 'in', tmp_path / 'out', image_size=32)
-    finally:
-        subprocess.check_call(['umount', str(tmp_path / 'out')])
-
-
-def test_a_second_process_is_refused(images, tmp_path):
-    (tmp_path / 'out' / packing.NOTES).mkdir(parents=True)
-    with files.locked(str(tmp_path / 'out' / packing.NOTES / 'lock'), pytest.fail):
-        with pytest.raises(UserError, match='another process is packing'):
-            pack(images[0], tmp_path / 'out')
-
-
 # The script
 
 
@@ -361,80 +224,3 @@ def test_progress_on_a_terminal_is_a_bar(images, tmp_path):
             break
     os.close(ours)
     assert process.wait(60) == 0 and b'90/90' in shown and b'\r' in shown
-
-
-# Runs on packed datasets
-
-
-class TrainedRun(NamedTuple):
-    run: str
-    dataset: loading.Dataset
-    graph: str  # the frozen graph
-
-
-@pytest.fixture(scope='module')
-def trained(images, tmp_path_factory):
-    """A run on the packed images, trained through the stream source and frozen."""
-    folder = tmp_path_factory.mktemp('trained')
-    run, graph = str(folder / 'run'), str(folder / 'x.pb')
-    pack(images[0], folder / 'set', image_size=28)
-    for arguments in (['train.py', '--model=squeeze1', f'--dataset={folder}/set', '--steps=60',
-                       '--source=stream', '--set=batch_size=32', '--set=ema_decay=0'],
-                      ['freeze_graph.py', f'--output={graph}']):
-        result = in_process.run(*arguments, f'--run={run}')
-        assert result.code == 0, result
-    return TrainedRun(run, loading.open_dataset(str(folder / 'set')), graph)
-
-
-def test_evaluation_and_freezing_use_the_test_images(trained):
-    run, dataset, graph = trained
-    result = in_process.run('eval.py', f'--run={run}', f'--dataset={dataset.directory}')
-    assert f'of {dataset.counts["test"]} test images' in result.stdout
-    assert '  green' in result.stdout
-    with open(run + '/config.json') as stream, open(graph[:-3] + '.json') as frozen_stream:
-        config, frozen = json.load(stream), json.load(frozen_stream)
-    assert config['classes'] == frozen['classes'] == CLASSES
-    assert config['dataset_identity'] == dataset.identity
-    assert dataset.identity in frozen.values() and 'set' in frozen.values()
-    assert frozen['image_shape'] == [28, 28, 3]
-    with open(run + '/eval/test/metrics.jsonl') as stream:
-        metrics = json.loads(stream.readlines()[-1])
-    assert metrics['correct'] == frozen['correct'] and metrics['accuracy'] > 0.5
-    result = in_process.run('eval.py', f'--graph={graph}', f'--dataset={dataset.directory}')
-    assert f'{metrics["correct"]} of {metrics["images"]} test' in result.stdout
-
-
-@pytest.mark.parametrize('script', ['eval.py', 'freeze_graph.py'])
-def test_another_dataset_than_that_of_the_run_is_refused(trained, script):
-    result = in_process.run(script, f'--run={trained.run}', '--dataset=cifar10')
-    assert result.code == 2
-    assert 'this run was trained on set, not on cifar10: leave --dataset out' in result.stderr
-
-
-def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
-    dataset, run = tmp_path / 'set', tmp_path / 'run'
-    shutil.copytree(trained.run, str(run))
-    shutil.copytree(trained.dataset.directory, str(dataset))
-
-    def output_of_evaluator(**options):
-        with evaluator.Evaluator(str(run), None, **options):
-            return capsys.readouterr().out
-    assert output_of_evaluator() == '', 'found next to the run'
-    os.rename(str(dataset), str(tmp_path / 'elsewhere'))
-    with pytest.raises(UserError, match=f'{dataset}/manifest.json: No such file'):
-        output_of_evaluator()
-    assert output_of_evaluator(data_dir=str(tmp_path / 'elsewhere')) == ''
-    make_images(tmp_path / 'other', 60, seed=1)  # other images in the same place
-    pack(tmp_path / 'other', dataset, image_size=28)
-    capsys.readouterr()
-    assert f'note: {dataset} has changed since {run} was started' in output_of_evaluator()
-    result = in_process.run('train.py', f'--run={run}', '--resume', '--model=squeeze1',
-                            '--steps=70')
-    assert result.code == 1 and 'has changed since' in result.stderr
-    assert 'start another run' in result.stderr
-    shutil.rmtree(str(tmp_path / 'other/red'))
-    pack(tmp_path / 'other', dataset, image_size=28)
-    with pytest.raises(UserError, match=r'was trained on 3 classes \(blue, green, red\)'):
-        output_of_evaluator()
-    with pytest.raises(UserError, match='was trained on 3 classes'):
-        freeze.freeze(str(run), None, output=str(tmp_path / 'x.pb'))

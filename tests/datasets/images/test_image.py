@@ -1,4 +1,4 @@
-"""Decoding image files: every kind of PNG, JPEG and BMP against its own pixels; bad files."""
+"""Decoding image files: every mode of Pillow against its own pixels; crop and resize; bad files."""
 
 import struct
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from permafrost.datasets import image_files
+from permafrost.datasets.images.bad_image import BadImage
+from permafrost.datasets.images.image import read
 from tests.datasets.helpers import MODES, png_header_of, smooth_colours
 
 
@@ -22,7 +23,7 @@ def test_every_mode_is_decoded(tmp_path, mode, extension):
     expected = np.asarray(Image.fromarray(smooth_colours(32, 32)).convert(mode).convert('RGB'))
     path = save(tmp_path / ('x.' + extension), smooth_colours(32, 32), mode,
                 **({'quality': 95} if extension == 'jpg' else {}))
-    decoded = image_files.read(path, 32)
+    decoded = read(path, 32)
     assert decoded.dtype == np.uint8 and decoded.shape == (32, 32, 3)
     tolerance = 12 if extension == 'jpg' else 0
     assert np.abs(decoded.astype(int) - expected).max() <= tolerance
@@ -37,19 +38,19 @@ def test_cmyk_that_adobe_did_not_write_is_not_inverted(tmp_path):
     (tmp_path / 'y.jpg').write_bytes(content[:marker] + content[marker + 16:])
     inverted = Image.merge('CMYK', [band.point(lambda v: 255 - v) for band in image.split()])
     for name, expected in (('x.jpg', image), ('y.jpg', inverted)):
-        decoded = image_files.read(str(tmp_path / name), 32).astype(int)
+        decoded = read(str(tmp_path / name), 32).astype(int)
         assert np.abs(decoded - np.asarray(expected.convert('RGB'))).max() <= 12
 
 
 def test_transparency_is_ignored(tmp_path):
     pixels = np.dstack([smooth_colours(32, 32), np.zeros((32, 32), np.uint8)])
-    np.testing.assert_array_equal(image_files.read(save(tmp_path / 'x.png', pixels), 32),
+    np.testing.assert_array_equal(read(save(tmp_path / 'x.png', pixels), 32),
                                   smooth_colours(32, 32))
 
 
 def test_the_upper_8_of_16_bits_are_used(tmp_path):
     grey = (np.arange(1024).reshape(32, 32) * 64 + 63).astype(np.uint16)
-    decoded = image_files.read(save(tmp_path / 'x.png', Image.fromarray(grey)), 32)
+    decoded = read(save(tmp_path / 'x.png', Image.fromarray(grey)), 32)
     np.testing.assert_array_equal(decoded, np.repeat((grey >> 8)[..., None], 3, 2))
 
 
@@ -62,7 +63,7 @@ def test_exif_orientation_turns_a_jpeg_upright(tmp_path, orientation):
         upright = np.asarray(ImageOps.exif_transpose(image))
     height, width = upright.shape[:2]
     top, left = (height - 40) // 2, (width - 40) // 2
-    np.testing.assert_array_equal(image_files.read(path, 40),
+    np.testing.assert_array_equal(read(path, 40),
                                   upright[top:top + 40, left:left + 40])
 
 
@@ -87,7 +88,7 @@ def test_the_central_square_is_resized(tmp_path, height, width):
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     expected = slow_resize(pixels[top:top + side, left:left + side], 32)
-    decoded = image_files.read(save(tmp_path / 'x.png', pixels), 32)
+    decoded = read(save(tmp_path / 'x.png', pixels), 32)
     assert np.abs(decoded - expected).max() <= 1 and (decoded != expected).mean() < 1e-3
 
 
@@ -98,12 +99,12 @@ def test_the_central_square_is_resized(tmp_path, height, width):
     ('huge.png', png_header_of(60000, 60000),
      'an image of 60000x60000 is larger than the limit of 100'),
     ('short.png', png_header_of(5000, 5000), 'truncated'),
-    ('header.bmp', b'BM' + bytes(12) + struct.pack('<IiiHHIIiiII', 40, 90000, 90000, 1, 24, 0, 0,
-                                                   0, 0, 0, 0), 'an image of 90000x90000')])
+    ('header.bmp', b'BM' + bytes(8) + struct.pack('<IIiiHHIIiiII', 54, 40, 90000, 90000, 1, 24,
+                                                  *[0] * 6), 'an image of 90000x90000')])
 def test_a_bad_file_says_why(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(image_files.BadImage, match=reason):
-        image_files.read(str(tmp_path / name), 32)
+    with pytest.raises(BadImage, match=reason):
+        read(str(tmp_path / name), 32)
 
 
 @pytest.mark.parametrize('extension', ['png', 'jpg', 'bmp'])
@@ -113,16 +114,22 @@ def test_a_truncated_file_is_refused(tmp_path, extension, fraction):
     path = save(tmp_path / ('x.' + extension), pixels)
     with open(path, 'r+b') as stream:
         stream.truncate(int(fraction * stream.seek(0, 2)))
-    with pytest.raises(image_files.BadImage):
-        image_files.read(path, 32)
+    with pytest.raises(BadImage):
+        read(path, 32)
+
+
+def test_a_file_that_cannot_be_read_now_is_not_a_bad_image(tmp_path):
+    (tmp_path / 'folder.png').mkdir()  # reading it fails, like a disk error
+    with pytest.raises(OSError):
+        read(str(tmp_path / 'folder.png'), 32)
 
 
 def test_missing_and_looping_files_say_why(tmp_path):
     (tmp_path / 'loop.png').symlink_to('loop.png')
-    with pytest.raises(image_files.BadImage, match='symbolic links'):
-        image_files.read(str(tmp_path / 'loop.png'), 32)
-    with pytest.raises(image_files.BadImage, match='No such file'):
-        image_files.read(str(tmp_path / 'none.png'), 32)
+    with pytest.raises(BadImage, match='symbolic links'):
+        read(str(tmp_path / 'loop.png'), 32)
+    with pytest.raises(BadImage, match='No such file'):
+        read(str(tmp_path / 'none.png'), 32)
 
 
 def test_mutants_are_decoded_or_refused(tmp_path):
@@ -137,8 +144,8 @@ def test_mutants_are_decoded_or_refused(tmp_path):
             mutant[random.randint(0, min(len(mutant), 300), 3)] = random.randint(0, 256, 3)
             (tmp_path / 'mutant').write_bytes(mutant.tobytes())
             try:
-                assert image_files.read(str(tmp_path / 'mutant'), 32).shape == (32, 32, 3)
-            except image_files.BadImage as error:
+                assert read(str(tmp_path / 'mutant'), 32).shape == (32, 32, 3)
+            except BadImage as error:
                 refused += 1
                 assert str(error)
     assert refused > 50

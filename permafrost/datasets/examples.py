@@ -1,0 +1,147 @@
+"""Scan TFRecord files that other programs wrote: tf.Examples with encoded images and labels.
+
+Features and file names are those of TF-Slim and TensorFlow Datasets:
+https://github.com/google-research/tf-slim, https://www.tensorflow.org/datasets
+"""
+
+import collections
+import glob
+import os
+import re
+from typing import Any, Counter, Dict, Iterator, List, Optional, Tuple
+
+from permafrost import runtime
+from permafrost.datasets import tfrecord
+from permafrost.datasets.image_folder import ImageFolder, Item, arrange
+from permafrost.errors import UserError, printable
+
+IMAGE, LABEL, TEXT = ('image/encoded', 'image'), ('image/class/label', 'label'), (
+    'image/class/text',)
+FILE_NAME = re.compile(r'tfrecord|-[0-9]+-of-[0-9]+', re.IGNORECASE)
+SPLIT_NAME = re.compile(r'(?<![a-z])(train|test|val)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
+NEEDED = 'it needs image/encoded (a PNG, JPEG or BMP file) and image/class/label (a number)'
+
+
+def find(directory: str) -> List[str]:
+    """Return the names of the TFRecord files in `directory`; none if it has folders of images."""
+    if not os.path.isdir(directory):
+        return []
+    entries = [entry for entry in os.scandir(directory) if not entry.name.startswith('.')]
+    if any(entry.is_dir() for entry in entries):
+        return []
+    return sorted(entry.name for entry in entries if FILE_NAME.search(entry.name)
+                  and entry.is_file() and entry.stat().st_size)
+
+
+def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
+    """Return the images of the TFRecord files `names` in `directory`.
+
+    The word train, test or validation in the name of a file is its split. Validation files are the
+    test images if there are no test files. Without test files, a hash of its file's name and its
+    index decides whether an image is a test image, as image_folder.scan does. Raises UserError.
+    """
+    splits, ignored = _splits(directory, names)
+    runtime.prepare()
+    found: List[Tuple[Optional[str], Item]] = []  # the label is that of the file until the end
+    texts: Dict[int, str] = {}
+    numbers: Dict[str, int] = {}
+    for name, split in splits.items():
+        for index, (offset, content) in enumerate(_records(directory, name)):
+            label, text, image = _parse(content, f'{printable(name)}: record {index}')
+            if label is None:
+                label = numbers.setdefault(text, len(numbers))
+            texts.setdefault(label, text)
+            found.append((split, Item(name, label, 0, index, offset, len(content))))
+    labels = sorted(texts, key=lambda label: texts[label] if numbers else label)
+    from_file = _read_labels(directory)
+    classes = [printable(texts[label] or from_file.get(label, str(label))) for label in labels]
+    count = collections.Counter(classes)
+    classes = [name if count[name] == 1 else f'{name} {label}'
+               for name, label in zip(classes, labels)]
+    if len(classes) < 2:
+        raise UserError(f'{printable(directory)}: its TFRecords have {len(classes)} classes: a '
+                        'classifier needs at least two')
+    rank = {label: i for i, label in enumerate(labels)}
+    items = [(split, item._replace(label=rank[item.label])) for split, item in found]
+    return ImageFolder(classes, arrange(items, test_fraction), {}, dict(+ignored))
+
+
+def _splits(directory: str, names: List[str]) -> Tuple[Dict[str, Optional[str]], Counter[str]]:
+    """Return ({name: split, None where a hash decides}, {kind: number} of files not to read)."""
+    by_split: Dict[str, List[str]] = collections.defaultdict(list)
+    for name in names:
+        words = SPLIT_NAME.findall(name)
+        by_split[words[-1].lower() if words else ''].append(name)
+    if set(by_split) <= {''}:
+        return dict.fromkeys(names), collections.Counter()
+    if 'train' not in by_split:
+        raise UserError(f'{printable(directory)} has TFRecords of '
+                        f'{", ".join(filter(None, sorted(by_split)))}, but none of train')
+    test = 'test' if 'test' in by_split else 'val'
+    splits: Dict[str, Optional[str]] = dict.fromkeys(
+        by_split.pop('train'), 'train' if test in by_split else None)
+    splits.update(dict.fromkeys(by_split.pop(test, []), 'test'))
+    return splits, collections.Counter({
+        'TFRecord files of neither train nor test': sum(map(len, by_split.values()))})
+
+
+def _records(directory: str, name: str) -> Iterator[Tuple[int, bytes]]:
+    """Yield (offset, content) of the records of a file, whose checksums TensorFlow verifies."""
+    import tensorflow.compat.v1 as tf
+    path = os.path.join(directory, name)
+    offset = index = 0
+    try:
+        for content in tf.python_io.tf_record_iterator(path):
+            yield offset + tfrecord.HEADER_BYTES, content
+            offset += tfrecord.HEADER_BYTES + len(content) + tfrecord.FOOTER_BYTES
+            index += 1
+        is_damaged = offset != os.path.getsize(path)  # a cut header ends the iteration in silence
+    except tf.errors.DataLossError:
+        is_damaged = True
+    except tf.errors.OpError as error:
+        raise UserError(f'{printable(path)}: {printable(error.message)}')
+    if is_damaged:
+        raise UserError(f'{printable(path)}: record {index} is damaged, or this is not an '
+                        'uncompressed TFRecord file: decompress it, or get it again')
+
+
+def _parse(content: bytes, where: str) -> Tuple[Optional[int], str, bytes]:
+    """Return (label or None, text or '', encoded image) of a tf.Example. Raise UserError."""
+    import tensorflow.compat.v1 as tf
+    try:
+        features = tf.train.Example.FromString(content).features.feature
+    except Exception:  # protobuf's DecodeError, which is not public
+        raise UserError(f'{where} is not a tf.Example: {NEEDED}')
+
+    def only(names: Tuple[str, ...], kind: str) -> Any:
+        values = [list(getattr(features[name], kind).value) for name in names if name in features]
+        return next((value[0] for value in values if len(value) == 1), None)
+
+    image, label = only(IMAGE, 'bytes_list'), only(LABEL, 'int64_list')
+    text = (only(TEXT, 'bytes_list') or b'').decode('utf-8', 'backslashreplace')
+    if 'image_raw' in features and image is None:
+        raise UserError(f'{where} holds raw pixels, as tools/make_tfrecords.py writes them: give '
+                        'its directory, with manifest.json, to --dataset')
+    if image is None or label is None and not text:
+        names = ', '.join(map(printable, sorted(features)[:9])) or 'nothing'
+        raise UserError(f'{where} has {names}: {NEEDED}')
+    return label, text, image
+
+
+def _read_labels(directory: str) -> Dict[int, str]:
+    """Return {label: name} of labels.txt, with lines `number:name` (TF-Slim) or `name` (TFDS)."""
+    for path in sorted(glob.glob(os.path.join(glob.escape(directory), '*labels.txt'))):
+        with open(path, encoding='utf-8', errors='backslashreplace') as stream:
+            lines = [line.strip() for line in stream]
+        pairs = [re.match(r'([0-9]{1,9}):(.*)', line) for line in lines if line]
+        if all(pairs):
+            return {int(pair[1]): pair[2] for pair in pairs if pair}
+        return {number: line for number, line in enumerate(lines) if line}
+    return {}
+
+
+def read(directory: str, item: Item) -> bytes:
+    """Return the encoded image of a record that `scan` found."""
+    with open(os.path.join(directory, item.file), 'rb') as stream:
+        stream.seek(item.offset)
+        return _parse(stream.read(item.length), item.path)[2]

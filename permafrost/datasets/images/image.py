@@ -1,0 +1,75 @@
+"""RGB images: decoded from a file, cropped to a square, resized. As label_image/images/image.cc."""
+
+import errno
+import os
+
+import numpy as np
+from PIL import Image
+
+from permafrost.datasets.images import decode_bmp, decode_jpeg, decode_png
+from permafrost.datasets.images.bad_image import BadImage
+from permafrost.errors import one_line
+
+EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jpe', '.jfif', '.bmp', '.dib')
+# Image files that neither this module nor label_image reads.
+OTHER_EXTENSIONS = ('.gif', '.webp', '.tif', '.tiff', '.heic', '.heif', '.avif', '.jp2', '.j2k',
+                    '.ppm', '.pgm', '.tga', '.ico', '.psd', '.svg', '.jxl')
+MAX_FILE_BYTES = 1 << 30  # as in label_image
+DECODERS = ((b'\x89PNG\r\n\x1a\n', decode_png.decode), (b'\xff\xd8\xff', decode_jpeg.decode),
+            (b'BM', decode_bmp.decode))
+
+LASTING_ERRORS = (errno.ENOENT, errno.ELOOP)  # of links; others may pass
+
+Image.MAX_IMAGE_PIXELS = None  # bad_image.check_size has a lower limit
+
+
+def read(path: str, size: int) -> np.ndarray:
+    """Return the central square of an image file, resized: uint8 [size, size, 3], RGB.
+
+    Raises BadImage, or OSError if the file could not be read this time, as after a disk error.
+    """
+    try:
+        if os.path.getsize(path) > MAX_FILE_BYTES:
+            raise BadImage('the file is larger than 1 GiB')
+        with open(path, 'rb') as stream:
+            content = stream.read()
+    except OSError as error:
+        if error.errno not in LASTING_ERRORS:
+            raise
+        raise BadImage(error.strerror) from error
+    return decode_square(content, size)
+
+
+def decode_square(content: bytes, size: int) -> np.ndarray:
+    """Return the central square of the image in `content`, resized: uint8 [size, size, 3], RGB."""
+    return _resize_square(decode(content), size)
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode a PNG, JPEG or BMP file to RGB. Raises BadImage.
+
+    Grey and palette images are expanded, CMYK is converted, the upper 8 of 16 bits are used,
+    transparency is ignored, and a JPEG is turned by its EXIF orientation.
+    """
+    for signature, decoder in DECODERS:
+        if content.startswith(signature):
+            try:
+                return decoder(content)
+            except BadImage:
+                raise
+            except Exception as error:  # Pillow raises almost anything on damaged files
+                reason = one_line(error) or 'damaged'
+                raise BadImage(f'{reason} ({type(error).__name__})') from error
+    raise BadImage('not a PNG, JPEG or BMP image' if content else 'the file is empty')
+
+
+def _resize_square(image: Image.Image, size: int) -> np.ndarray:
+    """Resize the largest central square bilinearly, with antialiasing: uint8 [size, size, 3]."""
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if side == size:
+        return np.array(image)
+    # In floating point, as label_image does: Pillow rounds uint8 between rows and columns.
+    bands = [band.convert('F').resize((size, size), Image.BILINEAR) for band in image.split()]
+    return (np.stack(bands, 2) + 0.5).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,185 @@
+"""TFRecords that other programs wrote: plain TensorFlow writes them, and they are packed."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+from permafrost.datasets import examples, loading, packing
+from permafrost.errors import UserError
+from tests import in_process
+
+CLASSES = ['daisy', 'rose', 'tulip']
+
+
+def encoded(label, number, kind='PNG'):
+    """Return an image file of its own size and colour."""
+    stream = io.BytesIO()
+    Image.new('RGB', (20 + number, 16 + 3 * label), (80 * label, 7 * number, 99)).save(stream, kind)
+    return stream.getvalue()
+
+
+def feature(value):
+    if isinstance(value, int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def slim(image, label, text=None):
+    """Return the features of TF-Slim."""
+    features = {'image/encoded': image, 'image/format': b'png', 'image/class/label': label,
+                'image/height': 16, 'image/width': 20}
+    return dict(features, **{'image/class/text': text.encode()} if text else {})
+
+
+def write(path, *records):
+    with tf.python_io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            if isinstance(record, dict):
+                record = tf.train.Example(features=tf.train.Features(feature={
+                    name: feature(value) for name, value in record.items()})).SerializeToString()
+            writer.write(record)
+
+
+def write_flowers(directory, names, texts=CLASSES, first=0, count=12):
+    """Write files of `count` records of three classes, whose labels begin at `first`."""
+    directory.mkdir()
+    for name in names:
+        write(directory / name, *(
+            slim(encoded(i % 3, i, ('PNG', 'JPEG', 'BMP')[i % 3]), i % 3 + first,
+                 texts and texts[i % 3]) for i in range(count)))
+
+
+def scan(directory, test_fraction=0.25):
+    return examples.scan(str(directory), examples.find(str(directory)), test_fraction)
+
+
+def test_records_are_packed_as_their_image_files_would_be(tmp_path):
+    write_flowers(tmp_path / 'in', ['flowers_train_00000-of-00002.tfrecord',
+                                    'flowers_train_00001-of-00002.tfrecord',
+                                    'flowers_validation_00000-of-00001.tfrecord'])
+    for name in CLASSES:
+        for split in ('train', 'test'):
+            (tmp_path / 'files' / split / name).mkdir(parents=True)
+    for i in range(12):
+        kind = ('PNG', 'JPEG', 'BMP')[i % 3]
+        for split in ('train', 'test'):
+            path = tmp_path / 'files' / split / CLASSES[i % 3] / f'{i}.{kind.lower()}'
+            path.write_bytes(encoded(i % 3, i, kind))
+    result = in_process.run('tools/make_tfrecords.py', tmp_path / 'in', tmp_path / 'out',
+                            '--image_size=16')
+    assert result.code == 0, result.stderr
+    assert '36 images of 3 classes, 16x16, 24 to train and 12 to test' in result.stdout
+    assert packing.pack(str(tmp_path / 'files'), str(tmp_path / 'same'), 16, 0, 1) == 0
+    packed, same = (loading.open_dataset(str(tmp_path / name)) for name in ('out', 'same'))
+    assert packed.classes == same.classes == tuple(CLASSES)
+    for split in ('train', 'test'):
+        seen, expected = ({(image.tobytes(), label) for image, label in zip(
+            *loading.load(dataset, split))} for dataset in (packed, same))
+        assert seen == expected and len(seen) == 12
+
+
+def test_what_is_packed_is_read_by_plain_tensorflow(tmp_path):
+    write_flowers(tmp_path / 'in', ['x.tfrecord'])
+    packing.pack(str(tmp_path / 'in'), str(tmp_path / 'out'), 8, 0.25, 1)
+    paths = [str(path) for path in sorted((tmp_path / 'out').glob('*.tfrecord'))]
+    assert len(paths) == 2
+    records = [record for path in paths for record in tf.python_io.tf_record_iterator(path)]
+    with tf.Graph().as_default(), tf.Session() as session:
+        batch = session.run(tf.io.parse_example(tf.constant(records), {
+            'image_raw': tf.FixedLenFeature([], tf.string),
+            'label': tf.FixedLenFeature([], tf.int64)}))
+    assert sorted(batch['label']) == [0] * 4 + [1] * 4 + [2] * 4
+    assert {len(image) for image in batch['image_raw']} == {8 * 8 * 3}
+
+
+@pytest.mark.parametrize('names, counts, ignored', [
+    (['x.tfrecord'], None, {}),
+    (['mnist-train.tfrecord-00000-of-00001', 'mnist-test.tfrecord-00000-of-00001'], (12, 12), {}),
+    (['train-00000-of-00001', 'validation-00000-of-00001', 'test-00000-of-00001'], (12, 12),
+     {'TFRecord files of neither train nor test': 1}),
+    (['train-00000-of-00002', 'train-00001-of-00002'], None, {})])
+def test_splits_are_found_by_the_names_of_files(tmp_path, names, counts, ignored):
+    write_flowers(tmp_path / 'in', names)
+    folder = scan(tmp_path / 'in')
+    found = len(folder.items['train']), len(folder.items['test'])
+    assert found == counts if counts else sum(found) == 12 * len(names) and all(found)
+    assert folder.ignored == ignored
+    assert scan(tmp_path / 'in', 0).items['test'] == [] or counts
+
+
+def test_names_of_classes(tmp_path):
+    write_flowers(tmp_path / 'text', ['x.tfrecord'], first=7)
+    assert scan(tmp_path / 'text').classes == CLASSES
+    write_flowers(tmp_path / 'numbers', ['x.tfrecord'], texts=None, first=7)
+    assert scan(tmp_path / 'numbers').classes == ['7', '8', '9']
+    (tmp_path / 'numbers/labels.txt').write_text('7:lion\n9:cat\x1b[31m\n8:dog\n')
+    assert scan(tmp_path / 'numbers').classes == ['lion', 'dog', 'cat\\x1b[31m']
+    write_flowers(tmp_path / 'tfds', ['x-train.tfrecord-00000-of-00001'], texts=None)
+    (tmp_path / 'tfds/label.labels.txt').write_text('c\nb\na\n')
+    assert scan(tmp_path / 'tfds').classes == ['c', 'b', 'a']
+    write_flowers(tmp_path / 'twins', ['x.tfrecord'], texts=['crane', 'crane', 'owl'])
+    assert scan(tmp_path / 'twins').classes == ['crane 0', 'crane 1', 'owl']
+    (tmp_path / 'only').mkdir()
+    write(tmp_path / 'only/x.tfrecord', *(
+        {'image': encoded(0, i), 'image/class/text': text} for i, text in enumerate([b'b', b'a'])))
+    folder = scan(tmp_path / 'only', 0)
+    assert folder.classes == ['a', 'b']
+    assert {item.record: item.label for item in folder.items['train']} == {0: 1, 1: 0}
+
+
+def test_a_bad_image_is_reported_by_its_record(tmp_path):
+    (tmp_path / 'in').mkdir()
+    write(tmp_path / 'in/x.tfrecord', slim(encoded(0, 1), 0), slim(b'GIF89a', 1), slim(b'', 1),
+          slim(encoded(1, 1)[:-20], 1), slim(encoded(1, 2), 1))
+    assert packing.pack(str(tmp_path / 'in'), str(tmp_path / 'out'), 8, 0, 1) == 1
+    manifest = json.loads((tmp_path / 'out/manifest.json').read_text())
+    assert manifest['bad'] == {'x.tfrecord:1': 'not a PNG, JPEG or BMP image',
+                               'x.tfrecord:2': 'the file is empty',
+                               'x.tfrecord:3': 'the file is truncated'}
+
+
+@pytest.mark.parametrize('record, problem', [
+    (b'words', 'record 1 is not a tf.Example'),
+    ({}, 'record 1 has nothing'),
+    ({'audio\x1b': b'', 'image/class/label': 1}, r'has audio\\x1b, image/class/label: it needs'),
+    ({'image/encoded': b'x'}, 'has image/encoded: it needs image/encoded'),
+    ({'image_raw': bytes(48), 'label': 1}, 'holds raw pixels.*--dataset')])
+def test_records_of_other_kinds_are_refused_in_one_line(tmp_path, record, problem):
+    (tmp_path / 'in').mkdir()
+    write(tmp_path / 'in/x.tfrecord', slim(encoded(0, 1), 0), record)
+    with pytest.raises(UserError, match=problem) as caught:
+        scan(tmp_path / 'in')
+    assert 'x.tfrecord: record 1' in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
+    write_flowers(tmp_path / 'in', ['x.tfrecord'])
+    path = tmp_path / 'in/x.tfrecord'
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (bytes(flipped), whole[:-9], b'\x1f\x8b\x08' + bytes(50), b'words'):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match='is damaged, or this is not an uncompressed TFRecord'):
+            scan(tmp_path / 'in')
+    write_flowers(tmp_path / 'val', ['val-00000-of-00001'])
+    with pytest.raises(UserError, match='has TFRecords of val, but none of train'):
+        scan(tmp_path / 'val')
+    (tmp_path / 'one').mkdir()
+    write(tmp_path / 'one/x.tfrecord', slim(encoded(0, 1), 5))
+    with pytest.raises(UserError, match='have 1 classes: a classifier needs at least two'):
+        scan(tmp_path / 'one')
+
+
+def test_a_directory_with_folders_is_one_of_class_folders(tmp_path):
+    (tmp_path / 'red').mkdir()
+    (tmp_path / 'x.tfrecord').write_bytes(b'x')
+    assert examples.find(str(tmp_path)) == [] == examples.find(str(tmp_path / 'none'))
+    (tmp_path / 'red').rmdir()
+    (tmp_path / 'notes.txt').write_text('x')
+    np.zeros(3).tofile(str(tmp_path / 'train-00000-of-00001'))
+    assert examples.find(str(tmp_path)) == ['train-00000-of-00001', 'x.tfrecord']

@@ -1,0 +1,92 @@
+"""Training, evaluation and freezing on packed datasets, which may move or change."""
+
+import json
+import os
+import shutil
+from typing import NamedTuple
+
+import pytest
+
+from permafrost.datasets import loading
+from permafrost.errors import UserError
+from permafrost.evaluation import evaluator
+from permafrost.export import freeze
+from tests import in_process
+from tests.datasets.helpers import (
+    CLASSES, make_images, pack)
+
+SCRIPT = 'tools/make_tfrecords.py'
+
+
+class TrainedRun(NamedTuple):
+    run: str
+    dataset: loading.Dataset
+    graph: str  # the frozen graph
+
+
+@pytest.fixture(scope='module')
+def trained(images, tmp_path_factory):
+    """A run on the packed images, trained through the stream source and frozen."""
+    folder = tmp_path_factory.mktemp('trained')
+    run, graph = str(folder / 'run'), str(folder / 'x.pb')
+    pack(images[0], folder / 'set', image_size=28)
+    for arguments in (['train.py', '--model=squeeze1', f'--dataset={folder}/set', '--steps=60',
+                       '--source=stream', '--set=batch_size=32', '--set=ema_decay=0'],
+                      ['freeze_graph.py', f'--output={graph}']):
+        result = in_process.run(*arguments, f'--run={run}')
+        assert result.code == 0, result
+    return TrainedRun(run, loading.open_dataset(str(folder / 'set')), graph)
+
+
+def test_evaluation_and_freezing_use_the_test_images(trained):
+    run, dataset, graph = trained
+    result = in_process.run('eval.py', f'--run={run}', f'--dataset={dataset.directory}')
+    assert f'of {dataset.counts["test"]} test images' in result.stdout
+    assert '  green' in result.stdout
+    with open(run + '/config.json') as stream, open(graph[:-3] + '.json') as frozen_stream:
+        config, frozen = json.load(stream), json.load(frozen_stream)
+    assert config['classes'] == frozen['classes'] == CLASSES
+    assert config['dataset_identity'] == dataset.identity
+    assert dataset.identity in frozen.values() and 'set' in frozen.values()
+    assert frozen['image_shape'] == [28, 28, 3]
+    with open(run + '/eval/test/metrics.jsonl') as stream:
+        metrics = json.loads(stream.readlines()[-1])
+    assert metrics['correct'] == frozen['correct'] and metrics['accuracy'] > 0.5
+    result = in_process.run('eval.py', f'--graph={graph}', f'--dataset={dataset.directory}')
+    assert f'{metrics["correct"]} of {metrics["images"]} test' in result.stdout
+
+
+@pytest.mark.parametrize('script', ['eval.py', 'freeze_graph.py'])
+def test_another_dataset_than_that_of_the_run_is_refused(trained, script):
+    result = in_process.run(script, f'--run={trained.run}', '--dataset=cifar10')
+    assert result.code == 2
+    assert 'this run was trained on set, not on cifar10: leave --dataset out' in result.stderr
+
+
+def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
+    dataset, run = tmp_path / 'set', tmp_path / 'run'
+    shutil.copytree(trained.run, str(run))
+    shutil.copytree(trained.dataset.directory, str(dataset))
+
+    def output_of_evaluator(**options):
+        with evaluator.Evaluator(str(run), None, **options):
+            return capsys.readouterr().out
+    assert output_of_evaluator() == '', 'found next to the run'
+    os.rename(str(dataset), str(tmp_path / 'elsewhere'))
+    with pytest.raises(UserError, match=f'{dataset}/manifest.json: No such file'):
+        output_of_evaluator()
+    assert output_of_evaluator(data_dir=str(tmp_path / 'elsewhere')) == ''
+    make_images(tmp_path / 'other', 60, seed=1)  # other images in the same place
+    pack(tmp_path / 'other', dataset, image_size=28)
+    capsys.readouterr()
+    assert f'note: {dataset} has changed since {run} was started' in output_of_evaluator()
+    result = in_process.run('train.py', f'--run={run}', '--resume', '--model=squeeze1',
+                            '--steps=70')
+    assert result.code == 1 and 'has changed since' in result.stderr
+    assert 'start another run' in result.stderr
+    shutil.rmtree(str(tmp_path / 'other/red'))
+    pack(tmp_path / 'other', dataset, image_size=28)
+    with pytest.raises(UserError, match=r'was trained on 3 classes \(blue, green, red\)'):
+        output_of_evaluator()
+    with pytest.raises(UserError, match='was trained on 3 classes'):
+        freeze.freeze(str(run), None, output=str(tmp_path / 'x.pb'))
