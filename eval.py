@@ -1,8 +1,19 @@
+#!/usr/bin/env python3
 """Evaluate a run, or a frozen graph with --graph FILE.pb: python eval.py --run runs/tuto/1."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 
-from permafrost import flags as shared_flags, runs, runtime
+from permafrost import flags as shared_flags, isolation, runs, runtime
+from permafrost.evaluation import file_kinds
 from permafrost.evaluation.tta import TTA
 from permafrost.experiments import results
 
@@ -13,11 +24,12 @@ flags.DEFINE_bool('follow', False, 'Keep evaluating new checkpoints until traini
 flags.DEFINE_integer('batch_size', 500, 'Images per batch; does not affect the results.', 1)
 flags.DEFINE_enum('tta', 'none', list(TTA), 'Test-time augmentation: average the logits of '
                   'mirrored (flip) and shifted (flip_shift) images. Adds a second accuracy.')
-flags.DEFINE_bool('profile', False, 'Also write a trace of one batch for chrome://tracing.')
+flags.DEFINE_bool('profile', False, 'Also write a trace of one batch for ui.perfetto.dev.')
 flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished run.')
 flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to evaluate instead of a run.')
-flags.DEFINE_integer('image_size', None, 'With --graph: side of the central crop in pixels, for '
-                     'graphs without a node `images`. Default: the size of the node `inputs`.', 1)
+shared_flags.define_graph_flags()
+flags.DEFINE_bool('allow_any_op', False, 'With --graph: also run operations that inference does '
+                  'not need. They can write files: do not use it for graphs from strangers.')
 FLAGS = flags.FLAGS
 
 
@@ -26,12 +38,18 @@ def main():
     if not shared_flags.uses_frozen_graph(FLAGS):
         run = FLAGS.run or runs.latest_run(FLAGS.log_dir)
         runs.read_config(run)  # report a wrong directory before the slow import
+    else:
+        file_kinds.check_graph_file(FLAGS.graph)
+        isolation.continue_in_child(FLAGS.graph)
     session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     images = {name: FLAGS[name].value
               for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta')}
     if not run:
-        evaluate.evaluate_frozen_graph(FLAGS.graph, session_config, FLAGS.image_size, **images)
+        stated = evaluate.Statement(**{name: FLAGS[name].value
+                                       for name in shared_flags.GRAPH_FLAGS})
+        evaluate.evaluate_frozen_graph(FLAGS.graph, session_config, stated, **images,
+                                       allow_any_op=FLAGS.allow_any_op)
         return
     metrics = evaluate.evaluate_run(
         run, session_config, step=FLAGS.step, continuous=FLAGS.follow, profile=FLAGS.profile,
@@ -41,4 +59,4 @@ def main():
 
 
 if __name__ == '__main__':
-    shared_flags.run_script(main)
+    shared_flags.run_script(main, prints_result=True)

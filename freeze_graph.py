@@ -1,4 +1,14 @@
+#!/usr/bin/env python3
 """Freeze a run into one file: python freeze_graph.py --run runs/tuto/1."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from permafrost import interpreter
+
+interpreter.check()
 
 from absl import flags
 
@@ -9,7 +19,7 @@ from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags, 
 define_checkpoint_flags()
 define_run_dataset_flags()
 flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file next to it '
-                    'describes it. Default: trained_models/<model>.pb.')
+                    'describes it. Default: <run>/<model>.pb.')
 for name, export_format in FORMATS.items():
     flags.DEFINE_string(name, None, export_format.help)
 FLAGS = flags.FLAGS

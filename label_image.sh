@@ -2,18 +2,26 @@
 # Runs label_image, after building it if its sources have changed.
 set -euo pipefail
 
+# How the user started this.
+name=${PERMAFROST_COMMAND:+$PERMAFROST_COMMAND label}
+: "${name:=./label_image.sh}"
+
 usage() {
-  cat <<'END'
-usage: [ENGINE=tf1|tf1-mkl|tf2] ./label_image.sh [MODEL|FILE.pb] [IMAGE...] [-- FLAGS...]
+  cat <<END
+usage: [ENGINE=tf1|tf1-mkl|tf2] $name GRAPH [IMAGE...] [-- FLAGS...]
 
-Classifies images (PNG, JPEG or BMP) with trained_models/MODEL.pb (default: tuto)
-or any frozen graph, using TensorFlow from .venv/ENGINE. Builds label_image/ first
-if its sources have changed. Flags after -- go to the program:
+Classifies images (PNG, JPEG or BMP), using TensorFlow from .venv/ENGINE. GRAPH is a
+model in trained_models/, a run that freeze_graph.py has frozen, or any frozen graph.
+Without it, that is if an image comes first, it is the model tuto. The answer names the
+graph. Builds label_image/ first if its sources have changed. Flags after -- go to the
+program:
 
-  ./label_image.sh tuto photo.jpg
-  ./label_image.sh squeeze1 -- --batch_file test_batch.bin
-  ./label_image.sh squeeze1 -- --benchmark --batch_size 32
-  ./label_image.sh tuto -- --help
+  $name tuto photo.jpg
+  $name runs/tuto/1 photo.jpg
+  $name some.pb photo.jpg -- --input_mean 128 --input_std 128
+  $name squeeze1 -- --batch_file test_batch.bin
+  $name squeeze1 -- --benchmark --batch_size 32
+  $name tuto -- --help
 
 exit codes: 0 done, 1 failed, 2 usage
 END
@@ -24,23 +32,54 @@ fail() { echo "label_image.sh: $2" >&2; exit "$1"; }
 case ${1:-} in -h|--help|'') usage; [ $# -gt 0 ] && exit 0 || exit 2 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
+# Prints the frozen graph of the run $1, or fails.
+graph_of_run() {
+  local graphs=("$1"/*.pb) command="python ${0%label_image.sh}freeze_graph.py"
+  if [ ${#graphs[@]} -gt 1 ]; then fail 2 "$1 has several frozen graphs: name one: ${graphs[*]}"; fi
+  [ -z "${PERMAFROST_COMMAND-}" ] || command="$PERMAFROST_COMMAND freeze"
+  command="$command --run $(printf %q "$1")"
+  [ -e "${graphs[0]}" ] || fail 1 "$1 is not frozen: freeze it first: $command"
+  if [ "$1/train/checkpoint" -nt "${graphs[0]}" ]; then
+    echo "note: $1 has been trained on since it was frozen; to freeze it again: $command" >&2
+  fi
+  echo "${graphs[0]}"
+}
+
+is_image() {
+  case $(head -c 3 -- "$1" 2>/dev/null | od -An -tx1 | tr -d ' \n') in
+    89504e|ffd8ff|424d*) return ;;  # PNG, JPEG, BMP
+  esac
+  return 1
+}
+
+# The program says of a file that is no graph what it is.
 graph=$root/trained_models/tuto.pb
-if [[ $1 == *.pb ]]; then
-  graph=$1
-  shift
-elif [ -e "$root/trained_models/$1.pb" ]; then
-  graph=$root/trained_models/$1.pb
-  shift
-elif [ "$1" != -- ] && [ ! -e "$1" ] && [[ $1 != *.* ]]; then
-  models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
-           sed 's/^..//; s/.pb$//' | paste -sd ' ') || true
-  fail 2 "no model or image '$1' (models: ${models:-none, trained_models is empty})"
-fi
+case $1 in
+  --) ;;
+  -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;;
+  *)
+    if [ -e "$root/trained_models/$1.pb" ]; then
+      graph=$root/trained_models/$1.pb
+    elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
+      graph=$(graph_of_run "${1%/}")
+    elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
+      graph=$1
+    else
+      models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
+               sed 's/^..//; s/.pb$//' | paste -sd ' ' -) || true
+      fail 2 "no graph, run, model or image '$1' (models: ${models:-none, trained_models is empty})"
+    fi
+    if [[ $graph == "$1" && $1 != *.pb ]] && is_image "$1"; then
+      graph=$root/trained_models/tuto.pb
+    else
+      shift
+    fi ;;
+esac
 [ -e "$graph" ] || fail 1 "$graph: No such file or directory"
 
 images=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
-  case $1 in -*) fail 2 "flags go after --: ./label_image.sh MODEL IMAGE -- $1" ;; esac
+  case $1 in -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;; esac
   images+=("$1")
   shift
 done

@@ -18,7 +18,9 @@ namespace {
 
 std::vector<std::string> ReadLabels(const std::string& path) {
   std::vector<std::string> labels;
-  std::istringstream lines(ReadFile(path, 1 << 20));
+  std::string text = ReadFile(path, 1 << 20);
+  if (text.substr(0, 3) == "\xef\xbb\xbf") text.erase(0, 3);  // the byte order mark
+  std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const std::string label = OneLine(line.substr(0, line.find_last_not_of(" \r\t") + 1), 100);
     if (!label.empty()) labels.push_back(label);
@@ -35,14 +37,15 @@ std::vector<std::string> ClassNames(const Flags& flags, const Graph& graph, size
   }
   if (names.size() == classes) return names;
   throw Error(in_graph ? flags.graph : flags.labels, ": ", names.size(), " labels for ", classes,
-              " classes");
+              " classes: give --labels FILE with a name for each class");
 }
 
 // Print one JSON object: the members that every command prints, then `members`.
 void PrintJson(const Network& network, const json::Object& members) {
   const TensorFlow& tf = network.tf();
   json::Object object = {
-      {"graph", network.graph().path()}, {"tensorflow", tf.version}, {"library", tf.path}};
+      {"graph", network.graph().path()}, {"tensorflow", tf.version}, {"library", tf.path},
+      {"node", network.node()}, {"output", network.output()}};
   object.insert(object.end(), members.begin(), members.end());
   printf("%s\n", json::Value(object).text.c_str());
 }
@@ -56,21 +59,23 @@ Image ReadImage(const std::string& path, int side) {
   }
 }
 
-// Return the classes with the highest probabilities. Without --json, also print them.
-json::Object TopClasses(const Flags& flags, const std::string& path, const float* probabilities,
+// Return the classes with the highest probabilities; `raw`: values that are no probabilities.
+// Without --json, also print them.
+json::Object TopClasses(const Flags& flags, const std::string& path, const float* values, bool raw,
                         const std::vector<std::string>& names) {
   std::vector<int> order(names.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [probabilities](int a, int b) {
-    return probabilities[a] > probabilities[b];
+  std::stable_sort(order.begin(), order.end(), [values](int a, int b) {
+    return values[a] > values[b];
   });
   order.resize(std::min(order.size(), static_cast<size_t>(flags.top)));
   std::vector<json::Object> top;
-  if (!flags.json) printf("%s\n", path.c_str());
+  if (!flags.json) printf("%s\n", Printable(path).c_str());
   for (int index : order) {
-    const float probability = probabilities[index];
-    if (!flags.json) printf("  %6.2f %%  %s\n", 100 * probability, names[index].c_str());
-    top.push_back({{"label", names[index]}, {"probability", probability}});
+    const float value = values[index];
+    if (!flags.json && raw) printf("  %10.6g  %s\n", value, names[index].c_str());
+    if (!flags.json && !raw) printf("  %6.2f %%  %s\n", 100 * value, names[index].c_str());
+    top.push_back({{"label", names[index]}, {raw ? "value" : "probability", value}});
   }
   return {{"image", path}, {"top", top}};
 }
@@ -78,8 +83,10 @@ json::Object TopClasses(const Flags& flags, const std::string& path, const float
 void PrintBenchmark(const Flags& flags, const Network& network, const BenchmarkResult& result,
                     const std::vector<OperationTime>& profile) {
   const Latency& latency = result.latency_ms;
-  printf("%s -> %s, batch size %d, %d thread%s, TensorFlow %s, %d x %d runs after %d for warm-up\n",
-         network.node().c_str(), network.output().c_str(), flags.batch_size, flags.network.threads,
+  printf("graph: %s\n%s -> %s, batch size %d, %d thread%s, TensorFlow %s, %d x %d runs after %d "
+         "for warm-up\n",
+         Printable(network.graph().path()).c_str(), OneLine(network.node()).c_str(),
+         OneLine(network.output()).c_str(), flags.batch_size, flags.network.threads,
          flags.network.threads == 1 ? "" : "s", network.tf().version.c_str(), flags.repeats,
          flags.runs, flags.warmup);
   printf("  latency in ms: min %.3f  median %.3f  mean %.3f  p90 %.3f  p99 %.3f\n", latency.min,
@@ -91,7 +98,8 @@ void PrintBenchmark(const Flags& flags, const Network& network, const BenchmarkR
   for (const OperationTime& operation : profile) sum += operation.microseconds;
   for (const OperationTime& operation : profile) {
     printf("  %9.1f us %5.1f %%  %-20s %s\n", operation.microseconds,
-           100 * operation.microseconds / sum, operation.op.c_str(), operation.node.c_str());
+           100 * operation.microseconds / sum, OneLine(operation.op).c_str(),
+           OneLine(operation.node).c_str());
   }
 }
 
@@ -113,13 +121,19 @@ int ClassifyImages(const Flags& flags, Network* network) {
     if (paths.empty() || (!full && &path != &flags.images.back())) continue;
     const Probabilities probabilities = network->Classify(pixels.data(), paths.size());
     const auto names = ClassNames(flags, network->graph(), probabilities.classes);
+    const bool raw = network->meaning().kind() == OutputKind::kRaw;
+    if (!flags.json && results.empty()) fputs(network->Describe().c_str(), stdout);
     for (size_t j = 0; j < paths.size(); ++j) {
-      results.push_back(TopClasses(flags, paths[j], probabilities.row(j), names));
+      results.push_back(TopClasses(flags, paths[j], probabilities.row(j), raw, names));
     }
     paths.clear();
     pixels.clear();
   }
-  if (flags.json) PrintJson(*network, {{"images", results}});
+  if (flags.json) {
+    PrintJson(*network, {{"preprocessing", network->preprocessing()},
+                         {"output_kind", network->meaning().kind_name()},
+                         {"images", results}});
+  }
   return any_failed ? 1 : 0;
 }
 
@@ -132,7 +146,9 @@ int EvaluateFiles(const Flags& flags, Network* network) {
   const auto names = ClassNames(flags, network->graph(), metrics.confusion.size());
   if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
-    PrintJson(*network, {{"images", metrics.images},
+    PrintJson(*network, {{"preprocessing", network->preprocessing()},
+                         {"output_kind", network->meaning().kind_name()},
+                         {"images", metrics.images},
                          {"correct", metrics.correct},
                          {"accuracy", metrics.accuracy()},
                          {"confusion", metrics.confusion},
@@ -141,6 +157,7 @@ int EvaluateFiles(const Flags& flags, Network* network) {
                          {"batch_size", flags.batch_size},
                          {"threads", flags.network.threads}});
   } else {
+    fputs(network->Describe().c_str(), stdout);
     fputs(FormatMetrics(metrics, names).c_str(), stdout);
   }
   return 0;
@@ -161,9 +178,7 @@ int RunBenchmark(const Flags& flags, Network* network) {
     return 0;
   }
   const Latency& latency = result.latency_ms;
-  json::Object object = {{"node", network->node()},
-                         {"output", network->output()},
-                         {"input_shape", network->input_shape()},
+  json::Object object = {{"input_shape", network->input_shape()},
                          {"batch_size", flags.batch_size},
                          {"threads", flags.network.threads},
                          {"warmup", flags.warmup},

@@ -30,8 +30,16 @@ struct UsageError : Error {
 // Return what printf would print.
 std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-// Return at most `max_size` bytes of `text`, with spaces for control characters. For all text that
-// comes from a file.
+// Return the length in bytes of the UTF-8 character that `text` begins with, or 0 if the bytes are
+// no UTF-8.
+size_t CharacterLength(std::string_view text);
+
+// Return `text` with line breaks, control characters, invisible characters and bytes that are no
+// UTF-8 as \n, \x1b and such, as permafrost.errors.printable does.
+std::string Printable(std::string_view text);
+
+// Return the first `max_size` bytes of `text`, Printable, with spaces for line breaks and tabs. For
+// all text that comes from a file.
 std::string OneLine(std::string_view text, size_t max_size = 300);
 
 // Return the first 100 bytes of `name` on one line, in single quotes.

@@ -44,28 +44,45 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
-      {"node", &network->node, "node to feed: images (default), or inputs: no preprocessing"},
-      {"output", &network->output, "node to fetch: predictions (default) or probabilities"},
+      {"node", &network->node, "node to feed; default: images, inputs, or the only placeholder"},
+      {"output", &network->output,
+       "node to fetch; default: predictions, probabilities, or the only output"},
+      {"feed", &flags->feeds,
+       "NAME=VALUE of another placeholder, such as keep_prob=1 or is_training=false; may be "
+       "repeated"},
       {"image_size", &network->image_size,
-       "side of the images in pixels, if the graph does not define it; default: 32", 1, 10000},
+       "side of the images that the graph receives, if it does not say; with --crop_size: of the "
+       "images before the crop, default 32", 1, 10000},
       {"crop_size", &network->crop_size,
-       "side of the central crop in pixels, for graphs without a node `images`", 1, 10000},
-      {"standardize", &network->standardize, "per_image or none, for graphs without `images`"},
+       "side of the central crop that the graph receives, if it does not say", 1, 10000},
+      {"standardize", &network->standardize,
+       "how pixels become floats: per_image (mean 0, deviation 1), or none (0 to 255)"},
+      {"input_mean", &network->input_mean,
+       "how pixels become floats: (x - mean) / std; one number, or R,G,B; default: 0"},
+      {"input_std", &network->input_std, "see --input_mean; default: 1"},
+      {"output_kind", &network->output_kind,
+       "what the graph returns: logits, softmax, sigmoid or raw; default: what it says"},
       {"allow_any_op", &network->allow_any_op, "also run operations that inference does not need"},
+      {"memory_limit", &flags->memory_limit,
+       "memory for the graph, in MB; default: three quarters of what is available"},
       {"session_config", &flags->session_config, "file of a ConfigProto that replaces the default"},
       {"help", &flags->help, "print this text and exit; also -h"},
   };
 }
 
-void SetValue(const FlagSpec& spec, const std::string& text) {
-  if (text.empty()) throw UsageError("--", spec.name, " is empty");
+// `name` is that of the flag or its alias.
+void SetValue(const FlagSpec& spec, const std::string& name, const std::string& text) {
+  if (text.empty()) throw UsageError("--", name, " is empty");
   if (const auto number = std::get_if<int*>(&spec.value)) {
     char* end = nullptr;
     errno = 0;
     const long value = strtol(text.c_str(), &end, 10);
     if (*end || errno || value < spec.min || value > spec.max) {
-      throw UsageError("--", spec.name, " must be an integer from ", spec.min, " to ", spec.max,
+      throw UsageError("--", name, " must be an integer from ", spec.min, " to ", spec.max,
                        ", not ", Quote(text));
+    }
+    if ((name == "input_width" || name == "input_height") && **number && **number != value) {
+      throw UsageError("--input_width and --input_height differ: only square images can be fed");
     }
     **number = static_cast<int>(value);
   } else if (const auto list = std::get_if<StringList*>(&spec.value)) {
@@ -75,8 +92,16 @@ void SetValue(const FlagSpec& spec, const std::string& text) {
   }
 }
 
+// Names that other programs, such as TensorFlow's label_image, have for these flags.
+constexpr const char* kAliases[][2] = {
+    {"h", "help"}, {"input_layer", "node"}, {"output_layer", "output"},
+    {"input_width", "image_size"}, {"input_height", "image_size"}};
+
 const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& name) {
   StringList names;
+  for (const auto& [alias, flag] : kAliases) {
+    if (name == alias) return FindSpec(specs, flag);
+  }
   for (const FlagSpec& spec : specs) {
     if (name == spec.name) return spec;
     names.push_back(spec.name);
@@ -86,11 +111,8 @@ const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& 
 }
 
 void CheckFlags(const Flags& flags) {
-  const std::string& standardize = flags.network.standardize;
   if (flags.graph.empty()) throw UsageError("no graph: give --graph FILE (--help lists all flags)");
-  if (!standardize.empty() && standardize != "per_image" && standardize != "none") {
-    throw UsageError("--standardize must be per_image or none, not " + Quote(standardize));
-  }
+  Preprocessing(flags.network.standardize, flags.network.input_mean, flags.network.input_std);
   const int commands = !flags.images.empty() + !flags.batch_files.empty() + flags.benchmark;
   if (commands == 0) throw UsageError("nothing to do: give images, --batch_file or --benchmark");
   if (commands > 1) throw UsageError("give only one of images, --batch_file and --benchmark");
@@ -119,14 +141,14 @@ Flags ParseFlags(int argc, char** argv) {
     }
     const size_t start = argument[1] == '-' ? 2 : 1, equals = argument.find('=');
     const std::string name = argument.substr(start, equals - start);
-    const FlagSpec& spec = FindSpec(specs, name == "h" ? "help" : name);
+    const FlagSpec& spec = FindSpec(specs, name);
     if (const auto flag = std::get_if<bool*>(&spec.value)) {
       if (equals != argument.npos) throw UsageError("--" + name + " takes no value");
       **flag = true;
     } else if (equals != argument.npos) {
-      SetValue(spec, argument.substr(equals + 1));
+      SetValue(spec, name, argument.substr(equals + 1));
     } else if (++i < argc) {
-      SetValue(spec, argv[i]);
+      SetValue(spec, name, argv[i]);
     } else {
       throw UsageError("--" + name + " needs a value");
     }

@@ -11,9 +11,10 @@ namespace label_image {
 // The values of the flags; flags.cc documents each.
 struct Flags {
   std::string graph, library, labels, predictions, session_config;
-  std::vector<std::string> images, batch_files;
+  std::vector<std::string> images, batch_files, feeds;
   NetworkOptions network;
   int top = 3, label_bytes = 0, batch_size = 0, limit = 0, warmup = 20, runs = 100, repeats = 5;
+  int memory_limit = 0;  // MB; 0: see memory_limit.h
   bool benchmark = false, profile = false, json = false, help = false;
 };
 

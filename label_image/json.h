@@ -1,8 +1,10 @@
 // A writer for the JSON that the program prints.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -17,14 +19,25 @@ using Object = std::vector<Member>;
 struct Value {
   std::string text;
 
-  // A string. Bytes above 127 are expected to be UTF-8.
-  Value(const std::string& string) : text("\"") {
-    for (char c : string) {
-      if (c == '"' || c == '\\') text += '\\';
-      text += static_cast<unsigned char>(c) < 0x20 ? Format("\\u%04x", c) : std::string(1, c);
+  // A string. JSON is UTF-8: a byte that is not becomes the four characters \xe9, or such.
+  Value(std::string_view string) : text("\"") {
+    while (!string.empty()) {
+      const size_t length = CharacterLength(string);
+      const auto byte = static_cast<unsigned char>(string[0]);
+      if (length == 0) {
+        text += Format("\\\\x%02x", byte);
+      } else if (byte < 0x20) {
+        text += Format("\\u%04x", byte);
+      } else {
+        if (byte == '"' || byte == '\\') text += '\\';
+        text += string.substr(0, length);
+      }
+      string.remove_prefix(std::max<size_t>(length, 1));
     }
     text += '"';
   }
+  Value(const std::string& string) : Value(std::string_view(string)) {}
+  Value(const char* string) : Value(std::string_view(string)) {}
 
   // A number. JSON has no infinity and no NaN: these become null.
   template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>

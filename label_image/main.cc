@@ -7,10 +7,13 @@
 
 #include "commands.h"
 #include "error.h"
+#include "feed.h"
 #include "file.h"
+#include "file_kind.h"
 #include "flags.h"
 #include "graph/graph.h"
 #include "runtime/crash_handler.h"
+#include "runtime/memory_limit.h"
 #include "runtime/network.h"
 #include "runtime/session_config.h"
 #include "runtime/tensorflow.h"
@@ -25,12 +28,13 @@ int Run(int argc, char** argv) {
     return 0;
   }
   // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
-  const Graph graph(ReadFile(flags.graph), flags.graph);
+  const Graph graph(Feed(ReadGraphFile(flags.graph), flags.graph, flags.feeds), flags.graph);
   if (!flags.session_config.empty()) flags.network.config = ReadFile(flags.session_config);
   flags.network.only_timed = flags.benchmark;
   InstallCrashHandler();
   SetEnvironment(flags.network.threads);
   const TensorFlow tf = LoadTensorFlow(flags.library);
+  LimitMemory(flags.memory_limit);
   Network network(tf, graph, flags.network);
   return RunCommand(flags, &network);
 }
@@ -53,7 +57,7 @@ int ExitCode(int argc, char** argv) {
 }  // namespace label_image
 
 int main(int argc, char** argv) {
-  int code = label_image::ExitCode(argc, argv);
+  int code = label_image::RunOnLargeStack(label_image::ExitCode, argc, argv);
   if (fflush(stdout) != 0 && code == 0) {
     label_image::PrintError("cannot write to stdout");
     code = 1;

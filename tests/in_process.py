@@ -13,6 +13,7 @@ from unittest import mock
 from absl import app, flags
 from absl.testing import flagsaver
 
+from permafrost.flags import ENDING_SIGNALS
 from tests.processes import ROOT
 
 app.define_help_flags()  # defined once a process, so before the flags are saved
@@ -33,7 +34,7 @@ def run(script, *arguments):
     stdout, stderr = io.StringIO(), io.StringIO()
     path = os.path.join(ROOT, script)
     argv = [path] + [str(argument) for argument in arguments]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, 'argv', argv))
         stack.enter_context(mock.patch.object(sys, 'path', list(sys.path)))
@@ -58,7 +59,9 @@ def run(script, *arguments):
 def parse_flags(script, arguments):
     """Return {name: value} of the flags that `arguments` set; the script must accept them all."""
     path = os.path.join(ROOT, script)
-    with flagsaver.flagsaver(), mock.patch.object(sys, 'path', list(sys.path)):
+    with flagsaver.flagsaver(), mock.patch.object(sys, 'path', list(sys.path)), \
+            contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         runpy.run_path(path, run_name='script')  # defines the flags, but does not run main
         assert flags.FLAGS([path, *arguments])[1:] == []
         return {name: flags.FLAGS[name].value for name in flags.FLAGS if flags.FLAGS[name].present}

@@ -51,7 +51,7 @@ def test_the_run_is_evaluated(run):
     with evaluator.Evaluator(run, None, weights='raw') as raw:
         metrics = raw.evaluate(*checkpoints.find_checkpoint(run))
     assert (metrics['step'], metrics['correct'], metrics['images']) == (2, 1, 8)
-    np.testing.assert_allclose(metrics['loss'], 1.3422648848711463, rtol=1e-5)
+    np.testing.assert_allclose(metrics['cross_entropy'], 1.3422648848711463, rtol=1e-5)
 
 
 def test_the_run_is_resumed_evaluated_and_frozen(run, dataset, capsys):
@@ -67,7 +67,7 @@ def test_the_run_is_resumed_evaluated_and_frozen(run, dataset, capsys):
 
     metrics = evaluate.evaluate_run(run, None)
     assert (metrics['step'], metrics['weights'], metrics['correct']) == (4, 'averaged', 8)
-    np.testing.assert_allclose(metrics['loss'], 0.7343277093794336, rtol=TOLERANCE)
+    np.testing.assert_allclose(metrics['cross_entropy'], 0.7343277093794336, rtol=TOLERANCE)
 
     path = os.path.join(run, 'lenet5.pb')
     described = freeze.freeze(run, None, output=path)
@@ -91,7 +91,7 @@ def test_the_frozen_graph_is_evaluated(dataset):
         GRAPH, None, dataset=os.path.join(FIXTURES, 'shapes'))
     described = files.read_json(os.path.join(FIXTURES, 'lenet5.json'))
     assert metrics['correct'] == described['correct'] == 8
-    np.testing.assert_allclose(metrics['loss'], 0.7343277093794336, rtol=1e-5)
+    np.testing.assert_allclose(metrics['cross_entropy'], 0.7343277093794336, rtol=1e-5)
 
 
 def test_the_frozen_graph_labels_a_photo():

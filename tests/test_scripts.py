@@ -17,7 +17,8 @@ from tests.processes import ROOT
 SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.py',
            'tools/get_data.py', 'tools/local_cluster.py', 'tools/make_tfrecords.py',
            'tools/report.py', 'tools/sample_images.py', 'tools/dev/soak.py',
-           'tools/dev/netns_cluster.py', 'benchmarks']
+           'tools/dev/netns_cluster.py', 'tools/dev/fuzz_graphs.py', 'tools/dev/fuzz_eval.py',
+           'benchmarks']
 NO_FLAGS_OF_OURS = ['tools/doctor.py', 'tools/dev/check_manifests.py']
 BANNED = re.compile(
     r'\b(wants|besides?|mend|mends|mended|parted|heeds|(is|are) said|is taken)\b', re.IGNORECASE)
@@ -29,6 +30,14 @@ def error_of(code, *arguments):
     lines = [line for line in result.stderr.splitlines() if line.startswith('error: ')]
     assert result.code == code and len(lines) == 1, result
     return lines[0]
+
+
+@pytest.mark.parametrize('script', [each for each in SCRIPTS + ['tools/doctor.py']
+                                    if 'dev' not in each and each.endswith('.py')])
+def test_a_script_starts_without_naming_python(script):
+    with open(os.path.join(ROOT, script)) as stream:
+        assert stream.readline() == '#!/usr/bin/env python3\n'
+        assert os.access(stream.name, os.X_OK)
 
 
 def test_every_script_is_in_these_tests():
@@ -63,8 +72,9 @@ def test_help_lists_the_flags_of_the_script_in_plain_english(script):
     ('train.py', ['model', 'recipe', 'set', 'steps', 'seed', 'resume', 'deterministic', 'log_dir',
                   'run', 'dataset', 'data_dir', 'save_steps', 'max_to_keep', 'plot']),
     ('train_cluster.py', ['ps_hosts', 'worker_hosts', 'job_name', 'task_index', 'mode', 'run']),
-    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta']),
-    ('info.py', ['model', 'all', 'image_size', 'layers', 'json', 'recipes', 'dataset'])])
+    ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta', 'node',
+                 'output', 'feed', 'image_size', 'input_mean', 'input_std', 'output_kind']),
+    ('info.py', ['run', 'model', 'all', 'image_size', 'layers', 'json', 'recipes', 'dataset'])])
 def test_help_lists_shared_flags(script, flags):
     output = in_process.run(script, '--help').stdout
     for flag in flags:
@@ -125,8 +135,18 @@ MISTAKES = [
     (['train.py', '--set=learning_rte=1'], 'did you mean learning_rate?'),
     (['train.py', '--set=learning_rate=fast'], "'fast' is not a number"),
     (['train.py', '--set=learning_rate'], 'field=value'),
-    (['train.py', '--set=batch_size=-5'], 'batch_size must be at least 1'),
-    (['train.py', '--set=image_size=0'], 'image_size must be at least 1'),
+    (['train.py', '--learning_rate', '0.05'], 'use --set learning_rate=0.05 ('),
+    (['train.py', '--lr=0.05'], 'use --set learning_rate=0.05 ('),
+    (['train.py', '--batch_size', '--steps=3'], 'use --set batch_size=... ('),
+    (['train_cluster.py', '--wd=1e-4'], 'use --set weight_decay=1e-4 ('),
+    (['train.py', '--epochs=5'], 'use --set epochs=5 ('),
+    (['train.py', '--max_steps=5'], 'use --steps ('),
+    (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
+    (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),
+    (['train.py', '--run='], '--run is empty'),
+    (['train.py', '--output=a.png'], '--output is the file of --plot'),
+    (['train.py', '--set=batch_size=-5'], 'batch_size must be a whole number from 1 to'),
+    (['train.py', '--set=image_size=0'], 'image_size must be a whole number from 1 to'),
     (['train.py', '--set=ema_decay=1.5'], 'ema_decay'),
     (['train.py', 'tuto'], "unexpected argument 'tuto'"),
     (['train.py', '--dataset=cifar11'], 'did you mean cifar10?'),
@@ -137,12 +157,15 @@ MISTAKES = [
     real(['train.py', '--set=augmentation=cutout:99'], 'does not fit'),
     (['train.py', '--set=decay_mode=couple'], 'did you mean coupled?'),
     (['train.py', '--set=param_groups=beta speed=2'], 'beta'),
-    (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be in [0, 1)'),
+    (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be a number from 0 to below 1'),
     (['train.py', '--plot', '--recipe=resnett'], 'did you mean resnet?'),
     (['train.py', '--plot', '--model=davidnett'], 'did you mean davidnet?'),
     (['eval.py', '--step=-1'], '--step=-1'),
     (['eval.py', '--split=tset'], 'test'),
     (['eval.py', '--tta=flop'], 'flip_shift'),
+    (['eval.py', '--node=x'], '--node needs --graph'),
+    (['eval.py', '--crop_size=24'], '--image_size needs --graph'),
+    (['info.py', '--run=runs/a', '--model=tuto'], '--run can be combined with --json only'),
     (['info.py', '--model=tutoo'], 'did you mean tuto?'),
     (['info.py', '--image_size=-4'], 'image_size'),
     (['info.py', '--model=lenet5', '--image_size=8'], 'lenet5'),

@@ -20,11 +20,13 @@
 
 #include "error.h"
 #include "file.h"
+#include "file_kind.h"
 #include "graph/graph.h"
 #include "graph/subgraph.h"
 #include "images/batch.h"
 #include "images/image.h"
 #include "runtime/benchmark.h"
+#include "runtime/output.h"
 
 namespace label_image {
 namespace {
@@ -58,13 +60,17 @@ void CheckSubgraph(const Graph& graph, const Subgraph& subgraph) {
 }
 
 void ReadGraph(const std::string& bytes) {
+  FileKind(bytes);
   const Graph graph(bytes, "mutant");
+  try {
+    Output(graph, FindNodes(graph, "", ""), "");
+  } catch (const Error&) {
+  }
   for (const Node& node : graph.nodes()) {
     graph.OutputType(node);
     graph.OutputShape(node);
   }
   for (const char* output : {"predictions", "probabilities"}) {
-    graph.IsSoftmax(output);
     for (const char* input : {"images", "inputs"}) {
       if (!graph.Find(output) || !graph.Find(input)) continue;
       for (bool allow_any_op : {true, false}) {

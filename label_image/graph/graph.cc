@@ -1,7 +1,6 @@
 #include "graph/graph.h"
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "did_you_mean.h"
 #include "error.h"
@@ -74,10 +73,14 @@ int64_t CountElements(const Shape& shape) {
 Constant ParseConstant(std::string_view message) {
   Constant constant;
   wire::Field field;
+  int shapes = 0;
   for (wire::Reader reader(message); reader.Next(&field);) {
     switch (field.number) {
       case kTensorType: constant.type = field.AsVarint(); break;
-      case kTensorShape: constant.shape = ParseShape(field.AsBytes()); break;
+      case kTensorShape:
+        if (shapes++) throw Error("has two shapes");  // protobuf would join them
+        constant.shape = ParseShape(field.AsBytes());
+        break;
       case kTensorContent: constant.content = field.AsBytes(); break;
       case kTensorString: constant.strings.push_back(field.AsBytes()); break;
     }
@@ -164,16 +167,6 @@ std::vector<std::string> Graph::Labels() const {
     throw Error(path_, ": node 'labels' ", error.what(), ": give --labels FILE");
   }
   return labels;
-}
-
-bool Graph::IsSoftmax(std::string_view output) const {
-  std::unordered_set<std::string_view> visited;
-  for (const Node* node = Find(output); node; node = Find(NodeName(node->inputs[0]))) {
-    if (node->op == "Softmax") return true;
-    const bool passes = node->op == "Identity" || node->op == "Reshape" || node->op == "Squeeze";
-    if (!passes || node->inputs.empty() || !visited.insert(node->name).second) return false;
-  }
-  return false;
 }
 
 bool Graph::HasControlFlow() const {

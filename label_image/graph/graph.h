@@ -15,7 +15,10 @@
 namespace label_image {
 
 // TensorFlow's DataType values of the tensors that are fed, fetched and read here.
-enum DataType { kFloat = 1, kUint8 = 4, kString = 7 };
+enum DataType {
+  kFloat = 1, kDouble = 2, kInt32 = 3, kUint8 = 4, kString = 7, kInt64 = 9, kBool = 10, kHalf = 19,
+  kResource = 20
+};
 
 // The sizes of the dimensions of a tensor; -1: unknown.
 using Shape = std::vector<int64_t>;
@@ -73,9 +76,6 @@ class Graph {
   // Return the strings in the Const `labels`, or nothing if there is no such node. Throws Error if
   // it is something else.
   std::vector<std::string> Labels() const;
-
-  // Return whether an output comes from a Softmax, possibly through Identity, Reshape or Squeeze.
-  bool IsSoftmax(std::string_view output) const;
 
   // Return whether any node is a Switch or Merge.
   bool HasControlFlow() const;

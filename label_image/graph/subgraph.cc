@@ -4,25 +4,12 @@
 #include <vector>
 
 #include "error.h"
+#include "graph/allowed_ops.h"
 #include "graph/graph_def.h"
 #include "graph/wire.h"
 
 namespace label_image {
 namespace {
-
-// Throw Error if the content of a Const does not fit its shape.
-void CheckConstant(const Constant& constant) {
-  // Bytes per element, by DataType. 0: not fixed, or not known here.
-  static constexpr int8_t kSizes[] = {0, 4, 8, 4, 1, 2, 1, 0, 8, 8, 1, 1,
-                                      1, 4, 2, 2, 2, 2, 16, 2, 0, 0, 4, 8};
-  if (!constant.shape) throw Error("has no shape");
-  const int64_t element_size = constant.type < sizeof(kSizes) ? kSizes[constant.type] : 0;
-  const int64_t bytes = constant.content.size();
-  const int64_t size = CountElements(*constant.shape) * element_size;
-  if (bytes > 0 && element_size > 0 && bytes != size) {
-    throw Error("has ", bytes, " bytes, but its shape needs ", size);
-  }
-}
 
 // Return the nodes that `output` depends on, without those that only `input` depends on.
 std::vector<const Node*> CollectNodes(const Graph& graph, const Node& input, const Node& output) {
@@ -59,10 +46,16 @@ void CheckOperations(const Graph& graph, const std::vector<const Node*>& nodes,
     forbidden += Concat(forbidden.empty() ? "" : ", ", OneLine(node->op, 50), " (",
                         Quote(node->name), ")");
   }
-  if (forbidden.empty()) return;
-  throw Error(graph.path(), " has operations between ", Quote(subgraph.input), " and ",
-              Quote(subgraph.output), " that are not allowed in inference (--allow_any_op runs "
-              "them anyway): ", forbidden);
+  const std::string between =
+      Concat(" between ", Quote(subgraph.input), " and ", Quote(subgraph.output));
+  if (!forbidden.empty()) {
+    throw Error(graph.path(), " has operations", between, " that are not allowed in inference "
+                "(--allow_any_op runs them anyway): ", forbidden);
+  }
+  if (static_cast<int64_t>(nodes.size()) > kMaxNodes) {
+    throw Error(graph.path(), " has ", nodes.size(), " nodes", between, ", more than ", kMaxNodes,
+                " (--allow_any_op runs them anyway)");
+  }
 }
 
 void WriteAttribute(std::string_view key, std::string_view value, wire::Writer* node) {
@@ -79,12 +72,13 @@ void WritePlaceholder(const Subgraph& subgraph, wire::Writer* node) {
   WriteAttribute("shape", wire::Writer().Bytes(kAttrShape, shape.str()).str(), node);
 }
 
-void WriteNode(const Node& source, wire::Writer* node) {
+void WriteNode(const Node& source, bool allow_any_op, wire::Writer* node) {
   node->Bytes(kNodeOp, source.op);
   for (std::string_view input : source.inputs) node->Bytes(kNodeInput, input);
   for (const auto& [key, value] : source.attributes) {
     // Colocations (_class) may name nodes that are left out; shapes may be out of date.
-    if (key != "_class" && key != "_output_shapes") WriteAttribute(key, value, node);
+    const bool dropped = allow_any_op ? key == "_class" || key == "_output_shapes" : IsInternal(key);
+    if (!dropped) WriteAttribute(key, value, node);
   }
   const auto tensor = source.Attribute("value", kAttrTensor);
   if (source.op == "Const" && tensor) CheckConstant(ParseConstant(tensor->AsBytes()));
@@ -97,14 +91,23 @@ std::string ExtractSubgraph(const Graph& graph, const Subgraph& subgraph) {
   const auto nodes = CollectNodes(graph, input, graph.Get(subgraph.output));
   if (!subgraph.allow_any_op) CheckOperations(graph, nodes, subgraph);
   wire::Writer message;
+  int64_t repeated = 0;
   for (const Node* node : nodes) {
     wire::Writer written;
     written.Bytes(kNodeName, node->name);
+    const char *before = " is damaged: ", *after = "";
     try {
-      node == &input ? WritePlaceholder(subgraph, &written) : WriteNode(*node, &written);
+      if (node == &input) {
+        WritePlaceholder(subgraph, &written);
+      } else {
+        WriteNode(*node, subgraph.allow_any_op, &written);
+        before = ": ", after = " (--allow_any_op runs it anyway)";
+        if (!subgraph.allow_any_op) repeated += CheckNode(*node);
+        if (repeated > kMaxRepeated) throw Error("repeats a value too often");
+      }
     } catch (const Error& error) {
-      throw Error(graph.path(), " is damaged: ", OneLine(node->op, 50), " ", Quote(node->name), " ",
-                  error.what());
+      throw Error(graph.path(), before, OneLine(node->op, 50), " ", Quote(node->name), " ",
+                  error.what(), after);
     }
     message.Bytes(kGraphNode, written.str());
   }

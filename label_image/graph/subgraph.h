@@ -9,21 +9,17 @@
 
 namespace label_image {
 
-// Return whether an operation is known to have no state, no randomness and no loop, and not to use
-// files, the network, Python, queues or variables.
-bool IsAllowedInInference(std::string_view op);
-
 struct Subgraph {
   std::string input;          // node to feed: becomes a Placeholder of `type` and `shape`
   DataType type;
   Shape shape;
   std::string output;         // node to fetch
-  bool allow_any_op = false;  // keep operations that inference does not need
+  bool allow_any_op = false;  // keep what allowed_ops.def does not allow
 };
 
 // Return a GraphDef of the nodes from subgraph.input to subgraph.output, without their device
 // placements and colocations, which are those of another machine. Throws Error if the output does
-// not depend on the input, if a node is missing or damaged, or if an operation is not allowed.
+// not depend on the input, if a node is missing or damaged, or if allowed_ops.def does not allow it.
 std::string ExtractSubgraph(const Graph& graph, const Subgraph& subgraph);
 
 }  // namespace label_image

@@ -1,34 +1,83 @@
 #include "runtime/crash_handler.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <string_view>
 
 #include "error.h"
 
 namespace label_image {
+
+const char* volatile crash_phase = "while it was loaded";
+
 namespace {
+
+constexpr size_t kStackSize = size_t{512} << 20;
 
 int log_fd = -1;
 
+std::string_view SignalName(int number) {
+  switch (number) {
+    case SIGABRT: return "signal 6 (aborted)";
+    case SIGSEGV: return "signal 11 (invalid memory access or stack overflow)";
+    case SIGBUS: return "signal 7 (invalid memory access)";
+    case SIGFPE: return "signal 8 (division by zero or overflow)";
+    case SIGILL: return "signal 4 (instruction that this processor does not have)";
+  }
+  return "a signal";
+}
+
 // Signal handlers may only call async-signal-safe functions.
-void OnCrash(int) {
-  char buffer[300];
-  const off_t start = lseek(log_fd, 0, SEEK_END) - static_cast<off_t>(sizeof(buffer));
-  const ssize_t size = pread(log_fd, buffer, sizeof(buffer), std::max<off_t>(start, 0));
-  std::string_view line(buffer, std::max<ssize_t>(size, 0));
-  while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
-  line.remove_prefix(line.rfind('\n') + 1);
-  for (std::string_view text : {std::string_view("label_image: TensorFlow crashed: "), line,
+void OnCrash(int number) {
+  static std::atomic_flag crashed = ATOMIC_FLAG_INIT;
+  while (crashed.test_and_set()) pause();  // another thread has crashed, too
+  char buffer[4096];
+  std::string_view line;
+  if (number == SIGABRT && log_fd >= 0) {  // the library has said why
+    const off_t start = lseek(log_fd, 0, SEEK_END) - static_cast<off_t>(sizeof(buffer));
+    const ssize_t size = pread(log_fd, buffer, sizeof(buffer), std::max<off_t>(start, 0));
+    for (ssize_t i = 0; i < size; ++i) {
+      if (static_cast<unsigned char>(buffer[i]) < 0x20 && buffer[i] != '\n') buffer[i] = ' ';
+    }
+    line = std::string_view(buffer, std::max<ssize_t>(size, 0));
+    const size_t check = line.rfind("Check failed: ");  // a stack trace may follow
+    if (check != line.npos) line = line.substr(check, line.substr(check).find('\n'));
+    while (!line.empty() && line.back() == '\n') line.remove_suffix(1);
+    line = line.substr(line.rfind('\n') + 1, 300);
+  }
+  if (line.empty()) line = SignalName(number);
+  for (std::string_view text : {std::string_view("label_image: TensorFlow crashed "),
+                                std::string_view(crash_phase), std::string_view(": "), line,
                                 std::string_view("\n")}) {
     if (write(error_fd, text.data(), text.size()) < 0) break;
   }
   _exit(1);
+}
+
+struct Call {
+  int (*function)(int, char**);
+  int argc;
+  char** argv;
+  int result = 1;
+};
+
+void* RunCall(void* argument) {
+  // A stack overflow leaves no stack for the handler.
+  static char stack[64 << 10];
+  stack_t signal_stack = {};
+  signal_stack.ss_sp = stack;
+  signal_stack.ss_size = sizeof(stack);
+  sigaltstack(&signal_stack, nullptr);
+  Call* call = static_cast<Call*>(argument);
+  call->result = call->function(call->argc, call->argv);
+  return nullptr;
 }
 
 }  // namespace
@@ -36,13 +85,30 @@ void OnCrash(int) {
 void InstallCrashHandler() {
   // AddressSanitizer handles crashes itself, and reports to stderr.
   if (dlsym(RTLD_DEFAULT, "__asan_init")) return;
-  for (int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) signal(number, OnCrash);
+  struct sigaction action = {};
+  action.sa_handler = OnCrash;
+  action.sa_flags = SA_ONSTACK;
+  for (int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(number, &action, nullptr);
   const char* level = getenv("TF_CPP_MIN_LOG_LEVEL");
   if (level && *level == '0') return;
   log_fd = memfd_create("stderr", MFD_CLOEXEC);
   const int user_stderr = dup(STDERR_FILENO);
   if (log_fd < 0 || user_stderr < 0 || dup2(log_fd, STDERR_FILENO) < 0) return;
   error_fd = user_stderr;
+}
+
+int RunOnLargeStack(int (*function)(int, char**), int argc, char** argv) {
+  Call call = {function, argc, argv};
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackSize);
+  pthread_t thread;
+  if (pthread_create(&thread, &attributes, RunCall, &call) != 0) {
+    RunCall(&call);  // no address space for such a stack, e.g. under ulimit -v
+  } else {
+    pthread_join(thread, nullptr);
+  }
+  return call.result;
 }
 
 }  // namespace label_image

@@ -4,8 +4,15 @@
 
 namespace label_image {
 
+// When a crash happens, in its line: "while running the graph".
+extern const char* volatile crash_phase;
+
 // From now on keep all output to stderr back, unless the user has set TF_CPP_MIN_LOG_LEVEL=0. After
-// a crash, print one line with the last line of that output, and exit with code 1.
+// a crash, print one line with the signal or the last line of that output, and exit with code 1.
 void InstallCrashHandler();
+
+// Return function(argc, argv), run on a stack of 512 MB: TensorFlow 2.21 recurses once or more for
+// each node of a chain. If even that is too small, the crash handler still has a stack of its own.
+int RunOnLargeStack(int (*function)(int, char**), int argc, char** argv);
 
 }  // namespace label_image

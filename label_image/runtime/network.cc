@@ -1,103 +1,85 @@
 #include "runtime/network.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "error.h"
 #include "graph/subgraph.h"
 #include "runtime/session_config.h"
+#include "runtime/size_limits.h"
 
 namespace label_image {
 namespace {
 
 constexpr int kDefaultImageSize = 32;  // CIFAR-10
 constexpr int kMaxSide = 10000;
-constexpr int kMaxClasses = 100000;
-
-std::string ShapeString(const Shape& shape) {
-  std::string text;
-  for (int64_t size : shape) {
-    text += (text.empty() ? "" : ", ") + (size < 0 ? "?" : std::to_string(size));
-  }
-  return "[" + text + "]";
-}
-
-// Scale an image to mean 0 and standard deviation 1, as tf.image.per_image_standardization does:
-// the deviation is at least 1 / sqrt(count), for images of a single colour.
-void StandardizePerImage(float* image, size_t count) {
-  double sum = 0, squares = 0;
-  for (size_t i = 0; i < count; ++i) sum += image[i];
-  const double mean = sum / count;
-  for (size_t i = 0; i < count; ++i) squares += (image[i] - mean) * (image[i] - mean);
-  const double deviation = std::max(std::sqrt(squares / count), 1 / std::sqrt(1. * count));
-  for (size_t i = 0; i < count; ++i) {
-    image[i] = static_cast<float>((image[i] - mean) / deviation);
-  }
-}
-
-void Softmax(float* logits, size_t count) {
-  const double max = *std::max_element(logits, logits + count);
-  double sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += std::exp(logits[i] - max);
-  for (size_t i = 0; i < count; ++i) {
-    logits[i] = static_cast<float>(std::exp(logits[i] - max) / sum);
-  }
-}
-
-// Return `name`, which must be in the graph, or if it is empty the first of two names that is.
-std::string ChooseNode(const Graph& graph, const std::string& name, const std::string& first,
-                       const std::string& second, const std::string& hint) {
-  if (!name.empty()) return std::string(graph.Get(name).name);
-  if (graph.Find(first)) return first;
-  if (graph.Find(second)) return second;
-  throw Error(graph.path(), " has no node ", Quote(first), " or ", Quote(second), hint);
-}
-
-std::string PlaceholderNames(const Graph& graph) {
-  std::string names;
-  for (const Node& node : graph.nodes()) {
-    if (IsPlaceholder(node) && names.size() < 100) {
-      names += (names.empty() ? " (placeholders: " : ", ") + OneLine(node.name, 50);
-    }
-  }
-  return names.empty() ? "" : names + ")";
-}
 
 }  // namespace
 
 Network::Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions& options)
-    : tf_(tf), graph_(graph), options_(options) {
-  ChooseNodes();
+    : tf_(tf), graph_(graph), options_(options),
+      preprocessing_(options.standardize, options.input_mean, options.input_std),
+      nodes_(FindNodes(graph, options.node, options.output)),
+      output_(graph, nodes_, options.output_kind) {
   const bool simple = !options.traced && !options.allow_any_op && !graph.HasControlFlow();
   const std::string config =
       options.config.empty() ? SessionConfig(options.threads, simple) : options.config;
-  Subgraph subgraph = {node_, kUint8, {}, output_, options.allow_any_op};
-  Shape shape = graph.OutputShape(graph.Get(node_)).value_or(Shape());
-  if (!raw_ && shape.empty() && node_ != "images" && graph.Find("images")) {
+  Shape shape;
+  if (!nodes_.input.empty()) {
+    ReadType();
+    shape = graph.OutputShape(graph.Get(nodes_.input)).value_or(Shape());
+  }
+  Subgraph subgraph = {nodes_.input, kUint8, {}, nodes_.output, options.allow_any_op};
+  if (!raw_ && shape.empty() && node() != "images" && graph.Find("images") && !output().empty()) {
     // TensorFlow infers the shape of `inputs` from that of `images`.
     subgraph.input = "images";
     subgraph.shape = graph.OutputShape(graph.Get("images")).value_or(Shape{-1, -1, -1, 3});
-    shape = Session(tf, ExtractSubgraph(graph, subgraph), "images", output_, config)
-                .InferredShape(node_);
+    shape = Session(tf, ExtractSubgraph(graph, subgraph), "images", output(), config)
+                .InferredShape(node());
   }
-  SetSizes(InputSide(shape));
-  subgraph = {node_, raw_ ? kUint8 : kFloat, {-1, side_, side_, 3}, output_, options.allow_any_op};
+  SetSizes(nodes_.input.empty() ? 0 : InputSide(shape));
+  AskForMissing();
+  fixed_batch_ = shape.empty() ? 0 : std::max<int64_t>(shape[0], 0);
+  subgraph = {node(), raw_ ? kUint8 : kFloat, {-1, side_, side_, 3}, output(),
+              options.allow_any_op};
+  if (!options.allow_any_op) {
+    subgraph.shape[0] = std::max<int64_t>(fixed_batch_, 1);
+    CheckSizes(tf, ExtractSubgraph(graph, subgraph));
+    subgraph.shape[0] = -1;
+  }
   session_ =
-      std::make_unique<Session>(tf, ExtractSubgraph(graph, subgraph), node_, output_, config);
+      std::make_unique<Session>(tf, ExtractSubgraph(graph, subgraph), node(), output(), config);
+  if (!options.allow_any_op && !options.only_timed) CheckNotRandom();
 }
 
-void Network::ChooseNodes() {
-  node_ = ChooseNode(graph_, options_.node, "images", "inputs",
-                     PlaceholderNames(graph_) + ": give the node to feed with --node");
-  output_ = ChooseNode(graph_, options_.output, "predictions", "probabilities",
-                       ": give the node to fetch with --output");
-  softmax_ = graph_.IsSoftmax(output_);
-  const int type = graph_.OutputType(graph_.Get(node_));
-  raw_ = type == kUint8 || (type == 0 && node_ == "images");
+// Throw Error if two runs give two answers. Dropout that is switched off draws numbers, too.
+void Network::CheckNotRandom() {
+  const auto& nodes = graph_.nodes();
+  if (std::none_of(nodes.begin(), nodes.end(),
+                   [](const Node& node) { return node.op == "RandomUniform"; })) {
+    return;
+  }
+  const int64_t count = std::max<int64_t>(fixed_batch_, 1);
+  std::vector<uint8_t> pixels(size_t{3} * image_size_ * image_size_ * count);
+  for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i);
+  const Tensor input = Input(pixels.data(), count);
+  Tensor first = Run(input), second = Run(input);
+  const size_t size = tf_.TensorByteSize(first.get());
+  if (size == tf_.TensorByteSize(second.get()) && !memcmp(first.data(), second.data(), size)) return;
+  throw Error(graph_.path(), " gives another answer in each run: RandomUniform is not allowed in "
+              "inference (--allow_any_op runs it anyway): switch dropout off, e.g. with --feed");
+}
+
+void Network::ReadType() {
+  const int type = graph_.OutputType(graph_.Get(node()));
+  raw_ = type == kUint8 || (type == 0 && node() == "images");
   if (!raw_ && type != kFloat && type != 0) {
-    throw Error(graph_.path(), ": node ", Quote(node_), " has type ", type,
-                ", but only uint8 images and floats can be fed");
+    throw Error(graph_.path(), ": node ", Quote(node()), " has type ", TypeName(type),
+                ", but only uint8 images and float32 can be fed");
+  }
+  if (raw_ && !preprocessing_.empty()) {
+    throw UsageError("--standardize, --input_mean and --input_std are for graphs that are fed "
+                     "floats: ", graph_.path(), " receives pixels as they are");
   }
 }
 
@@ -106,36 +88,62 @@ int Network::InputSide(const Shape& shape) const {
   if (shape.empty()) return 0;
   const bool rgb = shape.size() == 4 && shape[0] != 0 && (shape[3] == 3 || shape[3] < 0);
   if (!rgb || shape[1] != shape[2] || shape[1] == 0 || shape[1] > kMaxSide) {
-    throw Error(graph_.path(), ": node ", Quote(node_), " has shape ", ShapeString(shape),
+    throw Error(graph_.path(), ": node ", Quote(node()), " has shape ", ShapeText(shape),
                 ", but only square images [N, size, size, 3] can be fed");
   }
   return static_cast<int>(std::max<int64_t>(shape[1], 0));
 }
 
 void Network::SetSizes(int side_in_graph) {
-  if (raw_ && (options_.crop_size || !options_.standardize.empty())) {
-    throw UsageError("--crop_size and --standardize are for graphs without a node 'images': ",
-                     graph_.path(), " crops and standardizes images itself");
+  if (raw_ && nodes_.own && options_.crop_size) {
+    throw UsageError("--crop_size is for graphs without a node 'images': ", graph_.path(),
+                     " crops images itself");
   }
-  const int side = raw_ ? options_.image_size : options_.crop_size;
-  if (side_in_graph && side && side_in_graph != side) {
+  // One of the two flags alone is the side of what is fed.
+  const int side = options_.crop_size ? options_.crop_size : options_.image_size;
+  const bool larger = !raw_ && side_in_graph && !options_.crop_size && side > side_in_graph;
+  if (side_in_graph && side && side_in_graph != side && !larger) {
     throw UsageError(graph_.path(), " expects images of ", side_in_graph, "x", side_in_graph,
-                     ", but ", raw_ ? "--image_size" : "--crop_size", " is ", side);
+                     ", but ", options_.crop_size ? "--crop_size" : "--image_size", " is ", side);
   }
   side_ = side_in_graph ? side_in_graph : side;
-  if (raw_) {
-    image_size_ = side_ = side_ ? side_ : kDefaultImageSize;
-    return;
-  }
-  // There is no default: a wrong guess would silently give wrong predictions.
-  if (!side_ || (options_.standardize.empty() && !options_.only_timed)) {
-    throw UsageError(graph_.path(), " is fed at ", Quote(node_), ": describe the preprocessing "
-                     "with --crop_size N --standardize per_image|none");
-  }
-  image_size_ = options_.image_size ? options_.image_size : std::max(side_, kDefaultImageSize);
+  if (!side_ && nodes_.own) side_ = kDefaultImageSize;
+  image_size_ = side_;
+  if (raw_) return;
+  image_size_ = std::max(side_, kDefaultImageSize);
+  if (options_.image_size && (options_.crop_size || larger)) image_size_ = options_.image_size;
   if (image_size_ < side_) {
     throw UsageError("--crop_size=", side_, " is larger than --image_size=", image_size_);
   }
+}
+
+// There are no defaults: a wrong guess would silently give wrong predictions.
+void Network::AskForMissing() const {
+  std::string missing;
+  for (const std::string& question : nodes_.questions) missing += " " + question;
+  const bool unknown = nodes_.input.empty();
+  if (!side_ && !unknown) missing += " --image_size N";
+  if (!raw_ && preprocessing_.empty() && !options_.only_timed) {
+    missing += " --standardize per_image|none, or --input_mean M --input_std S";
+  }
+  if (missing.empty()) return;
+  throw UsageError(graph_.path(), unknown ? " does not say" : Concat(" is fed at ", Quote(node()),
+                   " and does not say"), " all that is needed: add", missing);
+}
+
+std::string Network::Describe() const {
+  std::string text = "graph: " + Printable(graph_.path()) + "\n";
+  if (!nodes_.own || !raw_ || output_.kind() != OutputKind::kLogits) {
+    text += Concat("input: ", OneLine(node(), 100), ", ", raw_ ? "uint8 " : "float32 ",
+                   ShapeText({-1, side_, side_, 3}), ", ", preprocessing_.Describe(),
+                   "\noutput: ", output_.Describe(), "\n");
+  }
+  std::string defaults;
+  for (const std::string& name : nodes_.defaults) {
+    defaults += (defaults.empty() ? "" : ", ") + OneLine(name, 50);
+  }
+  return defaults.empty() ? text : text + "defaults of the graph: " + defaults +
+                                       " (--feed changes them)\n";
 }
 
 Tensor Network::Input(const uint8_t* images, int64_t count) const {
@@ -155,26 +163,28 @@ Tensor Network::Input(const uint8_t* images, int64_t count) const {
       const uint8_t* row = image + size_t{3} * ((offset + y) * image_size_ + offset);
       std::copy(row, row + 3 * side_, target + size * i + size_t{3} * side_ * y);
     }
-    if (options_.standardize == "per_image") StandardizePerImage(target + size * i, size);
+    preprocessing_.Apply(target + size * i, size / 3);
   }
   return input;
 }
 
 Probabilities Network::Classify(const uint8_t* images, int64_t count) {
-  Tensor output = Run(Input(images, count));
-  const Shape shape = output.shape();
-  if (output.type() != kFloat || shape.size() != 2 || shape[0] != count || shape[1] < 1 ||
-      shape[1] > kMaxClasses) {
-    throw Error("node ", Quote(output_), " returns a tensor of shape ", ShapeString(shape),
-                " for ", count, " images, not a row of floats for each");
+  if (!fixed_batch_) return output_.Read(Run(Input(images, count)), count);
+  // A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
+  const size_t size = size_t{3} * image_size_ * image_size_;
+  Probabilities all;
+  for (int64_t first = 0; first < count; first += fixed_batch_) {
+    const int64_t used = std::min(fixed_batch_, count - first);
+    std::vector<uint8_t> batch(images + size * first, images + size * (first + used));
+    for (int64_t i = used; i < fixed_batch_; ++i) {
+      batch.insert(batch.end(), images + size * first, images + size * (first + 1));
+    }
+    const Probabilities some = output_.Read(Run(Input(batch.data(), fixed_batch_)), fixed_batch_);
+    all.classes = some.classes;
+    all.values.insert(all.values.end(), some.values.begin(),
+                      some.values.begin() + static_cast<int64_t>(some.classes) * used);
   }
-  const int64_t classes = shape[1];
-  const auto* values = static_cast<const float*>(output.data());
-  Probabilities probabilities = {static_cast<size_t>(classes), {values, values + count * classes}};
-  for (int64_t i = 0; i < count && !softmax_; ++i) {
-    Softmax(&probabilities.values[i * classes], classes);
-  }
-  return probabilities;
+  return all;
 }
 
 }  // namespace label_image

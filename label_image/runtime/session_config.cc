@@ -3,6 +3,11 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
 #include "graph/wire.h"
 
 namespace label_image {
@@ -12,11 +17,39 @@ namespace {
 enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kExperimental = 16 };
 enum ExperimentalField { kExecutorType = 3 };
 
+// Return the smallest CPU quota, in processors, of this process's control groups and of all that
+// they are part of, or a large number if none has one. permafrost/runtime.py does the same.
+double CpuQuota() {
+  namespace fs = std::filesystem;
+  double smallest = 1e9;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // number:controllers:/path
+    const size_t colon = line.find(':'), path = line.find(":/");
+    if (path == std::string::npos) continue;
+    const bool v2 = path == colon;
+    const std::string controllers = line.substr(colon, path - colon) + ',';
+    if (!v2 && controllers.find(":cpu,") == std::string::npos &&
+        controllers.find(",cpu,") == std::string::npos) {
+      continue;
+    }
+    const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+    fs::path folder = root / line.substr(path + 2);
+    for (; folder.native().size() >= root.native().size(); folder = folder.parent_path()) {
+      double quota = 0, period = 0;  // they stay 0 if there is no such file or number
+      std::ifstream(folder / (v2 ? "cpu.max" : "cpu.cfs_quota_us")) >> quota >> period;
+      if (!v2) std::ifstream(folder / "cpu.cfs_period_us") >> period;
+      if (quota > 0 && period > 0) smallest = std::min(smallest, quota / period);
+    }
+  }
+  return smallest;
+}
+
 }  // namespace
 
 int CountProcessors() {
   cpu_set_t set;
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
+  return std::max(1, static_cast<int>(std::min<double>(CPU_COUNT(&set), std::ceil(CpuQuota()))));
 }
 
 void SetEnvironment(int threads) {

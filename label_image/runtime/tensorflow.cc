@@ -2,15 +2,20 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <vector>
 
 #include "error.h"
+#include "runtime/crash_handler.h"
+#include "runtime/memory_limit.h"
 
 namespace label_image {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kResourceExhausted = 8;  // a TF_Code
 
 // Return the first library below a directory, or "" if there is none. The C API is in
 // libtensorflow_cc in 2.x wheels, and in the module that Python imports in 1.15 wheels.
@@ -33,6 +38,15 @@ std::string FindLibrary(const fs::path& directory) {
   return "";
 }
 
+// Throw Error if the last call failed.
+void CheckStatus(const TensorFlow& tf, const TF_Status* status, const char* failure) {
+  const int code = tf.GetCode(status);
+  if (code == 0) return;
+  throw Error("TensorFlow ", tf.version, " ", failure, ": ", OneLine(tf.Message(status)),
+              code == kResourceExhausted ? " " : "",
+              code == kResourceExhausted ? MemoryLimitHint() : "");
+}
+
 }  // namespace
 
 TensorFlow LoadTensorFlow(const std::string& path) {
@@ -53,8 +67,11 @@ TensorFlow LoadTensorFlow(const std::string& path) {
   // binding, because other libraries may lack some of the functions.
   void* library = dlopen(tf.path.c_str(), RTLD_LAZY | RTLD_LOCAL);
   if (!library) {
-    throw Error("cannot load TensorFlow: ", OneLine(dlerror()),
-                path.empty() ? " (give a library with --library)" : "");
+    const char* folders = std::getenv("LD_LIBRARY_PATH");
+    const char* advice = path.empty() ? " (give a library with --library)"
+        : folders && *folders ? ". Unset LD_LIBRARY_PATH, which may name libraries of another one"
+        : "";
+    throw Error("cannot load TensorFlow: ", OneLine(dlerror()), advice);
   }
 #define LABEL_IMAGE_FIND(name, result, parameters)                              \
   tf.name = reinterpret_cast<result(*) parameters>(dlsym(library, "TF_" #name)); \
@@ -81,21 +98,28 @@ Shape Tensor::shape() const {
   return shape;
 }
 
+Owned<TF_Graph> ImportGraph(const TensorFlow& tf, std::string_view graph) {
+  crash_phase = "while loading the graph";
+  const Owned<TF_Status> status(tf.NewStatus(), tf.DeleteStatus);
+  Owned<TF_Graph> imported(tf.NewGraph(), tf.DeleteGraph);
+  const TF_Buffer buffer = {graph.data(), graph.size(), nullptr};
+  const Owned<TF_ImportGraphDefOptions> options(tf.NewImportGraphDefOptions(),
+                                                tf.DeleteImportGraphDefOptions);
+  tf.GraphImportGraphDef(imported.get(), &buffer, options.get(), status.get());
+  CheckStatus(tf, status.get(), "rejects the graph");
+  return imported;
+}
+
 Session::Session(const TensorFlow& tf, std::string_view graph, const std::string& input,
                  const std::string& output, std::string_view config)
-    : tf_(tf), status_(tf.NewStatus(), tf.DeleteStatus), graph_(tf.NewGraph(), tf.DeleteGraph) {
-  const TF_Buffer buffer = {graph.data(), graph.size(), nullptr};
-  const Owned<TF_ImportGraphDefOptions> import(tf.NewImportGraphDefOptions(),
-                                               tf.DeleteImportGraphDefOptions);
-  tf.GraphImportGraphDef(graph_.get(), &buffer, import.get(), status_.get());
-  CheckStatus("rejects the graph");
+    : tf_(tf), status_(tf.NewStatus(), tf.DeleteStatus), graph_(ImportGraph(tf, graph)) {
   input_ = Output(input);
   output_ = Output(output);
   const Owned<TF_SessionOptions> options(tf.NewSessionOptions(), tf.DeleteSessionOptions);
   tf.SetConfig(options.get(), config.data(), config.size(), status_.get());
-  CheckStatus("rejects the session configuration");
+  CheckStatus(tf_, status_.get(), "rejects the session configuration");
   session_ = tf.NewSession(graph_.get(), options.get(), status_.get());
-  CheckStatus("cannot create a session");
+  CheckStatus(tf_, status_.get(), "cannot create a session");
 }
 
 Session::~Session() {
@@ -124,18 +148,14 @@ Tensor Session::Run(const Tensor& input, std::string_view options, std::string* 
   const Owned<TF_Buffer> run_metadata(metadata ? tf_.NewBuffer() : nullptr, tf_.DeleteBuffer);
   TF_Tensor* const fed = input.get();
   TF_Tensor* fetched = nullptr;
+  crash_phase = "while running the graph";
   tf_.SessionRun(session_, metadata ? &run_options : nullptr, &input_, &fed, 1, &output_, &fetched,
                  1, nullptr, 0, run_metadata.get(), status_.get());
-  CheckStatus("cannot run the graph");
+  CheckStatus(tf_, status_.get(), "cannot run the graph");
   if (metadata) {
     metadata->assign(static_cast<const char*>(run_metadata->data), run_metadata->length);
   }
   return Tensor(tf_, fetched);
-}
-
-void Session::CheckStatus(const char* failure) const {
-  if (tf_.GetCode(status_.get()) == 0) return;
-  throw Error("TensorFlow ", tf_.version, " ", failure, ": ", OneLine(tf_.Message(status_.get())));
 }
 
 }  // namespace label_image

@@ -25,6 +25,10 @@ struct TF_Buffer {
   size_t length;
   void (*data_deallocator)(void* data, size_t length);
 };
+struct TF_Input {
+  TF_Operation* oper;
+  int index;
+};
 struct TF_Output {
   TF_Operation* oper;
   int index;
@@ -49,7 +53,15 @@ namespace label_image {
   X(GraphImportGraphDef, void,                                                                 \
     (TF_Graph*, const TF_Buffer*, const TF_ImportGraphDefOptions*, TF_Status*))                \
   X(GraphOperationByName, TF_Operation*, (TF_Graph*, const char*))                             \
+  X(GraphNextOperation, TF_Operation*, (TF_Graph*, size_t*))                                   \
+  X(OperationName, const char*, (TF_Operation*))                                               \
+  X(OperationOpType, const char*, (TF_Operation*))                                             \
+  X(OperationNumInputs, int, (TF_Operation*))                                                  \
+  X(OperationInput, TF_Output, (TF_Input))                                                     \
   X(OperationNumOutputs, int, (TF_Operation*))                                                 \
+  X(OperationOutputType, int, (TF_Output))                                                     \
+  X(OperationGetAttrBool, void, (TF_Operation*, const char*, unsigned char*, TF_Status*))      \
+  X(OperationGetAttrIntList, void, (TF_Operation*, const char*, int64_t*, int, TF_Status*))    \
   X(GraphGetTensorNumDims, int, (TF_Graph*, TF_Output, TF_Status*))                            \
   X(GraphGetTensorShape, void, (TF_Graph*, TF_Output, int64_t*, int, TF_Status*))              \
   X(NewSessionOptions, TF_SessionOptions*, (void))                                             \
@@ -63,6 +75,7 @@ namespace label_image {
      TF_Status*))                                                                              \
   X(AllocateTensor, TF_Tensor*, (int, const int64_t*, int, size_t))                            \
   X(DeleteTensor, void, (TF_Tensor*))                                                          \
+  X(TensorByteSize, size_t, (const TF_Tensor*))                                                \
   X(TensorType, int, (const TF_Tensor*))                                                       \
   X(NumDims, int, (const TF_Tensor*))                                                          \
   X(Dim, int64_t, (const TF_Tensor*, int))                                                     \
@@ -86,6 +99,9 @@ TensorFlow LoadTensorFlow(const std::string& path);
 // An object of the C API, and the function that deletes it.
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(T*)>;
+
+// Return the graph of a serialized GraphDef. Throws Error if TensorFlow rejects it.
+Owned<TF_Graph> ImportGraph(const TensorFlow& tf, std::string_view graph);
 
 class Tensor {
  public:
@@ -120,8 +136,6 @@ class Session {
 
  private:
   TF_Output Output(const std::string& node) const;
-  // Throw Error if the last call failed.
-  void CheckStatus(const char* failure) const;
 
   const TensorFlow& tf_;
   Owned<TF_Status> status_;

@@ -1,15 +1,17 @@
 """Evaluation of a run or of a frozen graph: prints the metrics and returns them."""
 
 import os
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
-from permafrost.errors import UserError, one_line
+from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation import graph_def, inference_graph
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics, format_metrics
+from permafrost.evaluation.graph_interface import NOTHING_STATED, Statement
+from permafrost.evaluation.metrics import (
+    BATCH_SIZE, Metrics, compute_metrics, format_classes, format_metrics, format_totals)
 from permafrost.training import checkpoints
 
 
@@ -29,20 +31,23 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optio
                             'or leave out --results')
         for metrics in (evaluate_new_checkpoints(evaluator, restart_timeout) if continuous else
                         [evaluator.evaluate(*checkpoints.find_checkpoint(run, step))]):
-            print(format_metrics(metrics, evaluator.classes), flush=True)
+            print(format_totals(metrics), flush=True)
         if metrics is None:
             raise UserError(f'the training in {run} ended without a checkpoint')
+        print(format_classes(metrics, evaluator.classes), flush=True)
         if profile:
-            print(f"trace: {evaluator.profile(metrics['step'])} (open it in chrome://tracing)")
-        print(f"metrics: {os.path.join(evaluator.directory, 'metrics.jsonl')}")
+            print(f"trace: {evaluator.profile(metrics['step'])} (open it in ui.perfetto.dev)")
+        if evaluator.is_recorded:
+            print(f"metrics: {os.path.join(evaluator.directory, 'metrics.jsonl')}")
     return metrics
 
 
 def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
-                          image_size: Optional[int] = None, dataset: Optional[str] = None,
+                          stated: Statement = NOTHING_STATED, dataset: Optional[str] = None,
                           data_dir: Optional[str] = None, split: str = 'test',
-                          batch_size: int = BATCH_SIZE, tta: str = 'none') -> Metrics:
-    """Evaluate the frozen graph at `path`; see import_frozen_graph for `image_size`.
+                          batch_size: int = BATCH_SIZE, tta: str = 'none',
+                          allow_any_op: bool = False) -> Metrics:
+    """Evaluate the frozen graph at `path`; see FrozenGraph for `stated`.
 
     Raises UserError if the file holds no graph, or one that cannot classify these images.
     """
@@ -50,11 +55,28 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
     data = loading.open_dataset(dataset or 'cifar10', data_dir)
     images, labels = loading.load(data, split)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        inference = inference_graph.import_frozen_graph(graph, data, image_size)
+        frozen = inference_graph.FrozenGraph(graph, path, data, stated, allow_any_op)
+        _check_classes(path, frozen.labels, data)
         try:
-            metrics = compute_metrics(session, inference, images, labels, batch_size, tta)
+            metrics = compute_metrics(session, frozen, images, labels, batch_size, tta)
         except (tf.errors.OpError, ValueError) as error:
             raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
     metrics.update(graph=path, split=split)
+    print(frozen.describe())
     print(format_metrics(metrics, data.classes))
     return metrics
+
+
+def _check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> None:
+    """Raise UserError if a graph names other classes than `data`, or in another order."""
+    if not labels or list(labels) == list(data.classes):
+        return
+    if len(labels) != len(data.classes):
+        difference = f'{len(labels)} classes instead of {len(data.classes)}'
+    else:
+        label, ours, its = next((number, *pair) for number, pair in
+                                enumerate(zip(data.classes, labels)) if pair[0] != pair[1])
+        order = ', the same in another order' * (sorted(labels) == sorted(data.classes))
+        difference = f"class {label} is {printable(its)} there and {printable(ours)} here{order}"
+    raise UserError(f'{path} was made for other classes than {data.name} has ({difference}): name '
+                    'the dataset that it was trained on with --dataset')

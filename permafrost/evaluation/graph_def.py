@@ -5,25 +5,27 @@ from typing import Any, Dict, Iterable, Optional
 import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
-from permafrost.errors import UsageError, UserError, one_line
+from permafrost.errors import UserError, one_line
+from permafrost.evaluation import allowed_ops
+from permafrost.evaluation.file_kinds import check_graph_file
 
 MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')  # their second input is the weights
 
 
 def read_graph(path: str) -> tf.GraphDef:
     """Return the GraphDef in the file at `path`. Raises UserError if the file holds none."""
+    check_graph_file(path)
     graph = tf.GraphDef()
     try:
         with open(path, 'rb') as stream:
             graph.ParseFromString(stream.read())
     except OSError as error:
-        raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph such as '
-                        'trained_models/tuto.pb')
+        raise UserError(f'cannot read {path} ({error.strerror}): name another frozen graph')
     except message.DecodeError:
         graph.Clear()
     if not graph.node or not all(node.name and node.op for node in graph.node):
-        raise UserError(f'{path} is not a frozen graph (a binary GraphDef), or is truncated: name '
-                        'a frozen graph such as trained_models/tuto.pb')
+        raise UserError(f'{path} is not a frozen graph (a binary GraphDef), or is truncated: copy '
+                        'it again')
     return graph
 
 
@@ -38,8 +40,10 @@ def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
         if node.name in feeds:
             placeholder = fed.node.add(name=node.name, op='Placeholder')
             placeholder.attr['dtype'].type = tf.float32.as_datatype_enum
-            shapes = node.attr.get('_output_shapes', tf.AttrValue())  # old files have it
-            for shape in shapes.list.shape[:1]:
+            # Placeholders have a shape, and other nodes of old files a list of them.
+            shapes = ([node.attr['shape'].shape] if 'shape' in node.attr else
+                      node.attr['_output_shapes'].list.shape)
+            for shape in shapes[:1]:
                 placeholder.attr['shape'].shape.CopyFrom(shape)
         else:
             fed.node.append(node)
@@ -49,28 +53,32 @@ def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
         raise UserError(f'a node is missing from the graph: {error}')
 
 
-def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None) -> None:
-    """Import `graph` into the default graph. Raises UserError if TensorFlow rejects it."""
+def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None,
+                 name: str = 'the graph', allow_any_op: bool = False) -> None:
+    """Import `graph` into the default graph.
+
+    `name` is that of the graph in messages. Raises UserError if TensorFlow rejects it or, unless
+    `allow_any_op`, if it has more than inference needs: see allowed_ops.
+    """
+    if not allow_any_op:
+        graph = allowed_ops.check_graph(graph, name)
+        with tf.Graph().as_default() as one:
+            _import(allowed_ops.for_one_image(graph), None, name)
+        allowed_ops.check_sizes(one, name)
+    _import(graph, input_map, name)
+
+
+def _import(graph, input_map, name):
     try:
         tf.import_graph_def(graph, input_map, name='')
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        raise UserError(f'TensorFlow {tf.__version__} cannot load this graph: '
+        raise UserError(f'TensorFlow {tf.__version__} cannot load {name}: '
                         f'{one_line(error, 300)}')
 
 
 def accepts_raw_images(graph: tf.GraphDef) -> bool:
     """Return whether `graph` preprocesses decoded images itself."""
     return any(node.name == 'images' and node.op == 'Placeholder' for node in graph.node)
-
-
-def input_size(graph: tf.GraphDef) -> int:
-    """Return the side in pixels of the square images that the node `inputs` accepts."""
-    for node in graph.node:
-        if node.name == 'inputs':
-            sides = [dimension.size for dimension in node.attr['shape'].shape.dim][1:3]
-            if len(set(sides)) == 1 and sides[0] > 0:
-                return sides[0]
-    raise UsageError('the graph does not give the size of its images: add --image_size')
 
 
 def inference_subgraph(graph: tf.GraphDef) -> tf.GraphDef:

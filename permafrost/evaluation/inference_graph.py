@@ -1,17 +1,19 @@
 """The inference graph: built for a checkpoint of a run, or imported from a frozen graph."""
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 import models
 from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
-from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import graph_def
+from permafrost.errors import UsageError, UserError, printable
+from permafrost.evaluation import graph_def, graph_interface
+from permafrost.evaluation.graph_interface import (
+    NOTHING_STATED, Output, Preprocessing, Statement)
 from permafrost.inputs import augmentation
-from permafrost.recipes.recipe import Recipe
 
 
 class InferenceGraph(NamedTuple):
@@ -20,6 +22,19 @@ class InferenceGraph(NamedTuple):
     inputs: Optional[tf.Tensor]  # float [N, h, w, 3], preprocessed; None inside an imported graph
     predictions: tf.Tensor  # float [N, classes], logits
     probabilities: tf.Tensor  # float [N, classes], their softmax
+
+    @property
+    def num_classes(self) -> int:
+        return self.predictions.shape.as_list()[1]
+
+    @property
+    def has_probabilities(self) -> bool:
+        """True: the logits have a cross entropy."""
+        return True
+
+    def logits(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
+        """Return the logits float [N, classes] of uint8 images."""
+        return session.run(self.predictions, {self.images: images})
 
 
 def build_inference_graph(config: Config, classes: Sequence[str],
@@ -61,29 +76,149 @@ def default_weights(config: Config) -> str:
     return 'averaged' if config.recipe.ema_decay else 'raw'
 
 
-def import_frozen_graph(graph: tf.GraphDef, dataset: Dataset,
-                        image_size: Optional[int] = None) -> InferenceGraph:
-    """Import a frozen graph into the default graph.
+class FrozenGraph:
+    """A frozen graph of any origin, in the default graph: a function from images to logits."""
 
-    A graph without preprocessing receives the centre crop of each image, of `image_size` pixels
-    (None: what the graph says), standardized by image. Raises UserError if the graph does not
-    classify the images of `dataset`, UsageError if `image_size` is missing or has no use.
-    """
-    graph, shape = graph_def.inference_subgraph(graph), (None,) + dataset.image_shape
-    if graph_def.accepts_raw_images(graph):
-        if image_size is not None:
-            raise UsageError('this graph crops images itself: leave --image_size out')
-        images, inputs = tf.placeholder(tf.uint8, shape), None
-        graph_def.import_graph(graph, {'images:0': images})
-    else:
-        size = image_size or graph_def.input_size(graph)
-        images = tf.placeholder(tf.uint8, shape, name='images')
-        inputs = augmentation.preprocess_eval(images, Recipe('frozen', image_size=size))
-        graph_def.import_graph(graph, {'inputs:0': inputs})
-    try:
-        logits = tf.get_default_graph().get_tensor_by_name('predictions:0')
-        logits.set_shape([None, len(dataset.classes)])
-    except (KeyError, ValueError):
-        raise UserError('this graph has no node `predictions` of shape '
-                        f'[N, {len(dataset.classes)}], a logit for each class of {dataset.name}')
-    return InferenceGraph(images, inputs, logits, tf.nn.softmax(logits))
+    def __init__(self, graph: tf.GraphDef, path: str, dataset: Dataset,
+                 stated: Statement = NOTHING_STATED, allow_any_op: bool = False):
+        """Import what `graph` has between the nodes to feed and to fetch.
+
+        `path` names it in messages; `stated` is what the user says of it. Raises UsageError if that
+        leaves out what the graph does not say: one message names all that is missing. Raises
+        UserError if the graph does not fit the images of `dataset`.
+        """
+        self._path, self._dataset = path, dataset
+        self._preprocessing = Preprocessing(stated.standardize, stated.input_mean,
+                                            stated.input_std)
+        graph = graph_interface.feed_constants(graph, path, stated.feed)
+        self._nodes = graph_interface.find_nodes(graph, path, stated.node, stated.output)
+        self._output = Output(graph, path, self._nodes, stated.output_kind)
+        self.labels = graph_interface.class_names(graph, path, stated.labels)
+        nodes = {node.name: node for node in graph.node}
+        fed = nodes.get(self._nodes.input)
+        self._is_raw, shape = self._read_input(fed, self._infer_shape(graph, fed))
+        self._side = self._find_side(shape, stated.image_size)
+        self._ask_for_missing()
+        self._fixed_batch = shape[0] if shape else None
+        dtype = tf.uint8 if self._is_raw else tf.float32
+        placeholder = tf.NodeDef(name=fed.name, op='Placeholder')
+        placeholder.attr['dtype'].type = dtype.as_datatype_enum
+        placeholder.attr['shape'].shape.CopyFrom(
+            tf.TensorShape([None, self._side, self._side, 3]).as_proto())
+        fed.CopyFrom(placeholder)
+        subgraph = graph_def.extract_subgraph(graph, [self._nodes.output])
+        graph_def.import_graph(subgraph, None, path, allow_any_op)
+        # Dropout that is switched off draws numbers, too.
+        self._may_be_random = not allow_any_op and any(
+            each.op == 'RandomUniform' for each in subgraph.node)
+
+    def _infer_shape(self, graph: tf.GraphDef, node: Optional[tf.NodeDef]) -> Any:
+        """Return the shape of `node`: what it says, or what TensorFlow infers from `images`."""
+        shape = node and graph_interface.output_shape(node)
+        if node is None or shape is not None or node.name == 'images' or not any(
+                each.name == 'images' for each in graph.node):
+            return shape
+        with tf.Graph().as_default() as imported:
+            graph_def.import_graph(graph_def.extract_subgraph(graph, [node.name]), None, self._path)
+            shape = imported.get_tensor_by_name(node.name + ':0').shape
+            return None if shape.ndims is None else shape.as_list()
+
+    def _read_input(self, node: Optional[tf.NodeDef], shape: Any) -> Tuple[bool, Any]:
+        """Return whether `node` receives uint8, and its shape [N, side, side, 3], checked."""
+        if node is None:
+            return False, None
+        kind = graph_interface.output_type(node)
+        is_raw = kind == tf.uint8.as_datatype_enum or (not kind and self._nodes.is_own)
+        if not is_raw and kind not in (0, tf.float32.as_datatype_enum):
+            raise UserError(f"{self._path}: node '{node.name}' has type {tf.as_dtype(kind).name}, "
+                            'but only uint8 images and float32 can be fed')
+        if is_raw and self._preprocessing.is_stated:
+            raise UsageError('--standardize, --input_mean and --input_std are for graphs that are '
+                             f'fed floats: {self._path} receives pixels as they are')
+        if shape is not None and not (len(shape) == 4 and shape[0] != 0 and shape[1] == shape[2]
+                                      and shape[1] != 0 and shape[3] in (3, None)):
+            sizes = ['N' if not i and size is None else '?' if size is None else str(size)
+                     for i, size in enumerate(shape)]
+            raise UserError(f"{self._path}: node '{node.name}' has shape [{', '.join(sizes)}], but "
+                            'only square images [N, size, size, 3] can be fed')
+        return is_raw, shape
+
+    def _find_side(self, shape: Any, image_size: Optional[int]) -> Optional[int]:
+        in_graph = shape[1] if shape else None
+        if self._is_raw and self._nodes.is_own:
+            if image_size is not None:
+                raise UsageError('--image_size is for graphs without a node `images`: '
+                                 f'{self._path} crops images itself')
+            in_graph = in_graph or self._dataset.image_shape[0]
+        if in_graph and image_size not in (None, in_graph):
+            raise UsageError(f'{self._path} expects images of {in_graph}x{in_graph}, but '
+                             f'--image_size is {image_size}')
+        side, sides = in_graph or image_size, self._dataset.image_shape[:2]
+        if side and (side > min(sides) or (self._is_raw and set(sides) != {side})):
+            raise UserError(f'{self._path} expects images of {side}x{side}, but those of '
+                            f"{self._dataset.name} are {'x'.join(map(str, sides))}")
+        return side
+
+    def _ask_for_missing(self) -> None:
+        missing = list(self._nodes.questions)
+        is_unknown = not self._nodes.input
+        if not self._side and not is_unknown:
+            missing.append('--image_size N')
+        if not self._is_raw and not self._preprocessing.is_stated:
+            missing.append('--standardize per_image|none, or --input_mean M --input_std S')
+        if missing:
+            place = '' if is_unknown else f" is fed at '{self._nodes.input}' and"
+            raise UsageError(f"{self._path}{place} does not say all that is needed: add "
+                             + ' '.join(missing))
+
+    @property
+    def num_classes(self) -> int:
+        return len(self._dataset.classes)
+
+    @property
+    def has_probabilities(self) -> bool:
+        return self._output.has_probabilities
+
+    def logits(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
+        """Return logits float [N, classes] of uint8 images; see Output.read for other scores."""
+        # A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
+        size = self._fixed_batch or len(images)
+        if self._may_be_random:
+            self._may_be_random = False
+            first, second = (self._run(session, images[:size], size) for _ in range(2))
+            if not np.array_equal(first, second):
+                raise UserError(f'{self._path} gives another answer in each run: RandomUniform is '
+                                'not allowed in inference (--allow_any_op runs it anyway): switch '
+                                'dropout off, e.g. with --feed')
+        logits = np.concatenate([self._run(session, images[first:first + size], size)
+                                 for first in range(0, len(images), size)])
+        if logits.shape[1] != self.num_classes:
+            raise UserError(f'{self._path} returns {logits.shape[1]} classes, but '
+                            f'{self._dataset.name} has {self.num_classes}')
+        return logits
+
+    def _run(self, session, images, size):
+        used = len(images)
+        images = np.concatenate([images, np.repeat(images[:1], size - used, 0)])
+        if not self._is_raw:
+            top, left = ((sides - self._side) // 2 for sides in images.shape[1:3])
+            images = self._preprocessing.apply(
+                images[:, top:top + self._side, left:left + self._side])
+        values = session.run(self._nodes.output + ':0', {self._nodes.input + ':0': images})
+        return self._output.read(values, size)[:used]
+
+    def describe(self) -> str:
+        """Return lines of text, after the first run: the graph and what was taken for granted."""
+        lines = [f'graph: {printable(self._path)}']
+        if not (self._nodes.is_own and self._is_raw and self._output.kind == 'logits'):
+            lines += [f"input: {printable(self._nodes.input)[:100]}, "
+                      f"{'uint8' if self._is_raw else 'float32'} "
+                      f'[N, {self._side}, {self._side}, 3], {self._preprocessing}',
+                      f'output: {self._output}']
+        if self._nodes.defaults:
+            lines.append(f"defaults of the graph: {printable(', '.join(self._nodes.defaults))} "
+                         '(--feed changes them)')
+        if not self.labels:
+            lines.append(f'classes: not named in the graph, taken in the order of '
+                         f'{self._dataset.name}')
+        return '\n'.join(lines)

@@ -26,15 +26,14 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
            data_dir: Optional[str] = None) -> Dict[str, Any]:
     """Freeze `run` to `output` and describe the file in a json file next to it.
 
-    Defaults are the last step, the weights that eval.py uses, trained_models/<model>.pb, and the
-    dataset where training found it. `formats`, {name in FORMATS: path}, are written too. Returns
-    the value of the json file. Raises UserError if a file cannot be read or written, or if the
-    frozen graph fails verification.
+    Defaults are the last step, the weights that eval.py uses, <run>/<model>.pb, and the dataset
+    where training found it. `formats`, {name in FORMATS: path}, are written too. Returns the value
+    of the json file; without test images its accuracy is None. Raises UserError if a file cannot be
+    read or written, or if the frozen graph fails verification.
     """
     config, extra = runs.read_config(run)
-    output = output or os.path.join('trained_models', config.model + '.pb')
-    if not output.endswith('.pb'):
-        raise UsageError(f'--output must end in .pb, not {output!r}')
+    output = output or os.path.join(run, config.model + '.pb')
+    description = _description_path(output, config.model)
     for name, path in (formats or {}).items():
         if os.path.exists(path):
             raise UserError(f"{path} exists: name another --{name}, e.g. {os.path.join(path, '1')}")
@@ -42,7 +41,8 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
     weights = weights or inference_graph.default_weights(config)
     data = loading.open_for_run(config, dataset, data_dir)
     runs.check_data(run, extra, data)
-    images, labels = loading.load(data, 'test')
+    split = 'test' if data.counts['test'] else 'train'
+    images, labels = loading.load(data, split)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = inference_graph.build_inference_graph(config, data.classes, data.image_shape)
         variables = inference_graph.checkpoint_variable_map(config, weights)
@@ -51,6 +51,8 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
         expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
     content = graph.SerializeToString(deterministic=True)
     metrics, difference = verify(content, session_config, images, labels, expected)
+    if split != 'test':  # an accuracy of the training images would mislead
+        metrics = dict(dict.fromkeys(metrics), images=0)
     layers, _ = layer_counts.count_layers(graph)
     result = dict(
         layer_counts.totals(layers), op_types=layer_counts.op_types(graph), bytes=len(content),
@@ -64,16 +66,41 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
         largest_difference=difference)
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-        files.write_files_atomically({
-            output: content, os.path.splitext(output)[0] + '.json': files.json_text(result)})
+        files.write_files_atomically({output: content, description: files.json_text(result)})
     except OSError as error:
         raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
-    print(f"frozen: {output}, {len(content)} bytes: {metrics['correct']} of {metrics['images']} "
-          f"test images correct, accuracy {metrics['accuracy']:.4f}")
+    print(f'frozen: {output}, {len(content)} bytes: ' + (
+        f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
+        f"{metrics['accuracy']:.4f}" if split == 'test' else
+        f'{data.name} has no test images, so the accuracy is unknown'))
     for name, path in (formats or {}).items():
         FORMATS[name].write(graph, path, session_config)
         print(f'{name}: {path}')
     return result
+
+
+def _description_path(output: str, model: str) -> str:
+    """Return the path of the json file that describes the file `output`.
+
+    Raises UsageError if `output` does not end in .pb or is a directory, or if that json file is
+    something else, such as the config.json of a run.
+    """
+    stem, extension = os.path.splitext(output)
+    if extension != '.pb':
+        raise UsageError(f'--output must end in .pb, not {output!r}')
+    if os.path.isdir(output):
+        raise UsageError(f'{output} is a directory: name a file, e.g. --output '
+                         f"{os.path.join(output, model + '.pb')}")
+    path = stem + '.json'
+    if os.path.lexists(path):
+        try:
+            is_description = 'sha256' in files.read_json(path)
+        except (OSError, TypeError, ValueError, UserError):
+            is_description = False
+        if not is_description:
+            raise UsageError(f'{path} would be overwritten, and is no description of a frozen '
+                             'graph: name another --output')
+    return path
 
 
 def freeze_session(session: tf.Session, classes: Sequence[str]) -> tf.GraphDef:

@@ -8,17 +8,23 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import net
 from permafrost.errors import UserError
-from permafrost.evaluation import graph_def
+from permafrost.evaluation import allowed_ops, graph_def, graph_interface
 from permafrost.evaluation.graph_def import MATMUL_OPS
 
 # Operations counted for each output element.
 ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
     ('BiasAdd', 'Add', 'AddV2', 'Sub', 'Mul', 'RealDiv', 'FusedBatchNorm', 'FusedBatchNormV2',
-     'FusedBatchNormV3'), net.BIAS_OPS), **dict.fromkeys(
-         ('Relu', 'Elu', 'Erf', 'Sigmoid'), net.RELU_OPS)}
-FREE_OPS = ('MaxPool', 'AvgPool', 'Mean', 'ConcatV2', 'Reshape', 'Squeeze', 'Pad', 'StridedSlice')
+     'FusedBatchNormV3', 'Maximum', 'Minimum', 'Square', 'Sqrt', 'Rsqrt'), net.BIAS_OPS),
+    **dict.fromkeys(('Relu', 'Relu6', 'LeakyRelu', 'Elu', 'Selu', 'Erf', 'Sigmoid', 'Tanh'),
+                    net.RELU_OPS)}
+FREE_OPS = ('MaxPool', 'AvgPool', 'Mean', 'ConcatV2', 'Reshape', 'Squeeze', 'Pad', 'StridedSlice',
+            'Softmax', 'ExpandDims', 'Shape', 'Pack', 'Transpose', 'Cast', 'Dequantize')
 COMPLETING_OPS = ('BiasAdd', 'Relu', 'Identity')  # belong to the layer before
 NO_LAYER_OPS = {'Const', 'Identity', 'Placeholder', 'PlaceholderWithDefault', 'NoOp'}
+# Types of constants that hold weights; integers of 32 and 64 bits are shapes and axes.
+WEIGHT_TYPES = {dtype.as_datatype_enum for dtype in (
+    tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int8, tf.uint8, tf.qint8, tf.quint8,
+    tf.qint32)}
 
 Nodes = Dict[str, tf.NodeDef]  # by name
 Shapes = Dict[str, List[int]]  # name of a node -> shape of its first output for one image
@@ -29,21 +35,24 @@ def op_types(graph: tf.GraphDef) -> Dict[str, int]:
     return dict(collections.Counter(node.op for node in graph.node))
 
 
-def count_layers(graph: tf.GraphDef) -> Tuple[List[net.Layer], List[str]]:
+def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
+                 ) -> Tuple[List[net.Layer], List[str]]:
     """Return the layers of a frozen graph, for one image, and the operations that are not counted.
 
     A layer is an operation that computes, with its weights and, after a convolution or matrix
     product, the bias and ReLU that follow. What computes `inputs` from images is no layer. Params
     are all numbers in constants. Counts are None if a shape is unknown: because this TensorFlow
-    does not know an operation, or because the graph accepts images of any size.
+    does not know an operation, because the graph is too large, or because it accepts images of any
+    size and `image_size` is None.
     """
-    graph = graph_def.inference_subgraph(graph)
+    graph = _between_input_and_output(graph, image_size)
     nodes = {node.name: node for node in graph.node}
     preprocessing = graph_def.extract_subgraph(graph, ['inputs'] if 'inputs' in nodes else [])
     skipped = {node.name for node in preprocessing.node}
+    heads = _heads(nodes)
     groups: Dict[str, List[tf.NodeDef]] = collections.OrderedDict()  # the nodes of each layer
     for node in graph.node:
-        head = _head(nodes, node)
+        head = heads[node.name]
         if not {node.op, head.op} & NO_LAYER_OPS and node.name not in skipped:
             groups.setdefault(head.name, []).append(node)
     layers, shapes = [], _shapes(graph)
@@ -54,47 +63,73 @@ def count_layers(graph: tf.GraphDef) -> Tuple[List[net.Layer], List[str]]:
         uncounted.update(node.op for node, cost in zip(group, costs) if None in cost)
         kind, shape = nodes[name].op, shapes.get(group[-1].name)
         scope = re.sub(rf'/{re.escape(kind)}(_\d+)?$', '', name)
-        params = sum(_params(nodes, node, shapes) for node in group)
+        params = sum(_params(nodes, heads, node, shapes) for node in group)
         output_shape = tuple(shape[1:]) if shape else None
         layers.append(net.Layer(scope, kind, output_shape, params, ops, macs))
     return layers, sorted(uncounted)
 
 
-def totals(layers: List[net.Layer]) -> Dict[str, int]:
-    """Return the sums of the known {'params', 'ops', 'macs'} of `layers`."""
-    return {count: sum(getattr(layer, count) or 0 for layer in layers)
-            for count in ('params', 'ops', 'macs')}
+def totals(layers: List[net.Layer]) -> Dict[str, Optional[int]]:
+    """Return the sums of {'params', 'ops', 'macs'} of `layers`; None if a layer's is unknown."""
+    columns = {count: [getattr(layer, count) for layer in layers] for count in
+               ('params', 'ops', 'macs')}
+    return {count: None if None in column else sum(column) for count, column in columns.items()}
+
+
+def _between_input_and_output(graph: tf.GraphDef, image_size: Optional[int]) -> tf.GraphDef:
+    """Return the part of `graph` that classifies, fed images of `image_size`; all of it if the
+    nodes to feed and to fetch cannot be found."""
+    try:
+        nodes = graph_interface.find_nodes(graph, 'the graph')
+    except UserError:
+        return graph
+    if not nodes.input or not nodes.output:
+        return graph
+    keep_type = any(node.name == nodes.input and node.op == 'Placeholder' for node in graph.node)
+    graph = graph_def.extract_subgraph(graph, [nodes.output], [] if keep_type else [nodes.input])
+    for node in graph.node:
+        if node.name == nodes.input and image_size is not None:
+            sizes = [dimension.size for dimension in node.attr['shape'].shape.dim][3:] or [3]
+            node.attr['shape'].shape.CopyFrom(
+                tf.TensorShape([None, image_size, image_size, *sizes]).as_proto())
+    return graph
 
 
 def _node_name(tensor: str) -> str:
     return tensor.lstrip('^').split(':')[0]
 
 
-def _head(nodes: Nodes, node: tf.NodeDef) -> tf.NodeDef:
-    """Return the convolution or product that `node` completes, or the Const it reads, or `node`."""
-    head = node
-    for _ in nodes:  # ends even if a hostile graph has a cycle
-        if head.op not in COMPLETING_OPS or not head.input:
-            break
-        head = nodes.get(_node_name(head.input[0]), node)
-    return head if head.op in MATMUL_OPS + ('Const',) else node
+def _heads(nodes: Nodes) -> Nodes:
+    """Return {name: the convolution or product that the node completes, the Const it reads, or
+    itself}."""
+    ends: Nodes = {}  # of each chain of completing operations
+    for node in nodes.values():
+        chain: Nodes = {}  # a hostile graph may have a cycle
+        end = node
+        while (end.op in COMPLETING_OPS and end.input and end.name not in chain
+               and end.name not in ends):
+            chain[end.name] = end
+            end = nodes.get(_node_name(end.input[0]), end)
+        ends.update(dict.fromkeys([*chain, end.name], ends.get(end.name, end)))
+    return {name: ends[name] if ends[name].op in (*MATMUL_OPS, 'Const') else node
+            for name, node in nodes.items()}
 
 
-def _params(nodes: Nodes, node: tf.NodeDef, shapes: Shapes) -> int:
-    """Return how many numbers there are in the float constants that `node` uses."""
-    inputs = [nodes[name] for name in map(_node_name, node.input) if name in nodes]
-    constants = [_head(nodes, source) for source in inputs]
+def _params(nodes: Nodes, heads: Nodes, node: tf.NodeDef, shapes: Shapes) -> int:
+    """Return how many numbers there are in the constants that `node` uses, without shapes."""
+    constants = [heads[name] for name in map(_node_name, node.input) if name in nodes]
     return sum(net.product(shapes[constant.name]) for constant in constants
-               if constant.op == 'Const'
-               and constant.attr['dtype'].type == tf.float32.as_datatype_enum)
+               if constant.op == 'Const' and constant.attr['dtype'].type in WEIGHT_TYPES)
 
 
 def _shapes(graph: tf.GraphDef) -> Shapes:
     shapes = {node.name: [dim.size for dim in node.attr['value'].tensor.tensor_shape.dim]
               for node in graph.node if node.op == 'Const'}
+    if len(graph.node) > allowed_ops.ALLOWED.limits['kMaxNodes']:
+        return shapes
     try:
         with tf.Graph().as_default() as imported:
-            graph_def.import_graph(graph)
+            graph_def.import_graph(graph, allow_any_op=True)  # nothing runs
     except UserError:
         return shapes
     for operation in imported.get_operations():

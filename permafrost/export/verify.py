@@ -33,11 +33,20 @@ def verify(content: bytes, session_config: Optional[tf.ConfigProto], images: np.
     if unknown:
         raise UserError(f"not written: {', '.join(unknown)} may not be in a frozen graph "
                         '(permafrost/export/verify.py lists ALLOWED_OPS)')
+    for node in graph.node:  # a ReLU may hide NaN from the logits
+        if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum and (
+                not np.isfinite(tf.make_ndarray(node.attr['value'].tensor)).all()):
+            raise UserError(f'not written: {node.name} has NaN or infinity, so the weights or the '
+                            'statistics are damaged, or the training diverged: freeze another '
+                            '--step')
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = inference_graph.import_own_graph(graph)
         logits, probabilities = session.run(
             [inference.predictions, inference.probabilities],
             {inference.images: images[:len(expected_logits)]})
+        if not np.isfinite(logits).all():
+            raise UserError('not written: the network returns NaN or infinity, so its training '
+                            'diverged: freeze another --step')
         difference = float(np.abs(logits - expected_logits).max() /
                            max(1., np.abs(expected_logits).max()))
         if not (difference <= TOLERANCE and np.allclose(probabilities.sum(1), 1, atol=1e-4)):

@@ -9,6 +9,7 @@ from permafrost import runs
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate, graph_def
+from permafrost.evaluation.graph_interface import Statement
 from permafrost.export import freeze
 from tests import in_process, processes
 from tests.evaluation.helpers import center_crops, foreign_graph
@@ -19,10 +20,11 @@ def _evaluate(graph, synthetic, directory, **options):
     with open(path, 'wb') as stream:
         stream.write(graph.SerializeToString())
     return evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
-                                          data_dir=synthetic.directory, **options)
+                                          data_dir=synthetic.directory, stated=Statement(**options))
 
 
-@pytest.mark.parametrize('options', [{}, {'image_size': 24}])
+@pytest.mark.parametrize('options', [
+    {'standardize': 'per_image'}, {'standardize': 'per_image', 'image_size': 24}])
 def test_a_foreign_graph_is_evaluated_without_its_queue(options, synthetic, tmp_path, capsys):
     graph, logits_of = foreign_graph()
     images, labels = loading.load(synthetic, 'test')
@@ -41,19 +43,42 @@ def test_graphs_that_do_not_classify_these_images_are_refused(run, synthetic, tm
     graph = graph_def.read_graph(path)
     refused(graph, UsageError, 'crops images itself', image_size=24)
     without_size = graph_def.extract_subgraph(graph, ['predictions'], ['inputs'])
-    refused(without_size, UsageError, 'does not give the size of its images')
+    refused(without_size, UsageError, 'add --image_size N --standardize per_image')
     damaged = tf.GraphDef(node=[n for n in graph.node if n.name != 'conv1/weights'])
     refused(damaged, UserError, "node is missing .*'conv1/weights'")
     misspelt = tf.GraphDef.FromString(graph.SerializeToString())
     next(n for n in misspelt.node if n.op == 'Relu').op = 'Rleu'
-    refused(misspelt, UserError, 'cannot load this graph: .*Rleu')
+    refused(misspelt, UserError, 'not allowed in inference.*Rleu')
     no_network = tf.GraphDef(node=[n for n in graph.node if n.name in ('images', 'labels')])
-    refused(no_network, UserError, 'no node `predictions`')
+    refused(no_network, UsageError, 'add --output NAME .candidates: none')
     renamed = tf.GraphDef.FromString(graph.SerializeToString())
     for node in renamed.node:
         node.name = {'probabilities': 'predictions', 'predictions': 'x'}.get(node.name, node.name)
         node.input[:] = [{'predictions': 'inputs'}.get(name, name) for name in node.input]
-    refused(renamed, UserError, 'of shape|cannot run|cannot load')
+    refused(renamed, UserError, 'not a row of floats for each')
+
+
+def test_classes_are_compared_with_those_of_the_graph(run, synthetic, tmp_path):
+    """A frozen graph of ours has its class names; a foreign graph gets them from --labels."""
+    path, other = str(tmp_path / 'a.pb'), str(tmp_path / 'b.pb')
+    freeze.freeze(run, None, output=path)
+    graph = graph_def.read_graph(path)
+    labels = next(node for node in graph.node if node.name == 'labels').attr['value'].tensor
+    data = {'dataset': 'synthetic', 'data_dir': synthetic.directory}
+
+    def refused(names, message):
+        labels.string_val[:] = names
+        with open(other, 'wb') as stream:
+            stream.write(graph.SerializeToString())
+        with pytest.raises(UserError, match=message):
+            evaluate.evaluate_frozen_graph(other, None, **data)
+    names = list(labels.string_val)
+    refused(names[::-1], 'class 0 is truck there and airplane here, the same in another order')
+    refused(names[:-1] + [b'\x1b[0m'], r'class 9 is \\x1b\[0m there and truck here\)')
+    refused(names[:-1], '9 classes instead of 10')
+    (tmp_path / 'labels.txt').write_text('\n'.join(synthetic.classes))
+    stated = Statement(labels=str(tmp_path / 'labels.txt'))
+    assert evaluate.evaluate_frozen_graph(other, None, stated, **data)['images'] == 500
 
 
 def test_a_run_gives_the_metrics_of_its_last_checkpoint(run, capsys):
@@ -68,7 +93,8 @@ def test_a_run_gives_the_metrics_of_its_last_checkpoint(run, capsys):
 
 def test_mistakes_are_one_line(tmp_path):
     for code, argument, message in [(2, '--tta=flop', 'flip_shift'),
-                                    (1, f'--graph={tmp_path}/a.pb', 'No such file')]:
+                                    (1, f'--graph={tmp_path}/a.pb', 'No such file'),
+                                    (1, f'--graph={tmp_path}', 'is a directory')]:
         result = in_process.run('eval.py', argument)
         assert result.code == code and message in result.stderr
         assert result.stderr.startswith('error: ') and result.stderr.count('\n') == 1

@@ -9,6 +9,8 @@ from permafrost.datasets import loading, registry
 from permafrost.errors import UserError
 from permafrost.evaluation import graph_def, inference_graph
 from permafrost.evaluation.evaluator import Evaluator
+from permafrost.evaluation.graph_interface import Statement
+from permafrost.evaluation.inference_graph import FrozenGraph
 from permafrost.recipes import overrides
 from permafrost.training import checkpoints
 from tests import networks
@@ -61,8 +63,8 @@ def test_a_foreign_graph_gets_standardized_centers(synthetic):
     images, _ = loading.load(synthetic, 'test')
     graph, expected = foreign_graph()
     with tf.Graph().as_default(), tf.Session() as session:
-        inference = inference_graph.import_frozen_graph(graph, synthetic)
-        logits = session.run(inference.predictions, {inference.images: images[:50]})
+        frozen = FrozenGraph(graph, 'a.pb', synthetic, Statement(standardize='per_image'))
+        logits = frozen.logits(session, images[:50])
     np.testing.assert_allclose(logits, expected(center_crops(images[:50])), atol=1e-3)
 
 

@@ -36,7 +36,7 @@ def test_every_image_counts_once_at_any_batch_size(compute, synthetic, batch_siz
     assert values['correct'] == confusion.trace() == round(values['accuracy'] * 500)
     np.testing.assert_allclose(values['per_class'], confusion.diagonal() / confusion.sum(1),
                                atol=1e-6)
-    np.testing.assert_allclose(values['loss'], reference['loss'], rtol=1e-5)
+    np.testing.assert_allclose(values['cross_entropy'], reference['cross_entropy'], rtol=1e-5)
     assert abs(values['correct'] - reference['correct']) <= 1  # the order of sums may differ
 
 
@@ -48,7 +48,7 @@ def test_loss_and_accuracy_agree_with_numpy(compute, evaluator, synthetic):
         evaluator.session.run(inference.probabilities, {inference.images: images[i:i + 1]})
         for i in range(len(images))])
     np.testing.assert_allclose(
-        values['loss'], -np.log(probabilities[np.arange(500), labels]).mean(), rtol=1e-4)
+        values['cross_entropy'], -np.log(probabilities[np.arange(500), labels]).mean(), rtol=1e-4)
     assert abs(values['correct'] - (probabilities.argmax(1) == labels).sum()) <= 1
 
 
@@ -66,17 +66,20 @@ def test_accuracy_is_given_without_and_with_tta(compute, evaluator, synthetic):
 
 
 def test_text_of_metrics():
-    values = {'images': 3, 'correct': 2, 'accuracy': 2 / 3, 'loss': 0.5, 'per_class': [1., 0.5],
-              'confusion': [[1, 0], [1, 1]], 'images_per_second': 99.6, 'tta': 'flip',
+    values = {'images': 3, 'correct': 2, 'accuracy': 2 / 3, 'cross_entropy': 0.5,
+              'per_class': [1., 0.5], 'confusion': [[1, 0], [1, 1]],
+              'eval_images_per_second': 99.6, 'tta': 'flip',
               'correct_tta': 3, 'accuracy_tta': 1., 'step': 30, 'split': 'test', 'weights': 'raw'}
     assert metrics.format_metrics(values, ['cat', 'frog']).splitlines() == [
-        'step 30: 2 of 3 test images correct, accuracy 0.6667, loss 0.5000 '
+        'step 30: 2 of 3 test images correct, accuracy 0.6667, cross entropy 0.5000 '
         '(raw weights, 100 images/s)',
         '  with --tta flip: 3 of 3 correct, accuracy 1.0000',
+        'accuracy and confusion (rows: true class; columns: predicted class, same order):',
         '  cat  100.00 %      1     0', '  frog  50.00 %      1     1']
     for name in ('tta', 'step', 'weights'):
         del values[name]
     lines = metrics.format_metrics(dict(values, graph='a.pb'), ['cat', 'frog']).splitlines()
-    assert lines[0].startswith('a.pb: 2 of 3 test images') and len(lines) == 3
+    assert lines[0].startswith('a.pb: 2 of 3 test images') and len(lines) == 4
     many = dict(values, graph='a.pb', per_class=[0.] * 21, confusion=[[0] * 21] * 21)
-    assert metrics.format_metrics(many, ['x'] * 21).splitlines()[1] == '  x   0.00 %'
+    assert metrics.format_metrics(many, ['x'] * 21).splitlines()[1:3] == [
+        'accuracy of each class:', '  x   0.00 %']

@@ -13,6 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import registry
+from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate, graph_def
 from permafrost.evaluation.evaluator import Evaluator
@@ -151,6 +152,11 @@ def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
     (tmp_path / 'file').write_text('')
     refused(UserError, 'not a run directory', run=str(tmp_path / 'none'))
     refused(UsageError, 'must end in .pb', output='a.json')
+    refused(UsageError, 'must end in .pb', output=str(tmp_path / '.pb'))
+    refused(UsageError, 'config.json would be overwritten', output=os.path.join(run, 'config.pb'))
+    (tmp_path / 'd.pb').mkdir()
+    refused(UsageError, 'd.pb is a directory: name a file', output=str(tmp_path / 'd.pb'))
+    (tmp_path / 'd.pb').rmdir()
     refused(UsageError, 'no checkpoint at step 5', step=5)
     refused(UserError, 'cannot write', output=str(tmp_path / 'file/a.pb'))
     refused(UserError, 'exists: name another --saved_model', formats={'saved_model': str(tmp_path)})
@@ -158,6 +164,50 @@ def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
     shutil.copytree(run, empty, ignore=shutil.ignore_patterns('model.ckpt*'))
     refused(UserError, 'no checkpoint in', run=empty)
     assert sorted(os.listdir(str(tmp_path))) == ['empty', 'file']
+
+
+def test_a_run_is_frozen_in_its_own_directory(run, tmp_path):
+    """Without --output. The shipped graphs change only if they are named."""
+    copy = str(tmp_path / 'copy')
+    shutil.copytree(run, copy)
+    freeze.freeze(copy, None)
+    assert read_json(os.path.join(copy, 'squeeze1.pb'))['run'] == copy
+    freeze.freeze(copy, None, step=10)  # replaces it
+    assert read_json(os.path.join(copy, 'squeeze1.pb'))['step'] == 10
+
+
+def damage(run, name):
+    """Set the variables of the last checkpoint whose names begin with `name` to NaN."""
+    checkpoint = checkpoints.find_checkpoint(run)[1]
+    reader = tf.train.load_checkpoint(checkpoint)
+    with tf.Graph().as_default(), tf.Session() as session:
+        for variable in reader.get_variable_to_shape_map():
+            value = reader.get_tensor(variable)
+            tf.get_variable(variable, initializer=np.full_like(value, np.nan)
+                            if variable.startswith(name) else value)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, checkpoint, write_meta_graph=False)
+
+
+def test_a_network_that_returns_nan_is_neither_evaluated_nor_frozen(synthetic, tmp_path):
+    run = str(tmp_path / 'run')
+    networks.train(synthetic, run, 2, 'tiny')
+    damage(run, 'logits/biases')
+    with networks.registered():
+        with pytest.raises(UserError, match='returns NaN for image 0: its weights'):
+            evaluate.evaluate_run(run, None)
+        with pytest.raises(UserError, match='not written: logits/biases has NaN'):
+            freeze.freeze(run, None)
+    assert not os.path.exists(os.path.join(run, 'tiny.pb'))
+
+
+def test_without_test_images_the_accuracy_is_unknown(tmp_path, capsys):
+    dataset = make_synthetic(str(tmp_path / 'data'), train=20, test=0)
+    networks.train(dataset, tmp_path / 'run', 2, 'squeeze1', changes=['batch_size=8'])
+    result = freeze.freeze(str(tmp_path / 'run'), None)
+    assert 'has no test images, so the accuracy is unknown' in capsys.readouterr().out
+    assert (result['accuracy'], result['correct'], result['images']) == (None, None, 0)
+    assert read_json(str(tmp_path / 'run' / 'squeeze1.pb')) == result
 
 
 def test_wrong_flags_are_one_line(tmp_path):
@@ -171,8 +221,8 @@ def test_wrong_flags_are_one_line(tmp_path):
 def _write_old_files(directory):
     """Write files as of an earlier freeze; return {name: content}."""
     for name in ('a.pb', 'a.json'):
-        (directory / name).write_text('old')
-    return {'a.pb': 'old', 'a.json': 'old'}
+        (directory / name).write_text('{"sha256": "old"}')
+    return dict.fromkeys(['a.pb', 'a.json'], '{"sha256": "old"}')
 
 
 def _contents(directory):

@@ -70,7 +70,7 @@ def in_python(cifar10, trained):
                 else trained(model)[1])
         images, labels = (array[:count] for array in loading.load(cifar10, 'test'))
         with tf.Graph().as_default(), tf.Session() as session:
-            inference = inference_graph.import_frozen_graph(graph_def.read_graph(path), cifar10)
+            inference = inference_graph.import_own_graph(graph_def.read_graph(path))
             logits, probabilities = (np.concatenate(batches) for batches in zip(*[
                 session.run([inference.predictions, inference.probabilities],
                             {inference.images: images[i:i + 500]})

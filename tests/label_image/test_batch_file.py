@@ -46,7 +46,9 @@ def test_metrics_and_predictions_equal_numpy(program, graph, tmp_path):
     assert answer['confusion'] == confusion.tolist() and answer['labels'] == LABELS
     assert answer['correct'] == confusion.trace() and answer['images'] == 53
     assert json.loads(program(*flags, '--limit=7', '--json'))['images'] == 7
-    assert program(*flags).startswith(f'{confusion.trace()} of 53 images correct')
+    name, totals = program(*flags).splitlines()[:2]
+    assert name == 'graph: ' + graph
+    assert totals.startswith(f'{confusion.trace()} of 53 images correct')
 
 
 def test_predictions_and_metrics_go_to_one_file(program, graph, tmp_path):

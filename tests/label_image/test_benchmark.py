@@ -35,7 +35,8 @@ def test_benchmark_json(program, graph, engine):
 
 def test_feeding_inputs_skips_preprocessing(program, graph):
     flags = ['--graph=' + graph, OWN, '--benchmark', '--node=inputs', '--runs=3', '--repeats=1']
-    assert program(*flags).startswith(
-        'inputs -> predictions, batch size 1, 1 thread, TensorFlow ')
+    name, first = program(*flags).splitlines()[:2]
+    assert name == 'graph: ' + graph
+    assert first.startswith('inputs -> predictions, batch size 1, 1 thread, TensorFlow ')
     answer = json.loads(program(*flags, '--json'))
     assert answer['input_shape'] == [1, 32, 32, 3] and 'profile' not in answer

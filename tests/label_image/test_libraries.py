@@ -6,10 +6,11 @@ Such a directory contains links to an engine's own libraries, which have the sam
 import glob
 import json
 import os
+import shutil
 
 import pytest
 
-from tests.label_image.program import ENGINES, ROOT
+from tests.label_image.program import ENGINES, PROGRAM, ROOT, execute, library
 
 # By engine: the major version, and the library of its wheel that contains the C API. There is no
 # official libtensorflow of Intel's build.
@@ -70,3 +71,30 @@ def test_missing_framework_library_is_named(error_line, graph, tmp_path, engine)
     version = unpack(engine, tmp_path, framework=False)
     assert f'libtensorflow_framework.so.{version}' in error_line(
         1, '--graph=' + graph, '--benchmark', '--library', tmp_path)
+
+
+@pytest.mark.skipif('tf2' not in WITH_WHEELS, reason='1.15 finds its own libraries first')
+def test_libraries_of_another_tensorflow_in_the_way_are_named(program, graph, tmp_path):
+    other = glob.glob('/lib/*/libm.so.6')[0]  # any library without TensorFlow's symbols
+    shutil.copy(other, str(tmp_path / 'libtensorflow_framework.so.2'))
+    process = execute(PROGRAM, '--graph=' + graph, library('tf2'), *ONE_RUN,
+                      LD_LIBRARY_PATH=str(tmp_path))
+    assert process.returncode == 1 and process.stderr.count('\n') == 1
+    assert 'Unset LD_LIBRARY_PATH' in process.stderr
+
+
+@pytest.mark.skipif(not os.access('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', os.W_OK),
+                    reason='needs write access to the control groups of version 1')
+def test_threads_follow_the_cpu_quota(program, graph, tmp_path):
+    group = f'/sys/fs/cgroup/cpu/permafrost-label-{os.getpid()}'
+    os.mkdir(group)
+    try:
+        with open(group + '/cpu.cfs_quota_us', 'w') as stream:
+            stream.write('50000')
+        images = tmp_path / 'images.bin'
+        images.write_bytes(bytes(1 + 32 * 32 * 3))
+        process = execute('bash', '-c', f'echo $$ > {group}/tasks; exec "$@"', 'bash', PROGRAM,
+                          '--graph=' + graph, library(ENGINES[0]), '--json', '--batch_file', images)
+    finally:
+        os.rmdir(group)
+    assert json.loads(process.stdout)['threads'] == 1, process.stderr

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost.evaluation import graph_def
 from tests.label_image.program import (
     ENGINES, OWN, classify, colours, expected, library, noise, softmax, write_graph)
 
@@ -34,13 +35,9 @@ def _python(x):
     return tf.py_func(lambda y: y, [x], tf.float32)
 
 
-def _random(x):
-    return tf.nn.dropout(x, rate=0.5)
-
-
 @pytest.mark.parametrize('add_op, op', [
-    (_variable, 'Variable'), (_queue, 'QueueDequeue'), (_file, 'ReadFile'),
-    (_written, 'WriteFile'), (_python, 'PyFunc'), (_random, 'RandomUniform')])
+    (_queue, 'QueueDequeue'), (_file, 'ReadFile'),
+    (_written, 'WriteFile'), (_python, 'PyFunc')])
 def test_forbidden_operation_is_named(error_line, picture, tmp_path, add_op, op):
     def build():
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
@@ -50,6 +47,15 @@ def test_forbidden_operation_is_named(error_line, picture, tmp_path, add_op, op)
     line = error_line(1, '--graph=' + path, OWN, picture)
     assert 'not allowed in inference' in line and '--allow_any_op' in line
     assert re.search(rf' \w*{op}\w* \(', line), line
+
+
+def test_variables_are_not_frozen(error_line, picture, tmp_path):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        tf.reduce_mean(_variable(tf.cast(images, tf.float32)), [1, 2], name='predictions')
+    path = write_graph(tmp_path / 'variable.pb', build)
+    line = error_line(1, '--graph=' + path, OWN, picture)
+    assert "is not frozen" in line and "VariableV2 'v'" in line
 
 
 def test_allow_any_op_runs_forbidden_operations(program, picture, tmp_path):
@@ -71,7 +77,7 @@ def test_second_placeholder_is_named(error_line, tmp_path):
         scale = tf.placeholder(tf.float32, [], name='phase_train')
         tf.identity(tf.reduce_mean(tf.cast(images, tf.float32), [1, 2]) * scale, 'predictions')
     path = write_graph(tmp_path / 'two.pb', build)
-    assert "'phase_train'" in error_line(1, '--graph=' + path, OWN, '--benchmark')
+    assert "--feed phase_train=VALUE" in error_line(2, '--graph=' + path, OWN, '--benchmark')
 
 
 @pytest.mark.parametrize('threads', [1, 2])
@@ -97,3 +103,49 @@ def test_device_placements_are_ignored(program, picture, tmp_path):
     path = write_graph(tmp_path / 'placed.pb', build)
     assert classify(program, path, picture)[0] == pytest.approx(
         expected(noise(32, 32)), abs=1e-4)
+
+
+@pytest.mark.parametrize('keep', [1., 0.5])
+def test_dropout_must_be_switched_off(error_line, picture, program, tmp_path, keep):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        kept = tf.placeholder_with_default(keep, [], name='keep_prob')
+        pixels = tf.nn.dropout(tf.cast(images, tf.float32), rate=1 - kept)
+        tf.identity(tf.reduce_mean(pixels, [1, 2]), name='predictions')
+    flags = '--graph=' + write_graph(tmp_path / 'dropout.pb', build), OWN, picture
+    if keep == 1:
+        assert '%' in program(*flags)
+    else:
+        line = error_line(1, *flags)
+        assert 'gives another answer in each run' in line and 'RandomUniform' in line
+        assert '%' in program(*flags, '--feed=keep_prob=1')
+
+
+@pytest.mark.slow
+def test_a_chain_of_40000_nodes_does_not_overflow_the_stack(program, picture, tmp_path):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        tf.reduce_mean(tf.cast(images, tf.float32), [1, 2], name='predictions')
+    path = write_graph(tmp_path / 'chain.pb', build)
+    graph = graph_def.read_graph(path)
+    last = next(node for node in graph.node if node.name == 'predictions')
+    last.name = 'n0'
+    for number in range(40000):
+        node = graph.node.add(name=f'n{number + 1}', op='Identity', input=[f'n{number}'])
+        node.attr['T'].type = tf.float32.as_datatype_enum
+    node.name = 'predictions'
+    with open(path, 'wb') as stream:
+        stream.write(graph.SerializeToString())
+    assert '%' in program('--graph=' + path, OWN, '--allow_any_op', picture)
+
+
+@pytest.mark.slow
+def test_memory_limit_is_one_line(error_line, picture, tmp_path):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        large = tf.fill([1 << 20, 1 << 10], tf.reduce_max(means))  # 4 GB
+        tf.add(means, tf.reduce_max(large), name='predictions')
+    path = write_graph(tmp_path / 'large.pb', build)
+    line = error_line(1, '--graph=' + path, OWN, '--allow_any_op', '--memory_limit=500', picture)
+    assert 'OOM' in line or 'memory' in line

@@ -9,7 +9,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
-from permafrost.datasets import image_files, image_folder, loading, packing
+from permafrost.datasets import image_folder, loading, packing
+from permafrost.datasets.images import image as images
 from permafrost.evaluation import graph_def
 from tests import in_process
 from tests.datasets.helpers import CLASSES, MODES, break_files, make_images, smooth_colours
@@ -102,7 +103,7 @@ def test_every_mode_and_orientation_is_decoded_like_in_python(answer, pixels_gra
         Image.fromarray(smooth_colours(41, 70)).save(paths[-1], exif=exif.tobytes())
     result = answer('--graph=' + pixels_graph, '--top=12', *paths)
     for path, image in zip(paths, result['images']):
-        rows = image_files.read(path, 16).astype(float).reshape(4, 64, 3)
+        rows = images.read(path, 16).astype(float).reshape(4, 64, 3)
         expected = dict(zip('abcdefghijkl', softmax(rows.mean(1).reshape(12) / 32)))
         probabilities = {top['label']: top['probability'] for top in image['top']}
         assert probabilities == pytest.approx(expected, abs=5e-3), path

@@ -19,17 +19,55 @@ def test_script_builds_the_program_and_finds_library_and_model(graph, picture, t
     assert first.stderr == 'building label_image\n'
     assert (second.returncode, second.stderr, second.stdout) == (0, '', first.stdout)
     for code, arguments, message in [
-            (2, ['nonesuch'], "no model or image 'nonesuch'"),
+            (2, ['nonesuch'], "no graph, run, model or image 'nonesuch'"),
+            (2, ['nonesuch.jpg'], "no graph, run, model or image 'nonesuch.jpg'"),
+            (2, ['--top=1', graph], 'flags go after --'),
             (2, [graph, '--top=1'], 'flags go after --'),
             (1, [str(tmp_path / 'none.pb')], 'No such file'),
             (2, [], '')]:
         process = execute(script, *arguments, ENGINE=ENGINES[0])
         assert process.returncode == code and message in process.stderr, process.stderr
+    assert first.stdout.startswith(f'graph: {graph}\n')
     for flag in ('-h', '--help'):
         process = execute(script, flag)
         assert process.returncode == 0 and process.stdout.startswith('usage: ')
     process = execute(script, graph, 'i.png', ENGINE='nonesuch')
     assert process.returncode == 1 and 'make setup ENGINE=nonesuch' in process.stderr
+
+
+@pytest.mark.skipif(not ENGINES, reason='there is no engine in .venv')
+def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
+        program, graph, picture, tmp_path):
+    """A run is its frozen graph; other files are named; only an image leaves the default."""
+    def label(*arguments):
+        return execute(os.path.join(ROOT, 'label_image.sh'), *arguments, ENGINE=ENGINES[0])
+    assert label(picture, '--', '--top=1').stdout.startswith(
+        f'graph: {ROOT}/trained_models/tuto.pb\n')
+    run = tmp_path / 'a run'
+    (run / 'train').mkdir(parents=True)
+    (run / 'config.json').write_text('{}')
+    process = label(run, picture)
+    assert process.returncode == 1 and not process.stdout
+    assert 'is not frozen: freeze it first: python ' in process.stderr
+    assert f'freeze_graph.py --run {tmp_path}/a\\ run\n' in process.stderr
+    shutil.copy(graph, str(run / 'b.pb'))
+    assert label(str(run) + '/', picture).stdout.startswith(f'graph: {run}/b.pb\n')
+    (run / 'train' / 'checkpoint').write_text('')  # of a later training
+    os.utime(str(run / 'b.pb'), (0, 0))
+    assert 'has been trained on since it was frozen' in label(run, picture).stderr
+    shutil.copy(graph, str(run / 'c.pb'))
+    process = label(run, picture)
+    assert process.returncode == 2 and 'has several frozen graphs' in process.stderr
+    shutil.copy(graph, str(tmp_path / 'model.PB'))
+    assert label(tmp_path / 'model.PB', picture).stdout.startswith(f'graph: {tmp_path}/model.PB\n')
+    (tmp_path / 'model.onnx').write_bytes(b'\x08\x08\x12\x07pytorch' + bytes(99))
+    (tmp_path / 'photo.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(99))
+    for name, code, message in (('model.onnx', 1, 'is an ONNX model'),
+                                ('photo.heic', 1, 'is not a complete frozen graph'),
+                                ('train', 2, "no graph, run, model or image 'train'")):
+        path = tmp_path / name
+        process = label(path if path.exists() else name, picture)
+        assert process.returncode == code and message in process.stderr and not process.stdout
 
 
 @pytest.mark.parametrize('environment, message', [

@@ -7,7 +7,7 @@ usage: [DOCKER=docker|podman] tools/dev/check_image.sh IMAGE [DATA]
 
 Does with IMAGE what a user does, on CIFAR-10 in DATA/cifar10 (default: where
 make data puts it): trains tuto for 200 steps, evaluates, freezes and labels;
-stops a training as `docker stop` does and resumes it; makes some mistakes. No
+packs images and trains on them; stops a training as `docker stop` does and resumes it; makes some mistakes. No
 container has a network, a writable file system other than its volume, a
 capability, or root. Fails at the first unexpected result.
 END
@@ -49,7 +49,9 @@ expect 2 'did you mean tuto' run train --model=tutoo
 chmod 0755 "$work"
 expect 1 'owner: user .* --user' run train --steps=1
 chmod 1777 "$work"
-expect 1 '/data has no cifar10/' "$docker" run --rm --network none "$image" train --steps=1
+expect 1 '/data has no cifar10/' "$docker" run --rm --network none --tmpfs /work "$image" train --steps=1
+expect 2 '/work/runs is not on a volume' "$docker" run --rm --network none "$image" train --steps=1
+expect 2 'usage: .* permafrost label GRAPH' run label
 
 say 'not root'
 expect 0 '^1000$' "$docker" run --rm --network none --entrypoint id "$image" -u
@@ -59,7 +61,7 @@ expect 0 'done at step 200' run train --model=tuto --steps=200
 expect 0 'step 200: .* of 10000 test images correct' run eval
 correct=$(grep -oE '"correct": [0-9]+' "$work/runs/tuto/1/eval/test/metrics.jsonl" | grep -oE '[0-9]+')
 expect 0 'tuto.pb' run freeze
-expect 0 "[^0-9]${correct}[^0-9]" run label tuto -- --batch_file /data/cifar10/test_batch.bin
+expect 0 "[^0-9]${correct}[^0-9]" run label runs/tuto/1 -- --batch_file /data/cifar10/test_batch.bin
 expect 0 '^cat$' "$docker" run --rm "${sandbox[@]}" --workdir /opt/permafrost --entrypoint \
   .venv/default/bin/python "$image" -c 'import PIL.Image
 from permafrost.datasets import loading
@@ -68,6 +70,21 @@ images, labels = loading.load(dataset, "test")
 PIL.Image.fromarray(images[0]).save("/work/cat.png")
 print(dataset.classes[labels[0]])'
 expect 0 'cat' run label tuto cat.png
+expect 0 'threads: intra 1, .*CPU quota: 0.5' \
+  "$docker" run --rm "${sandbox[@]}" --cpus 0.5 "$image" eval
+
+say 'own images'
+expect 0 'samples/9-' run samples --count 60
+for image_file in "$work"/samples/*.png; do
+  class=${image_file##*-}
+  mkdir -p "$work/photos/${class%.png}"
+  cp "$image_file" "$work/photos/${class%.png}"
+done
+chmod -R a+rX "$work/photos"
+expect 0 'photos|flowers' run pack photos flowers
+expect 0 '^next: permafrost eval --run runs/lenet5/1$' \
+  run train --model=lenet5 --dataset=flowers --steps=20 --set batch_size=16
+expect 0 'step 20: ' run eval --run runs/lenet5/1
 
 say 'stop, and resume'
 "$docker" run -d --name "$name" "${sandbox[@]}" "$image" train --model=tuto --steps=100000 >/dev/null

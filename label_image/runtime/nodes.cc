@@ -1,0 +1,238 @@
+#include "runtime/nodes.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "error.h"
+
+namespace label_image {
+namespace {
+
+constexpr size_t kMaxCandidates = 8;  // to name in a question
+
+using NodeList = std::vector<const Node*>;
+
+template <size_t size>
+bool IsOneOf(std::string_view name, const std::string_view (&names)[size]) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+bool ReturnsIndices(const Node& node) {
+  static constexpr std::string_view kOps[] = {"ArgMax", "TopK", "TopKV2"};
+  return IsOneOf(node.op, kOps);
+}
+
+bool HasFloats(const Graph& graph, const Node& node) {
+  static constexpr std::string_view kComparisons[] = {
+      "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "InTopK", "InTopKV2",
+      "Shape", "ShapeN", "Size", "Rank", "Assert", "NoOp"};
+  const int type = graph.OutputType(node);
+  return node.op == "Dequantize" ||
+         ((type == kFloat || type == kHalf || type == kDouble || type == 0) &&
+          !IsOneOf(node.op, kComparisons));
+}
+
+const Node* FirstInput(const Graph& graph, const Node& node) {
+  return node.inputs.empty() ? nullptr : graph.Find(NodeName(node.inputs[0]));
+}
+
+// Return the node that is named `name` or "`name`:0". Throws Error.
+const Node& Named(const Graph& graph, const std::string& flag, const std::string& name) {
+  const size_t colon = name.rfind(':');
+  if (colon != name.npos && name.substr(colon) != ":0") {
+    throw UsageError("--", flag, "=", OneLine(name, 100),
+                     ": only the first output of a node, NAME or NAME:0, can be used");
+  }
+  return graph.Get(name.substr(0, colon));
+}
+
+bool IsFed(const Node& node) { return IsPlaceholder(node) && node.inputs.empty(); }
+
+bool HoldsVariable(const Graph& graph, const Node& node) {
+  static constexpr std::string_view kOps[] = {"Variable", "VariableV2", "VarHandleOp",
+                                              "ReadVariableOp", "AutoReloadVariable"};
+  return IsOneOf(node.op, kOps) || (IsFed(node) && graph.OutputType(node) == kResource);
+}
+
+// Return the unfed placeholders in `placeholders` that images can be fed to: not switches such as
+// is_training, nor numbers such as keep_prob, if there are others. Several: the only one of rank 4.
+NodeList ImagePlaceholders(const Graph& graph, const NodeList& placeholders) {
+  NodeList open, shaped, images;
+  for (const Node* node : placeholders) {
+    const int type = graph.OutputType(*node);
+    if (type == kBool || type == kResource) continue;
+    const auto shape = graph.OutputShape(*node);
+    open.push_back(node);
+    if (type == kString || !shape || shape->size() > 1) shaped.push_back(node);
+    if (shape && shape->size() == 4) images.push_back(node);
+  }
+  if (images.size() == 1) return images;
+  return shaped.empty() ? open : shaped;
+}
+
+// Return the nodes that depend on `start`, with these, in the order of the graph.
+NodeList Downstream(const Graph& graph, const NodeList& start) {
+  std::unordered_map<std::string_view, NodeList> readers;
+  for (const Node& node : graph.nodes()) {
+    for (std::string_view source : node.inputs) readers[NodeName(source)].push_back(&node);
+  }
+  std::unordered_set<const Node*> visited(start.begin(), start.end());
+  for (NodeList stack = start; !stack.empty();) {
+    const Node* node = stack.back();
+    stack.pop_back();
+    for (const Node* reader : readers[node->name]) {
+      if (visited.insert(reader).second) stack.push_back(reader);
+    }
+  }
+  NodeList nodes(visited.begin(), visited.end());
+  std::sort(nodes.begin(), nodes.end());  // the addresses are in the order of the graph
+  return nodes;
+}
+
+// Return what `outputs` depend on, with these, but not what only `input` depends on, in the order of
+// the graph.
+NodeList Upstream(const Graph& graph, const NodeList& outputs, const Node* input) {
+  std::unordered_set<const Node*> visited(outputs.begin(), outputs.end());
+  for (NodeList stack = outputs; !stack.empty();) {
+    const Node* node = stack.back();
+    stack.pop_back();
+    if (node == input) continue;
+    for (std::string_view source : node->inputs) {
+      const Node* next = graph.Find(NodeName(source));
+      if (next && visited.insert(next).second) stack.push_back(next);
+    }
+  }
+  NodeList nodes(visited.begin(), visited.end());
+  std::sort(nodes.begin(), nodes.end());  // the addresses are in the order of the graph
+  return nodes;
+}
+
+// Return the nodes with floats that depend on `inputs` and that nothing else reads.
+NodeList Sinks(const Graph& graph, const NodeList& inputs) {
+  std::unordered_set<std::string_view> read;
+  for (const Node& node : graph.nodes()) {
+    if (ReturnsIndices(node)) continue;
+    for (std::string_view source : node.inputs) read.insert(NodeName(source));
+  }
+  NodeList sinks;
+  for (const Node* node : Downstream(graph, inputs)) {
+    if (!read.count(node->name) && !IsPlaceholder(*node) && !ReturnsIndices(*node) &&
+        HasFloats(graph, *node)) {
+      sinks.push_back(node);
+    }
+  }
+  return sinks;
+}
+
+NodeList OutputCandidates(const Graph& graph, const std::string& name, const NodeList& inputs) {
+  if (!name.empty()) {
+    const Node& node = Named(graph, "output", name);
+    if (!ReturnsIndices(node)) return {&node};
+    const Node* source = FirstInput(graph, node);
+    throw Error(graph.path(), ": node ", Quote(name), " returns the index of a class alone (",
+                OneLine(node.op, 50), "): give what it reads",
+                source ? Concat(", --output ", OneLine(source->name, 100)) : "");
+  }
+  const Node *predictions = graph.Find("predictions"), *probabilities = graph.Find("probabilities");
+  if (predictions && !ReturnsIndices(*predictions)) return {predictions};
+  if (probabilities && !ReturnsIndices(*probabilities)) return {probabilities};
+  return Sinks(graph, inputs);
+}
+
+std::string Question(const std::string& flag, const NodeList& candidates) {
+  std::string names;
+  for (size_t i = 0; i < std::min(candidates.size(), kMaxCandidates); ++i) {
+    names += (i ? ", " : "") + OneLine(candidates[i]->name, 50);
+  }
+  if (candidates.size() > kMaxCandidates) names += ", ...";
+  return "--" + flag + " NAME (candidates: " + (names.empty() ? "none" : names) + ")";
+}
+
+}  // namespace
+
+Nodes FindNodes(const Graph& graph, const std::string& input, const std::string& output) {
+  const Node* fed = !input.empty() ? &Named(graph, "node", input) : graph.Find("images");
+  if (!fed) fed = graph.Find("inputs");
+  NodeList inputs, outputs;
+  if (fed) {
+    inputs = {fed};
+    outputs = OutputCandidates(graph, output, inputs);
+  } else {
+    NodeList placeholders;
+    for (const Node& node : graph.nodes()) {
+      if (IsFed(node)) placeholders.push_back(&node);
+    }
+    outputs = OutputCandidates(graph, output, ImagePlaceholders(graph, placeholders));
+    placeholders.clear();
+    for (const Node* node : Upstream(graph, outputs, nullptr)) {
+      if (IsFed(*node)) placeholders.push_back(node);
+    }
+    inputs = ImagePlaceholders(graph, placeholders);
+    if (inputs.size() == 1) {
+      fed = inputs[0];
+      if (outputs.size() > 1) outputs = OutputCandidates(graph, output, inputs);
+    }
+  }
+  Nodes nodes;
+  if (fed) {
+    nodes.input = fed->name;
+  } else {
+    nodes.questions.push_back(Question("node", inputs));
+  }
+  if (outputs.size() == 1) {
+    nodes.output = outputs[0]->name;
+  } else {
+    nodes.questions.push_back(Question("output", outputs));
+  }
+  if (!fed || outputs.size() != 1) return nodes;
+  nodes.own = nodes.input == "images";
+  for (const Node* node : Upstream(graph, outputs, fed)) {
+    if (node == fed) continue;
+    if (HoldsVariable(graph, *node)) {
+      throw Error(graph.path(), " is not frozen, its weights are in a checkpoint: ",
+                  OneLine(node->op, 50), " ", Quote(node->name),
+                  ": freeze both with python -m tensorflow.python.tools.freeze_graph");
+    }
+    if (node->op == "PlaceholderWithDefault") nodes.defaults.emplace_back(node->name);
+    if (IsFed(*node)) nodes.questions.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
+  }
+  std::sort(nodes.defaults.begin(), nodes.defaults.end());
+  return nodes;
+}
+
+const Node* FindSource(const Graph& graph, const std::string& output) {
+  static constexpr std::string_view kOps[] = {
+      "Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "CheckNumerics",
+      "EnsureShape", "Snapshot", "PreventGradient"};
+  const Node* node = graph.Find(output);
+  for (size_t i = 0; node && IsOneOf(node->op, kOps); ++i) {
+    if (i == graph.nodes().size()) return nullptr;  // a cycle
+    node = FirstInput(graph, *node);
+  }
+  return node;
+}
+
+std::string TypeName(int type) {
+  switch (type) {
+    case kFloat: return "float32";
+    case kDouble: return "float64";
+    case kHalf: return "float16";
+    case kUint8: return "uint8";
+    case kInt32: return "int32";
+    case kInt64: return "int64";
+    case kBool: return "bool";
+    case kString: return "string";
+    default: return Concat("type ", type);
+  }
+}
+
+std::string ShapeText(const Shape& shape) {
+  std::string text;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + (shape[i] >= 0 ? std::to_string(shape[i]) : i ? "?" : "N");
+  }
+  return "[" + text + "]";
+}
+
+}  // namespace label_image

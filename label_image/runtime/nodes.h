@@ -1,0 +1,36 @@
+// The nodes at which a graph is fed and fetched: named by flags, else found in the graph.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace label_image {
+
+struct Nodes {
+  std::string input, output;           // "" if it cannot be found; then there is a question
+  std::vector<std::string> questions;  // flags that are missing, with the candidates
+  std::vector<std::string> defaults;   // other placeholders, which have a default value
+  bool own = false;                    // fed at `images`, as the graphs of freeze_graph.py are
+};
+
+// Find the nodes of `graph`. `input` and `output` are names, also with ":0", or "".
+//
+// The input is `images` or `inputs` if there is such a node, else the only placeholder that images
+// can be fed to. The output is `predictions` or `probabilities`, else the only node that has float
+// values, depends on the input, and that nothing else reads. An ArgMax counts as what it reads.
+//
+// Throws Error if a named node does not exist or returns indices, or if the graph is not frozen.
+// permafrost/evaluation/graph_interface.py has the same rules.
+Nodes FindNodes(const Graph& graph, const std::string& input, const std::string& output);
+
+// Return the node whose values `output` hands on, maybe in another shape or type, or nullptr if the
+// graph is damaged.
+const Node* FindSource(const Graph& graph, const std::string& output);
+
+// Return the name of a DataType, and a shape such as [N, 32, 32, 3], for messages.
+std::string TypeName(int type);
+std::string ShapeText(const Shape& shape);
+
+}  // namespace label_image

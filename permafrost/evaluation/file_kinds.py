@@ -1,0 +1,106 @@
+"""Files that people take for a frozen graph: what they are, by their content, and what to do.
+
+label_image/file_kind.cc has the same table. Nothing here imports TensorFlow.
+"""
+
+import os
+from typing import Optional
+
+from permafrost import files
+from permafrost.commands import next_command
+from permafrost.errors import UserError
+
+FREEZE = 'python -m tensorflow.python.tools.freeze_graph'
+# (offset, bytes) -> kind
+SIGNATURES = {
+    (0, b'\x89PNG\r\n'): 'is an image (PNG)', (0, b'\xff\xd8\xff'): 'is an image (JPEG)',
+    (0, b'BM'): 'is an image (BMP)', (0, b'GIF8'): 'is an image (GIF)',
+    (4, b'TFL3'): 'is a TensorFlow Lite model, which cannot be converted back: freeze the model '
+                  'that it was made from',
+    (0, b'\x89HDF\r\n'): 'is a Keras model or its weights (HDF5): load it in Keras, save it as a '
+                         'SavedModel, and freeze that',
+    (0, b'\x1f\x8b'): 'is compressed: unpack it with gunzip first',
+    (0, b'\x80\x02'): 'is a Python pickle, such as a PyTorch model: convert it to TensorFlow first',
+    (0, b'\x08\x01\x12'): f'is the file of a SavedModel: freeze its directory with {FREEZE} '
+                          '--input_saved_model_dir=DIRECTORY --output_node_names=NODE '
+                          '--output_graph=FILE.pb',
+    (0, b'\x08'): 'is an ONNX model: convert it to TensorFlow first',
+    (8, b'{"'): 'has weights alone (safetensors): convert the model to TensorFlow first'}
+
+
+def check_graph_file(path: str) -> None:
+    """Raise UserError if `path` is no file, or a file of another kind than a frozen graph.
+
+    Damaged graphs are left to graph_def.read_graph.
+    """
+    if os.path.isdir(path):
+        kind = _directory_kind(path)
+    else:
+        try:
+            with files.open_regular(path) as stream:
+                begin = stream.read(1000)
+                stream.seek(-min(8, stream.seek(0, os.SEEK_END)), os.SEEK_END)
+                kind = file_kind(begin, stream.read())
+        except OSError as error:
+            raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph; '
+                            'freeze_graph.py makes one of a run')
+    if kind:
+        raise UserError(f'{path} is not a frozen graph: it {kind}')
+
+
+def file_kind(begin: bytes, end: bytes) -> Optional[str]:
+    """Return 'is a ...: what to do' for the first and last bytes of a file that is no GraphDef."""
+    if not begin:
+        return 'is empty'
+    for (offset, signature), kind in SIGNATURES.items():
+        if begin[offset:offset + len(signature)] == signature:
+            return kind
+    if begin.startswith(b'PK\x03\x04'):
+        if any(name in begin for name in (b'metadata.json', b'config.json', b'model.weights.h5')):
+            return 'is a Keras model: load it in Keras, save it as a SavedModel, and freeze that'
+        return ('is a PyTorch model: convert it to TensorFlow first'
+                if b'data.pkl' in begin or b'archive/' in begin else
+                'is a zip archive: unpack it first')
+    if _is_meta_graph(begin):
+        return (f'is a MetaGraph, which has no weights: freeze its checkpoint with {FREEZE} '
+                '--input_binary --input_meta_graph=FILE.meta --input_checkpoint=PREFIX '
+                '--output_node_names=NODE --output_graph=FILE.pb')
+    if end == b'\x57\xfb\x80\x8b\x24\x75\x47\xdb':
+        return 'is the index of a checkpoint: freeze the run that it belongs to'
+    return _text_kind(begin)
+
+
+def _directory_kind(path: str) -> str:
+    names = os.listdir(path)
+    if 'saved_model.pb' in names or 'saved_model.pbtxt' in names:
+        return (f'is a SavedModel: freeze it with {FREEZE} --input_saved_model_dir={path} '
+                '--output_node_names=NODE --output_graph=FILE.pb')
+    if {'config.json', 'train'} <= set(names):
+        return ('is a run: name it with --run, or freeze it first: '
+                + next_command('freeze_graph.py', '--run', path))
+    return 'is a directory: name a frozen graph in it'
+
+
+def _is_meta_graph(begin: bytes) -> bool:
+    """Return whether a serialized MetaGraphDef, not a GraphDef, begins so.
+
+    Its first field has the operations before any name; a node begins with its name.
+    """
+    index = 1
+    while index < len(begin) - 1 and begin[index] & 0x80:
+        index += 1
+    return begin[:1] == b'\n' and begin[index + 1:index + 2] == b'\x12'
+
+
+def _text_kind(begin: bytes) -> Optional[str]:
+    if any((byte < 0x20 and byte not in b'\n\r\t') or byte == 0x7f for byte in begin):
+        return None
+    text = begin.lstrip()
+    if text[:1] in (b'{', b'['):
+        return 'is a JSON file'
+    if b'saved_model_schema_version' in text:
+        return 'is the text file of a SavedModel: load the SavedModel and freeze it'
+    if text.startswith(b'node') and (b'{' in text or b':' in text):
+        return ('is a graph as text (pbtxt): write it as binary with tf.io.write_graph(graph, '
+                'DIRECTORY, NAME, as_text=False)')
+    return 'is a text file'

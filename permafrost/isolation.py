@@ -1,0 +1,118 @@
+"""A child process for graphs from someone else: TensorFlow may crash or take all memory."""
+
+import faulthandler
+import io
+import os
+import re
+import signal
+import sys
+import tempfile
+from typing import IO, Any, Optional
+
+from permafrost import console
+from permafrost.errors import one_line, printable
+from permafrost.flags import on_ending_signals
+
+# TensorFlow 2.21 recurses for each node of a chain. Linux keeps at least 128 MB free for a stack.
+STACK_BYTES = 120 << 20
+MEMORY_SHARE = 0.75  # of what is available
+CGROUP = '/sys/fs/cgroup/'
+CGROUP_FILES = (('memory.max', 'memory.current'),  # versions 2 and 1
+                ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'))
+
+
+def continue_in_child(path: str) -> None:
+    """Go on in a child process, which has a memory limit and a large stack.
+
+    Call this before TensorFlow is imported; afterwards, or where there is no fork, it does nothing.
+    The calling process ends with the exit code of the child or, if a signal ends that, with one
+    line that names `path`, the file of a graph, and code 1.
+    """
+    if 'tensorflow' in sys.modules or not hasattr(os, 'fork'):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    log = tempfile.TemporaryFile()
+    child = os.fork()
+    if child == 0:
+        _hold_log(log)
+        set_limits()
+        return
+    on_ending_signals(lambda number, unused_frame: os.kill(child, number))
+    _, status = os.waitpid(child, 0)
+    if os.WIFEXITED(status):
+        sys.exit(os.WEXITSTATUS(status))
+    number = os.WTERMSIG(status)
+    print(f'error: {printable(path)}: TensorFlow crashed: {_reason(number, log)}', file=sys.stderr)
+    sys.exit(1)
+
+
+def available_memory() -> Optional[int]:
+    """Return the bytes that the machine has left, or if that is less the container.
+
+    None: unknown.
+    """
+    available = _kilobytes('/proc/meminfo', 'MemAvailable')
+    for limit, usage in CGROUP_FILES:
+        most, used = _read(CGROUP + limit), _read(CGROUP + usage)
+        if most.strip().isdigit() and used.strip().isdigit():
+            left = max(0, int(most) - int(used))
+            available = left if available is None else min(available, left)
+    return available
+
+
+def set_limits() -> None:
+    """Limit the memory of this process, and allow it a large stack."""
+    try:
+        import resource
+    except ImportError:  # not Unix
+        return
+    limits = {resource.RLIMIT_STACK: STACK_BYTES}
+    used, available = _kilobytes('/proc/self/status', 'VmData'), available_memory()
+    if used is not None and available is not None:
+        # Private memory that can be written. RLIMIT_AS would also count what is only reserved.
+        limits[resource.RLIMIT_DATA] = used + int(MEMORY_SHARE * available)
+    for name, value in limits.items():
+        _, hard = resource.getrlimit(name)
+        try:
+            resource.setrlimit(name, (value if hard == resource.RLIM_INFINITY
+                                      else min(value, hard), hard))
+        except (OSError, ValueError):  # a system that refuses: go on without
+            pass
+
+
+def _hold_log(log: IO[bytes]) -> None:
+    """Send what C++ code writes to stderr to `log`, unless the user asks for all of it."""
+    if os.environ.get('TF_CPP_MIN_LOG_LEVEL') == '0':
+        return
+    faulthandler.disable()  # absl enables it; its stack trace would hide the reason
+    encoding = sys.stderr.encoding
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(console.Descriptor(os.dup(2))), encoding,
+                                  'backslashreplace', line_buffering=True)
+    os.dup2(log.fileno(), 2)
+
+
+def _reason(number: int, log: Any) -> str:
+    """Return why a signal ended the child: what the log says, or the signal's name."""
+    log.seek(0)
+    text = log.read()[-65536:].decode('utf-8', 'replace').strip()
+    if number == signal.SIGABRT and text:
+        check = text.rfind('Check failed: ')  # a stack trace may follow
+        line = text[check:].splitlines()[0] if check >= 0 else text.splitlines()[-1]
+        return printable(one_line(line, 300))
+    hint = ', maybe because memory ran out' if number == signal.SIGKILL else ''
+    return f'{signal.Signals(number).name} (signal {number}){hint}'
+
+
+def _kilobytes(path: str, key: str) -> Optional[int]:
+    """Return the bytes of the line '`key`: N kB' in a file of /proc; None if there is none."""
+    match = re.search(rf'^{key}:\s+(\d+) kB', _read(path), re.M)
+    return int(match.group(1)) << 10 if match else None
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as stream:
+            return stream.read()
+    except OSError:
+        return ''

@@ -1,0 +1,82 @@
+"""The child process in which graphs of other people are loaded."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.processes import ROOT
+
+START = '''
+import os, resource, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from permafrost import console, isolation
+console.install()
+isolation.continue_in_child('strange\\x1b.pb')
+'''
+
+
+def run(code, **options):
+    """Return the exit code and the output of a process that goes on in a child with `code`."""
+    process = subprocess.run([sys.executable, '-c', START + code, ROOT], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, universal_newlines=True, timeout=120,
+                             **options)
+    return process.returncode, process.stdout
+
+
+def test_output_and_exit_code_are_those_of_the_child():
+    assert run("print('out'); print('err', file=sys.stderr); sys.exit(3)") == (3, 'out\nerr\n')
+
+
+@pytest.mark.parametrize('code, reason', [
+    ("os.write(2, b'F file.cc:3] Check failed: a == b\\n  @ 0x7 stack\\n'); os.abort()",
+     'Check failed: a == b'),
+    ('os.kill(os.getpid(), signal.SIGSEGV)', 'SIGSEGV (signal 11)'),
+    ('os.kill(os.getpid(), signal.SIGKILL)', 'SIGKILL (signal 9), maybe because memory ran out')])
+def test_a_crash_is_one_line(code, reason):
+    assert run(code) == (1, f'error: strange\\x1b.pb: TensorFlow crashed: {reason}\n')
+
+
+def test_memory_is_limited_and_the_stack_is_large():
+    code, text = run('''
+for limit in (resource.RLIMIT_DATA, resource.RLIMIT_STACK):
+    print(resource.getrlimit(limit)[0])
+try:
+    bytearray(1 << 46)
+except MemoryError:
+    print('refused')
+''')
+    data, stack, refused = text.split()
+    assert code == 0 and 0 < int(data) < 1 << 46 and int(stack) == 120 << 20
+    assert refused == 'refused'
+
+
+def test_a_signal_reaches_the_child():
+    process = subprocess.Popen(
+        [sys.executable, '-c', START + "print(os.getpid(), flush=True); time.sleep(60)", ROOT],
+        stdout=subprocess.PIPE, universal_newlines=True)
+    child = int(process.stdout.readline())
+    assert child != process.pid
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) in (1, 143)
+    for _ in range(100):
+        if not os.path.exists(f'/proc/{child}'):
+            break
+        time.sleep(0.1)
+    assert not os.path.exists(f'/proc/{child}')
+    process.stdout.close()
+
+
+def test_nothing_happens_after_tensorflow_was_imported():
+    code, text = run('''
+''', env=dict(os.environ, PYTHONSTARTUP=''))
+    assert (code, text) == (0, '')
+    script = re.sub('isolation.continue', "sys.modules['tensorflow'] = None; first = os.getpid(); "
+                    'isolation.continue', START) + 'print(first == os.getpid())'
+    process = subprocess.run([sys.executable, '-c', script, ROOT], stdout=subprocess.PIPE,
+                             universal_newlines=True, timeout=120)
+    assert process.stdout == 'True\n'
