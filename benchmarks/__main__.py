@@ -4,6 +4,15 @@ NAME: pipeline (default), inference, training, cluster or scaling; see docs/spee
 docs/scaling.md.
 """
 
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from permafrost import interpreter
+
+interpreter.check()
+
 from absl import flags
 
 from benchmarks import runner
@@ -19,7 +28,7 @@ define_data_dir_flag()
 FLAGS = flags.FLAGS
 
 
-def main(name: str = 'pipeline') -> None:
+def main(name='pipeline'):
     runner.run(name, runner.Options(FLAGS.models, FLAGS.rounds, FLAGS.seconds, FLAGS.results,
                                     FLAGS.dataset, FLAGS.data_dir))
 
