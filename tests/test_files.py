@@ -118,7 +118,8 @@ def test_json_is_read(tmp_path, content, value):
 @pytest.mark.parametrize('content, reason', [
     (b'', 'Expecting value'), (b'{"a": ', 'Expecting value'), (b'\xff', 'utf-8'),
     (b'[' * 100000, 'too many brackets'), (b'{"a": 1, "a": 2}', "'a' is there twice"),
-    (b'[' + b'[],' * 4100000, 'items'), (b' ' * 64000001, 'more than 64 MB')])
+    (b'[' + b'[],' * 4100000, 'items'), (b' ' * 64000001, 'more than 64 MB')],
+    ids=['empty', 'cut', 'binary', 'deep', 'twice', 'items', 'size'])  # else the name is 64 MB
 def test_what_is_no_json_or_too_large_is_refused(tmp_path, content, reason):
     (tmp_path / 'a.json').write_bytes(content)
     with pytest.raises(ValueError, match=reason):
