@@ -96,7 +96,7 @@ class FrozenGraph:
         self.labels = graph_interface.class_names(graph, path, stated.labels)
         nodes = {node.name: node for node in graph.node}
         fed = nodes.get(self._nodes.input)
-        self._is_raw, shape = self._read_input(fed, self._infer_shape(graph, fed))
+        self._is_raw, shape = self._read_input(fed, self._infer_shape(graph, fed, allow_any_op))
         self._side = self._find_side(shape, stated.image_size)
         self._ask_for_missing()
         self._fixed_batch = shape[0] if shape else None
@@ -112,14 +112,16 @@ class FrozenGraph:
         self._may_be_random = not allow_any_op and any(
             each.op == 'RandomUniform' for each in subgraph.node)
 
-    def _infer_shape(self, graph: tf.GraphDef, node: Optional[tf.NodeDef]) -> Any:
+    def _infer_shape(self, graph: tf.GraphDef, node: Optional[tf.NodeDef],
+                     allow_any_op: bool) -> Any:
         """Return the shape of `node`: what it says, or what TensorFlow infers from `images`."""
         shape = node and graph_interface.output_shape(node)
         if node is None or shape is not None or node.name == 'images' or not any(
                 each.name == 'images' for each in graph.node):
             return shape
         with tf.Graph().as_default() as imported:
-            graph_def.import_graph(graph_def.extract_subgraph(graph, [node.name]), None, self._path)
+            subgraph = graph_def.extract_subgraph(graph, [node.name])
+            graph_def.import_graph(subgraph, None, self._path, allow_any_op)
             shape = imported.get_tensor_by_name(node.name + ':0').shape
             return None if shape.ndims is None else shape.as_list()
 
