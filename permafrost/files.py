@@ -16,7 +16,7 @@ from permafrost.errors import printable
 
 Content = Union[str, bytes]
 
-# What file systems answer that have no such operation (SMB, FUSE, NFS without its lock service).
+# The errors of file systems that lack an operation (SMB, FUSE, NFS without its lock service).
 UNSUPPORTED = (errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTTY, errno.EOPNOTSUPP)
 MAX_JSON_BYTES = 64 * 10**6
 MAX_JSON_ITEMS = 4 * 10**6  # lists, objects and ends of text: each takes about 60 bytes

@@ -25,7 +25,7 @@ ALIASES = {'data_set': 'dataset', 'crop_size': 'image_size', 'input_layer': 'nod
            'output_layer': 'output'}
 GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'standardize', 'input_mean', 'input_std',
                'output_kind', 'labels')
-# What other programs call our flags; overrides.SYNONYMS has the fields of recipes.
+# Names of our flags in other programs; overrides.SYNONYMS has the fields of recipes.
 SYNONYMS = {
     **dict.fromkeys(('max_steps', 'num_steps', 'train_steps', 'iterations'), 'steps'),
     **dict.fromkeys(('arch', 'network', 'net'), 'model'),

@@ -11,7 +11,7 @@ from permafrost.errors import UsageError, unknown_name_error
 from permafrost.recipes import catalog, checks, durations, number_text, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
 
-# What other programs call the fields.
+# Names of the fields in other programs.
 SYNONYMS = {
     **dict.fromkeys(('lr', 'rate', 'base_lr', 'max_lr', 'eta', 'alpha'), 'learning_rate'),
     **dict.fromkeys(('bs', 'batch', 'batchsize', 'minibatch'), 'batch_size'),

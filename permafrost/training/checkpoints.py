@@ -31,7 +31,7 @@ _ENDING = r'\.(?:index|data-[0-9]{5}-of-[0-9]{5})'
 # TensorFlow renames its own temporary files, .tempstate<number>, before ours are renamed.
 _LEFTOVER = re.compile(rf'{PREFIX}-[0-9]+(?:{_ENDING}\.tempstate[0-9]*|'
                        rf'{_TEMPORARY}{_ENDING}(?:\.tempstate[0-9]*)?)')
-# What to do about an error that a disk, and not the program, is to blame for.
+# Advice for the errors of a disk.
 ADVICE = {errno.ENOSPC: 'free disk space', errno.EDQUOT: 'free disk space or raise the quota',
           errno.EROFS: 'make it writable', errno.EACCES: 'make it writable',
           errno.EPERM: 'make it writable', errno.EIO: 'check the disk',

@@ -134,7 +134,7 @@ def test_there_is_no_note_if_nothing_is_missing(container, arguments):
     assert container.notes(*arguments, preexec_fn=as_nobody) == ''
 
 
-# What is lost with the container
+# Files that are lost with the container
 
 @pytest.fixture
 def volume():
