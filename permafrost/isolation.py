@@ -3,22 +3,18 @@
 import faulthandler
 import io
 import os
-import re
 import signal
 import sys
 import tempfile
-from typing import IO, Any, Optional
+from typing import IO, Any
 
-from permafrost import console
+from permafrost import console, runtime
 from permafrost.errors import one_line, printable
 from permafrost.flags import on_ending_signals
 
 # TensorFlow 2.21 recurses for each node of a chain. Linux keeps at least 128 MB free for a stack.
 STACK_BYTES = 120 << 20
 MEMORY_SHARE = 0.75  # of what is available
-CGROUP = '/sys/fs/cgroup/'
-CGROUP_FILES = (('memory.max', 'memory.current'),  # versions 2 and 1
-                ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'))
 
 
 def continue_in_child(path: str) -> None:
@@ -47,20 +43,6 @@ def continue_in_child(path: str) -> None:
     sys.exit(1)
 
 
-def available_memory() -> Optional[int]:
-    """Return the bytes that the machine has left, or if that is less the container.
-
-    None: unknown.
-    """
-    available = _kilobytes('/proc/meminfo', 'MemAvailable')
-    for limit, usage in CGROUP_FILES:
-        most, used = _read(CGROUP + limit), _read(CGROUP + usage)
-        if most.strip().isdigit() and used.strip().isdigit():
-            left = max(0, int(most) - int(used))
-            available = left if available is None else min(available, left)
-    return available
-
-
 def set_limits() -> None:
     """Limit the memory of this process, and allow it a large stack."""
     try:
@@ -68,7 +50,8 @@ def set_limits() -> None:
     except ImportError:  # not Unix
         return
     limits = {resource.RLIMIT_STACK: STACK_BYTES}
-    used, available = _kilobytes('/proc/self/status', 'VmData'), available_memory()
+    used = runtime.kilobytes('proc/self/status', 'VmData')
+    available = runtime.available_memory()
     if used is not None and available is not None:
         # Private memory that can be written. RLIMIT_AS would also count what is only reserved.
         limits[resource.RLIMIT_DATA] = used + int(MEMORY_SHARE * available)
@@ -102,17 +85,3 @@ def _reason(number: int, log: Any) -> str:
         return printable(one_line(line, 300))
     hint = ', maybe because memory ran out' if number == signal.SIGKILL else ''
     return f'{signal.Signals(number).name} (signal {number}){hint}'
-
-
-def _kilobytes(path: str, key: str) -> Optional[int]:
-    """Return the bytes of the line '`key`: N kB' in a file of /proc; None if there is none."""
-    match = re.search(rf'^{key}:\s+(\d+) kB', _read(path), re.M)
-    return int(match.group(1)) << 10 if match else None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as stream:
-            return stream.read()
-    except OSError:
-        return ''

@@ -20,6 +20,8 @@ from permafrost.errors import UserError, one_line
 # Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
 # which starves the input pipeline: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
+CGROUP_MEMORY = (('memory.max', 'memory.current'),  # versions 2 and 1
+                 ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'))
 
 
 def cpu_info(field: str) -> str:
@@ -70,6 +72,24 @@ def cpu_quota(root: str = '/') -> Optional[float]:
             if quota.strip().isdigit():  # 'max' and -1 mean no limit
                 quotas.append(int(quota) / int(period))
     return min(quotas, default=None)
+
+
+def available_memory(root: str = '/') -> Optional[int]:
+    """Return the bytes that the machine has left, or its container if that is less; None: unknown.
+    """
+    available = kilobytes('proc/meminfo', 'MemAvailable', root)
+    for limit, usage in CGROUP_MEMORY:
+        most, used = (_read(root, f'sys/fs/cgroup/{name}').strip() for name in (limit, usage))
+        if most.isdigit() and used.isdigit():
+            left = max(0, int(most) - int(used))
+            available = left if available is None else min(available, left)
+    return available
+
+
+def kilobytes(path: str, key: str, root: str = '/') -> Optional[int]:
+    """Return the bytes of the line '`key`: N kB' in a file of /proc; None if there is none."""
+    match = re.search(rf'^{key}:\s+(\d+) kB', _read(root, path), re.M)
+    return int(match.group(1)) << 10 if match else None
 
 
 def _read(root: str, path: Any) -> str:

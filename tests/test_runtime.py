@@ -168,3 +168,15 @@ except UserError as error:
 def test_bfloat16_needs_tf2_and_a_processor_that_has_it(monkeypatch, engine, flags, expected):
     monkeypatch.setattr(runtime, 'cpu_info', {'flags': flags}.get)
     assert runtime.has_bfloat16(engine) == expected
+
+
+@pytest.mark.parametrize('names', runtime.CGROUP_MEMORY)
+def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, names):
+    (tmp_path / 'proc').mkdir()
+    (tmp_path / 'proc/meminfo').write_text('MemTotal: 9 kB\nMemAvailable:    4 kB\n')
+    assert runtime.available_memory(str(tmp_path)) == 4096
+    for name, number in zip(names, (5000, 2000)):
+        path = tmp_path / 'sys/fs/cgroup' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{number}\n')
+    assert runtime.available_memory(str(tmp_path)) == 3000

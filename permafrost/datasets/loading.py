@@ -8,7 +8,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from permafrost import files
+from permafrost import files, runtime
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.datasets.record_format import CIFAR10, RecordFormat, decode, map_records
@@ -151,9 +151,10 @@ def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
 
 
 def check_memory(dataset: Dataset, split: str) -> None:
-    """Raise UserError if the images of a split need over 70 % of the machine's memory."""
+    """Raise UserError if the images of a split need over 70 % of the memory that is left."""
     needed = dataset.counts[split] * dataset.record_format.record_bytes
-    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    memory = (runtime.available_memory() or  # a container may have less than the machine
+              os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))
     if needed > 0.7 * memory:
         raise UserError(f'{needed / 1e9:.1f} GB of {split} images do not fit in {memory / 1e9:.1f} '
                         'GB of memory: train with --source=stream; for evaluation, make a smaller '
