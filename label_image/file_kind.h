@@ -11,7 +11,7 @@ namespace label_image {
 std::string ReadGraphFile(const std::string& path);
 
 // Return "is a ...: what to do" for the bytes of a file that is no GraphDef, else "".
-// permafrost/evaluation/file_kinds.py has the same table.
+// permafrost/evaluation/frozen_graphs/file_kinds.py has the same table.
 std::string FileKind(std::string_view bytes);
 
 }  // namespace label_image

@@ -22,7 +22,7 @@ struct Nodes {
 // values, depends on the input, and that nothing else reads. An ArgMax counts as what it reads.
 //
 // Throws Error if a named node does not exist or returns indices, or if the graph is not frozen.
-// permafrost/evaluation/graph_interface.py has the same rules.
+// permafrost/evaluation/frozen_graphs/nodes.py has the same rules.
 Nodes FindNodes(const Graph& graph, const std::string& input, const std::string& output);
 
 // Return the node whose values `output` hands on, maybe in another shape or type, or nullptr if the

@@ -9,7 +9,7 @@ namespace label_image {
 
 // Throw Error if TensorFlow rejects a serialized GraphDef, if tensors or the work of the graph are
 // too large, or if operations read empty tensors. An unknown size counts as 1, so feed one image.
-// permafrost/evaluation/allowed_ops.py has the same rules.
+// permafrost/evaluation/frozen_graphs/allowed_ops.py has the same rules.
 void CheckSizes(const TensorFlow& tf, std::string_view graph);
 
 }  // namespace label_image

@@ -10,9 +10,13 @@ from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UsageError, UserError, printable
-from permafrost.evaluation import graph_def, graph_interface
-from permafrost.evaluation.graph_interface import (
-    NOTHING_STATED, Output, Preprocessing, Statement)
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.feed import feed_constants
+from permafrost.evaluation.frozen_graphs.labels import class_names
+from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
+from permafrost.evaluation.frozen_graphs.output import Output
+from permafrost.evaluation.frozen_graphs.preprocessing import Preprocessing
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.inputs import augmentation
 
 
@@ -90,10 +94,10 @@ class FrozenGraph:
         self._path, self._dataset = path, dataset
         self._preprocessing = Preprocessing(stated.standardize, stated.input_mean,
                                             stated.input_std)
-        graph = graph_interface.feed_constants(graph, path, stated.feed)
-        self._nodes = graph_interface.find_nodes(graph, path, stated.node, stated.output)
+        graph = feed_constants(graph, path, stated.feed)
+        self._nodes = find_nodes(graph, path, stated.node, stated.output)
         self._output = Output(graph, path, self._nodes, stated.output_kind)
-        self.labels = graph_interface.class_names(graph, path, stated.labels)
+        self.labels = class_names(graph, path, stated.labels)
         nodes = {node.name: node for node in graph.node}
         fed = nodes.get(self._nodes.input)
         self._is_raw, shape = self._read_input(fed, self._infer_shape(graph, fed, allow_any_op))
@@ -115,7 +119,7 @@ class FrozenGraph:
     def _infer_shape(self, graph: tf.GraphDef, node: Optional[tf.NodeDef],
                      allow_any_op: bool) -> Any:
         """Return the shape of `node`: what it says, or what TensorFlow infers from `images`."""
-        shape = node and graph_interface.output_shape(node)
+        shape = node and output_shape(node)
         if node is None or shape is not None or node.name == 'images' or not any(
                 each.name == 'images' for each in graph.node):
             return shape
@@ -129,7 +133,7 @@ class FrozenGraph:
         """Return whether `node` receives uint8, and its shape [N, side, side, 3], checked."""
         if node is None:
             return False, None
-        kind = graph_interface.output_type(node)
+        kind = output_type(node)
         is_raw = kind == tf.uint8.as_datatype_enum or (not kind and self._nodes.is_own)
         if not is_raw and kind not in (0, tf.float32.as_datatype_enum):
             raise UserError(f"{self._path}: node '{node.name}' has type {tf.as_dtype(kind).name}, "

@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import tensorflow.compat.v1 as tf
 
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from tests.processes import ROOT
 
 FOLDER = os.path.join(ROOT, 'label_image')

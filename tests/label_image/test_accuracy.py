@@ -10,10 +10,11 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import runtime
 from permafrost.datasets import loading
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.export import freeze
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import networks
 from tests.label_image.program import ENGINES, ROOT, evaluate, library
 
@@ -50,7 +51,7 @@ def evaluated(trained, synthetic):
     def evaluate_run(model):
         run, _ = trained(model)
         with networks.registered(), Evaluator(run, None) as evaluator:
-            metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+            metrics = evaluator.evaluate(*finding.find_checkpoint(run))
             return metrics, evaluator.session.run(
                 evaluator.inference.probabilities,
                 {evaluator.inference.images: loading.load(synthetic, 'test')[0]})

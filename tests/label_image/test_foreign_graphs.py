@@ -13,7 +13,7 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
 from tests.evaluation.helpers import center_crops
-from tests.evaluation.test_file_kinds import write_files
+from tests.evaluation.frozen_graphs.test_file_kinds import write_files
 from tests.label_image.program import OWN, PROGRAM, execute, write_graph
 
 WEIGHTS = np.random.RandomState(5).randn(3, 10).astype(np.float32)

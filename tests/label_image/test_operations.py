@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from tests.label_image.program import (
     ENGINES, OWN, classify, colours, expected, library, noise, softmax, write_graph)
 

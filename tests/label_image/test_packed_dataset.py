@@ -11,7 +11,7 @@ from PIL import Image
 
 from permafrost.datasets import image_folder, loading, packing
 from permafrost.datasets.images import image as images
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from tests import in_process
 from tests.datasets.helpers import CLASSES, MODES, break_files, make_images, smooth_colours
 from tests.label_image.program import OWN, softmax

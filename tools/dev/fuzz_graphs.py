@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.framework import op_def_registry
 
-from permafrost.evaluation.allowed_ops import ALLOWED
+from permafrost.evaluation.frozen_graphs.allowed_ops import ALLOWED
 from permafrost.flags import run_script
 
 FLOAT, INT32 = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum

@@ -6,8 +6,8 @@ import tensorflow.compat.v1 as tf
 from google.protobuf import message
 
 from permafrost.errors import UserError, one_line
-from permafrost.evaluation import allowed_ops
-from permafrost.evaluation.file_kinds import check_graph_file
+from permafrost.evaluation.frozen_graphs import allowed_ops
+from permafrost.evaluation.frozen_graphs.file_kinds import check_graph_file
 
 MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')  # their second input is the weights
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
-from permafrost.evaluation import file_kinds
+from permafrost.evaluation.frozen_graphs import file_kinds
 
 
 def write_files(directory):

@@ -10,8 +10,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
-from permafrost.evaluation import allowed_ops, graph_def
-from permafrost.evaluation.allowed_ops import ALLOWED
+from permafrost.evaluation.frozen_graphs import allowed_ops, graph_def
+from permafrost.evaluation.frozen_graphs.allowed_ops import ALLOWED
 from permafrost.export.verify import ALLOWED_OPS
 from tests.label_image import program
 from tools.dev import fuzz_graphs

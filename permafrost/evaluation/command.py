@@ -1,0 +1,67 @@
+"""The evaluation that the flags of eval.py describe: of a run, or of a frozen graph.
+
+Nothing here imports TensorFlow before the flags, the run or the file are known to be right.
+"""
+
+from typing import Any, Dict, Optional, Tuple
+
+from absl import flags
+
+from permafrost import flags as shared_flags, isolation, runs, runtime
+from permafrost.errors import UsageError
+from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.tta import TTA
+
+flags.disclaim_key_flags()
+
+SPLITS = ('test', 'validation', 'train')
+
+
+def define_flags() -> None:
+    """Define the flags of an evaluation."""
+    shared_flags.define_checkpoint_flags()
+    shared_flags.define_run_dataset_flags(' For a graph: cifar10.')
+    flags.DEFINE_enum('split', 'test', SPLITS, 'Split of the dataset to evaluate on. validation: '
+                      'the training images that the run held out.')
+    flags.DEFINE_bool('follow', False, 'Keep evaluating new checkpoints until training ends.')
+    flags.DEFINE_integer('batch_size', 500, 'Images per batch; does not affect the results.', 1)
+    flags.DEFINE_enum('tta', 'none', list(TTA), 'Test-time augmentation: average the logits of '
+                      'mirrored (flip) and shifted (flip_shift) images. Adds a second accuracy.')
+    flags.DEFINE_bool('profile', False, 'Also write a trace of one batch for ui.perfetto.dev.')
+    flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished '
+                        'run.')
+    flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to evaluate instead of a run.')
+    shared_flags.define_graph_flags()
+    flags.DEFINE_bool('allow_any_op', False, 'With --graph: also run operations that inference '
+                      'does not need. They can write files: do not use it for graphs from '
+                      'strangers.')
+
+
+def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
+    """Print the metrics that the flags `values` ask for.
+
+    Returns the run, None for a frozen graph, and the metrics. Raises UsageError if flags do not
+    fit each other, UserError if a file cannot be read.
+    """
+    run = None
+    if not shared_flags.uses_frozen_graph(values):
+        run = values.run or runs.latest_run(values.log_dir)
+        runs.read_config(run)  # report a wrong directory before the slow import
+    else:
+        if values.split == 'validation':
+            raise UsageError('a frozen graph does not say which images its run held out: name the '
+                             'run with --run to evaluate it on --split validation')
+        file_kinds.check_graph_file(values.graph)
+        isolation.continue_in_child(values.graph)
+    session_config = runtime.prepare()
+    from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
+    images = {name: values[name].value
+              for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta')}
+    if run:
+        return run, evaluate.evaluate_run(
+            run, session_config, step=values.step, continuous=values.follow,
+            profile=values.profile, require_same_data=bool(values.results),
+            weights=values.weights, **images)
+    stated = evaluate.Statement(**{name: values[name].value for name in shared_flags.GRAPH_FLAGS})
+    return None, evaluate.evaluate_frozen_graph(values.graph, session_config, stated, **images,
+                                                allow_any_op=values.allow_any_op)

@@ -1,0 +1,123 @@
+"""Output: the meaning of the numbers that a frozen graph returns: logits, probabilities or other.
+
+label_image/runtime/output.cc has the same rules.
+"""
+
+from typing import Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost.errors import UsageError, UserError, printable
+from permafrost.evaluation.frozen_graphs.nodes import Nodes, node_name
+
+KINDS = ('logits', 'softmax', 'sigmoid', 'raw')
+SUM_TOLERANCE = 1e-3  # of probabilities; float16 included
+
+PASSING_OPS = ('Identity', 'Reshape', 'Squeeze', 'ExpandDims', 'Cast', 'StopGradient',
+               'CheckNumerics', 'EnsureShape', 'Snapshot', 'PreventGradient')
+LINEAR_OPS = ('MatMul', 'BatchMatMul', 'BatchMatMulV2', 'BiasAdd', 'BiasAddV1', 'Add', 'AddV2',
+              'Conv2D')  # layers without an activation
+ARITHMETIC_OPS = ('Sub', 'Mul', 'RealDiv', 'Div', 'AddN', 'Neg', 'Mean', 'Sum', 'AvgPool',
+                  'FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3', 'ConcatV2', 'Pack',
+                  'OneHot', 'Dequantize')  # may end a softmax or sigmoid written by hand
+
+
+class Output:
+    """The meaning of the numbers that a graph returns."""
+
+    def __init__(self, definition: tf.GraphDef, path: str, nodes: Nodes,
+                 kind: Optional[str] = None):
+        """Take the `kind` that the user states, else the one that the last operation says.
+
+        Else it is decided by the first values, where these leave no doubt. Raises UsageError.
+        """
+        if kind not in (None,) + KINDS:
+            raise UsageError(f"--output_kind must be {', '.join(KINDS[:3])} or raw, not '{kind}'")
+        by_name = {node.name: node for node in definition.node}
+        node = by_name.get(nodes.output)
+        for _ in by_name:  # ends even if there is a cycle
+            if node is None or node.op not in PASSING_OPS:
+                break
+            node = by_name.get(node_name(node.input[0])) if node.input else None
+        self._path, self._node = path, nodes.output
+        self._op = node.op if node is not None else ''
+        # Softmax is the inverse of LogSoftmax.
+        self.kind = kind or {'Softmax': 'softmax', 'Sigmoid': 'sigmoid',
+                             'LogSoftmax': 'logits'}.get(self._op)
+        if not self.kind and nodes.is_own and nodes.output == 'predictions':
+            self.kind = 'logits'
+        self._columns = 0
+
+    def read(self, values: np.ndarray, count: int) -> np.ndarray:
+        """Return logits float64 [count, classes] for what the graph returned for `count` images.
+
+        Scores of the kinds raw and, of several columns, sigmoid stay as they are. One column
+        becomes the logits of two classes. Raises UserError if there is no row of finite numbers for
+        each image, or if these cannot be of their kind; UsageError if their kind must be stated.
+        """
+        sizes = [size for size in values.shape[1:] if size != 1]
+        if values.ndim < 2 or len(values) != count or len(sizes) > 1 or values.dtype not in (
+                np.float32, np.float64):
+            shape = ', '.join(map(str, values.shape))
+            raise UserError(f"{self._path}: node '{self._node}' returns {values.dtype} [{shape}] "
+                            f"for {count} image{'s' * (count != 1)}, not a row of floats for each")
+        values = values.astype(np.float32).astype(np.float64).reshape(count, -1)
+        self._columns = values.shape[1]
+        if not np.isfinite(values).all():
+            column = np.argwhere(~np.isfinite(values))[0][1]
+            what = 'NaN' if np.isnan(values).any() else 'infinity'
+            raise UserError(f"{self._path}: node '{self._node}' returns {what} (column {column}): "
+                            'its weights or the preprocessing are wrong')
+        self.kind = self.kind or self._decide(values)
+        self._check(values)
+        smallest = np.finfo(np.float32).tiny
+        if self._columns == 1 and self.kind == 'logits':
+            return np.concatenate([np.zeros_like(values), values], 1)
+        if self._columns == 1 and self.kind == 'sigmoid':
+            return np.log(np.clip(np.concatenate([1 - values, values], 1), smallest, 1))
+        return np.log(np.clip(values, smallest, 1)) if self.kind == 'softmax' else values
+
+    def _decide(self, values):
+        fractions = _are_fractions(values)
+        if self._columns > 1 and fractions and _sum_to_one(values):
+            return 'softmax'
+        if self._columns > 1 and (
+                self._op in LINEAR_OPS or (self._op in ARITHMETIC_OPS and not fractions)):
+            return 'logits'
+        raise UsageError(f"{self._path} does not say what its output '{self._node}' means, "
+                         f"{self._columns} number{'s' * (self._columns != 1)} by {self._op}: give "
+                         '--output_kind logits, softmax, sigmoid or raw')
+
+    def _check(self, values):
+        if self.kind == 'softmax' and self._columns == 1:
+            raise UserError(f"{self._path}: node '{self._node}' is a softmax of one column, which "
+                            'is always 1')
+        if (self.kind in ('softmax', 'sigmoid') and not _are_fractions(values)) or (
+                self.kind == 'softmax' and not _sum_to_one(values)):
+            which = 'that sum to 1' if self.kind == 'softmax' else 'from 0 to 1'
+            raise UserError(f"{self._path}: node '{self._node}' does not return probabilities "
+                            f'{which}: give another --output_kind')
+
+    @property
+    def has_probabilities(self) -> bool:
+        """True if `read` returns logits, so that there is a cross entropy."""
+        return self.kind in ('logits', 'softmax') or (self.kind, self._columns) == ('sigmoid', 1)
+
+    def __str__(self) -> str:
+        single = self._columns == 1
+        text = {'logits': 'a sigmoid makes it the probability of the second class' if single else
+                          'a softmax makes probabilities of them',
+                'softmax': 'probabilities as the graph gives them',
+                'sigmoid': 'the probability of the second class, as the graph gives it' if single
+                           else 'a probability for each class on its own, as the graph gives them',
+                'raw': 'numbers as the graph gives them'}[self.kind]
+        return f'{printable(self._node)[:100]}, {self.kind}: {text}'
+
+
+def _are_fractions(values):
+    return bool((values > -1e-6).all() and (values < 1 + 1e-6).all())
+
+
+def _sum_to_one(values):
+    return bool((np.abs(values.sum(1) - 1) <= SUM_TOLERANCE).all())

@@ -1,0 +1,22 @@
+"""Statement: what the user says about a frozen graph.
+
+Nothing is guessed: what neither the file nor the user says is asked for, all in one line.
+"""
+
+from typing import NamedTuple, Optional, Sequence
+
+
+class Statement(NamedTuple):
+    """The statements of the user about a graph: the flags of these names."""
+    node: Optional[str] = None
+    output: Optional[str] = None
+    feed: Sequence[str] = ()
+    image_size: Optional[int] = None
+    standardize: Optional[str] = None
+    input_mean: Optional[str] = None
+    input_std: Optional[str] = None
+    output_kind: Optional[str] = None
+    labels: Optional[str] = None
+
+
+NOTHING_STATED = Statement()

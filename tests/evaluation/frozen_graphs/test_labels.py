@@ -1,0 +1,18 @@
+"""Class names of graphs."""
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs.labels import class_names
+from tests.evaluation.frozen_graphs.helpers import build
+
+
+def test_class_names_come_from_the_graph_or_a_file(tmp_path):
+    graph = build(lambda: tf.constant(['a', 'ö'], name='labels'))
+    assert class_names(graph, 'a.pb', None) == ['a', 'ö']
+    (tmp_path / 'labels.txt').write_bytes('\ufeffä\r\n\nb\n'.encode())
+    assert class_names(graph, 'a.pb', str(tmp_path / 'labels.txt')) == ['ä', 'b']
+    assert class_names(tf.GraphDef(), 'a.pb', None) == []
+    with pytest.raises(UserError, match='none.txt: No such file'):
+        class_names(graph, 'a.pb', str(tmp_path / 'none.txt'))

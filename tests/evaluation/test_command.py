@@ -1,0 +1,24 @@
+"""The evaluation that the flags of eval.py describe."""
+
+import pytest
+
+from permafrost.evaluation import command
+from tests import in_process
+from tests.label_image.program import TUTO
+
+
+def test_the_held_out_images_of_a_graph_are_not_known():
+    result = in_process.run('eval.py', '--graph', TUTO, '--split=validation')
+    assert result.code == 2 and 'name the run with --run' in result.stderr
+
+
+@pytest.mark.parametrize('split', command.SPLITS)
+def test_a_missing_run_is_refused_for_each_split(tmp_path, split):
+    result = in_process.run('eval.py', f'--run={tmp_path}', f'--split={split}')
+    assert result.code == 1 and 'config.json' in result.stderr and not result.stdout
+
+
+def test_evaluation_returns_the_run_and_its_metrics(tmp_path, run, synthetic):
+    result = in_process.run('eval.py', '--run', run, '--batch_size=100', '--step=20')
+    assert result.code == 0 and 'step 20: ' in result.stdout
+    assert f"of {synthetic.counts['test']} test images correct" in result.stdout
