@@ -13,6 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost import runs, runtime
+from permafrost.experiments.reports import run_report
 from permafrost.export.formats import FORMATS
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags, run_script
 
@@ -33,6 +34,7 @@ def main():
     freeze.freeze(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
                   output=FLAGS.output, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir,
                   formats={name: FLAGS[name].value for name in FORMATS if FLAGS[name].value})
+    run_report.write(run)
 
 
 if __name__ == '__main__':

@@ -13,17 +13,9 @@ interpreter.check()
 from absl import flags
 
 from permafrost.cluster import task
-from permafrost.flags import define_train_flags, define_training_cluster_flags, run_script
+from permafrost.flags import run_script
 
-define_train_flags()
-define_training_cluster_flags()
-flags.DEFINE_list('ps_hosts', [], 'Parameter servers, host:port,... Default: from TF_CONFIG, '
-                  "or else from the run's cluster.json.")
-flags.DEFINE_list('worker_hosts', [], 'Workers, host:port,...; the first is the chief. '
-                  'Default: as for --ps_hosts.')
-flags.DEFINE_enum('job_name', None, ['ps', 'worker', 'chief', 'evaluator'],
-                  'Job of this task. Default: from TF_CONFIG.')
-flags.DEFINE_integer('task_index', None, 'Index of this task within its job, from 0.', 0)
+task.define_flags()
 FLAGS = flags.FLAGS
 
 
@@ -33,8 +25,13 @@ def evaluate(run, session_config, restart_timeout):
                           data_dir=FLAGS.data_dir)
 
 
+def train_chief(train_setup, session_config, **options):
+    from permafrost.experiments import observed_training
+    return observed_training.train(train_setup, session_config, **options)
+
+
 def main():
-    return task.run(FLAGS, evaluate)
+    return task.run(FLAGS, evaluate, train_chief)
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ import models
 from permafrost import schema
 from permafrost.errors import UsageError
 from permafrost.recipes import checks
+from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
 from permafrost.schema import limited
 
@@ -17,7 +18,7 @@ from permafrost.schema import limited
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Everything needed to rebuild the graphs of a run."""
-    model: str = limited(names=models.MODELS)
+    model: str = limited(names=models.ALL)
     recipe: Recipe = limited(hint=Dict[str, Any])
     steps: int = limited(minimum=0)  # the global step at which training is done
     dataset: str = limited('cifar10', earlier='data_set')
@@ -33,7 +34,14 @@ class Config:
     log_steps: int = limited(100, minimum=1)
     intra_op_threads: int = limited(0, minimum=0, maximum=1024)  # 0: the best for the engine
     inter_op_threads: int = limited(0, minimum=0, maximum=1024)  # 0: the best for the engine
-    train_images: int = limited(50000, minimum=1)  # in the dataset: the length of an epoch
+    validation: int = limited(0, minimum=0)  # images held out of the training set
+    eval_epochs: float = limited(0., minimum=0)  # between two evaluations; 0: none while training
+    patience: int = limited(0, minimum=0)  # evaluations without a better one; 0: never stop early
+    init_from: Optional[str] = None  # run, frozen graph or model: where the first weights are from
+    # variables that are not trained: a regular expression, searched for in their names
+    freeze: Optional[str] = limited(None, count=(1, 200), test=is_safe_pattern,
+                                    meaning='a regular expression with few repetitions')
+    train_images: int = limited(50000, minimum=1)  # without those held out: the length of an epoch
     # of the training images: inputs.normalization.fit
     statistics: Tuple[float, ...] = limited((), minimum=-1e6, maximum=1e6, count=(0, 10**8))
 
@@ -56,7 +64,8 @@ class Config:
 
 # The flags that a resumed run may change. The others decide what is trained.
 RESUMABLE = ('steps', 'data_dir', 'save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
-             'histogram_steps', 'log_steps', 'intra_op_threads', 'inter_op_threads')
+             'histogram_steps', 'log_steps', 'intra_op_threads', 'inter_op_threads', 'eval_epochs',
+             'patience')
 
 
 def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]) -> Config:
@@ -74,7 +83,7 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
                    for name, value in config.recipe.to_json().items() if fields[name] != value]
     if differences:
         raise UsageError(f"this run was started with another recipe ({'; '.join(differences)}): "
-                         'start another run, or leave --recipe and --set out')
+                         'start another run, or leave these flags out')
     return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})
 
 

@@ -5,7 +5,8 @@
     cluster.json    the hosts of a cluster's tasks
     lock            held by the training process while it lives
     train/          checkpoints and events
-    eval/<split>/   events, metrics.jsonl, best.json
+    results.csv     the metrics of each evaluation while training
+    eval/<split>/   events, metrics.jsonl, best.json, mistakes.json
 
 Nothing here imports TensorFlow, so that a wrong directory fails before the slow import.
 """
@@ -61,6 +62,8 @@ class StatusFile:
     step: int = limited(0, minimum=0)
     train_seconds: float = limited(0., minimum=0)
     images_per_second: float = limited(0., minimum=0)
+    best_step: Optional[int] = limited(None, minimum=0)  # of the best validation accuracy
+    best_accuracy: Optional[float] = limited(None, minimum=0, maximum=1)
 
 
 def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:

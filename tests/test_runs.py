@@ -82,8 +82,8 @@ def test_the_most_recently_used_run_is_the_latest(tmp_path, config):
 
 @pytest.mark.parametrize('model', ['*', 'tu*', '[t]uto', '..'])
 def test_a_model_is_no_pattern(tmp_path, config, model):
-    _write(runs.create('', '', str(tmp_path / 'tuto' / '1')), config)
-    assert runs.list_runs(str(tmp_path), model) == []
+    _write(runs.create('', '', str(tmp_path / 'runs' / 'tuto' / '1')), config)
+    assert runs.list_runs(str(tmp_path / 'runs'), model) == []
     assert runs.list_runs(str(tmp_path / '*')) == []
 
 

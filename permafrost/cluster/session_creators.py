@@ -17,7 +17,7 @@ from permafrost.cluster import network, parameter_server
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.cluster.parameter_server import Servers, ServerState
 from permafrost.errors import UserError, printable
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding, saving
 from permafrost.training.signals import Signals
 
 POLL_SECS = 1.
@@ -155,8 +155,8 @@ class Admission:
                             f'{_short(training.get(name))} there' for name in different[:3])
         advice = 'start all tasks with the same flags'
         if 'compute_dtype' in different:
-            advice = ('not all processors support bfloat16: give all tasks --set '
-                      'compute_dtype=float32')
+            advice = ('not all processors support bfloat16: give all tasks '
+                      '--compute_dtype=float32')
         elif 'dataset_identity' in different:
             advice = 'give all tasks the same dataset'
         raise UserError(f'{chief} trains something else ({details}): {advice}')
@@ -215,7 +215,7 @@ class SessionCreator(tf.train.SessionCreator):
     def _restore_or_initialize(self, session: tf.Session, ready: bool) -> None:
         # A restarted chief does not undo steps: it continues from the variables on the servers if
         # they are not older than the last checkpoint.
-        newest = checkpoints.newest_checkpoint(self.run)
+        newest = finding.newest_checkpoint(self.run)
         if ready:
             step = session.run(tf.train.get_global_step())
             if newest is None or step >= newest.step:
@@ -226,5 +226,5 @@ class SessionCreator(tf.train.SessionCreator):
         if newest is None:
             session.run(self._initialize)
         else:
-            checkpoints.restore_newest(self.saver, session, self.run)
+            saving.restore_newest(self.saver, session, self.run)
             print(f'restored step {newest.step}', flush=True)

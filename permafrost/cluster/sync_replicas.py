@@ -83,6 +83,10 @@ class SyncReplicas:
                               local_step, accumulators, apply_mean)
         return step, step
 
+    def release_others(self, session: tf.Session, step: int) -> None:
+        """End the steps that the other workers wait for, as if the chief had made `step`."""
+        session.run(self._hook.release, {self._hook.step: step})
+
     def hook(self) -> tf.train.SessionRunHook:
         """Return the hook that every worker needs. Call update() first."""
         return self._hook
@@ -103,6 +107,8 @@ class SyncHook(tf.train.SessionRunHook):
         with tf.device(global_step.device):
             self._drop_tokens = own.dequeue_many(own.size())
             self._send_step = tf.group([queue.enqueue(global_step) for queue in others])
+            self.step = tf.placeholder(tf.int64, [])
+            self.release = tf.group([queue.enqueue(self.step) for queue in others])
         self._begin = tf.group(local_step.assign(global_step, read_value=False))
         self._counts: List[tf.Tensor] = []
         self._drop: List[tf.Tensor] = []

@@ -8,10 +8,15 @@ import os
 import time
 from typing import Any, Callable, NamedTuple, Optional
 
+from absl import flags
+
 from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, network
 from permafrost.errors import UsageError, UserError
+from permafrost.flags import define_train_flags, define_training_cluster_flags
 from permafrost.training import setup
+
+flags.disclaim_key_flags()
 
 POLL_SECS = 1.
 Evaluate = Callable[[str, Any, float], Any]  # of the arguments run, session_config, restart_timeout
@@ -26,11 +31,25 @@ class TaskOptions(NamedTuple):
     resume: bool = False
 
 
-def run(values: Any, evaluate: Evaluate) -> int:
+def define_flags() -> None:
+    """Define the flags of a task: those of a training and of its cluster, and which task it is."""
+    define_train_flags()
+    define_training_cluster_flags()
+    flags.DEFINE_list('ps_hosts', [], 'Parameter servers, host:port,... Default: from TF_CONFIG, '
+                      "or else from the run's cluster.json.")
+    flags.DEFINE_list('worker_hosts', [], 'Workers, host:port,...; the first is the chief. '
+                      'Default: as for --ps_hosts.')
+    flags.DEFINE_enum('job_name', None, ['ps', 'worker', 'chief', 'evaluator'],
+                      'Job of this task. Default: from TF_CONFIG.')
+    flags.DEFINE_integer('task_index', None, 'Index of this task within its job, from 0.', 0)
+
+
+def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int]) -> int:
     """Run the task that the flags (absl FlagValues) ask for; return the exit code.
 
-    The evaluator calls `evaluate`: it evaluates the checkpoints of a run until its training ends,
-    and waits restart_timeout seconds for a training that has stopped to start again.
+    `train_chief` is loop.train, with the hooks of the script. The evaluator calls `evaluate`: it
+    evaluates the checkpoints of a run until its training ends, and waits restart_timeout seconds
+    for a training that has stopped to start again.
     """
     run_dir = run_directory(values)
     context = cluster_spec.resolve_cluster(
@@ -45,7 +64,7 @@ def run(values: Any, evaluate: Evaluate) -> int:
         saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
         values.wait_secs, values.overwrite, values.resume)
     if context.task.job == 'worker':
-        return train(context, options, values)
+        return train(context, options, values, train_chief)
     if context.task.job == 'evaluator':
         evaluate_run(options, values, evaluate)
         return 0
@@ -54,14 +73,14 @@ def run(values: Any, evaluate: Evaluate) -> int:
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
 
-def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any) -> int:
+def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
+          train_chief: Callable[..., int]) -> int:
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
     session_config = runtime.prepare(train_setup.config)
     from permafrost.cluster import session_creators, worker
-    from permafrost.training import loop
     if not context.spec.ps:
-        return loop.train(train_setup, session_config)
+        return train_chief(train_setup, session_config)
     with contextlib.closing(worker.ClusterWorker(
             context, options, train_setup, session_config)) as strategy:
         try:
@@ -73,15 +92,15 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any) 
                 return 0
             raise
         if context.task.is_chief:
-            return loop.train(train_setup, session_config, strategy)
+            return train_chief(train_setup, session_config, strategy=strategy)
         return worker.train_worker(train_setup, session_config, strategy)
 
 
 def is_done(train_setup: setup.TrainSetup) -> bool:
     """Return whether the run was trained to its last step, and its tasks were told so."""
-    from permafrost.training import checkpoints
+    from permafrost.training.checkpoints import finding
     return (runs.read_status(train_setup.run).get('state') == 'done' and
-            checkpoints.last_step(train_setup.run) >= train_setup.config.steps)
+            finding.last_step(train_setup.run) >= train_setup.config.steps)
 
 
 def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
@@ -109,8 +128,8 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
 
 def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:
     """Return whether the chief has yet to start, to continue a run to `steps` (if given)."""
-    from permafrost.training import checkpoints
-    return bool(steps) and checkpoints.last_step(run_dir) < steps and not runs.is_running(run_dir)
+    from permafrost.training.checkpoints import finding
+    return bool(steps) and finding.last_step(run_dir) < steps and not runs.is_running(run_dir)
 
 
 def run_directory(values: Any) -> Optional[str]:

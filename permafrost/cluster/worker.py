@@ -19,12 +19,12 @@ from permafrost.cluster import (
 from permafrost.config import RESUMABLE, Config
 from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints.hook import CheckpointHook
 from permafrost.training.graph import build
 from permafrost.training.hooks import LoggingHook, StopHook
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
-from permafrost.training.strategy import Strategy
+from permafrost.training.strategy import FinalHook, Hooks, Strategy
 
 Batch = Tuple[tf.Tensor, tf.Tensor]  # images and labels
 DRAIN_SECS = 8.  # for the chief to wait for the last updates of other workers
@@ -147,6 +147,7 @@ class ClusterWorker(Strategy):
         others.pop(str(self.task), None)
         with watchdog.Watchdog(self.spec.servers(), others, self._options.wait_secs) as watcher, \
                 contextlib.closing(self._feed_hook):
+            self.heartbeat = watcher.heartbeat
             self.finish_hook = FinishHook(self, self._admission, watcher, signals, run, hooks)
             hooks = [self._feed_hook, *hooks, self.finish_hook]
             if self._sync:
@@ -158,6 +159,11 @@ class ClusterWorker(Strategy):
             except (tf.errors.AbortedError, tf.errors.UnavailableError,
                     tf.errors.CancelledError) as error:
                 raise UserError(f'lost a server ({one_line(error)}): start this task again')
+
+    def release_others(self, session: tf.Session) -> None:
+        """Wake workers that wait for the chief to make a step: it makes no more."""
+        if self._sync is not None:
+            self._sync.release_others(session, self.config.steps)
 
     def close(self) -> None:
         """Stop the server: TensorFlow 1.15 writes a stack trace if it lives at exit."""
@@ -232,7 +238,9 @@ class FinishHook(tf.train.SessionRunHook):
         self.saved = False  # the last step
         self._worker, self._admission, self._watcher = worker, admission, watcher
         self._servers, self._signals, self._run = worker.servers, signals, run
-        self._save_hooks = [hook for hook in hooks if isinstance(hook, checkpoints.CheckpointHook)]
+        self._save_hooks = [hook for hook in hooks if isinstance(hook, CheckpointHook)]
+        self._final_hooks: Hooks = [hook for hook in hooks if isinstance(hook, FinalHook)]
+        self._stop, = (hook for hook in hooks if isinstance(hook, StopHook))
 
     def after_create_session(self, session: tf.Session, coord: tf.train.Coordinator) -> None:
         def ping() -> None:
@@ -254,20 +262,25 @@ class FinishHook(tf.train.SessionRunHook):
     def after_run(self, context: Any, values: Any) -> None:
         self._admission.reset_outage()
         self._watcher.heartbeat()
-        self._leave_other_run()
+        self._follow_chief()
+        if self._stop.reason:
+            context.request_stop()
         self.finish(context.session, values.results)
 
-    def _leave_other_run(self) -> None:
-        """Raise UnavailableError if the servers were given to another run: see --overwrite.
+    def _follow_chief(self) -> None:
+        """Let a worker notice that the chief has ended the training before its last step.
 
-        Only a worker can find this: a chief is refused while another one of the cluster runs.
+        Raises UnavailableError if the servers were given to another run: see --overwrite. Only a
+        worker can find this: a chief is refused while another one of the cluster runs.
         """
         now = time.monotonic()
         if self._run is None and now - self._last_look > LOOK_SECS:
             self._last_look = now
-            if any(state.run['id'] != self._admission.run_id for state in self._states()
-                   if state.run):
+            states = self._states()
+            if any(state.run['id'] != self._admission.run_id for state in states if state.run):
                 raise tf.errors.UnavailableError(None, None, 'the servers serve another run')
+            if any(state.saved for state in states):
+                self._stop.reason = 'the chief has ended the training'
 
     def leave(self) -> None:
         """Note that the training has left its loop: it may still have to save after a signal."""
@@ -285,7 +298,7 @@ class FinishHook(tf.train.SessionRunHook):
 
     def finish(self, session: tf.Session, step: int) -> None:
         """End the training if `step` is the last. Raises UnavailableError if a server is lost."""
-        if self._signals.code or step < self._worker.config.steps:
+        if self._signals.code or (step < self._worker.config.steps and not self._stop.reason):
             return
         if self._run is None:
             self._wait_for_chief(step)
@@ -294,13 +307,17 @@ class FinishHook(tf.train.SessionRunHook):
 
     def _save(self, session: tf.Session) -> None:
         self._watcher.enter(watchdog.State.SAVING)
-        self._wait_for_others()
+        if not self._stop.reason:
+            self._wait_for_others()
         with session.graph.as_default():
-            for hook in self._save_hooks:
+            for hook in (*self._save_hooks, *self._final_hooks):
                 hook.end(session)
         self._watcher.enter(watchdog.State.NOTIFYING)
         with contextlib.suppress(tf.errors.UnavailableError):  # all is saved
             self._send('saved')
+        if self._stop.reason:
+            with contextlib.suppress(tf.errors.OpError):
+                self._worker.release_others(session)
         self.saved = True
         self._watcher.emergency_save = functools.partial(
             runs.write_status, self._run, state='done')

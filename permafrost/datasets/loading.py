@@ -2,9 +2,10 @@
 
 import concurrent.futures
 import errno
+import hashlib
 import os
 import stat
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -26,9 +27,10 @@ class Dataset(NamedTuple):
     classes: Tuple[str, ...]  # by label
     image_shape: Tuple[int, int, int]  # height, width, channels
     splits: Dict[str, List[str]]  # 'train' and 'test' -> paths
-    counts: Dict[str, int]  # 'train' and 'test' -> number of images
+    counts: Dict[str, int]  # 'train', 'test' and perhaps 'validation' -> number of images
     record_format: RecordFormat = CIFAR10
     identity: str = ''  # see DatasetSpec.identity
+    held_out: Tuple[int, ...] = ()  # images in the files of 'train' that are 'validation' instead
 
 
 def open_dataset(dataset: str, data_dir: Optional[str] = None) -> Dataset:
@@ -56,7 +58,8 @@ def open_for_run(config: Config, dataset: Optional[str] = None,
                  data_dir: Optional[str] = None) -> Dataset:
     """Open the dataset of the run of `config`; `data_dir` says where it is if it has moved.
 
-    Raises UsageError if `dataset` is given and is another one; else as `open_dataset`.
+    It holds out the same validation images as the training. Raises UsageError if `dataset` is given
+    and is another one; else as `open_dataset`.
     """
     if dataset is not None:
         dataset, data_dir = registry.resolve(dataset, data_dir)
@@ -64,7 +67,56 @@ def open_for_run(config: Config, dataset: Optional[str] = None,
             own_name = registry.display_name(config.dataset, config.data_dir)
             raise UsageError(f'this run was trained on {own_name}, not on '
                              f'{registry.display_name(dataset, data_dir)}: leave --dataset out')
-    return open_dataset(config.dataset, data_dir or config.data_dir)
+    return hold_out(open_dataset(config.dataset, data_dir or config.data_dir), config.validation,
+                    config.seed)
+
+
+def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """Return `dataset` with `count` of its training images as the split 'validation'.
+
+    Each class gives the same share of its images, chosen by `seed`: the same ones on every machine.
+    Raises UsageError if no image would be left to train on.
+    """
+    total = dataset.counts['train']
+    if not count:
+        return dataset
+    if count >= total:
+        raise UsageError(f'--validation={count} leaves none of the {total} training images of '
+                         f'{dataset.name} to train on: use fewer')
+    labels = np.concatenate([_labels(path, dataset.record_format)
+                             for path in dataset.splits['train']])
+    sizes = np.bincount(labels, minlength=len(dataset.classes))
+    shares, rest = np.divmod(sizes * count, total)
+    # The largest remainders are rounded up, but the last image of a class is for training.
+    order = np.argsort(-np.where(shares + 1 < sizes, rest, -1), kind='stable')
+    shares[order[:count - shares.sum()]] += 1
+    held_out: List[int] = []
+    for label, share in enumerate(shares):
+        key = hashlib.sha256(f'validation/{seed}/{label}'.encode()).digest()
+        random = np.random.RandomState(np.frombuffer(key, '<u4'))
+        held_out += random.permutation(np.flatnonzero(labels == label))[:share].tolist()
+    counts = dict(dataset.counts, train=total - count, validation=count)
+    return dataset._replace(counts=counts, held_out=tuple(sorted(held_out)))
+
+
+def _labels(path: str, record_format: RecordFormat) -> np.ndarray:
+    """Return the labels in a file, int64 [N]."""
+    records = map_records(path, record_format)
+    return np.concatenate([decode(records[first:first + CHUNK_RECORDS], record_format)[1]
+                           for first in range(0, max(len(records), 1), CHUNK_RECORDS)])
+
+
+def rows_of(dataset: Dataset, split: str) -> Iterator[Tuple[np.ndarray, np.ndarray]]:
+    """Yield, for each file of a split, its records (uint8, mapped) and the rows of its images."""
+    first = 0
+    for path in dataset.splits['train' if split == 'validation' else split]:
+        records = map_records(path, dataset.record_format)
+        rows = np.arange(len(records))
+        if dataset.held_out and split != 'test':
+            is_held_out = np.isin(rows + first, dataset.held_out)
+            rows = rows[is_held_out == (split == 'validation')]
+        yield records, rows
+        first += len(records)
 
 
 def find_size_problems(spec: DatasetSpec, directory: str) -> Dict[DataFile, str]:
@@ -126,27 +178,28 @@ def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:
 
     Raises UserError if the split is empty or does not fit in memory.
     """
-    if not dataset.counts[split]:
-        raise UserError(f'{dataset.directory} has no {split} images')
+    if not dataset.counts.get(split):
+        advice = ': train.py --validation N holds some out' if split == 'validation' else ''
+        raise UserError(f'{dataset.directory} has no {split} images{advice}')
     check_memory(dataset, split)
     images = np.empty((dataset.counts[split],) + dataset.image_shape, np.uint8)
     labels = np.empty(len(images), np.int64)
     start = 0
-    for path in dataset.splits[split]:
-        records = map_records(path, dataset.record_format)
-        stop = start + len(records)
-        images[start:stop], labels[start:stop] = decode(records, dataset.record_format)
-        start = stop
+    for records, rows in rows_of(dataset, split):
+        for first in range(0, len(rows), CHUNK_RECORDS):
+            chunk = decode(records[rows[first:first + CHUNK_RECORDS]], dataset.record_format)
+            stop = start + len(chunk[1])
+            images[start:stop], labels[start:stop] = chunk
+            start = stop
     return images, labels
 
 
 def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
     """Return every n-th image of a split, uint8 [N, H, W, C], without reading the others."""
     images, first = [], 0
-    for path in dataset.splits[split]:
-        records = map_records(path, dataset.record_format)
-        images.append(decode(records[first::n], dataset.record_format)[0])
-        first = (first - len(records)) % n
+    for records, rows in rows_of(dataset, split):
+        images.append(decode(records[rows[first::n]], dataset.record_format)[0])
+        first = (first - len(rows)) % n
     return np.concatenate(images)
 
 

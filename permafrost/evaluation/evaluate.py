@@ -1,25 +1,28 @@
 """Evaluation of a run or of a frozen graph: prints the metrics and returns them."""
 
 import os
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError, one_line, printable
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.evaluation.graph_interface import NOTHING_STATED, Statement
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.evaluation.metrics import (
     BATCH_SIZE, Metrics, compute_metrics, format_classes, format_metrics, format_totals)
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 
 
-def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
-                 continuous: bool = False, restart_timeout: float = 0., profile: bool = False,
+def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
+                 step: Union[int, str, None] = None, continuous: bool = False,
+                 restart_timeout: float = 0., profile: bool = False,
                  require_same_data: bool = False, **options: Any) -> Metrics:
-    """Evaluate the checkpoint of `run` at `step` (None: the last) and return its metrics.
+    """Evaluate the checkpoint of `run` at `step` and return its metrics.
 
+    `step` is None for the last, or finding.BEST.
     If `continuous`, evaluate each new one instead: see evaluate_new_checkpoints. `profile` also
     writes a trace of one batch. `options` are those of Evaluator. Raises UserError if
     `require_same_data` and the dataset has changed since the training.
@@ -30,7 +33,7 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto], step: Optio
             raise UserError(f'the dataset has changed since {run} was trained on it: restore it, '
                             'or leave out --results')
         for metrics in (evaluate_new_checkpoints(evaluator, restart_timeout) if continuous else
-                        [evaluator.evaluate(*checkpoints.find_checkpoint(run, step))]):
+                        [evaluator.evaluate(*finding.find_checkpoint(run, step))]):
             print(format_totals(metrics), flush=True)
         if metrics is None:
             raise UserError(f'the training in {run} ended without a checkpoint')

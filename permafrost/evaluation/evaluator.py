@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import time
-from typing import Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -16,10 +16,13 @@ from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics
 from permafrost.schema import limited
-from permafrost.training import checkpoints
-from permafrost.training.hooks import EventWriter
+from permafrost.training.checkpoints import finding, saving
+from permafrost.training.tensorboard import pictures
+from permafrost.training.tensorboard.event_writer import EventWriter
+from permafrost.training.tensorboard.summaries import TAGS
 
 POLL_SECS = 2.
+NUM_MISTAKES = 24  # in mistakes.json: those of the highest probability
 # Shown by TensorBoard. What has the name of a scalar of the training is the same quantity.
 SUMMARIES = ('accuracy', 'accuracy_tta', 'cross_entropy', 'eval_images_per_second')
 
@@ -40,15 +43,17 @@ class Evaluator(contextlib.AbstractContextManager):
 
     def __init__(self, run: str, session_config: Optional[tf.ConfigProto], split: str = 'test',
                  weights: Optional[str] = None, dataset: Optional[str] = None,
-                 data_dir: Optional[str] = None, batch_size: int = BATCH_SIZE, tta: str = 'none'):
+                 data_dir: Optional[str] = None, batch_size: int = BATCH_SIZE, tta: str = 'none',
+                 opened: Optional[loading.Dataset] = None):
         """Load the images and build the inference graph.
 
         `weights` are 'averaged' or 'raw', by default averaged if the recipe averages. `dataset` and
         `data_dir` are the run's, by default where training found it. `tta` is a name in tta.TTA.
+        `opened` is the dataset of the run, if it need not be opened and verified again.
         """
         self.run = run
         config, extra = runs.read_config(run)
-        data = loading.open_for_run(config, dataset, data_dir)
+        data = opened or loading.open_for_run(config, dataset, data_dir)
         self.same_data = runs.check_data(run, extra, data)
         self.classes = data.classes
         self._default_weights = inference_graph.default_weights(config)
@@ -71,18 +76,21 @@ class Evaluator(contextlib.AbstractContextManager):
             self._writer.close()
         self.session.close()
 
-    def evaluate(self, step: int, checkpoint: str) -> Metrics:
+    def evaluate(self, step: int, checkpoint: str,
+                 before_batch: Callable[[], None] = lambda: None) -> Metrics:
         """Return the metrics of the checkpoint at path prefix `checkpoint`, and record them.
 
-        Raises UserError if the checkpoint cannot be read or is of another model.
+        `before_batch` is called before each batch: what it raises ends the evaluation. Raises
+        UserError if the checkpoint cannot be read or is of another model.
         """
-        checkpoints.restore(self._saver, self.session, checkpoint, self._variables)
+        saving.restore(self._saver, self.session, checkpoint, self._variables)
         metrics = compute_metrics(self.session, self.inference, self._images, self._labels,
-                                  self._batch_size, self._tta)
+                                  self._batch_size, self._tta, NUM_MISTAKES, before_batch)
+        mistakes = metrics.pop('mistakes')
         metrics.update(step=step, split=self._split, weights=self._weights, date=runs.utc_now(),
                        checkpoint=os.path.basename(checkpoint))
         try:
-            self._record(metrics)
+            self._record(metrics, mistakes)
             self.is_recorded = True
         except OSError as error:  # a read-only or full disk: the metrics are known all the same
             if self.is_recorded:
@@ -91,7 +99,7 @@ class Evaluator(contextlib.AbstractContextManager):
             self.is_recorded = False
         return metrics
 
-    def _record(self, metrics: Metrics) -> None:
+    def _record(self, metrics: Metrics, mistakes: List[Dict[str, Any]]) -> None:
         """Append to metrics.jsonl, replace best.json if these are better, tell TensorBoard."""
         os.makedirs(self.directory, exist_ok=True)
         line = json.dumps(metrics, sort_keys=True).encode() + b'\n'
@@ -104,11 +112,14 @@ class Evaluator(contextlib.AbstractContextManager):
         best = os.path.join(self.directory, f'best{suffix}.json')
         if metrics['accuracy'] > schema.read_if_valid(best, Best, {}).get('accuracy', -1.):
             files.write_json(best, metrics)
+        files.write_json(os.path.join(self.directory, 'mistakes.json'), mistakes)
         if self._writer is None:
             self._writer = EventWriter(self.directory, self.session.graph)
         self._writer.write(step=metrics['step'], summary=tf.Summary(value=[
-            tf.Summary.Value(tag=name + suffix, simple_value=metrics[name])
+            tf.Summary.Value(tag=TAGS[name] + suffix, simple_value=metrics[name])
             for name in SUMMARIES if name in metrics]))
+        self._writer.write(step=metrics['step'], summary=pictures.evaluation_pictures(
+            metrics['confusion'], self.classes, self._images, mistakes, suffix))
 
     def profile(self, step: int) -> str:
         """Write a trace of one batch for TensorBoard and ui.perfetto.dev; return its path.
@@ -154,13 +165,13 @@ def evaluate_new_checkpoints(evaluator: Evaluator,
         else:
             ended = (time.monotonic() - last_alive >= restart_timeout or
                      runs.read_status(evaluator.run).get('state') in ('done', 'failed'))
-        newest = checkpoints.newest_checkpoint(evaluator.run)
+        newest = finding.newest_checkpoint(evaluator.run)
         if newest and newest.step > last_step:
             last_step = newest.step
             try:
                 yield evaluator.evaluate(*newest)
             except UserError:
-                if last_step in checkpoints.list_checkpoints(evaluator.run):
+                if last_step in finding.list_checkpoints(evaluator.run):
                     raise
                 print(f'step {last_step}: skipped, it was deleted before it was read', flush=True)
         elif ended:

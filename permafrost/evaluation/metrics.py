@@ -1,7 +1,7 @@
 """Metrics over all images of a split: accuracy, cross entropy and confusion, as text too."""
 
 import time
-from typing import Any, Dict, Sequence, Union
+from typing import Any, Callable, Dict, List, Sequence, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -19,29 +19,42 @@ Metrics = Dict[str, Any]
 
 def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, FrozenGraph],
                     images: np.ndarray, labels: np.ndarray, batch_size: int = BATCH_SIZE,
-                    tta: str = 'none') -> Metrics:
+                    tta: str = 'none', num_mistakes: int = 0,
+                    before_batch: Callable[[], None] = lambda: None) -> Metrics:
     """Compute exact metrics: every image counts once, whatever the batch size.
 
-    `images` are uint8 [N, H, W, 3], `labels` int64 [N].
+    `images` are uint8 [N, H, W, 3], `labels` int64 [N]. `before_batch` is called before each batch.
 
     Returns {'images', 'correct', 'accuracy', 'cross_entropy' (mean), 'per_class' (accuracies),
     'confusion' (rows: true class, columns: predicted), 'eval_images_per_second'}. `tta`, a name in
     tta.TTA, adds {'tta': its name, 'correct_tta', 'accuracy_tta'} and changes no others. Without
-    probabilities there is no 'cross_entropy'. Raises UserError if the network returns NaN.
+    probabilities there is no 'cross_entropy'. `num_mistakes` adds 'mistakes': the wrong answers of
+    the highest probability, {'index' (of the image), 'label', 'predicted', 'probability'}.
+    Raises UserError if the network returns NaN.
     """
     classes = inference.num_classes
     confusion = np.zeros((classes, classes), np.int64)
     cross_entropy, correct_tta, start = 0., 0, time.monotonic()
+    mistakes: List[Dict[str, Any]] = []
     for batch, truth in pipeline.evaluation_batches(images, labels, batch_size):
+        before_batch()
         weights, views = zip(*test_time_augmentation.TTA[tta](batch))
         logits = np.array([inference.logits(session, view) for view in views], np.float64)
-        _check_finite(logits[0], int(confusion.sum()))
+        first = int(confusion.sum())
+        _check_finite(logits[0], first)
         averaged = np.average(logits, 0, weights)
         correct_tta += int((averaged.argmax(1) == truth).sum())
-        np.add.at(confusion, (truth, logits[0].argmax(1)), 1)
+        predicted = logits[0].argmax(1)
+        np.add.at(confusion, (truth, predicted), 1)
         shifted = logits[0] - logits[0].max(1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(1))
         cross_entropy += np.sum(log_sums - shifted[np.arange(len(truth)), truth])
+        mistakes += [{'index': first + int(row), 'label': int(truth[row]),
+                      'predicted': int(predicted[row]),
+                      'probability': round(float(np.exp(-log_sums[row])), 6)}
+                     for row in np.flatnonzero(predicted != truth) if num_mistakes]
+        mistakes = sorted(mistakes, key=lambda each: (-each['probability'], each['index']))
+        del mistakes[num_mistakes:]
     count, correct = int(confusion.sum()), int(confusion.trace())
     per_class = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
     metrics = {'images': count, 'correct': correct, 'accuracy': correct / count,
@@ -49,6 +62,8 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Frozen
                'per_class': [round(float(a), 6) for a in per_class],
                'confusion': confusion.tolist(),
                'eval_images_per_second': round(count / (time.monotonic() - start), 1)}
+    if num_mistakes:
+        metrics['mistakes'] = mistakes
     if not inference.has_probabilities:
         del metrics['cross_entropy']
     if tta != 'none':

@@ -5,7 +5,7 @@
 
 import hashlib
 import os
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Union
 
 import tensorflow.compat.v1 as tf
 
@@ -17,19 +17,19 @@ from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.export import graph_passes, layer_counts
 from permafrost.export.formats import FORMATS
 from permafrost.export.verify import verify
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding, saving
 
 
-def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[int] = None,
+def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, str, None] = None,
            weights: Optional[str] = None, output: Optional[str] = None,
            formats: Optional[Dict[str, str]] = None, dataset: Optional[str] = None,
            data_dir: Optional[str] = None) -> Dict[str, Any]:
     """Freeze `run` to `output` and describe the file in a json file next to it.
 
-    Defaults are the last step, the weights that eval.py uses, <run>/<model>.pb, and the dataset
-    where training found it. `formats`, {name in FORMATS: path}, are written too. Returns the value
-    of the json file; without test images its accuracy is None. Raises UserError if a file cannot be
-    read or written, or if the frozen graph fails verification.
+    `step` may be finding.BEST. Defaults are the last step, the weights that eval.py uses,
+    <run>/<model>.pb, and the dataset where training found it. `formats`, {name in FORMATS: path},
+    are written too. Returns the value of the json file; without test images its accuracy is None.
+    Raises UserError if a file cannot be read or written, or if the frozen graph fails verification.
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join(run, config.model + '.pb')
@@ -37,7 +37,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
     for name, path in (formats or {}).items():
         if os.path.exists(path):
             raise UserError(f"{path} exists: name another --{name}, e.g. {os.path.join(path, '1')}")
-    step, checkpoint = checkpoints.find_checkpoint(run, step)
+    step, checkpoint = finding.find_checkpoint(run, step)
     weights = weights or inference_graph.default_weights(config)
     data = loading.open_for_run(config, dataset, data_dir)
     runs.check_data(run, extra, data)
@@ -46,7 +46,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Optional[in
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = inference_graph.build_inference_graph(config, data.classes, data.image_shape)
         variables = inference_graph.checkpoint_variable_map(config, weights)
-        checkpoints.restore(tf.train.Saver(variables), session, checkpoint, variables)
+        saving.restore(tf.train.Saver(variables), session, checkpoint, variables)
         graph = freeze_session(session, data.classes)
         expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
     content = graph.SerializeToString(deterministic=True)

@@ -6,6 +6,7 @@ setup.py fits before threads are chosen, so TensorFlow is imported where it is u
 """
 
 import contextlib
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Sequence, Tuple, Type
 
@@ -13,13 +14,11 @@ import numpy as np
 import tqdm
 
 from permafrost import files, schema
-from permafrost.datasets import record_format
+from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError, unknown_name_error
 
 if TYPE_CHECKING:
     import tensorflow.compat.v1 as tf
-
-    from permafrost.datasets.loading import Dataset
 
 MIN_STD = 1.  # of 255: a channel that varies less, e.g. one that is always 0, is not amplified
 CHUNK_BYTES = 8e6  # of images at a time: in float64 eight times as many
@@ -161,12 +160,15 @@ def create(name: str, statistics: Sequence[float] = ()) -> PerImage:
     return NORMALIZATIONS[name](statistics)
 
 
-def fit(name: str, dataset: 'Dataset') -> Tuple[float, ...]:
+def fit(name: str, dataset: loading.Dataset) -> Tuple[float, ...]:
     """Return the statistics of the training images that normalization `name` needs, cached."""
     kind = type(create(name))
     if kind is PerImage:
         return ()
-    path = os.path.join(files.cache_dir(), 'statistics', f'{name}-{dataset.identity[:32]}.json')
+    held_out = hashlib.sha256(repr(dataset.held_out).encode()).hexdigest()[:16]
+    part = f'-without-{held_out}' if dataset.held_out else ''
+    path = os.path.join(files.cache_dir(), 'statistics',
+                        f'{name}-{dataset.identity[:32]}{part}.json')
     # A cache that cannot be used is no error: without it the next run takes seconds longer.
     with contextlib.suppress(OSError, UserError):
         cached = schema.read(path, List[float], 'it is made again')
@@ -190,12 +192,13 @@ def moments(chunks: Iterable[np.ndarray], axes: Any) -> Tuple[np.ndarray, np.nda
     return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))
 
 
-def _chunks(dataset: 'Dataset') -> Iterator[np.ndarray]:
+def _chunks(dataset: loading.Dataset) -> Iterator[np.ndarray]:
     """Yield the training images, float64 [n, H, W, C]: together they need not fit in memory."""
     size = max(1, int(CHUNK_BYTES / dataset.record_format.record_bytes))
-    for path in tqdm.tqdm(dataset.splits['train'], f'statistics of {dataset.name}', unit='file',
-                          leave=False, disable=None):
-        records = record_format.map_records(path, dataset.record_format)
-        for first in range(0, len(records), size):
-            images, _ = record_format.decode(records[first:first + size], dataset.record_format)
+    for records, rows in tqdm.tqdm(
+            loading.rows_of(dataset, 'train'), f'statistics of {dataset.name}',
+            len(dataset.splits['train']), unit='file', leave=False, disable=None):
+        for first in range(0, len(rows), size):
+            images, _ = record_format.decode(records[rows[first:first + size]],
+                                             dataset.record_format)
             yield images.astype(np.float64)

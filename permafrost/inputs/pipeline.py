@@ -8,6 +8,7 @@ Brackets are queues. Queue runners, which MonitoredTrainingSession starts and st
 error in one of them closes the queues and ends the session with that error.
 """
 
+import os
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -56,7 +57,7 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     batch_size = config.recipe.batch_size
     if batch_size % shard.count:
         raise UsageError(f'batch_size={batch_size} is not divisible by {shard.count} workers: use '
-                         '--set batch_size with a multiple')
+                         '--batch_size with a multiple')
     seed = config.seed + WORKER_SEED * worker
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
         raw = SOURCES[config.source](dataset, batch_size, seed, step, shard)
@@ -86,11 +87,15 @@ def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     order = _epoch_permutation(count, seed, epoch)
     _add_queue_runner(queue, queue.enqueue_many([order[skip:], positions[skip:]]))
     rows, positions = queue.dequeue_many(batch_size)
+    files_rows = None if not dataset.held_out else tf.constant(np.delete(
+        np.arange(count + len(dataset.held_out), dtype=np.int32), dataset.held_out))
     index = positions[0] // batch_size
     rows, epochs = (tf.split(values, shard.count)[shard.index]
                     for values in (rows, positions // count))
     flip_first = tf.random.stateless_uniform([count], random_seeds.seeds(seed, 'turn')) < 0.5
     flip_now = tf.not_equal(tf.gather(flip_first, rows), tf.equal(epochs % 2, 1))
+    if files_rows is not None:
+        rows = tf.gather(files_rows, rows)
     return RawBatch(tf.gather(images, rows), tf.gather(labels, rows), index, flip_now)
 
 
@@ -113,11 +118,23 @@ def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     reader = tf.FixedLengthRecordReader(record_bytes)
     records = tf.RandomShuffleQueue(buffer_size + 8 * max(read_size, batch_size), buffer_size,
                                     [tf.string], [[]], seed=seed)
-    _add_queue_runner(records, records.enqueue_many([reader.read_up_to(names, read_size)[1]]))
+    keys, read = reader.read_up_to(names, read_size)
+    if dataset.held_out:
+        read = tf.boolean_mask(read, tf.logical_not(_held_out_table(dataset).lookup(keys)))
+    _add_queue_runner(records, records.enqueue_many([read]))
     size = batch_size // shard.count  # which records it has is up to the threads
     images, labels = _decode(records.dequeue_many(size), dataset, size)
     next_index = _local_variable('number', tf.cast(step, tf.int64))
     return RawBatch(images, labels, next_index.assign_add(1) - 1)
+
+
+def _held_out_table(dataset: loading.Dataset) -> tf.lookup.StaticHashTable:
+    """Return a table of the records that are held out: the reader's key, path:row, to True."""
+    keys = [os.fsencode(f'{path}:{row}') for path, (_, rows) in zip(
+        dataset.splits['train'], loading.rows_of(dataset, 'validation')) for row in rows]
+    initializer = tf.lookup.KeyValueTensorInitializer(
+        tf.constant(keys), tf.constant([True] * len(keys)))
+    return tf.lookup.StaticHashTable(initializer, False)
 
 
 SOURCES: Dict[str, Callable[..., RawBatch]] = {'memory': _from_memory, 'stream': _from_stream}
@@ -162,8 +179,11 @@ def _decode(records: tf.Tensor, dataset: loading.Dataset,
 
 
 def _load(dataset: loading.Dataset) -> Tuple[tf.Variable, tf.Variable]:
-    """Return all training images and labels as local variables, filled when a session starts."""
-    count = dataset.counts['train']
+    """Return all images and labels in the files of 'train', those that are held out too.
+
+    They are local variables, filled when a session starts.
+    """
+    count = dataset.counts['train'] + len(dataset.held_out)
     images = _local_variable('images', tf.raw_ops.Empty(
         shape=(count,) + tuple(dataset.image_shape), dtype=tf.uint8))
     labels = _local_variable('labels', tf.zeros([count], tf.int64))

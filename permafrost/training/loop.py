@@ -4,52 +4,86 @@ import contextlib
 import shlex
 import socket
 import sys
-from typing import Any, Optional
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from permafrost import commands, runs, runtime
 from permafrost.config import Config
 from permafrost.recipes import overrides
-from permafrost.training import checkpoints, hooks
-from permafrost.training.graph import build
+from permafrost.training import hooks
+from permafrost.training.checkpoints import finding, hook, saving
+from permafrost.training.graph import TrainGraph, build
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
-from permafrost.training.strategy import SINGLE_PROCESS, Strategy
+from permafrost.training.strategy import SINGLE_PROCESS, FinalHook, Strategy
+from permafrost.training.tensorboard import summaries
+from permafrost.training.tensorboard.event_writer import EventWriter
+
+
+class Training(NamedTuple):
+    """A training that is about to open its session, for the hooks of `extra_hooks`."""
+    run: str
+    config: Config
+    dataset: Any
+    graph: TrainGraph
+    progress: hooks.LoggingHook
+    save: hook.CheckpointHook
+    stop: hooks.StopHook
+    strategy: Strategy
+    session_config: Optional[tf.ConfigProto]
+
+
+ExtraHooks = Callable[[Training], List[tf.train.SessionRunHook]]
 
 
 def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
-          strategy: Strategy = SINGLE_PROCESS) -> int:
+          strategy: Strategy = SINGLE_PROCESS, extra_hooks: ExtraHooks = lambda _: [],
+          at_end: Callable[[str], Any] = lambda run: None) -> int:
     """Train to step `setup.config.steps`; a worker of a cluster must be its chief.
+
+    The hooks of `extra_hooks` run before each step's checkpoint is saved. `at_end` is called with
+    the run directory when status.json has its last state.
 
     Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
     """
     config, dataset = setup.config, setup.dataset
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
-        graph = build(config, dataset, strategy, session_config)
+        graph = build(config, dataset, strategy, session_config, setup.trained)
         if signals.code:
             return signals.code  # and leave no empty run behind
         run = setup.open_run()
         print(f'run: {run}', flush=True)
-        with runs.lock(run), checkpoints.explain_disk_errors(run):
+        with runs.lock(run), saving.explain_disk_errors(run):
             step = _record_start(config, run, dataset)
-            if step >= config.steps and not strategy.has_other_tasks:
+            progress = hooks.LoggingHook(graph, config, run)
+            save = hook.CheckpointHook(run, config, graph.step)
+            stop = hooks.StopHook(graph.step, config.steps, signals)
+            extra = extra_hooks(Training(
+                run, config, dataset, graph, progress, save, stop, strategy, session_config))
+            if (step >= config.steps and not strategy.has_other_tasks
+                    and not _is_behind(extra, step)):
                 print(f'nothing to do: {run} is already at step {step} (raise --steps to continue)')
                 runs.write_status(run, state='done')
                 return 0
-            progress = hooks.LoggingHook(graph, config, run)
-            save = checkpoints.CheckpointHook(run, config, graph.step)
-            stop = hooks.StopHook(graph.step, config.steps, signals)
-            with contextlib.closing(hooks.EventWriter(
+            with contextlib.closing(EventWriter(
                     runs.train_dir(run), tf.get_default_graph())) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
-                train_hooks = [progress, save, stop,
-                               *hooks.summary_hooks(graph, config, writer, progress)]
+                train_hooks = [progress, *extra, save, stop,
+                               *summaries.summary_hooks(graph, config, writer, progress)]
                 with strategy.session(run, save.saver, train_hooks, signals,
                                       session_config) as session:
                     while not session.should_stop():
                         session.run(graph.train)
-            return _record_end(config, run, signals, strategy)
+            step = finding.last_step(run)
+            is_done = (step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step)
+            code = _record_end(run, is_done, stop, strategy)
+            at_end(run)
+            return code
+
+
+def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:
+    return any(isinstance(each, FinalHook) and each.is_behind(step) for each in extra)
 
 
 def _record_start(config: Config, run: str, dataset: Any) -> int:
@@ -65,8 +99,8 @@ def _record_start(config: Config, run: str, dataset: Any) -> int:
         'dataset_identity': dataset.identity,
         'command': previous.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': versions})
-    step, times = checkpoints.last_step(run), {'train_seconds': 0., 'images_per_second': 0.}
-    if checkpoints.list_checkpoints(run):
+    step, times = finding.last_step(run), {'train_seconds': 0., 'images_per_second': 0.}
+    if finding.list_checkpoints(run):
         print(f'resuming at step {step}', flush=True)
         times = {}
     runs.write_status(run, state='running', host=socket.gethostname(), step=step,
@@ -74,11 +108,12 @@ def _record_start(config: Config, run: str, dataset: Any) -> int:
     return step
 
 
-def _record_end(config: Config, run: str, signals: Signals, strategy: Strategy) -> int:
+def _record_end(run: str, is_done: bool, stop: hooks.StopHook, strategy: Strategy) -> int:
     """Write status.json, print what to do next and return the exit code."""
-    step, checkpoint = checkpoints.find_checkpoint(run)
-    if step >= config.steps:
-        state, reason, code = 'done', '', 0
+    step, checkpoint = finding.find_checkpoint(run)
+    signals = stop.signals
+    if is_done:
+        state, reason, code = 'done', stop.reason and f' ({stop.reason})', 0
         command = commands.next_command('eval.py', '--run', run)
     else:
         state, reason, code = 'stopped', signals.name and f' by {signals.name}', signals.code or 1

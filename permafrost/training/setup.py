@@ -10,11 +10,15 @@ from typing import Any, NamedTuple, Optional
 from permafrost import runs
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, shown
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
-from permafrost.recipes import checks, durations, overrides
+from permafrost.recipes import catalog, checks, durations, overrides
+from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.schedules import Constant
+
+
+EVAL_IMAGES = 10000  # to train on between two evaluations, at least
 
 
 class TrainSetup(NamedTuple):
@@ -24,6 +28,7 @@ class TrainSetup(NamedTuple):
     log_dir: str = 'runs'  # parent of the run directories
     run: Optional[str] = None  # run directory; None: the next number in <log_dir>/<model>
     resume: bool = False  # continue `run`, which exists
+    trained: Any = None  # an initialization.TrainedWeights: where the variables begin
 
     def open_run(self) -> str:
         """Return the run directory; create it unless it is resumed.
@@ -47,7 +52,7 @@ def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
         config = _resumed_config(values, run)
         print(f'resuming {run}: {config.model}, recipe '
               f'{overrides.describe_changes(config.recipe)}, {config.steps} steps', flush=True)
-        dataset = loading.open_dataset(config.dataset, config.data_dir)
+        dataset = loading.open_for_run(config)
         train_setup = TrainSetup(config, dataset, run=run, resume=True)
     else:
         if values.run and is_chief:
@@ -63,8 +68,8 @@ def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
     height, width, _ = train_setup.dataset.image_shape
     checks.check_images(train_setup.config.recipe, height, width)
     if 2 * size < height:
-        print(f'note: the recipe crops images of {height}x{width} to {size}x{size} (--set '
-              'image_size=N changes this)', flush=True)
+        print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
+              '(--image_size=N changes this)', flush=True)
     return train_setup
 
 
@@ -83,27 +88,48 @@ def _new_setup(values) -> TrainSetup:
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
+    if values.freeze is not None and not is_safe_pattern(values.freeze):
+        raise UsageError(f'--freeze {shown(values.freeze)} is no regular expression, or repeats '
+                         'too much')
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     name, data_dir = registry.resolve(values.dataset, values.data_dir)
-    dataset = loading.open_dataset(name, data_dir)
+    dataset = loading.hold_out(loading.open_dataset(name, data_dir), values.validation, values.seed)
     train_images = dataset.counts['train']
     flag_values = {field.name: getattr(values, field.name) for field in dataclasses.fields(Config)
                    if hasattr(values, field.name)}
     config = Config(**{
         **flag_values, 'recipe': recipe, 'dataset': name, 'data_dir': data_dir,
-        'train_images': train_images,
+        'train_images': train_images, 'eval_epochs': _eval_epochs(values, train_images),
         'steps': values.steps or durations.num_steps(recipe, train_images),
         'statistics': normalization.fit(recipe.normalize, dataset)})
     source = '' if values.recipe else f' (default for {config.model})'
-    description = overrides.describe_changes(recipe).replace(recipe.name, recipe.name + source, 1)
+    description = overrides.describe_changes(recipe, overrides.base_of_flags(values)).replace(
+        recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {config.steps} steps', flush=True)
+    _check_patience(config)
     _note_schedule_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
 
 
+def _eval_epochs(values: Any, train_images: int) -> float:
+    """Return --eval_epochs, by default whole epochs of at least EVAL_IMAGES training images."""
+    if values.eval_epochs is not None:
+        return values.eval_epochs
+    return float(max(1, -(-EVAL_IMAGES // max(train_images, 1))))
+
+
+def _check_patience(config: Config) -> None:
+    if config.patience and not config.validation:
+        raise UsageError('--patience needs --validation: the test images must not decide when to '
+                         'stop')
+    if config.patience and not config.eval_epochs:
+        raise UsageError('--patience needs evaluations: leave out --eval_epochs=0')
+
+
 def _resumed_config(values, run) -> Config:
     config, _ = runs.read_config(run)
-    changes = explicitly_set(values)
+    changes = {name: value for name, value in explicitly_set(values).items()
+               if name not in overrides.FIELDS}
     if changes.get('data_dir') is not None:
         changes['data_dir'] = os.path.expanduser(changes['data_dir'])
     if 'dataset' in changes:
@@ -113,10 +139,14 @@ def _resumed_config(values, run) -> Config:
         raise UsageError(f"{run} is a run of {config.model}, not of {changes['model']}: name "
                          'another --run')
     recipe = config.recipe
-    if 'recipe' in changes or 'set' in changes:
-        recipe = overrides.with_supported_precision(overrides.get_recipe(
-            changes.get('recipe') or recipe.name, changes.get('set', ())))
+    recipe_changes = overrides.changes_of_flags(values)
+    if 'recipe' in changes or recipe_changes:
+        base = (overrides.find_recipe(changes['recipe']) if 'recipe' in changes else
+                catalog.RECIPES.get(recipe.name, recipe))
+        recipe = overrides.with_supported_precision(
+            overrides.with_changes(base, recipe_changes))
     config = merged_for_resume(config, recipe, changes)
+    _check_patience(config)
     _note_schedule_length(config, 'in a new run, ')
     return config
 
@@ -131,5 +161,5 @@ def _note_schedule_length(config: Config, where: str = '') -> None:
         rate = durations.learning_rate_at(config, end)
         problem = f'goes on after the schedule of {end} steps, at a learning rate of {rate:.3g}'
     epochs = steps * recipe.batch_size / config.train_images
-    print(f'note: --steps={steps} {problem}; {where}--set epochs={epochs:.6g} would rescale it',
+    print(f'note: --steps={steps} {problem}; {where}--epochs={epochs:.6g} would rescale it',
           flush=True)

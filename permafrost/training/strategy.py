@@ -5,13 +5,13 @@
 
 import abc
 import contextlib
-from typing import Any, ContextManager, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
 from permafrost.inputs import pipeline
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import saving
 from permafrost.training.signals import Signals
 
 Batch = Tuple[tf.Tensor, tf.Tensor]  # images (float [B, h, w, 3], preprocessed), labels (int64 [B])
@@ -20,12 +20,22 @@ Session = ContextManager[tf.train.MonitoredSession]
 Hooks = List[tf.train.SessionRunHook]
 
 
+class FinalHook(tf.train.SessionRunHook):
+    """A hook whose `end` records the last step, before the other tasks of a cluster are closed."""
+
+    def is_behind(self, unused_step: int) -> bool:
+        """Return whether `end` has something to record although the run is at its last step."""
+        return False
+
+
 class Strategy(abc.ABC):
     """Where a training runs: where its variables live, who feeds it and who updates the weights."""
     script: str  # that starts the training, named in messages, e.g. 'train.py'
     resume_arguments: Sequence[str] = ()  # that it needs apart from --run and --resume
     dropout_seed_offset: int = 0  # added to the seed of dropout: workers drop different units
     has_other_tasks: bool = False  # whether others must be told when nothing is left to train
+    # Notes that the main thread is at work, although it makes no step.
+    heartbeat: Callable[[], None] = staticmethod(lambda: None)
 
     def device_scope(self) -> ContextManager[Any]:
         """Return a context in which each operation is placed on its device."""
@@ -70,7 +80,7 @@ class SingleProcess(Strategy):
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
                 signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:
         scaffold = tf.train.Scaffold(saver=saver, init_fn=lambda _, session: (
-            checkpoints.restore_newest(saver, session, run)))
+            saving.restore_newest(saver, session, run)))
         return tf.train.MonitoredTrainingSession(
             scaffold=scaffold, hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,
             log_step_count_steps=None, config=session_config)

@@ -9,7 +9,7 @@ from absl import flags
 
 from permafrost import runtime
 from permafrost.cluster import local_cluster
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import in_process, processes
 from tests.cluster import helpers
 
@@ -77,18 +77,18 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     code, output = processes.interrupt(arguments + ['--steps=100000'], '^worker 1: step',
                                        signal.SIGINT)
     assert code == 130 and 'Traceback' not in output, output
-    step = checkpoints.last_step(str(tmp_path))
+    step = finding.last_step(str(tmp_path))
     assert f'worker 0: stopped at step {step}' in output
     next_line = next(line for line in output.splitlines() if line.startswith('worker 0: next: '))
     assert next_line.endswith(f'tools/local_cluster.py --ps=1 --workers=2 --evaluator --run '
                               f'{tmp_path} --resume')
     output = processes.finish(arguments + [f'--steps={step + 5}'])
-    last = checkpoints.last_step(str(tmp_path))
+    last = finding.last_step(str(tmp_path))
     for line in (f'worker 0: done at step {last}', 'worker 1: done', 'ps 0: done',
                  f'evaluator: step {last}: '):
         assert line in output
     processes.finish(arguments + [f'--steps={step + 5}'])  # nothing is left to do: all end
-    assert checkpoints.last_step(str(tmp_path)) == last
+    assert finding.last_step(str(tmp_path)) == last
 
 
 @pytest.mark.slow

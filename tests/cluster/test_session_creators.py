@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.cluster import network, parameter_server, session_creators
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.errors import UserError
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import saving
 from tests.cluster import helpers
 
 pytestmark = pytest.mark.usefixtures('default_graph')
@@ -183,7 +183,7 @@ def test_a_second_process_of_a_task_is_refused(cluster, publishers, monkeypatch)
     ({'seed': 2}, '(seed is 2 here and 1 there): start all tasks with the same flags'),
     ({'dataset_identity': 'b' * 64}, "(dataset_identity is bbbbbbbbbbbb... here and aaaaaaaaaaaa"
      '... there): give all tasks the same dataset'),
-    ({'compute_dtype': 'bfloat16'}, 'give all tasks --set compute_dtype=float32')])
+    ({'compute_dtype': 'bfloat16'}, 'give all tasks --compute_dtype=float32')])
 def test_a_worker_that_trains_something_else_is_refused(cluster, publishers, changes, expected):
     cluster.hold(publishers)
     message = _refused(cluster.admission(1, training=dict(TRAINING, **changes)))
@@ -261,7 +261,7 @@ class Sessions:
                 before = session.run(step)
                 session.run(set_step)
                 if save:
-                    checkpoints.save(saver, session, self.run, 7)
+                    saving.save(saver, session, self.run, 7)
                 admission.servers.send('ready', id=run_id)
                 helpers.wait_until_ready(admission.servers)
                 return before

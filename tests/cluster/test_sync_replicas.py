@@ -5,10 +5,12 @@ import signal
 
 import pytest
 
+from permafrost import runs
 from permafrost.cluster import sync_replicas
 from permafrost.errors import UsageError
+from permafrost.evaluation import history
 from permafrost.inputs.pipeline import Shard
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import processes
 from tests.cluster import helpers
 
@@ -35,7 +37,20 @@ def test_every_worker_makes_every_step(synthetic, tmp_path):
         helpers.assert_ends_well(cluster, timeout=60)
         for name in ('worker 0', 'worker 1'):
             assert cluster.steps(name) == list(range(1, 26))
-    assert checkpoints.last_step(str(tmp_path)) == 25
+    assert finding.last_step(str(tmp_path)) == 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('mode', ['sync', 'async'])
+def test_all_workers_end_with_a_chief_that_stops_early(synthetic, tmp_path, mode):
+    flags = (f'--mode={mode}', '--steps=100000', '--validation=100', '--eval_epochs=0.5',
+             '--patience=2', '--set=learning_rate=1e-9')
+    with helpers.make_cluster(synthetic, tmp_path, *flags) as cluster:
+        cluster.start()
+        helpers.wait_for_line(cluster, 'worker 0', 'no better validation accuracy in 2 evaluations')
+        helpers.assert_ends_well(cluster, timeout=60)
+    assert runs.read_status(str(tmp_path))['state'] == 'done'
+    assert len(history.read(str(tmp_path))) >= 3
 
 
 @pytest.mark.slow
@@ -49,7 +64,7 @@ def test_sigterm_saves_although_a_step_waits_for_a_dead_worker(synthetic, tmp_pa
         step = cluster.steps('worker 0')[-1]
         cluster.send(signal.SIGTERM, 'worker 0', 'ps 0')
         assert cluster.wait('worker 0', 'ps 0', timeout=60) == {'worker 0': 143, 'ps 0': 143}
-    assert checkpoints.last_step(str(tmp_path)) >= step
+    assert finding.last_step(str(tmp_path)) >= step
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, task
 from permafrost.errors import UsageError, UserError
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding, saving
 from tests import in_process, networks, processes
 from tests.cluster import helpers
 
@@ -38,7 +38,7 @@ def trained(synthetic, tmp_path_factory):
 
 def test_all_tasks_end_and_all_workers_steps_count(trained):
     cluster, run = trained
-    step, checkpoint = checkpoints.find_checkpoint(run)
+    step, checkpoint = finding.find_checkpoint(run)
     assert 400 <= step <= 401  # past the last step by less than the number of workers
     assert tf.train.load_checkpoint(checkpoint).get_tensor('global_step') == step
     assert runs.read_status(run)['state'] == 'done'
@@ -65,14 +65,14 @@ def test_the_run_remembers_its_hosts(trained):
 
 def test_the_evaluator_evaluates_to_the_end(trained):
     cluster, run = trained
-    assert f'step {checkpoints.last_step(run)}: ' in '\n'.join(cluster.lines['evaluator'])
+    assert f'step {finding.last_step(run)}: ' in '\n'.join(cluster.lines['evaluator'])
     assert 'this is evaluator (from TF_CONFIG)' in cluster.lines['evaluator'][0]
 
 
 @pytest.mark.slow
 def test_a_run_is_continued_with_a_server_that_cannot_see_it(trained, synthetic):
     _, run = trained
-    before = checkpoints.last_step(run)
+    before = finding.last_step(run)
     folder, name = os.path.split(run)
 
     def prefix(task_name):
@@ -85,7 +85,7 @@ def test_a_run_is_continued_with_a_server_that_cannot_see_it(trained, synthetic)
         helpers.assert_ends_well(cluster)
         assert f'restored step {before}' in cluster.lines['worker 0']
         assert min(cluster.steps('worker 0') + cluster.steps('worker 1')) == before + 1
-    assert checkpoints.last_step(run) - before in (6, 7)
+    assert finding.last_step(run) - before in (6, 7)
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
         cluster.start('worker 1')
         helpers.wait_for_line(cluster, 'worker 1', '^first step', num_lines['worker 1'])
 
-        saved = checkpoints.last_step(run)
+        saved = finding.last_step(run)
         num_lines = kill('ps 0')
         cluster.start('ps 0')
         restored = helpers.wait_for_line(cluster, 'worker 0', '^restored step',
@@ -117,7 +117,7 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
         for name in ('worker 0', 'worker 1'):
             helpers.wait_for_line(cluster, name, '^step', num_lines[name] + 1)
 
-        saved = checkpoints.last_step(run)
+        saved = finding.last_step(run)
         num_lines = kill('worker 0')
         cluster.start('worker 0')
         line = helpers.wait_for_line(cluster, 'worker 0', '^parameter servers already hold step',
@@ -128,12 +128,12 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
         # After a signal all is saved, and the same commands continue the run.
         codes = cluster.stop(signal.SIGINT)
         assert codes == {'ps 0': 130, 'worker 0': 130, 'worker 1': 130}, helpers.output(cluster)
-        step = checkpoints.last_step(run)
+        step = finding.last_step(run)
         assert f'stopped at step {step}' in helpers.output(cluster)
         assert runs.read_status(run)['state'] == 'stopped'
         cluster.start(extra_arguments=[f'--steps={step + 10}'])
         helpers.assert_ends_well(cluster)
-    assert 10 <= checkpoints.last_step(run) - step <= 11
+    assert 10 <= finding.last_step(run) - step <= 11
 
 
 @pytest.mark.slow
@@ -270,7 +270,7 @@ def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path, default_graph):
     with tf.Session() as session:
         session.run(step.initializer)
         session.run(step.assign(30, read_value=False))
-        checkpoints.save(tf.train.Saver(), session, run, 30)
+        saving.save(tf.train.Saver(), session, run, 30)
     assert task.will_be_continued(run, 31)
     assert not task.will_be_continued(run, 30) and not task.will_be_continued(run, None)
     with runs.lock(run):

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost import runs
 from permafrost.cluster import cluster_spec, parameter_server, task, watchdog, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost.datasets import loading
 from permafrost.errors import UserError
-from permafrost.training import checkpoints, loop
+from permafrost.evaluation import evaluation_hook, history
+from permafrost.training import loop
+from permafrost.training.checkpoints import finding
 from permafrost.training.graph import build
+from permafrost.training.hooks import StopHook
 from tests import in_process, networks
 from tests.cluster import helpers
 
@@ -74,13 +79,56 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
         with helpers.serving(chief.spec):
             assert loop.train(setups[1], one_thread, chief) == 0
         chief.close()
-    single, cluster = (tf.train.load_checkpoint(checkpoints.find_checkpoint(setup.run)[1])
+    single, cluster = (tf.train.load_checkpoint(finding.find_checkpoint(setup.run)[1])
                        for setup in setups)
     names = single.get_variable_to_shape_map()
     assert sorted(cluster.get_variable_to_shape_map()) == sorted(names)
     for name in names:
         np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
                                    atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize('mode', ['async', 'sync'])
+def test_a_chief_evaluates_and_stops_early_as_a_single_process_does(synthetic, tmp_path, mode):
+    """The rows and the best checkpoint are the same; the servers hear that the run is saved."""
+    one_thread = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    data = loading.hold_out(synthetic, 100, 1)
+    setups = [networks.train_setup(data, tmp_path / name, 90, deterministic=True, validation=100,
+                                   eval_epochs=.5, patience=2, changes=['learning_rate=1e-6'])
+              for name in ('single', 'cluster')]
+    hooks = evaluation_hook.in_training()
+    with networks.registered():
+        assert loop.train(setups[0], one_thread, extra_hooks=hooks) == 0
+        chief = _worker(setups[1], 1, mode, one_thread)
+        with helpers.serving(chief.spec) as (publisher,):
+            assert loop.train(setups[1], one_thread, chief, extra_hooks=hooks) == 0
+            publisher.poll()
+            assert publisher.state.saved
+        chief.close()
+    single, cluster = ([dataclasses.replace(row, images_per_second=0, train_seconds=0)
+                        for row in history.read(setup.run)] for setup in setups)
+    assert len(single) > 2 and single[-1].step < 90
+    assert [row.step for row in cluster] == [row.step for row in single]
+    np.testing.assert_allclose([row.eval_loss for row in cluster],
+                               [row.eval_loss for row in single], rtol=1e-4)
+    statuses = [runs.read_status(setup.run) for setup in setups]
+    assert {status['state'] for status in statuses} == {'done'}
+    assert statuses[0]['best_step'] == statuses[1]['best_step'] == history.best(single).step
+
+
+def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
+    finishing = Finishing(served)
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    hook = finishing.hook
+    hook.saved, hook._last_look = False, time.monotonic()
+    hook._follow_chief()
+    assert not hook._stop.reason  # it has just looked
+    hook._last_look -= 2 * worker.LOOK_SECS
+    hook._follow_chief()
+    assert hook._stop.reason == 'the chief has ended the training'
+    hook.finish(None, 3)  # before the last step
+    assert hook.saved
 
 
 def test_what_all_workers_must_agree_on(synthetic):
@@ -98,7 +146,8 @@ def test_what_all_workers_must_agree_on(synthetic):
     assert reference == training(options=options._replace(wait_secs=1, overwrite=True))
     assert reference == training(spec=ClusterSpec(('p:2',), ('a:2', 'b:2')))
     recipe = dataclasses.replace(setup.config.recipe, learning_rate=1e-9)
-    others = {'seed': training(seed=2), 'steps': training(steps=6),
+    others = {'seed': training(seed=2), 'validation': training(validation=9),
+              'steps': training(steps=6),
               'model': training(model='normed'), 'learning_rate': training(recipe=recipe),
               'mode': training(options=options._replace(mode='sync')),
               'backup_workers': training(options=options._replace(backup_workers=1)),
@@ -132,7 +181,7 @@ def test_a_chief_that_is_refused_leaves_no_run_and_changes_nothing(synthetic, tm
         whole, undisturbed = setup('first', 4, resume=True), setup('undisturbed', 4)
         assert loop.train(whole, one_thread, _worker(whole, 1, spec=spec)) == 0
         assert loop.train(undisturbed, one_thread) == 0
-    first, expected = (tf.train.load_checkpoint(checkpoints.find_checkpoint(each.run)[1])
+    first, expected = (tf.train.load_checkpoint(finding.find_checkpoint(each.run)[1])
                        for each in (whole, undisturbed))
     for name in expected.get_variable_to_shape_map():
         np.testing.assert_allclose(first.get_tensor(name), expected.get_tensor(name), rtol=1e-5,
@@ -162,7 +211,7 @@ class Finishing:
         admission = SimpleNamespace(run_id=1, wait_secs=wait_secs)
         self.signals = SimpleNamespace(code=0)
         self.hook = worker.FinishHook(member, admission, watchdog.Watchdog({}, {}, wait_secs),
-                                      self.signals, None, [])
+                                      self.signals, None, [StopHook(None, 9, self.signals)])
         self._pool = futures.ThreadPoolExecutor(1)
         self.result = self._pool.submit(self.hook.finish, None, 9)
 

@@ -46,6 +46,50 @@ def test_every_nth_image_across_files(tmp_path, n):
     np.testing.assert_array_equal(loading.every_nth(dataset, 'train', n), images[::n])
 
 
+# Images that are held out
+
+
+def test_held_out_images_are_the_published_choice(cifar10):
+    """The same on every machine, engine and version of NumPy; 500 of each class."""
+    data = loading.hold_out(cifar10, 5000, 1)
+    assert data.counts == {'train': 45000, 'test': 10000, 'validation': 5000}
+    assert data.held_out[:5] == (12, 26, 28, 37, 74)
+    digest = hashlib.sha256(repr(data.held_out).encode()).hexdigest()
+    assert digest.startswith('0e58754d731b')
+    assert np.bincount(loading.load(data, 'validation')[1]).tolist() == [500] * 10
+    assert np.bincount(loading.load(data, 'train')[1]).tolist() == [4500] * 10
+    other = loading.hold_out(cifar10, 5000, 2)
+    assert len(set(other.held_out) & set(data.held_out)) < 700
+    assert loading.hold_out(cifar10, 0, 1) is cifar10
+
+
+@pytest.mark.parametrize('count, shares', [
+    (10, [6, 3, 1, 0]), (1, [1, 0, 0, 0]), (99, [59, 30, 10, 0]), (50, [30, 15, 5, 0])])
+def test_each_class_gives_its_share(tmp_path, count, shares):
+    labels = np.random.RandomState(3).permutation(np.repeat(np.arange(4), [59, 30, 10, 1]))
+    images = np.arange(100, dtype=np.uint8)[:, None, None, None] * np.ones([1, 4, 4, 3], np.uint8)
+    packing.write(str(tmp_path / 'set'), list('abcd'), {'train': (images, labels)})
+    whole = loading.open_dataset(str(tmp_path / 'set'))
+    data = loading.hold_out(whole, count, 10**30)
+    kept, held = (loading.load(data, split) for split in ('train', 'validation'))
+    numbers = kept[0][:, 0, 0, 0].tolist(), held[0][:, 0, 0, 0].tolist()
+    stored, stored_labels = loading.load(whole, 'train')
+    order = {int(image[0, 0, 0]): row for row, image in enumerate(stored)}
+    assert sorted(numbers[0] + numbers[1]) == list(range(100))
+    for (_, split_labels), split_numbers in zip((kept, held), numbers):
+        assert [stored_labels[order[number]] for number in split_numbers] == split_labels.tolist()
+    assert np.bincount(held[1], minlength=4).tolist() == shares
+    np.testing.assert_array_equal(loading.every_nth(data, 'train', 3), kept[0][::3])
+    assert data.identity == whole.identity
+
+
+def test_an_image_must_be_left_to_train_on(packed):
+    with pytest.raises(UsageError, match='--validation=40 leaves none of the 40 training images'):
+        loading.hold_out(loading.open_dataset(packed[0]), 40, 1)
+    with pytest.raises(UserError, match='has no validation images: train.py --validation N'):
+        loading.load(loading.open_dataset(packed[0]), 'validation')
+
+
 @pytest.fixture
 def packed(tmp_path):
     """(directory, images, labels) of a packed dataset of two splits and three classes."""

@@ -4,13 +4,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.evaluation.evaluator import Evaluator
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 
 
 def evaluate(run, step=None, **options):
     """Return the metrics of one checkpoint of `run`."""
     with Evaluator(run, None, **options) as evaluator:
-        return evaluator.evaluate(*checkpoints.find_checkpoint(run, step))
+        return evaluator.evaluate(*finding.find_checkpoint(run, step))
 
 
 def foreign_graph(image_size=24):

@@ -8,8 +8,9 @@ import tensorflow.compat.v1 as tf
 from permafrost import runs
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import evaluate, graph_def
-from permafrost.evaluation.graph_interface import Statement
+from permafrost.evaluation import evaluate
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.export import freeze
 from tests import in_process, processes
 from tests.evaluation.helpers import center_crops, foreign_graph

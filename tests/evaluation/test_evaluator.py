@@ -16,7 +16,7 @@ from permafrost import runs
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluator as evaluator_module
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import networks, processes
 from tests.evaluation.helpers import evaluate
 
@@ -45,11 +45,12 @@ def test_metrics_best_and_summaries_are_written(run):
         assert json.load(stream) == best
     summaries = [(value.tag, event.step) for path in glob.glob(os.path.join(directory, 'events*'))
                  for event in tf.train.summary_iterator(path) for value in event.summary.value]
-    assert ('accuracy', 10) in summaries and ('cross_entropy', 30) in summaries
-    # `loss` and `images_per_second` are the training's: other quantities.
+    assert ('accuracy/top1', 10) in summaries and ('loss/cross_entropy', 30) in summaries
+    # `loss/total` and `speed/images_per_second` are the training's: other quantities.
     assert {tag for tag, _ in summaries} == {
-        name + suffix for name in ('accuracy', 'cross_entropy', 'eval_images_per_second')
-        for suffix in ('', '_raw')}
+        name + suffix for name in (
+            'accuracy/top1', 'loss/cross_entropy', 'speed/eval_images_per_second',
+            'confusion_matrix', 'worst_mistakes') for suffix in ('', '_raw')}
 
 
 def test_a_moved_run_is_evaluated_where_it_is(run, tmp_path):
@@ -95,7 +96,7 @@ def test_a_damaged_best_json_is_replaced(copied, capsys):
                     '{"accuracy": 2}']:
         with open(best, 'w') as stream:
             stream.write(content)
-        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        metrics = evaluator.evaluate(*finding.find_checkpoint(run))
         with open(best) as stream:
             assert json.load(stream) == metrics, content
     assert f'note: {best} is damaged' in capsys.readouterr().out
@@ -118,11 +119,11 @@ def test_what_cannot_be_recorded_is_computed_all_the_same(copied, tmp_path, caps
         os.makedirs(os.path.dirname(path), exist_ok=True)
         make(path)
         for _ in range(2):
-            assert evaluator.evaluate(*checkpoints.find_checkpoint(run))['images'] == 500
+            assert evaluator.evaluate(*finding.find_checkpoint(run))['images'] == 500
             assert not evaluator.is_recorded
         assert capsys.readouterr().out.count(f'note: nothing is recorded in {run}/eval/test') == 1
         (os.rmdir if os.path.isdir(path) else os.remove)(path)
-        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        evaluator.evaluate(*finding.find_checkpoint(run))
         assert evaluator.is_recorded
         shutil.rmtree(os.path.join(run, 'eval'))
     assert target.read_text() == 'mine'
@@ -146,7 +147,7 @@ def test_a_read_only_or_full_disk_is_no_reason_not_to_evaluate(copied, option, t
                     pass
         else:
             subprocess.run(['mount', '-o', option, run], check=True)
-        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        metrics = evaluator.evaluate(*finding.find_checkpoint(run))
         assert metrics['images'] == 500
         output = capsys.readouterr().out
         reason = 'No space left on device' if option == 'full' else 'Read-only file system'
@@ -163,7 +164,7 @@ def test_a_running_training_is_followed_to_its_end(synthetic, tmp_path):
         processes.train_command(synthetic, run, '--steps=120', '--save_steps=20',
                                 '--max_to_keep=1'), stdout=subprocess.DEVNULL)
     try:
-        while not (runs.exists(run) and checkpoints.list_checkpoints(run)):
+        while not (runs.exists(run) and finding.list_checkpoints(run)):
             assert training.poll() is None
         with Evaluator(run, None) as evaluator:
             steps = [metrics['step'] for metrics in evaluate_new_checkpoints(evaluator)]
@@ -194,9 +195,9 @@ def test_a_checkpoint_that_is_deleted_meanwhile_is_skipped(run, tmp_path, monkey
     copy = str(tmp_path / 'run')
     shutil.copytree(run, copy)
     config, _ = runs.read_config(run)
-    newest_checkpoint = checkpoints.newest_checkpoint
-    found = [checkpoints.Checkpoint(40, os.path.join(copy, 'train', 'model.ckpt-40'))]
-    monkeypatch.setattr(checkpoints, 'newest_checkpoint',
+    newest_checkpoint = finding.newest_checkpoint
+    found = [finding.Checkpoint(40, os.path.join(copy, 'train', 'model.ckpt-40'))]
+    monkeypatch.setattr(finding, 'newest_checkpoint',
                         lambda run: found.pop() if found else newest_checkpoint(run))
     with Evaluator(copy, None, data_dir=config.data_dir) as evaluator:
         assert list(evaluate_new_checkpoints(evaluator)) == []  # 30 is older than 40
@@ -204,7 +205,7 @@ def test_a_checkpoint_that_is_deleted_meanwhile_is_skipped(run, tmp_path, monkey
 
 def test_a_profile_is_a_trace(run):
     with Evaluator(run, None) as evaluator:
-        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        evaluator.evaluate(*finding.find_checkpoint(run))
         with open(evaluator.profile(30)) as stream:
             events = json.load(stream)['traceEvents']
     assert any('Conv2D' in str(event.get('name', '')) + str(event.get('args', ''))

@@ -7,12 +7,13 @@ import tensorflow.compat.v1 as tf
 from permafrost.config import Config
 from permafrost.datasets import loading, registry
 from permafrost.errors import UserError
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
-from permafrost.evaluation.graph_interface import Statement
+from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.inference_graph import FrozenGraph
 from permafrost.recipes import overrides
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import networks
 from tests.evaluation.helpers import center_crops, evaluate, foreign_graph
 
@@ -41,9 +42,9 @@ def test_inputs_are_the_preprocessed_center(run, synthetic):
 @pytest.mark.parametrize('weights, suffix', [('averaged', '/ExponentialMovingAverage'),
                                              ('raw', '')])
 def test_averaged_and_raw_weights_are_those_of_the_checkpoint(run, weights, suffix):
-    reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(run)[1])
+    reader = tf.train.load_checkpoint(finding.find_checkpoint(run)[1])
     with Evaluator(run, None, weights=weights) as evaluator:
-        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        evaluator.evaluate(*finding.find_checkpoint(run))
         with evaluator.session.graph.as_default():
             variables = {v.op.name: v for v in tf.trainable_variables()}
         for name, value in evaluator.session.run(variables).items():

@@ -6,14 +6,14 @@ import pytest
 from permafrost.datasets import loading
 from permafrost.evaluation import metrics
 from permafrost.evaluation.evaluator import Evaluator
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 
 
 @pytest.fixture(scope='module')
 def evaluator(run):
     """An Evaluator that has restored the last checkpoint."""
     with Evaluator(run, None) as evaluator:
-        evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        evaluator.evaluate(*finding.find_checkpoint(run))
         yield evaluator
 
 
@@ -63,6 +63,26 @@ def test_accuracy_is_given_without_and_with_tta(compute, evaluator, synthetic):
     assert abs(values['correct_tta'] - (both == labels).sum()) <= 1
     plain = compute()
     assert plain['correct'] == values['correct'] and 'accuracy_tta' not in plain
+
+
+def test_the_worst_mistakes_are_those_of_the_highest_probability(evaluator, synthetic):
+    images, labels = loading.load(synthetic, 'test')
+    inference = evaluator.inference
+    probabilities = np.concatenate([
+        evaluator.session.run(inference.probabilities, {inference.images: images[i:i + 100]})
+        for i in range(0, 500, 100)])
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(-probabilities[wrong].max(1), kind='stable')][:5]
+    called = []
+    values = metrics.compute_metrics(evaluator.session, inference, images, labels, 64, 'flip', 5,
+                                     lambda: called.append(1))
+    assert len(called) == 8
+    assert [each['index'] for each in values['mistakes']] == worst.tolist()
+    for each in values['mistakes']:
+        row = each['index']
+        assert (each['label'], each['predicted']) == (labels[row], predicted[row])
+        assert each['probability'] == pytest.approx(probabilities[row].max(), abs=1e-5)
 
 
 def test_text_of_metrics():

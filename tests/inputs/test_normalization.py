@@ -158,3 +158,15 @@ def test_images_without_colours_stay_finite(name, kind, images, default_graph):
 def test_an_unknown_normalization_is_refused():
     with pytest.raises(UsageError, match='did you mean per_image'):
         normalization.create('per_imag')
+
+
+@pytest.mark.parametrize('name', FITTED)
+def test_statistics_leave_out_what_is_held_out(synthetic, cache, name):
+    whole = normalization.fit(name, synthetic)
+    data = loading.hold_out(synthetic, 600, 1)
+    left = loading.load(data, 'train')[0].astype(float)
+    expected = normalization.NORMALIZATIONS[name].fit([left])
+    assert normalization.fit(name, data) == pytest.approx(expected, abs=1e-3)
+    assert normalization.fit(name, data) != whole  # from the cache
+    assert normalization.fit(name, synthetic) == whole
+    assert len(list((cache / 'statistics').iterdir())) == 2

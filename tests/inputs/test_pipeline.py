@@ -110,6 +110,19 @@ def test_tfrecords_give_every_image_with_its_label(packed_set, no_preprocessing,
     assert_images_have_their_labels(read, images, labels)
 
 
+@pytest.mark.parametrize('source', ['memory', 'stream'])
+@pytest.mark.parametrize('step', [0, 57])
+def test_held_out_images_are_never_drawn(packed_set, sorted_set, no_preprocessing, source, step):
+    for dataset in (sorted_set, packed_set):
+        data = loading.hold_out(dataset._replace(counts={'train': 1010, 'test': 0}), 310, 1)
+        read = batches(data, 4 * 700 // BATCH + 1, step, source=source)
+        counts = np.bincount(all_numbers(read), minlength=1010)
+        assert not counts[list(data.held_out)].any()
+        kept = np.delete(counts, data.held_out)
+        assert kept.min() >= 3 if source == 'memory' else (kept > 0).mean() > 0.9
+        assert_images_have_their_labels(read, *loading.load(dataset, 'train'))
+
+
 def test_a_batch_may_be_larger_than_an_epoch(tmp_path, no_preprocessing):
     small = numbered_dataset(tmp_path, 10, 2)
     numbers = all_numbers(batches(small, 4, batch_size=25))

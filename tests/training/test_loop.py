@@ -15,16 +15,26 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import networks, processes
+
+
+# An evaluation each 10 steps.
+FLAGS = ('--steps=30', '--deterministic', '--validation=140', '--eval_epochs=0.32')
 
 
 @pytest.fixture(scope='module')
 def uninterrupted(synthetic, tmp_path_factory):
     """A deterministic run of 30 steps."""
     run = str(tmp_path_factory.mktemp('uninterrupted') / 'run')
-    processes.finish(processes.train_command(synthetic, run, '--steps=30', '--deterministic'))
+    processes.finish(processes.train_command(synthetic, run, *FLAGS))
     return run
+
+
+def _untimed_rows(run):
+    """Return the lines of results.csv without the last two columns, which are times."""
+    with open(os.path.join(str(run), 'results.csv')) as stream:
+        return [line.rsplit(',', 2)[0] for line in stream]
 
 
 def test_a_run_directory_holds_all_that_is_needed_later(synthetic, uninterrupted):
@@ -32,11 +42,14 @@ def test_a_run_directory_holds_all_that_is_needed_later(synthetic, uninterrupted
     assert config.model == 'squeeze1' and config.steps == 30 and config.recipe.batch_size == 16
     assert extra['classes'] == list(synthetic.classes)
     assert extra['dataset_identity'] == synthetic.identity
-    assert extra['train_images'] == 640 and 'train.py --model=squeeze1' in extra['command']
+    assert extra['train_images'] == 500 and 'train.py --model=squeeze1' in extra['command']
     assert extra['versions'][0]['tensorflow'] == tf.__version__
     status = runs.read_status(uninterrupted)
     assert status['state'] == 'done' and status['step'] == 30 and status['train_seconds'] > 0
-    assert sorted(checkpoints.list_checkpoints(uninterrupted)) == [0, 30]
+    assert sorted(finding.list_checkpoints(uninterrupted)) == [0, 10, 20, 30]
+    assert [line.split(',')[1] for line in _untimed_rows(uninterrupted)] == [
+        'step', '10', '20', '30']
+    assert os.path.getsize(os.path.join(uninterrupted, 'eval', 'validation', 'metrics.jsonl'))
     assert sorted(processes.losses(uninterrupted)) == list(range(1, 31))
     with open(os.path.join(uninterrupted, 'train', 'checkpoint')) as stream:
         assert '"model.ckpt-30"' in stream.read()  # relative: a moved directory works
@@ -45,10 +58,10 @@ def test_a_run_directory_holds_all_that_is_needed_later(synthetic, uninterrupted
 def test_sigterm_saves_and_a_resumed_run_gives_bit_equal_losses(
         synthetic, tmp_path, uninterrupted):
     """This also shows that two deterministic trainings are bit-equal."""
-    arguments = processes.train_command(synthetic, tmp_path, '--steps=30', '--deterministic')
+    arguments = processes.train_command(synthetic, tmp_path, *FLAGS)
     code, output = processes.interrupt(arguments, r'^step 11/', signal.SIGTERM)
     assert code == 143, output
-    stopped = checkpoints.last_step(str(tmp_path))
+    stopped = finding.last_step(str(tmp_path))
     assert 11 <= stopped < 30
     assert f'stopped at step {stopped} by SIGTERM' in output
     assert f'train.py --run {tmp_path} --resume\n' in output.split('next: ')[1]
@@ -57,6 +70,7 @@ def test_sigterm_saves_and_a_resumed_run_gives_bit_equal_losses(
     assert f'resuming at step {stopped}' in output
     assert f'step {stopped + 1}/30' in output
     assert processes.losses(tmp_path) == processes.losses(uninterrupted)
+    assert _untimed_rows(tmp_path) == _untimed_rows(uninterrupted)
 
 
 def test_sigint_saves(synthetic, tmp_path):
@@ -64,23 +78,23 @@ def test_sigint_saves(synthetic, tmp_path):
         processes.train_command(synthetic, tmp_path, '--steps=100000'), '^step 3/', signal.SIGINT)
     assert code == 130, output
     assert ' by SIGINT: ' in output
-    assert checkpoints.last_step(str(tmp_path)) >= 3
+    assert finding.last_step(str(tmp_path)) >= 3
     assert runs.read_status(str(tmp_path))['state'] == 'stopped'
 
 
 def test_sigkill_loses_no_more_than_the_save_interval(synthetic, tmp_path, uninterrupted):
-    arguments = processes.train_command(synthetic, tmp_path, '--steps=30', '--deterministic',
-                                        '--save_steps=5')
+    arguments = processes.train_command(synthetic, tmp_path, *FLAGS, '--save_steps=5')
     code, output = processes.interrupt(arguments, r'^step 18/', signal.SIGKILL)
     assert code == -signal.SIGKILL
     reached = max(int(step) for step in re.findall(r'^step (\d+)/', output, re.M))
-    saved = checkpoints.last_step(str(tmp_path))
+    saved = finding.last_step(str(tmp_path))
     assert reached - saved <= 5
     processes.finish(arguments + ['--resume'])
     # The event file of a killed run may lack its last points; the others are the same.
     expected, curve = processes.losses(uninterrupted), processes.losses(tmp_path)
     assert curve == {step: expected[step] for step in curve}
     assert set(range(saved + 1, 31)) <= set(curve)
+    assert _untimed_rows(tmp_path) == _untimed_rows(uninterrupted)
 
 
 def test_sigterm_while_starting_exits_at_once(synthetic, tmp_path):
@@ -138,12 +152,12 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
     assert process.returncode in (code, -signal.SIGINT)  # bash dies of it
     if terminal is not None:
         os.close(terminal)
-    stopped = checkpoints.last_step(str(run))
+    stopped = finding.last_step(str(run))
     assert stopped == max(processes.losses(run)) and 11 <= stopped < 150
     assert runs.read_status(str(run))['state'] == 'stopped'
     processes.finish([*arguments, '--resume'])
     assert processes.losses(run) == processes.losses(long_run)
-    final, expected = (checkpoints.find_checkpoint(str(each))[1] for each in (run, long_run))
+    final, expected = (finding.find_checkpoint(str(each))[1] for each in (run, long_run))
     with open(final + '.data-00000-of-00001', 'rb') as first, open(
             expected + '.data-00000-of-00001', 'rb') as second:
         assert first.read() == second.read()
@@ -177,4 +191,4 @@ def test_a_run_without_its_checkpoints_starts_anew(synthetic, tmp_path, capsys):
     networks.train(synthetic, tmp_path, 4, 'tiny', resume=True)
     output = capsys.readouterr().out
     assert 'done at step 4' in output and 'resuming' not in output
-    assert sorted(checkpoints.list_checkpoints(str(tmp_path))) == [0, 4]
+    assert sorted(finding.list_checkpoints(str(tmp_path))) == [0, 4]

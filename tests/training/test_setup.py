@@ -12,6 +12,7 @@ import pytest
 from absl import flags as absl_flags
 
 from permafrost import flags, runs
+from permafrost.datasets import loading
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.training import setup
@@ -62,7 +63,7 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=12', '--steps=7')
     output = capsys.readouterr().out
     assert 'recipe: lenet5, image_size=12 (not 32), 7 steps\n' in output
-    assert 'note: the recipe crops images of 32x32 to 12x12 (--set image_size=N' in output
+    assert 'note: the recipe crops images of 32x32 to 12x12 (--image_size=N' in output
     assert 'note: --steps=7 cuts the schedule of ' in output
     prepare('--model=lenet5', '--steps=9999')
     assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
@@ -150,3 +151,75 @@ def test_a_run_that_is_named_is_started_or_continued_by_one_command(prepare, tmp
     train_setup = prepare('--resume', f'--run={tmp_path}/mine')
     assert not train_setup.resume and train_setup.config.model == 'tuto'
     assert f'nothing to resume in {tmp_path}/mine: starting a new run' in capsys.readouterr().out
+
+
+def test_held_out_images_shorten_the_epoch(prepare, synthetic):
+    train_setup = prepare('--model=lenet5', '--validation=140', '--seed=3', '--set=epochs=2',
+                          '--set=batch_size=50')
+    config, data = train_setup.config, train_setup.dataset
+    assert (config.validation, config.train_images, config.steps) == (140, 500, 20)
+    assert data.counts == {'train': 500, 'test': 500, 'validation': 140}
+    assert data == loading.open_for_run(config)
+    assert data.held_out != prepare('--validation=140', '--seed=4').dataset.held_out
+    with pytest.raises(UsageError, match='--validation=640 leaves none of the 640'):
+        prepare('--validation=640')
+
+
+def test_evaluations_are_at_least_10000_images_apart(prepare):
+    assert prepare().config.eval_epochs == 16.  # of 640 images
+    assert prepare('--eval_epochs=0.5').config.eval_epochs == .5
+    assert prepare('--eval_epochs=0').config.eval_epochs == 0
+    assert [setup._eval_epochs(types.SimpleNamespace(eval_epochs=None), images)
+            for images in (50000, 10000, 9999, 1)] == [1., 1., 2., 10000.]
+
+
+def test_patience_needs_evaluations_of_held_out_images(prepare):
+    assert prepare('--patience=3', '--validation=100').config.patience == 3
+    with pytest.raises(UsageError, match='--patience needs --validation'):
+        prepare('--patience=3')
+    with pytest.raises(UsageError, match='--patience needs evaluations: leave out --eval_epochs=0'):
+        prepare('--patience=3', '--validation=100', '--eval_epochs=0')
+
+
+def test_a_resumed_run_may_change_when_it_is_evaluated_but_not_on_what(
+        prepare, synthetic, tmp_path):
+    run = str(tmp_path / 'run')
+    runs.create('', 'lenet5', run)
+    started = prepare('--model=lenet5', '--validation=100')
+    runs.write_config(run, started.config, {'classes': list(synthetic.classes)})
+    resumed = prepare(f'--run={run}', '--resume', '--eval_epochs=2', '--patience=4')
+    assert (resumed.config.eval_epochs, resumed.config.patience) == (2., 4)
+    assert resumed.dataset == started.dataset
+    with pytest.raises(UsageError, match='started with --validation=100, not 200'):
+        prepare(f'--run={run}', '--resume', '--validation=200')
+
+
+def test_flags_of_fields_change_the_recipe_of_a_new_run(prepare, capsys):
+    config = prepare('--model=lenet5', '--learning_rate=1/8', '--epochs=2', '--set=batch_size=64',
+                     '--init_from=a', '--freeze=conv1').config
+    assert config.recipe.learning_rate == 0.125 and config.steps == 20
+    assert (config.train_images, config.init_from, config.freeze) == (640, 'a', 'conv1')
+    assert 'learning_rate=0.125 (not 0.05)' in capsys.readouterr().out
+
+
+def test_the_recipe_of_a_run_is_named_as_it_is(prepare, lenet5_run, tmp_path, capsys):
+    (tmp_path / 'mine.json').write_text('{"name": "mine", "epochs": 4}')
+    recipe = prepare('--model=lenet5', f'--recipe={lenet5_run}', '--batch_size=8').config.recipe
+    assert recipe.name == 'tutorial' and recipe.batch_size == 8 and recipe.learning_rate == 0.05
+    prepare('--model=lenet5', f'--recipe={tmp_path}/mine.json', '--batch_size=8')
+    assert 'recipe: mine, batch_size=8 (not 128), 320 steps' in capsys.readouterr().out
+
+
+def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
+    recipe = f'--recipe={lenet5_run}'  # batch_size=32, learning_rate=0.05
+    run = ['--resume', f'--run={lenet5_run}']
+    for same in (['--batch_size=32', '--learning_rate=0.05'], [recipe],
+                 ['--train_images=1280000', '--batch_size=32', '--learning_rate=0.05']):
+        assert prepare(*run, *same).config.recipe.batch_size == 32
+    for other in (['--batch_size=32'], ['--batch_size=64'], [recipe, '--momentum=0.5',
+                                                             '--optimizer=momentum']):
+        with pytest.raises(UsageError, match='started with another recipe'):
+            prepare(*run, *other)
+    for other in ('--freeze=conv', '--init_from=a'):
+        with pytest.raises(UsageError, match=f'started with {other.split("=")[0]}=None, not'):
+            prepare(*run, other)

@@ -25,7 +25,7 @@ from permafrost.cluster.local_cluster import LocalCluster
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
 from permafrost.flags import run_script
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 
 flags.DEFINE_float('minutes', 30., 'How long to keep killing tasks, in minutes.', 0.)
 flags.DEFINE_float('least', 20., 'Shortest time between two kills, in seconds.', 0.1)
@@ -60,7 +60,7 @@ class Soak(LocalCluster):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             # Read before the lines: no task may restore an earlier step from now on.
-            saved_step = checkpoints.last_step(self.run)
+            saved_step = finding.last_step(self.run)
             for name in self.names:
                 for line in self.lines.get(name, [])[self._num_read[name]:]:
                     self._num_read[name] += 1
@@ -105,11 +105,11 @@ def main():
         codes = soak.stop()
         if set(codes.values()) != {128 + signal.SIGTERM}:
             raise UserError(f'SIGTERM ended tasks with {codes}')
-        last_step = checkpoints.last_step(soak.run) + LAST_STEPS
+        last_step = finding.last_step(soak.run) + LAST_STEPS
         soak.start(extra_arguments=[f'--steps={last_step}'])
         while any(task.poll() is None for task in soak.tasks.values()):
             soak.watch(1.)
-        codes, step = soak.wait(), checkpoints.last_step(soak.run)
+        codes, step = soak.wait(), finding.last_step(soak.run)
     if any(codes.values()) or step < last_step:
         raise UserError(f'tasks ended with {codes} at step {step} of {last_step}')
     print(f'{kills} kills; the run reached its last step, {step}; at most {soak.max_undone} steps '

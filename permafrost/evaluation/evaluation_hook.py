@@ -1,0 +1,203 @@
+"""EvaluationHook: evaluates a training's checkpoints in its own process, and keeps the best one.
+
+    due step -> checkpoint -> Evaluator (a graph and a session of its own) -> row of results.csv
+             -> best checkpoint, early stopping -> observers
+
+A training that is killed continues with the same rows: those of steps that it makes again are
+dropped, and one that is missing is made from the checkpoint.
+"""
+
+import contextlib
+import sys
+import time
+from typing import Any, Callable, List, Optional, Sequence
+
+import tensorflow.compat.v1 as tf
+import tqdm
+
+from permafrost import runs
+from permafrost.errors import UserError, one_line, printable
+from permafrost.evaluation import history
+from permafrost.evaluation.evaluator import Evaluator
+from permafrost.evaluation.history import EpochRow
+from permafrost.evaluation.metrics import Metrics
+from permafrost.evaluation.training_means import TrainingMeans
+from permafrost.recipes import durations
+from permafrost.training.checkpoints import finding
+from permafrost.training.loop import ExtraHooks, Training
+from permafrost.training.strategy import FinalHook
+
+BATCH_SIZE = 100  # images. Activations fit in a cache: on two cores twice as fast as 500 for tuto
+Observer = Callable[[str, Metrics, EpochRow], None]  # of the run, after each evaluation
+
+
+def in_training(observers: Sequence[Observer] = ()) -> ExtraHooks:
+    """Return the extra_hooks of loop.train that evaluate as the Config of the run says."""
+    def hooks(training: Training) -> List[tf.train.SessionRunHook]:
+        if not training.config.eval_epochs:
+            return []
+        if not training.dataset.counts['test'] and not training.config.validation:
+            print(f'note: {training.dataset.name} has no test images: this training is not '
+                  'evaluated (--validation N holds training images out)', flush=True)
+            return []
+        return [EvaluationHook(training, observers)]
+    return hooks
+
+
+def _print(text: str) -> None:
+    """Print a line above the progress bar, if there is one."""
+    tqdm.tqdm.write(printable(text))
+    sys.stdout.flush()
+
+
+class _InterruptedError(Exception):
+    """A signal came during an evaluation."""
+
+
+class EvaluationHook(FinalHook):
+    """Evaluates every config.eval_epochs epochs and at the end; see the module.
+
+    With config.validation it judges by the images held out, keeps the best checkpoint, and stops
+    after config.patience evaluations without a better one. Without it chooses nothing: the test
+    images only measure. An observer that fails prints a note.
+    """
+
+    def __init__(self, training: Training, observers: Sequence[Observer] = ()):
+        self._training, self._observers = training, observers
+        self._config, self._run = training.config, training.run
+        self._split = history.CHOOSING if training.config.validation else 'test'
+        self._evaluator: Optional[Evaluator] = None  # made by the first evaluation
+        self._resources = contextlib.ExitStack()
+        self._means = TrainingMeans(training.run)
+        training.save.before_save.append(self._means.save)
+        self._rows = history.read(training.run)
+        self._last_step = max([row.step for row in self._rows], default=0)  # of an evaluation
+        best = history.best(self._rows)
+        training.save.best_step = best.step if best else None
+
+    def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
+        step = int(session.run(tf.train.get_global_step()))
+        self._begin_step = step
+        self._begin_seconds = self._training.save.train_seconds
+        self._rows = [row for row in self._rows if row.step <= step]
+        history.write(self._run, self._rows)
+        self._keep_best()
+        self._last_step = max([row.step for row in self._rows], default=0)
+        self._means.restore(step)
+        if step == self._last_step:
+            self._means.clear()
+        if self._is_due(step):  # it was killed between the checkpoint and the row
+            self._evaluate(session, step)
+        self._stop_if_hopeless()
+
+    def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
+        graph = self._training.graph
+        return tf.train.SessionRunArgs([graph.step, graph.scalars['cross_entropy'],
+                                        graph.scalars['accuracy']])
+
+    def after_run(self, context: Any, values: Any) -> None:
+        step, cross_entropy, accuracy = values.results
+        self._means.add(cross_entropy, accuracy)
+        if self._is_due(int(step)):
+            self._evaluate(context.session, int(step))
+            self._stop_if_hopeless()
+
+    def end(self, session: tf.Session) -> None:
+        self._training.save.end(session)
+        step = self._training.save.last_step
+        if self._is_last(step) and step > self._last_step:
+            self._evaluate(session, step)
+        self._resources.close()
+
+    def is_behind(self, step: int) -> bool:
+        return self._is_last(step) and step > self._last_step
+
+    def _is_last(self, step):
+        return step >= self._config.steps and not self._training.stop.reason
+
+    def _is_due(self, step):
+        images = self._config.eval_epochs * self._config.train_images
+        batch_size = self._config.recipe.batch_size
+        before, now = (int(each * batch_size / images + 1e-9) for each in (self._last_step, step))
+        return now > before and not self._training.stop.signals.code
+
+    def _evaluate(self, session: tf.Session, step: int) -> None:
+        """Save `session`, which is at `step`, evaluate it and record the row."""
+        self._training.save.save_now(session, step)
+        start = time.monotonic()
+        images_per_second = self._images_per_second(step)
+        train_seconds = self._training.save.train_seconds
+        try:
+            if self._evaluator is None:
+                self._evaluator = self._resources.enter_context(
+                    Evaluator(self._run, self._training.session_config, self._split,
+                              batch_size=BATCH_SIZE, opened=self._training.dataset))
+            metrics = self._evaluator.evaluate(step, finding.path_of(self._run, step),
+                                               self._before_batch)
+        except _InterruptedError:
+            return
+        except UserError as error:
+            self._last_step = step
+            _print(f'note: step {step} is not evaluated: {error}')
+            return
+        finally:
+            self._exclude(time.monotonic() - start)
+        row = EpochRow(
+            self._epoch(step), step, self._means.cross_entropy, self._means.accuracy, self._split,
+            float(metrics['cross_entropy']), metrics['accuracy'],
+            durations.learning_rate_at(self._config, max(step - 1, 0)),
+            round(images_per_second, 1), round(train_seconds, 3))
+        self._rows.append(row)
+        history.write(self._run, self._rows)
+        self._last_step = step
+        self._means.clear()
+        self._keep_best()
+        _print(self._text(row, time.monotonic() - start))
+        start = time.monotonic()
+        for observer in self._observers:
+            try:
+                observer(self._run, metrics, row)
+            except Exception as error:  # the training is worth more than a picture of it
+                _print(f'note: after step {step}: {type(error).__name__}: {one_line(error)}')
+        self._exclude(time.monotonic() - start)
+        self._begin_step, self._begin_seconds = step, self._training.save.train_seconds
+
+    def _before_batch(self) -> None:
+        if self._training.stop.signals.code:
+            raise _InterruptedError
+        self._training.strategy.heartbeat()
+
+    def _exclude(self, seconds: float) -> None:
+        self._training.progress.exclude(seconds)
+        self._training.save.exclude(seconds)
+
+    def _epoch(self, step: int) -> float:
+        return round(step * self._config.recipe.batch_size / self._config.train_images, 4)
+
+    def _images_per_second(self, step: int) -> float:
+        """Return the speed since the last row, or of the run if no step was made since."""
+        seconds = self._training.save.train_seconds
+        if step > self._begin_step:
+            step, seconds = step - self._begin_step, seconds - self._begin_seconds
+        return step * self._config.recipe.batch_size / max(seconds, 1e-3)
+
+    def _text(self, row: EpochRow, seconds: float) -> str:
+        is_best = row is history.best(self._rows)
+        return (f'epoch {row.epoch:.4g}, step {row.step}: {row.eval_split} accuracy '
+                f'{row.eval_accuracy:.4f}{" (best)" * is_best}, cross entropy {row.eval_loss:.4f}; '
+                f'training {row.train_accuracy:.4f} and {row.train_loss:.4f} ({seconds:.1f} s)')
+
+    def _keep_best(self) -> None:
+        """Keep the checkpoint of the best row; say in status.json which it is."""
+        best = history.best(self._rows)
+        step, accuracy = (best.step, best.eval_accuracy) if best else (None, None)
+        self._training.save.best_step = step
+        if best or runs.read_status(self._run).get('best_step') is not None:
+            runs.write_status(self._run, best_step=step, best_accuracy=accuracy)
+
+    def _stop_if_hopeless(self) -> None:
+        count = history.evaluations_without_gain(self._rows)
+        if 0 < self._config.patience <= count:
+            self._training.stop.reason = (
+                f'no better validation accuracy in {count} evaluations; the best checkpoint is '
+                f'that of step {history.best(self._rows).step}')

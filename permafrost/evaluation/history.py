@@ -1,0 +1,92 @@
+"""History of a run: results.csv, one row for each evaluation while training."""
+
+import csv
+import dataclasses
+import io
+import os
+import typing
+from typing import Dict, List, Optional, Sequence
+
+from permafrost import files, schema
+from permafrost.errors import UsageError
+from permafrost.schema import limited
+
+FILE = 'results.csv'
+MAX_BYTES = 10**8
+CHOOSING = 'validation'  # the split that may choose a checkpoint; the test images must not
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRow:
+    """A row of results.csv.
+
+    train_loss and train_accuracy are means over the steps since the row before, of augmented
+    images and with dropout; train_loss is the cross entropy, without weight decay. eval_loss (cross
+    entropy) and eval_accuracy are of the inference graph, with averaged weights if the recipe
+    averages, on all images of eval_split. Accuracies are fractions. No time includes evaluations.
+    """
+    epoch: float = limited(minimum=0)
+    step: int = limited(minimum=0)
+    train_loss: float = limited(minimum=0)
+    train_accuracy: float = limited(minimum=0, maximum=1)
+    eval_split: str = limited(names=('validation', 'test'))
+    eval_loss: float = limited(minimum=0)
+    eval_accuracy: float = limited(minimum=0, maximum=1)
+    learning_rate: float = limited()  # of the last step
+    images_per_second: float = limited(minimum=0)  # since the row before, or the start
+    train_seconds: float = limited(minimum=0)  # of the whole run
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
+_TYPES = typing.get_type_hints(EpochRow)
+
+
+def read(run: str) -> List[EpochRow]:
+    """Return the rows of results.csv by step; none if there is no such file.
+
+    A row that is damaged is left out.
+    """
+    try:
+        with files.open_regular(os.path.join(run, FILE)) as stream:
+            text = stream.read(MAX_BYTES).decode('utf-8', 'replace')
+    except OSError:
+        return []
+    rows: Dict[int, EpochRow] = {}
+    lines = text.replace('\0', '').splitlines()
+    try:
+        for fields in csv.DictReader(lines):
+            row = _parse(fields)
+            if row is not None:
+                rows[row.step] = row
+    except csv.Error:  # a field that is too long
+        pass
+    return [rows[step] for step in sorted(rows)]
+
+
+def _parse(fields: Dict[str, str]) -> Optional[EpochRow]:
+    try:
+        values = {name: _TYPES[name](fields[name]) for name in COLUMNS}
+        return EpochRow(**schema.check(values, EpochRow))
+    except (KeyError, TypeError, ValueError, UsageError):
+        return None
+
+
+def write(run: str, rows: Sequence[EpochRow]) -> None:
+    """Write results.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    writer.writerows(dataclasses.astuple(row) for row in rows)
+    files.write_atomically(os.path.join(run, FILE), text.getvalue())
+
+
+def best(rows: Sequence[EpochRow]) -> Optional[EpochRow]:
+    """Return the first row of the best validation accuracy; None if nothing was held out."""
+    return max((row for row in rows if row.eval_split == CHOOSING),
+               key=lambda row: (row.eval_accuracy, -row.step), default=None)
+
+
+def evaluations_without_gain(rows: Sequence[EpochRow]) -> int:
+    """Return how many rows follow the best one; 0 if there is none."""
+    top = best(rows)
+    return 0 if top is None else sum(row.step > top.step for row in rows)
