@@ -20,21 +20,25 @@ from permafrost.training import setup
 define_train_flags()
 flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to --output and exit, '
                   'without training.')
-flags.DEFINE_string('output', None, 'With --plot: file to write. Default: '
-                    '<recipe>[-<change>...]-learning-rate.png.')
+flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps or an '
+                  'epoch, plot the loss to --output, suggest a rate and exit.')
+flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
+                    '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
 FLAGS = flags.FLAGS
 
 
 def main():
-    if FLAGS.output and not FLAGS.plot:
+    if FLAGS.output and not (FLAGS.plot or FLAGS.lr_range_test):
         raise UsageError('--output is the file of --plot; --run names the folder of a run')
     if FLAGS.plot:
         from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)
     train_setup = setup.prepare_training(FLAGS)
     session_config = runtime.prepare(train_setup.config)
-    from permafrost.training import loop  # imports TensorFlow, whose threads are now set
-    return loop.train(train_setup, session_config)
+    from permafrost.experiments import lr_range_test, observed_training  # import TensorFlow
+    if FLAGS.lr_range_test:
+        return lr_range_test.run(train_setup, session_config, FLAGS.steps, FLAGS.output)
+    return observed_training.train(train_setup, session_config)
 
 
 if __name__ == '__main__':

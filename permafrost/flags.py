@@ -5,9 +5,10 @@ import dataclasses
 import difflib
 import functools
 import os
+import re
 import signal
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Union
 
 from absl import app, flags
 
@@ -32,6 +33,13 @@ SYNONYMS = {
     **dict.fromkeys(('data', 'data_path', 'dataset_dir'), 'data_dir'),
     **dict.fromkeys(('train_dir', 'model_dir', 'output_dir', 'checkpoint', 'checkpoint_dir', 'ckpt',
                      'run_dir'), 'run')}
+# Titles of --help, and the flags below them; the others come first.
+HELP_GROUPS = {
+    'the recipe; flags of its fields change it, as --set field=value does': [
+        'recipe', 'set', *(field.name for field in overrides.FLAGS)],
+    'evaluation while training': ['validation', 'eval_epochs', 'patience'],
+    'checkpoints and progress': ['save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
+                                 'histogram_steps', 'log_steps']}
 GPU_NAMES = ('gpu', 'num_gpu', 'gpu_id', 'device', 'cuda')
 # SIGHUP: the terminal was closed. SIGUSR1: Slurm's warning. SIGXCPU: a limit of CPU time.
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
@@ -49,10 +57,13 @@ def define_train_flags() -> None:
                              int(upper) if upper < schema.ANYTHING.maximum else None)
 
     flags.DEFINE_string('model', 'tuto', 'Model to train. info.py --all lists the models.')
-    flags.DEFINE_string('recipe', None, 'Recipe to train with. info.py --recipes lists the '
-                        "recipes. Default: the model's own.")
-    flags.DEFINE_multi_string('set', [], 'Change a field of the recipe: field=value, e.g. '
-                              'learning_rate=0.05')
+    define_recipe_flags()
+    flags.DEFINE_string('init_from', None, 'Start from the weights of a run (its directory), of a '
+                        'frozen graph (its file) or of NAME in trained_models/. The last layer '
+                        'starts anew if the classes differ.')
+    flags.DEFINE_string('freeze', None, 'Do not train the variables in whose '
+                        'names this regular expression is found, e.g. "conv|fire"; batch '
+                        'normalization among them uses its moving statistics.')
     flags.DEFINE_integer('steps', None, 'Number of training steps. Default: the length of the '
                          'recipe.', 1)
     define_dataset_flag()
@@ -63,6 +74,13 @@ def define_train_flags() -> None:
     integer('seed', 'Seed for the initial weights, image order, augmentation and dropout.')
     flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical. Uses one '
                       'thread, so it is slower. Requires --source=memory.')
+    integer('validation', 'Hold out N training images, the same share of each class, chosen by '
+            '--seed. Training evaluates on them, not on the test images, and keeps the best '
+            'checkpoint.')
+    flags.DEFINE_float('eval_epochs', None, 'Evaluate every N epochs while training (0: never), '
+                       'and at the end. Default: 1, or as many as make 10,000 images.', 0)
+    integer('patience', 'Stop after N evaluations in a row without a better validation accuracy '
+            '(0: train to the last step). Requires --validation.')
     integer('save_steps', 'Save a checkpoint every N steps (0: only every --save_secs).')
     integer('save_secs', 'Save a checkpoint every N seconds (0: only every --save_steps).')
     integer('max_to_keep', 'Number of most recent checkpoints to keep (0 keeps all).')
@@ -77,6 +95,22 @@ def define_train_flags() -> None:
     flags.DEFINE_bool('resume', False, 'Continue the run that was used last: --run, or one of '
                       '--model, or any. Start a new run if there is none and --run or --model '
                       'says which.')
+
+
+def define_recipe_flags() -> None:
+    """Define --recipe, --set and a flag for each field of a recipe, from the field's own text.
+
+    Their values stay text: recipes.overrides checks them, as it does those of --set.
+    """
+    flags.DEFINE_string('recipe', None, 'Recipe to train with: a name (info.py --recipes lists '
+                        'them), a json file, or the directory or config.json of a run. Default: '
+                        "the model's own.")
+    flags.DEFINE_multi_string('set', [], 'Change a field of the recipe: field=value, e.g. '
+                              'learning_rate=0.05')
+    for field in overrides.FLAGS:
+        names = schema.limits_of(field).names
+        choices = f" One of: {', '.join(names)}." if names else ''
+        flags.DEFINE_string(field.name, None, field.metadata['text'] + choices)
 
 
 def define_dataset_flag(default: Optional[str] = 'cifar10', more_help: str = '') -> None:
@@ -120,10 +154,26 @@ def define_training_cluster_flags() -> None:
                       'firewall: docs/cluster.md.')
 
 
+class StepParser(flags.ArgumentParser):
+    """Parses the step of a checkpoint: a number, or 'best'."""
+    syntactic_help = "a whole number, or 'best'"
+
+    def parse(self, argument: Any) -> Union[int, str]:
+        """Return the step. Raises ValueError."""
+        if argument == 'best':
+            return argument
+        with contextlib.suppress(ValueError):
+            step = argument if isinstance(argument, int) else _whole_number(argument)
+            if step >= 0:
+                return step
+        raise ValueError("give a whole number of 0 or more, or 'best'")
+
+
 def define_checkpoint_flags() -> None:
     """Define the flags that choose a checkpoint and its weights."""
     define_run_flags('the most recently used one')
-    flags.DEFINE_integer('step', None, 'Step of the checkpoint to use. Default: the last.', 0)
+    flags.DEFINE(StepParser(), 'step', None, 'Step of the checkpoint to use, or best: that of the '
+                 'best validation accuracy. Default: the last.')
     flags.DEFINE_enum('weights', None, ['averaged', 'raw'], 'Weights to use: their moving average, '
                       'or as trained. Default: averaged if the recipe has an average.')
 
@@ -131,7 +181,7 @@ def define_checkpoint_flags() -> None:
 def define_graph_flags() -> None:
     """Define the flags that state how a frozen graph is run, as label_image has them.
 
-    label_image checks their values, and so does evaluation.graph_interface.
+    label_image checks their values, and so does evaluation.frozen_graphs.
     """
     def text(name: str, help_text: str) -> None:
         flags.DEFINE_string(name, None, 'With --graph: ' + help_text)
@@ -219,8 +269,7 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
     """Parse the flags in `argv`; exit with code 2 and one line if one is wrong."""
     script = os.path.relpath(argv[0])
     if any(argument in HELP_FLAGS for argument in argv[1:]):
-        print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nflags:')
-        print(flags.FLAGS.module_help(argv[0]).partition(':\n')[2])  # '' if it has none
+        print((sys.modules['__main__'].__doc__ or '').strip() + _help(argv[0]))
         sys.exit(0)
     for name in flags.FLAGS:
         if type(flags.FLAGS[name].parser) is flags.IntegerParser:
@@ -241,6 +290,17 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
     except flags.Error as error:
         message = one_line(error).replace('flag --', '--')
         sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
+
+
+def _help(script: str) -> str:
+    """Return the help texts of the flags of `script`, in HELP_GROUPS."""
+    text = flags.FLAGS.module_help(script).partition(':\n')[2]  # '' if it has none
+    texts = {re.findall(r'--(?:\[no\])?(\w+)', each)[0]: each.rstrip()
+             for each in re.split(r'\n(?=  --)', text) if each.strip()}
+    groups = {title: [texts.pop(name) for name in names]
+              for title, names in HELP_GROUPS.items() if set(names) <= set(texts)}
+    return ''.join(f'\n\n{title}:\n' + '\n'.join(entries) for title, entries in
+                   {'flags': list(texts.values()), **groups}.items())
 
 
 def _whole_number(text: str) -> int:
@@ -272,10 +332,10 @@ def _hint(name: str, argv: List[str]) -> str:
     """Return what to use instead of the unknown flag `name` of `argv`; '' if nothing is known."""
     own = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}
     field, meant = overrides.field_meant(name), SYNONYMS.get(name)
-    if 'set' in own and field:
+    if 'set' in own and field in own:
         words = ' '.join(argv).replace('=', ' ').split()
         value = dict(zip((word.lstrip('-') for word in words), words[1:])).get(name, '--')
-        return f': use --set {field}={"..." if value.startswith("--") else value}'
+        return f': use --{field}={"..." if value.startswith("--") else value}'
     if meant in own:
         return f': use --{meant}'
     close = difflib.get_close_matches(name, own, 1)

@@ -38,14 +38,14 @@ ANYTHING = Limits()
 
 
 def limited(default: Any = dataclasses.MISSING, hint: Any = None, earlier: Optional[str] = None,
-            **limits: Any) -> Any:
+            text: str = '', **limits: Any) -> Any:
     """Return a field of a dataclass with `limits`, those of Limits.
 
     `hint` is the type in json where it is another one; `earlier` is a name of the field that files
-    of earlier versions have.
+    of earlier versions have; `text` is what --help says of it.
     """
     return dataclasses.field(default=default, metadata={
-        'hint': hint, 'earlier': earlier, 'limits': Limits(**limits)})
+        'hint': hint, 'earlier': earlier, 'text': text, 'limits': Limits(**limits)})
 
 
 def limits_of(field: dataclasses.Field) -> Limits:

@@ -1,6 +1,7 @@
 """The shared flags, and how a script runs. tests/test_scripts.py tries the scripts themselves."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from absl import flags as absl_flags
 
 from permafrost import flags
 from permafrost.errors import UsageError
+from tests import in_process
 
 SCRIPT = '''
 """Do one thing."""
@@ -144,3 +146,11 @@ def test_a_frozen_graph_replaces_a_run(values):
                       ['--graph=a.pb', '--weights=raw'], ['--image_size=24']):
         with pytest.raises(UsageError):
             flags.uses_frozen_graph(values(*arguments))
+
+
+def test_help_of_a_training_is_in_groups():
+    help_text = in_process.run('train.py', '--help').stdout
+    _, recipe, *_ = re.split(r'\n\n.*:\n(?=  --)', help_text)[1:]
+    assert '--batch_size: Images per step.' in recipe
+    assert '--optimizer: How gradients change the weights. One of: sgd, momentum' in recipe
+    assert '--steps' not in recipe and 'checkpoints and progress:\n' in help_text

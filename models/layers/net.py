@@ -46,6 +46,9 @@ class Net:
     # Or bfloat16 (arXiv:1905.12322): type to which training casts the inputs of convolutions other
     # than depthwise ones. Sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
+    # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
+    # uses its moving statistics in training too.
+    is_frozen: Callable[[str], bool] = lambda name: False
     padding: str = 'SAME'  # or VALID, of convolutions and pools
     activation: str = 'relu'  # see models.layers.activations
     initializer: str = 'glorot_normal'  # see models.layers.initializers
@@ -197,7 +200,7 @@ class Net:
                                            random_seeds.seeds(self.seed, full_name), depthwise)
         full_name = tf.get_variable_scope().name + '/weights'
         weights = tf.get_variable('weights', shape, initializer=initial)
-        if weight_decay:
+        if weight_decay and not self.is_frozen(full_name):
             self.weight_decay_vars.append((weights, weight_decay))
         return weights
 
@@ -233,7 +236,7 @@ class Net:
         beta = vector('beta', 0., True)
         mean, variance = vector('moving_mean', 0., False), vector('moving_variance', 1., False)
         maps = x if x.shape.ndims == 4 else tf.reshape(x, [-1, 1, 1, channels])
-        if self.training:
+        if self.training and not self.is_frozen(mean.op.name):
             y, batch_mean, batch_variance = self._ghost_batch_norm(maps, gamma, beta)
             for moving, batch in ((mean, batch_mean), (variance, batch_variance)):
                 tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moving.assign_sub(

@@ -6,7 +6,7 @@ from typing import Dict, Optional, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.inference_graph import InferenceGraph
 
 # The GraphDef version that TF 1.15 writes. Nothing in a frozen graph needs a newer one, so an

@@ -8,8 +8,9 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import net
 from permafrost.errors import UserError
-from permafrost.evaluation import allowed_ops, graph_def, graph_interface
-from permafrost.evaluation.graph_def import MATMUL_OPS
+from permafrost.evaluation.frozen_graphs import allowed_ops, graph_def
+from permafrost.evaluation.frozen_graphs.graph_def import MATMUL_OPS
+from permafrost.evaluation.frozen_graphs.nodes import find_nodes
 
 # Operations counted for each output element.
 ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
@@ -80,7 +81,7 @@ def _between_input_and_output(graph: tf.GraphDef, image_size: Optional[int]) -> 
     """Return the part of `graph` that classifies, fed images of `image_size`; all of it if the
     nodes to feed and to fetch cannot be found."""
     try:
-        nodes = graph_interface.find_nodes(graph, 'the graph')
+        nodes = find_nodes(graph, 'the graph')
     except UserError:
         return graph
     if not nodes.input or not nodes.output:

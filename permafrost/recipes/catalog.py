@@ -2,6 +2,7 @@
 
 from typing import Dict, Tuple
 
+import models
 from permafrost.errors import UserError
 from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.recipe import Published, Recipe
@@ -291,7 +292,9 @@ DEFAULT_RECIPES: Dict[str, str] = {
 
 
 def default_recipe(model: str) -> str:
-    """Return the name of the recipe that `model` trains with by default."""
+    """Return the name of the recipe that `model`, or the model it is a variant of, trains with."""
+    if model in models.VARIANTS:
+        model = model.rpartition('_')[0]
     if model not in DEFAULT_RECIPES:
         raise UserError(f'{model} has no default recipe: name one with --recipe, or add the model '
                         'to the default_for of a recipe in permafrost/recipes/catalog.py')

@@ -48,7 +48,7 @@ def check_images(recipe: Recipe, height: int, width: int) -> None:
     side = min(height, width)
     if not 1 <= recipe.image_size <= side:
         raise UserError(f'image_size={recipe.image_size} cannot be cut from images of '
-                        f'{height}x{width}: use --set image_size=N with N from 1 to {side}')
+                        f'{height}x{width}: use --image_size=N with N from 1 to {side}')
     for name, numbers in augmentations(recipe):
         if name in PADDING and numbers[0] >= side:
             raise UsageError(f'{name}:{numbers[0]:g} moves images of {side} pixels out of sight')

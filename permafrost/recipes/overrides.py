@@ -1,13 +1,14 @@
-"""Overrides: a recipe with the fields that --set changes, checked."""
+"""Overrides: a recipe with the fields that flags, --set or a file change, checked."""
 
 import contextlib
 import dataclasses
+import os
 import re
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import models
-from permafrost import runtime
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost import runtime, schema
+from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 from permafrost.recipes import catalog, checks, durations, number_text, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
 
@@ -28,38 +29,91 @@ SYNONYMS = {
     **dict.fromkeys(('normalization', 'norm', 'mean_std'), 'normalize')}
 
 
+# Optimizers of other programs, and what they are here.
+OPTIMIZER_SYNONYMS = {
+    **dict.fromkeys(('adamw', 'adam_w'), 'adam with decoupled_weight_decay'),
+    **dict.fromkeys(('sgd_momentum', 'sgdm', 'msgd', 'momentum_sgd'), 'momentum'),
+    **dict.fromkeys(('nag', 'sgd_nesterov'), 'nesterov')}
+
+
 def _names(text: str) -> List[str]:
-    return [name for name in text.split(',') if name.strip()]
+    return [] if text == 'none' else [name for name in text.split(',') if name.strip()]
 
 
 FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
+FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
 FOLLOWERS = ('schedule', 'ema_epochs', 'param_groups')  # get_recipe rescales them
 FIELDS.update(schedule=str, augmentation=_names, param_groups=_names, decay_mode=str)
+UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
+FIX = 'restore it, or name another --recipe'
 
 
 def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
-    """Return the recipe `name` with `changes` ('field=value'), checked.
+    """Return find_recipe(name) with `changes` ('field=value'), checked. Raises UserError."""
+    return with_changes(find_recipe(name), changes)
+
+
+def with_changes(base: Recipe, changes: Sequence[str]) -> Recipe:
+    """Return `base` with `changes` ('field=value'); see changed. Raises UsageError."""
+    return changed(base, _parse(changes))
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe `name`: of the catalog, or in a json file, or of the run in a directory.
+
+    The file is a run's config.json, a result, or an object with fields of a recipe: those that it
+    leaves out are the ones of the recipe that its `name` names. Raises UserError.
+    """
+    if name in catalog.RECIPES:
+        return catalog.RECIPES[name]
+    if not (os.sep in name or name.endswith('.json') or os.path.isdir(name)):
+        raise unknown_name_error('recipe', name, catalog.RECIPES)
+    path = os.path.join(name, 'config.json') if os.path.isdir(name) else name
+    try:
+        value = schema.read(path, Dict[str, Any], FIX)
+    except OSError as error:
+        raise UserError(f'cannot read {printable(path)} ({error.strerror}): name a recipe, a json '
+                        'file or a run with --recipe')
+    try:
+        if 'config' in value:
+            config = schema.check(value['config'], Dict[str, Any], 'config')
+            return Recipe.from_json(config.get('recipe'), 'config.recipe')
+        if 'settings' in value:
+            return Recipe.from_json(value['settings'], 'settings')
+        base_name = schema.check(value.pop('name', 'custom'), str, 'name')
+        base = catalog.RECIPES.get(base_name) or Recipe.from_json(
+            dict(Recipe('custom').to_json(), name=base_name))
+        # A file with all fields has those that its recipe does not use, too.
+        return changed(base, {name: each for name, each in value.items()
+                              if name not in UNUSED or each != getattr(base, name)})
+    except UsageError as error:
+        raise UserError(f'{printable(path)} is no recipe ({error}): {FIX}') from None
+
+
+def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
+    """Return `base` with other `fields`, {name: value as in json}, checked.
 
     A recipe made longer or shorter rescales everything that it does at an epoch, and a changed
-    learning rate or weight decay rescales those of the parameter groups, unless a change sets
-    the field itself. Raises UsageError.
+    learning rate or weight decay rescales those of the parameter groups, unless `fields` has the
+    field itself. Raises UsageError.
     """
-    if name not in catalog.RECIPES:
-        raise unknown_name_error('recipe', name, catalog.RECIPES)
-    base_json, fields = catalog.RECIPES[name].to_json(), _parse(changes)
+    base_json = base.to_json()
+    if fields.get('optimizer') in OPTIMIZER_SYNONYMS:
+        raise UsageError(f"unknown optimizer {fields['optimizer']!r}; use "
+                         f"{OPTIMIZER_SYNONYMS[fields['optimizer']]}")
     if 'decay_mode' in fields:
         _set_decay_mode(base_json, fields['decay_mode'])
     base, recipe = Recipe.from_json(base_json), Recipe.from_json({**base_json, **fields})
     if 'momentum' in fields and recipe.optimizer in ('sgd', 'adam'):
-        raise UsageError(f'optimizer {recipe.optimizer} has no momentum to set: add --set '
-                         'optimizer=momentum, or leave it out')
+        raise UsageError(f'optimizer {recipe.optimizer} has no momentum to set: add '
+                         '--optimizer=momentum, or leave it out')
     if 'train_images' in fields and recipe.epochs:
-        raise UsageError(f'{name} has a length of {recipe.epochs:g} epochs, so train_images has no '
-                         'effect. Use --set epochs=... instead')
+        raise UsageError(f'{base.name} has a length of {recipe.epochs:g} epochs, so train_images '
+                         'has no effect. Use --epochs=... instead')
     if 'epochs' in fields and not recipe.epochs and 'train_images' not in fields:
-        raise UsageError('--set epochs=0 needs a length in images: add --set train_images=...')
+        raise UsageError('--epochs=0 needs a length in images: add --train_images=...')
     num_epochs = durations.num_epochs(recipe)
     longer = num_epochs / durations.num_epochs(base)
     rescaled: Dict[str, Any] = {}
@@ -77,21 +131,22 @@ def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def changes(recipe: Recipe) -> List[str]:
+def changes(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
     """Return what --set needs to make `recipe` of the recipe of its name: as few as do.
 
-    Empty if there is no recipe of that name, as in results of other versions.
+    Without a recipe of that name, as in a file, of `base`; none if that is not known either.
     """
-    if recipe.name not in catalog.RECIPES:
+    base = catalog.RECIPES.get(recipe.name, base)
+    if base is None:
         return []
-    base = catalog.RECIPES[recipe.name].to_json()
-    changed = {name: f'{name}={_to_text(value)}' for name, value in recipe.to_json().items()
-               if value != base[name]}
-    own = [text for name, text in changed.items() if name not in FOLLOWERS]
+    base_json = base.to_json()
+    different = {name: f'{name}={_to_text(value)}' for name, value in recipe.to_json().items()
+                 if value != base_json[name] and name != 'name'}
+    own = [text for name, text in different.items() if name not in FOLLOWERS]
     with contextlib.suppress(UsageError):
-        if get_recipe(recipe.name, own) == recipe:
+        if with_changes(base, own) == recipe:
             return own
-    return list(changed.values())
+    return list(different.values())
 
 
 def _to_text(value: Any) -> str:
@@ -106,19 +161,37 @@ def field_meant(name: str) -> Optional[str]:
     return name if name in FIELDS else SYNONYMS.get(name)
 
 
+def changes_of_flags(values: Any) -> List[str]:
+    """Return what --set and the flags of the fields change: 'field=value'. Raises UsageError."""
+    texts = list(values.set)
+    for name in (field.name for field in FLAGS):
+        text = getattr(values, name, None)
+        if text is not None:
+            if name in _parse(values.set):
+                raise UsageError(f'--{name} and --set {name} set the same field: leave one out')
+            texts.append(f'{name}={text}')
+    return texts
+
+
+def base_of_flags(values: Any) -> Recipe:
+    """Return the recipe that the flags `values` change. Raises UserError."""
+    if values.model not in models.ALL:
+        raise unknown_name_error('model', values.model, models.ALL)
+    return find_recipe(values.recipe or catalog.default_recipe(values.model))
+
+
 def recipe_of_flags(values: Any) -> Recipe:
-    """Return the recipe that the flags `values` of train.py choose. Raises UsageError."""
-    if values.model not in models.MODELS:
-        raise unknown_name_error('model', values.model, models.MODELS)
-    return get_recipe(values.recipe or catalog.default_recipe(values.model), values.set)
+    """Return the recipe that the flags `values` of train.py choose. Raises UserError."""
+    return with_changes(base_of_flags(values), changes_of_flags(values))
 
 
-def describe_changes(recipe: Recipe) -> str:
+def describe_changes(recipe: Recipe, base: Optional[Recipe] = None) -> str:
     """Return `recipe`'s name and its `changes`, each with the value that it replaces."""
+    base = catalog.RECIPES.get(recipe.name, base)
     texts = [recipe.name]
-    for change in changes(recipe):
-        base = _to_text(catalog.RECIPES[recipe.name].to_json()[change.partition('=')[0]])
-        texts.append(f"{change} (not {base or 'none'})")
+    for change in changes(recipe, base):
+        value = _to_text(base.to_json()[change.partition('=')[0]])  # type: ignore[union-attr]
+        texts.append(f"{change} (not {value or 'none'})")
     return ', '.join(texts)
 
 
@@ -138,7 +211,7 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
         try:
             values[field] = number_text.parse(text) if kind is float else kind(text)
         except ValueError:
-            raise UsageError(f'--set {field}: {text!r} is not a '
+            raise UsageError(f'{field}: {text!r} is not a '
                              f"{'whole ' if kind is int else ''}number") from None
     return values
 

@@ -1,5 +1,6 @@
 """Parameter groups: the learning rate and the weight decay of each variable."""
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -17,6 +18,14 @@ RATES = ('learning_rate', 'weight_decay', 'decoupled_weight_decay')
 
 # A pattern from a file must not take years to search for.
 _REPEATS, _REPEATS_A_GROUP = re.compile(r'(?<!\()[*+?{]'), re.compile(r'\)[*+?{]')
+
+
+def is_safe_pattern(pattern: str) -> bool:
+    """Return whether `pattern` is a regular expression that is fast to search for."""
+    with contextlib.suppress(re.error, OverflowError):
+        re.compile(pattern)
+        return not _REPEATS_A_GROUP.search(pattern) and len(_REPEATS.findall(pattern)) <= 4
+    return False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +69,9 @@ def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
     pattern, *words = text.split() or ['']
     settings = {}
     try:
-        if len(pattern) > 200 or _REPEATS_A_GROUP.search(pattern) or (
-                len(_REPEATS.findall(pattern)) > 4):
-            raise ValueError('its pattern is longer than 200 characters, or repeats too much')
         re.compile(pattern)
+        if len(pattern) > 200 or not is_safe_pattern(pattern):
+            raise ValueError('its pattern is longer than 200 characters, or repeats too much')
         for word in words:
             name, equals, number = word.partition('=')
             name, unit = earlier.get(name, (name, 1.))

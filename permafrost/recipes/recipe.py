@@ -35,37 +35,53 @@ def _about(**default: Any) -> Any:
 class Recipe:
     """How a model is trained. Durations are in images or epochs and hold at any batch size."""
     name: str = limited(test=PLAIN_NAME, meaning='a plain name')
-    image_size: int = limited(32, minimum=1, maximum=4096)  # pixels: the network's input is square
-    augmentation: Tuple[str, ...] = limited((), count=(0, 20))  # see checks.AUGMENTATIONS; in order
-    normalize: str = limited('per_image', names=NORMALIZATIONS, earlier='standardize')
-    batch_size: int = limited(128, minimum=1, maximum=100000)  # images per step
-    epochs: float = limited(0., minimum=0, maximum=1e9)  # 0: until `train_images` have been seen
-    # to train on where `epochs` is 0, whatever the dataset
-    train_images: int = limited(1280000, minimum=1, maximum=10**12, earlier='images')
-    optimizer: str = limited('sgd', names=OPTIMIZERS)
-    learning_rate: float = limited(0.1, minimum=0, maximum=1e9)  # of the mean gradient of a batch
-    # of the learning rate
-    schedule: Schedule = limited(schedules.Constant(), hint=str, count=(1, 2000))
-    momentum: float = limited(0.9, minimum=0, below=1)  # of momentum, nesterov and both muons
-    # L2: this times a variable is added to its gradient
-    weight_decay: float = limited(0., minimum=0, maximum=1e9)
-    # AdamW's: learning rate * this * variable is subtracted
-    decoupled_weight_decay: float = limited(0., minimum=0, maximum=1e9)
-    # L2 / size of the layer, for the layers that the model names
-    layer_weight_decay: float = limited(0., minimum=0, maximum=1e9)
-    # variables with settings of their own
+    image_size: int = limited(
+        32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')
+    augmentation: Tuple[str, ...] = limited(
+        (), count=(0, 20), text='Random changes of the training images, in order, such as '
+        'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
+    normalize: str = limited(
+        'per_image', names=NORMALIZATIONS, earlier='standardize', text='How pixels become floats.')
+    batch_size: int = limited(128, minimum=1, maximum=100000, text='Images per step.')
+    epochs: float = limited(
+        0., minimum=0, maximum=1e9, text='Length of the training; the schedule is rescaled to it. '
+        '0: until --train_images have been seen.')
+    train_images: int = limited(
+        1280000, minimum=1, maximum=10**12, earlier='images',
+        text='Length of the training in images, on any dataset, if --epochs is 0.')
+    optimizer: str = limited('sgd', names=OPTIMIZERS, text='How gradients change the weights.')
+    learning_rate: float = limited(
+        0.1, minimum=0, maximum=1e9, text='Highest learning rate, of the mean gradient of a batch.')
+    schedule: Schedule = limited(
+        schedules.Constant(), hint=str, count=(1, 2000), text="Factor of the learning rate by "
+        "epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or constant.")
+    momentum: float = limited(
+        0.9, minimum=0, below=1, text='Momentum of the optimizers momentum, nesterov and both '
+        'muons.')
+    weight_decay: float = limited(
+        0., minimum=0, maximum=1e9, text='L2: this times a variable is added to its gradient.')
+    decoupled_weight_decay: float = limited(
+        0., minimum=0, maximum=1e9, text='As in AdamW: learning rate * this * variable is '
+        'subtracted.')
+    layer_weight_decay: float = limited(
+        0., minimum=0, maximum=1e9, text='L2 / size of the layer, for the layers that the model '
+        'names.')
     param_groups: Tuple[ParamGroup, ...] = limited(
-        (), hint=Tuple[str, ...], count=(0, 100), earlier='rules')
-    # share of a label that is spread evenly over all classes
-    label_smoothing: float = limited(0., minimum=0, below=1)
-    # per step, of the moving average of the weights; 0: no average
-    ema_decay: float = limited(0., minimum=0, below=1, earlier='average_decay')
-    # steps between updates of the average
-    ema_every: int = limited(1, minimum=1, earlier='average_every')
-    # average over this many last epochs; 0: over all
-    ema_epochs: float = limited(0., minimum=0, maximum=1e9, earlier='average_epochs')
-    # what convolutions multiply in training
-    compute_dtype: str = limited('float32', names=COMPUTE_DTYPES, earlier='precision')
+        (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Variables with settings '
+        "of their own: 'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none.")
+    label_smoothing: float = limited(
+        0., minimum=0, below=1, text='Share of a label that is spread evenly over all classes.')
+    ema_decay: float = limited(
+        0., minimum=0, below=1, earlier='average_decay', text='Decay per step of the moving '
+        'average of the weights; 0: no average.')
+    ema_every: int = limited(
+        1, minimum=1, earlier='average_every', text='Steps between updates of the average.')
+    ema_epochs: float = limited(
+        0., minimum=0, maximum=1e9, earlier='average_epochs', text='Average over this many last '
+        'epochs; 0: over all.')
+    compute_dtype: str = limited(
+        'float32', names=COMPUTE_DTYPES, earlier='precision', text='Type of what convolutions '
+        'multiply in training.')
     description: str = _about(default='')  # a line; then the command, the time and the accuracy
     default_for: Tuple[str, ...] = _about(default=())  # the models that train with it by default
     published: Mapping[str, Published] = _about(default_factory=dict)  # by model

@@ -14,7 +14,8 @@ from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
 from permafrost.recipes.recipe import Recipe
-from permafrost.training import optimizers, weight_averaging
+from permafrost.training import initialization, optimizers, weight_averaging
+from permafrost.training.initialization import TrainedWeights
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
 
@@ -27,21 +28,29 @@ class TrainGraph(NamedTuple):
 
 
 def build(config: Config, dataset: Any, strategy: Strategy,
-          session_config: Optional[tf.ConfigProto] = None) -> TrainGraph:
-    """Build the training graph of `config`, with its input, in the default graph."""
-    images, labels = strategy.batches(dataset, config, tf.train.get_or_create_global_step())
+          session_config: Optional[tf.ConfigProto] = None,
+          trained: Optional[TrainedWeights] = None) -> TrainGraph:
+    """Build the training graph of `config`, with its input, in the default graph.
+
+    The variables begin with `trained`, if given.
+    """
+    initial = initialization.choose(trained, config, dataset.classes) if trained else None
+    with tf.name_scope('input'):
+        images, labels = strategy.batches(dataset, config, tf.train.get_or_create_global_step())
     return build_train_graph(
         config, len(dataset.classes), images, labels, strategy,
-        functools.partial(pipeline.sample_images, dataset, config, session_config))
+        functools.partial(pipeline.sample_images, dataset, config, session_config), initial)
 
 
 def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, labels: tf.Tensor,
                       strategy: Strategy = SINGLE_PROCESS,
-                      sample_images: Optional[Callable[[], np.ndarray]] = None) -> TrainGraph:
+                      sample_images: Optional[Callable[[], np.ndarray]] = None,
+                      initial: Optional[initialization.Values] = None) -> TrainGraph:
     """Build the network, its loss, its updates and its averages in the default graph.
 
-    For `images` and `labels` see strategy.Batch, for `sample_images` see Net. Raises UserError if
-    the model cannot be built for such images or on this engine.
+    For `images` and `labels` see strategy.Batch, for `sample_images` see Net; `initial` are initial
+    values of variables. Raises UserError if the model cannot be built for such images or on this
+    engine, or if --freeze leaves nothing to train.
     """
     recipe, engine = config.recipe, runtime.installed()
     if recipe.compute_dtype != 'float32' and engine != 'tf2':
@@ -50,42 +59,51 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     global_step = tf.train.get_or_create_global_step()
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
-              sample_images=sample_images, compute_dtype=recipe.compute_dtype)
+              sample_images=sample_images, compute_dtype=recipe.compute_dtype,
+              is_frozen=initialization.is_frozen(config))
     try:
-        with strategy.variable_scope():
+        with strategy.variable_scope(), initialization.initial_values(initial):
             logits = models.build(config.model, net, images)
     except ValueError as error:
         _, height, width, _ = images.shape.as_list()
         raise UserError(
             f'{config.model} cannot be built for images of {height}x{width} ({one_line(error)}): '
-            f'try --set image_size={catalog.image_size(config.model)}') from error
-    step64 = tf.cast(global_step, tf.float64)
-    factor = durations.schedule_factor_at(config, step64, tf)
-    epoch = durations.epoch_at(config, step64)
-    optimizer = optimizers.create(recipe, factor, epoch, global_step)
-    scalars = _losses(recipe, net, logits, labels)
-    update, step = strategy.update(optimizer, scalars['loss'],
-                                   weight_averaging.create(config, global_step))
+            f'try --image_size={catalog.image_size(config.model)}') from error
+    initialization.check_freeze(config, tf.trainable_variables())
+    with tf.name_scope('schedule'):
+        step64 = tf.cast(global_step, tf.float64)
+        factor = durations.schedule_factor_at(config, step64, tf)
+        epoch = durations.epoch_at(config, step64)
+    optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen)
+    with tf.name_scope('losses'):
+        scalars = _losses(recipe, net, logits, labels)
+    with tf.name_scope('update'):
+        update, step = strategy.update(optimizer, scalars['loss'],
+                                       weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
     return TrainGraph(update, step, scalars, images)
 
 
 def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor
             ) -> Dict[str, tf.Tensor]:
-    """Return the scalars 'loss', its terms 'cross_entropy' and 'weight_decay', and 'accuracy'."""
+    """Return the scalars 'loss', 'cross_entropy', 'weight_decay' and 'accuracy' of a batch.
+
+    The loss is the sum of two: the cross entropy, with label smoothing if the recipe has it, and
+    the weight decay. The scalar 'cross_entropy' is without smoothing, as in an evaluation.
+    """
+    plain = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=labels)
     if recipe.label_smoothing:
         classes = logits.shape.as_list()[1]
         targets = tf.one_hot(labels, classes, 1 - recipe.label_smoothing * (1 - 1 / classes),
                              recipe.label_smoothing / classes)
-        cross_entropy = tf.nn.softmax_cross_entropy_with_logits_v2(logits=logits, labels=targets)
+        smoothed = tf.nn.softmax_cross_entropy_with_logits_v2(logits=logits, labels=targets)
     else:
-        cross_entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            logits=logits, labels=labels)
-    cross_entropy = tf.reduce_mean(cross_entropy)
+        smoothed = plain
     weight_decay = _weight_decay(recipe, net)
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
-    return {'loss': cross_entropy + weight_decay, 'cross_entropy': cross_entropy,
-            'weight_decay': weight_decay, 'accuracy': accuracy}
+    return {'loss': tf.reduce_mean(smoothed) + weight_decay,
+            'cross_entropy': tf.reduce_mean(plain), 'weight_decay': weight_decay,
+            'accuracy': accuracy}
 
 
 def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
@@ -96,6 +114,6 @@ def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
     decays = [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
               for weights, multiplier in net.weight_decay_vars]
     decays += [(variable, param_groups.param_group_for(recipe, variable.op.name).weight_decay)
-               for variable in tf.trainable_variables()]
+               for variable in tf.trainable_variables() if not net.is_frozen(variable.op.name)]
     terms = [decay * tf.nn.l2_loss(variable) for variable, decay in decays if decay]
     return tf.add_n(terms) if terms else tf.constant(0.)

@@ -4,11 +4,12 @@ Slots are their only state, so a run resumes from a checkpoint and the global st
 """
 
 import math
+from typing import Any, Callable
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import unknown_name_error
-from permafrost.recipes.param_groups import param_group_for
+from permafrost.recipes.param_groups import ParamGroup, param_group_for
 from permafrost.recipes.recipe import Recipe
 
 
@@ -16,17 +17,25 @@ class Sgd(tf.train.Optimizer):
     """w -= learning_rate * (gradient + decoupled_weight_decay * w): the base class of the others.
 
     `factor` multiplies the learning rates of the recipe. It and `epoch` are float64 scalars.
+    Variables for whose name `is_frozen` is true get no gradient, and so no update.
     """
 
     def __init__(self, recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor,
-                 global_step: tf.Variable):
+                 global_step: tf.Variable, is_frozen: Callable[[str], bool] = lambda name: False):
         super().__init__(use_locking=False, name=type(self).__name__)
         self._recipe = recipe
         self._epoch = epoch
         self._global_step = global_step
-        numbers = {recipe.learning_rate, *(group.learning_rate for group in recipe.param_groups)}
+        self._is_frozen = is_frozen
+        of_recipe = ParamGroup('', recipe.learning_rate)  # with as many digits as in a group
+        numbers = {group.learning_rate for group in (of_recipe, *recipe.param_groups)}
         self._rates = {number: tf.cast(number * factor, tf.float32)
                        for number in sorted(numbers - {None})}
+
+    def compute_gradients(self, loss: tf.Tensor, var_list: Any = None, **options: Any) -> Any:
+        trained = [variable for variable in var_list or tf.trainable_variables()
+                   if not self._is_frozen(variable.op.name)]
+        return super().compute_gradients(loss, trained, **options)
 
     def _resource_apply_dense(self, grad, var):
         group = param_group_for(self._recipe, var.op.name)
@@ -139,8 +148,9 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
               'muon_unscaled': MuonUnscaled}
 
 
-def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable) -> Sgd:
+def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable,
+           is_frozen: Callable[[str], bool] = lambda name: False) -> Sgd:
     """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name."""
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
-    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step)
+    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen)

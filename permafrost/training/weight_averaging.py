@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from typing import Any, List
+from typing import Any, Callable, List
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
 from permafrost.recipes import durations
+from permafrost.training import initialization
 
 NAME = 'ExponentialMovingAverage'  # the average of variable v is v/ExponentialMovingAverage
 
@@ -28,7 +29,8 @@ def create(config: Config, global_step: tf.Variable) -> Any:
     if recipe.ema_epochs:
         length = recipe.ema_epochs * durations.steps_per_epoch(config)
         first_step = max(durations.num_steps(recipe, config.train_images) - length, 0.)
-    return WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step)
+    return WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step,
+                           initialization.is_frozen(config))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,7 @@ class WindowedAverage:
     every: int
     first_step: float
     global_step: tf.Variable
+    is_frozen: Callable[[str], bool] = lambda name: False  # the average stays the initial value
 
     def apply(self, variables: List[tf.Variable]) -> tf.Operation:
         """Return the operation that updates the averages of `variables`; create them."""
@@ -50,7 +53,9 @@ class WindowedAverage:
         for variable in variables:
             average = tf.get_variable(variable.op.name + '/' + NAME, trainable=False,
                                       initializer=variable.initial_value)
-            updates.append(average.assign(average * (1. - share) + variable.read_value() * share))
+            if not self.is_frozen(variable.op.name):
+                updates.append(average.assign(
+                    average * (1. - share) + variable.read_value() * share))
         return tf.group(*updates)
 
     def _share(self, step: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
 from permafrost.datasets import loading, registry
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze
 from permafrost.recipes import catalog, overrides
 

@@ -15,11 +15,12 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets import registry
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import evaluate, graph_def
+from permafrost.evaluation import evaluate
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.experiments import model_info
 from permafrost.export import freeze, layer_counts, verify
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 from tests import in_process, networks, processes
 from tests.export.helpers import logits_of, read_json, some_images, untrained
 
@@ -36,7 +37,7 @@ def test_logits_and_accuracy_are_those_of_eval(name, weights, synthetic, tmp_pat
     path = str(tmp_path / 'a.pb')
     result = freeze.freeze(run, None, weights=weights, output=path)
     with Evaluator(run, None, weights=weights, tta='flip') as evaluator:
-        metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+        metrics = evaluator.evaluate(*finding.find_checkpoint(run))
         expected = evaluator.session.run(evaluator.inference.predictions,
                                          {evaluator.inference.images: images})
     scale = max(1, np.abs(expected).max())
@@ -51,7 +52,7 @@ def test_logits_and_accuracy_are_those_of_eval(name, weights, synthetic, tmp_pat
 
 
 def test_batch_normalization_of_a_trained_run_is_folded(normed_run, tmp_path):
-    reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(normed_run)[1])
+    reader = tf.train.load_checkpoint(finding.find_checkpoint(normed_run)[1])
     assert np.abs(reader.get_tensor('conv2/bn/moving_mean')).min() > 0  # it has been trained
     assert np.abs(reader.get_tensor('conv2/bn/moving_variance') - 1).max() > 0.01
     assert not reader.has_tensor('conv2/bn/moving_mean/ExponentialMovingAverage')
@@ -178,7 +179,7 @@ def test_a_run_is_frozen_in_its_own_directory(run, tmp_path):
 
 def damage(run, name):
     """Set the variables of the last checkpoint whose names begin with `name` to NaN."""
-    checkpoint = checkpoints.find_checkpoint(run)[1]
+    checkpoint = finding.find_checkpoint(run)[1]
     reader = tf.train.load_checkpoint(checkpoint)
     with tf.Graph().as_default(), tf.Session() as session:
         for variable in reader.get_variable_to_shape_map():

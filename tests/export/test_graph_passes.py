@@ -9,7 +9,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
-from permafrost.evaluation import graph_def, inference_graph
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze, graph_passes, layer_counts
 from permafrost.recipes import overrides
 from tests import networks

@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 import models
 from models.layers.net import Net
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import model_info
 from permafrost.export import layer_counts
 from permafrost.recipes import catalog

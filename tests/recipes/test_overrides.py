@@ -1,12 +1,14 @@
 """Overrides: what --set changes, what changes with it, and what is refused."""
 
 import dataclasses
+import json
+import types
 
 import pytest
 
 from permafrost import runtime
 from permafrost.config import Config
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.param_groups import ParamGroup, param_group_for
 from permafrost.recipes.schedules import Linear
@@ -120,10 +122,12 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('sprint', 'image-size=8', 'did you mean image_size'),
     ('tutorial', 'momentum=0.5', 'optimizer sgd has no momentum to set'),
     ('sprint', 'optimizer=adm', 'did you mean adam'),
+    ('sprint', 'optimizer=adamw', 'use adam with decoupled_weight_decay'),
+    ('tutorial', 'optimizer=sgd_momentum', 'use momentum'),
     ('sprint', 'normalize=per_chanel', 'did you mean per_channel'),
     ('sprint', 'augmentation=crap', 'did you mean crop'),
     ('lenet5', 'schedule=one_cycle 20', 'within the 20 epochs'),
-    ('sprint', 'train_images=1000', '--set epochs=... instead'),
+    ('sprint', 'train_images=1000', '--epochs=... instead'),
     ('sprint', 'epochs=0', 'needs a length in images')])
 def test_a_wrong_change_is_refused_in_one_line(name, change, message):
     with pytest.raises(UsageError, match=message) as error:
@@ -170,3 +174,75 @@ def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, c
     monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: True)
     recipe = overrides.get_recipe('sprint')
     assert overrides.with_supported_precision(recipe) == recipe
+
+
+def test_none_is_an_empty_list():
+    recipe = overrides.get_recipe('sprint', ['augmentation=none', 'param_groups=none'])
+    assert recipe.augmentation == recipe.param_groups == ()
+
+
+def flag_values(**values):
+    return types.SimpleNamespace(**dict({'model': 'tuto', 'recipe': None, 'set': []}, **values))
+
+
+def test_a_flag_of_a_field_does_what_set_does():
+    values = flag_values(recipe='sprint', epochs='5', set=['learning_rate=0.2'])
+    assert overrides.recipe_of_flags(values) == overrides.get_recipe(
+        'sprint', ['learning_rate=0.2', 'epochs=5'])
+    with pytest.raises(UsageError, match='--epochs and --set epochs set the same field'):
+        overrides.recipe_of_flags(flag_values(epochs='5', set=['epochs=4']))
+
+
+def test_every_field_has_a_flag_with_a_text():
+    assert {field.name for field in overrides.FLAGS} == set(overrides.FIELDS) - {'decay_mode'}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_json(value, name='mine.json'):
+        (tmp_path / name).write_text(json.dumps(value))
+        return str(tmp_path / name)
+    return write_json
+
+
+def test_a_recipe_file_changes_the_recipe_that_it_names(write):
+    path = write({'name': 'sprint', 'epochs': 5, 'augmentation': ['flip']})
+    assert overrides.get_recipe(path, ['learning_rate=0.2']) == overrides.get_recipe(
+        'sprint', ['epochs=5', 'augmentation=flip', 'learning_rate=0.2'])
+
+
+def test_a_recipe_file_may_have_a_name_of_its_own(write):
+    values = flag_values(recipe=write({'name': 'mine', 'weight_decay': 5e-4, 'epochs': 3}),
+                         learning_rate='0.2')
+    recipe = overrides.recipe_of_flags(values)
+    assert (recipe.name, recipe.weight_decay, recipe.layer_weight_decay) == ('mine', 5e-4, 0.)
+    assert overrides.describe_changes(recipe, overrides.base_of_flags(values)) == (
+        'mine, learning_rate=0.2 (not 0.1)')
+    assert overrides.find_recipe(write({'epochs': 3})).name == 'custom'
+
+
+@pytest.mark.parametrize('wrap', [lambda recipe: {'config': {'recipe': recipe}, 'classes': []},
+                                  lambda recipe: {'settings': recipe}, lambda recipe: recipe])
+def test_the_recipe_of_a_run_a_result_and_a_file_is_the_same(write, tmp_path, wrap):
+    recipe = overrides.get_recipe('davidnet', ['epochs=6', 'learning_rate=0.2'])
+    path = write(wrap(recipe.to_json()), 'config.json')
+    assert overrides.get_recipe(path) == recipe
+    assert overrides.get_recipe(str(tmp_path)) == recipe
+
+
+@pytest.mark.parametrize('value, message', [
+    ({'learning_rate': -1}, 'no recipe .learning_rate must be a number from 0'),
+    ({'lr': 1}, 'lr is a field that this version does not know'),
+    ({'name': ['a']}, 'name must be text'), ({'name': '../x'}, 'name must be a plain name'),
+    ({'config': []}, 'config must be an object'), ({'config': {}}, 'config.recipe must be'),
+    ({'settings': {'name': 'a', 'epochs': 'x'}}, 'settings.epochs must be a number'),
+    ([], 'must be an object')])
+def test_a_damaged_recipe_file_is_one_line(write, value, message):
+    with pytest.raises(UserError, match=message) as error:
+        overrides.get_recipe(write(value))
+    assert '\n' not in str(error.value)
+
+
+def test_a_missing_recipe_file_is_one_line(tmp_path):
+    with pytest.raises(UserError, match='cannot read .*No such file'):
+        overrides.get_recipe(str(tmp_path / 'no.json'))

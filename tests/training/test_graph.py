@@ -119,10 +119,12 @@ def test_label_smoothing_spreads_a_share_of_the_label(default_graph):
     logits = tf.get_default_graph().get_tensor_by_name('logits/BiasAdd:0')
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
-        cross_entropy, values = session.run([graph.scalars['cross_entropy'], logits])
+        scalars, values = session.run([graph.scalars, logits])
     log_probs = np.log(np.exp(values) / np.exp(values).sum(1, keepdims=True))
-    expected = -(0.8 * log_probs[np.arange(8), np.arange(8)] + 0.2 * log_probs.mean(1)).mean()
-    assert cross_entropy == pytest.approx(expected, rel=1e-5)
+    plain = log_probs[np.arange(8), np.arange(8)]
+    expected = -(0.8 * plain + 0.2 * log_probs.mean(1)).mean()
+    assert scalars['loss'] - scalars['weight_decay'] == pytest.approx(expected, rel=1e-5)
+    assert scalars['cross_entropy'] == pytest.approx(-plain.mean(), rel=1e-5)  # as in evaluations
 
 
 def test_images_that_are_too_small_are_one_line_with_the_size_to_use(default_graph):

@@ -137,3 +137,18 @@ def test_training_resumes_from_the_saved_variables_alone(
     assert len(variables) > 10 and expected['global_step'] == 6
     for name, value in expected.items():  # threads may add up gradients in another order
         np.testing.assert_allclose(resumed[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_learning_rate_may_have_any_number_of_digits():
+    """A parameter group keeps 14 of them."""
+    rate = 0.29061477169246763
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.train.create_global_step()
+        variable = tf.get_variable('v', initializer=1., use_resource=True)
+        recipe = Recipe('test', optimizer='sgd', learning_rate=rate)
+        optimizer = optimizers.create(recipe, tf.constant(1., tf.float64),
+                                      tf.constant(0., tf.float64), step)
+        update = optimizer.apply_gradients([(tf.constant(1.), variable)])
+        session.run(tf.global_variables_initializer())
+        session.run(update)
+        assert session.run(variable) == np.float32(1 - np.float32(rate))

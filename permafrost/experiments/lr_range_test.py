@@ -1,0 +1,165 @@
+"""The learning-rate range test (Smith 2015, https://arxiv.org/abs/1506.01186): run and drawn.
+
+A short training raises the learning rate step by step, from where nothing happens to where the loss
+explodes. It leaves no run directory.
+"""
+
+import dataclasses
+import io
+import math
+import os
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost import files
+from permafrost.config import Config
+from permafrost.errors import UsageError, one_line
+from permafrost.export.trained_weights import with_trained_weights
+from permafrost.recipes import durations
+from permafrost.recipes.schedules import Exponential
+from permafrost.training.graph import build
+from permafrost.training.setup import TrainSetup
+from permafrost.training.signals import Signals
+from permafrost.training.strategy import SINGLE_PROCESS
+
+LOWEST, HIGHEST = 1e-4, 1e2  # times the learning rate of the recipe
+MAX_STEPS = 500
+SMOOTHING = 0.95  # decay per step of the average of the losses
+DIVERGED = 4.  # times the lowest average: the loss has exploded
+FEWEST = 10  # steps that say something
+FORMATS = ('.svg', '.png')
+
+
+class RangeTest(NamedTuple):
+    """The learning rate and the loss of each step, and the averages of the losses."""
+    rates: Sequence[float]
+    losses: Sequence[float]
+    averages: Sequence[float]
+
+    @property
+    def best(self) -> float:
+        """The rate at the lowest average."""
+        return self.rates[int(np.argmin(self.averages))]
+
+    @property
+    def suggestion(self) -> float:
+        """A third of the best rate, with two digits: the average lags, and the loss rises soon."""
+        return float(f'{self.best / 3:.2g}')
+
+    @property
+    def has_exploded(self) -> bool:
+        """True if the loss has risen well above its lowest average."""
+        return len(self.losses) > 1 and _has_exploded(self.averages)
+
+
+def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Optional[int],
+        output: Optional[str]) -> int:
+    """Run the range test of a training in `steps`, draw it to `output`, print a suggestion.
+
+    By default it has the steps of one epoch, at most MAX_STEPS. Return the exit code: 128 plus its
+    number after a signal. Raises UserError.
+    """
+    config = setup.config
+    output = output or f'{config.model}-{config.recipe.name}-lr-range.svg'
+    if os.path.splitext(output)[1] not in FORMATS:
+        raise UsageError(f'--output must end in {" or ".join(FORMATS)}, not {output!r}')
+    if not config.recipe.learning_rate:
+        raise UsageError('--learning_rate=0 has no range to test: leave it out')
+    steps = steps or min(math.ceil(durations.steps_per_epoch(config)), MAX_STEPS)
+    ramp = ramped(config, max(steps, FEWEST))
+    with Signals() as signals, tf.Graph().as_default():
+        setup = with_trained_weights(setup._replace(config=ramp), session_config)
+        points = _train(setup, session_config, signals)
+    if signals.code:
+        return signals.code
+    result = RangeTest(*zip(*points))
+    print(describe(result, config))
+    try:
+        content = draw(result, f'{config.model}, recipe {config.recipe.name}, batches of '
+                       f'{config.recipe.batch_size}', output)
+    except ImportError as error:
+        print(f'note: no chart ({one_line(error)}): pip install matplotlib')
+        return 0
+    files.write_atomically(output, content)
+    print(f'chart: {output}')
+    return 0
+
+
+def ramped(config: Config, steps: int) -> Config:
+    """Return `config` with a learning rate that rises from LOWEST to HIGHEST in `steps` steps."""
+    recipe = config.recipe
+    epochs = steps / durations.steps_per_epoch(config)
+    return dataclasses.replace(config, steps=steps, eval_epochs=0., recipe=dataclasses.replace(
+        recipe, learning_rate=recipe.learning_rate * LOWEST,
+        schedule=Exponential(HIGHEST / LOWEST, epochs), ema_decay=0.,
+        param_groups=tuple(group.scaled(learning_rate=LOWEST) for group in recipe.param_groups)))
+
+
+def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals: Signals
+           ) -> List[Tuple[float, float, float]]:
+    """Return (rate, loss, average) of each step until the loss explodes."""
+    graph = build(setup.config, setup.dataset, SINGLE_PROCESS, session_config, setup.trained)
+    points: List[Tuple[float, float, float]] = []
+    total = 0.
+    fetches = [graph.scalars['learning_rate'], graph.scalars['loss'], graph.train]
+    with tf.train.MonitoredTrainingSession(
+            config=session_config, save_checkpoint_secs=None, save_summaries_steps=None,
+            log_step_count_steps=None) as session:
+        while len(points) < setup.config.steps and not signals.code:
+            rate, loss, _ = session.run(fetches)
+            if not math.isfinite(loss):
+                break
+            total = SMOOTHING * total + (1 - SMOOTHING) * loss
+            average = total / (1 - SMOOTHING ** (len(points) + 1))
+            points.append((float(rate), float(loss), average))
+            if _has_exploded([point[2] for point in points]):
+                break
+    if not points and not signals.code:
+        raise UsageError('the loss is not finite from the first step on: lower --learning_rate')
+    return points
+
+
+def _has_exploded(averages: Sequence[float]) -> bool:
+    return len(averages) >= FEWEST and averages[-1] > DIVERGED * min(averages)
+
+
+def describe(result: RangeTest, config: Config) -> str:
+    """Return lines of text: the range, and what to try."""
+    rates = result.rates
+    lines = [f'learning rates {rates[0]:.2g} to {rates[-1]:.2g} in {len(rates)} steps: the loss is '
+             f'lowest at {result.best:.2g}' + (', then it explodes' if result.has_exploded else '')]
+    if result.best == rates[-1]:
+        lines.append('note: the loss falls to the end of the range: the best rate is higher')
+    lines.append(f'suggestion: --learning_rate {result.suggestion:g} (the recipe has '
+                 f'{config.recipe.learning_rate:g})')
+    return '\n'.join(lines)
+
+
+def draw(result: RangeTest, title: str, path: str) -> bytes:
+    """Return the chart of the losses over the learning rates, in the format of `path`.
+
+    Raises ImportError without matplotlib.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(8, 4.5), dpi=120)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot(result.rates, result.losses, color='0.75', linewidth=0.8, label='loss of a batch')
+    axes.plot(result.rates, result.averages, color='#1f5fb4', linewidth=2, label='moving average')
+    axes.axvline(result.suggestion, color='#c04000', linestyle='--',
+                 label=f'suggestion: {result.suggestion:g}')
+    lowest, first = min(result.averages), result.averages[0]
+    axes.set_ylim(max(0., lowest - 0.1 * first), 1.5 * max(first, lowest))
+    axes.set_xscale('log')
+    axes.set_xlabel('learning rate')
+    axes.set_ylabel('training loss')
+    axes.set_title('Learning-rate range test: ' + title.replace('$', r'\$'), fontsize=10)
+    axes.legend()
+    axes.grid(True, color='0.9')
+    figure.tight_layout()
+    stream: Any = io.BytesIO()
+    figure.savefig(stream, format=os.path.splitext(path)[1][1:])
+    return stream.getvalue()

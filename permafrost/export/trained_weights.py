@@ -1,0 +1,108 @@
+"""Trained weights by the names of their variables: the inverse of freezing."""
+
+import os
+from typing import Dict, Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost import runs
+from permafrost.commands import ROOT
+from permafrost.config import Config
+from permafrost.datasets.loading import Dataset
+from permafrost.errors import UserError, printable
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def, labels
+from permafrost.inputs import pipeline
+from permafrost.training.checkpoints import finding
+from permafrost.training.initialization import FoldedNorm, TrainedWeights
+from permafrost.training.setup import TrainSetup
+
+MODELS = os.path.join(ROOT, 'trained_models')
+BATCH_SIZE = 500  # images
+
+
+def with_trained_weights(train_setup: TrainSetup,
+                         session_config: Optional[tf.ConfigProto]) -> TrainSetup:
+    """Return `train_setup` with the weights of its --init_from, unless it has a checkpoint.
+
+    Raises UserError if they cannot be read.
+    """
+    config = train_setup.config
+    if config.init_from is None or (train_setup.resume and
+                                    finding.list_checkpoints(train_setup.run)):
+        return train_setup
+    return train_setup._replace(trained=read(config.init_from, config, train_setup.dataset,
+                                             session_config))
+
+
+def read(source: str, config: Config, dataset: Dataset,
+         session_config: Optional[tf.ConfigProto] = None) -> TrainedWeights:
+    """Return the weights of a run, of a frozen graph of ours, or of a name in trained_models/.
+
+    `config` and `dataset` are those of the new training. Raises UserError.
+    """
+    if os.path.isdir(source):
+        return _read_run(source, config)
+    bundled = os.path.join(MODELS, source + '.pb')
+    if os.path.exists(source) or os.sep in source or not os.path.exists(bundled):
+        bundled = source
+    if not os.path.exists(bundled):
+        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
+        raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
+                        f'graph, or one of {names} with --init_from')
+    graph = graph_def.read_graph(bundled)
+    values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
+              if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
+    return TrainedWeights(bundled, values, tuple(labels.class_names(graph, bundled, None)),
+                          _read_norms(graph, values, config, dataset, session_config))
+
+
+def _read_run(run: str, config: Config) -> TrainedWeights:
+    """Return the weights of the last checkpoint of `run`, averaged if its recipe averages."""
+    theirs, extra = runs.read_config(run)
+    step, checkpoint = finding.find_checkpoint(run)
+    average = '/ExponentialMovingAverage'
+    with finding.open_checkpoint(checkpoint) as reader:
+        names = reader.get_variable_to_shape_map()
+        values = {name: reader.get_tensor(name + average if name + average in names else name)
+                  for name in names if not name.endswith(average)}
+    for field in ('normalize', 'image_size'):
+        old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)
+        if old != new:
+            print(f'note: {printable(run)} was trained with --{field}={old}, not {new}', flush=True)
+    weights = inference_graph.default_weights(theirs)
+    return TrainedWeights(f'{run} (step {step}, {weights} weights)', values,
+                          tuple(extra['classes']))
+
+
+def _read_norms(graph: tf.GraphDef, values: Dict[str, np.ndarray], config: Config,
+                dataset: Dataset, session_config: Optional[tf.ConfigProto]
+                ) -> Dict[str, FoldedNorm]:
+    """Return the folded batch normalizations of `graph`, by scope, for images of `dataset`."""
+    nodes = {node.name: node for node in graph.node}
+    norms = [name for name, node in nodes.items()
+             if node.op == 'BiasAdd' and node.input[1] == name + '/shift']
+    if not norms:
+        return {}
+    # x is what was normalized: with a multiplication where no layer took the scale.
+    x = {name: nodes[name + '/Mul'].input[0] if name + '/Mul' in nodes else nodes[name].input[0]
+         for name in norms}
+    images = pipeline.sample_images(dataset, config, session_config)[:BATCH_SIZE]
+    with tf.Graph().as_default() as imported, tf.Session(config=session_config) as session:
+        graph_def.import_graph(graph_def.extract_subgraph(graph, ['predictions'], ['inputs']))
+        moments = {name: tf.nn.moments(imported.get_tensor_by_name(x[name] + ':0'),
+                                       list(range(len(_shape(imported, x[name])) - 1)))
+                   for name in norms}
+        measured = session.run(moments, {'inputs:0': images})
+    folded = {}
+    for name in norms:
+        shift = values[name + '/shift'].astype(np.float64)
+        scale = values.get(name + '/scale', np.ones_like(shift))
+        folded[os.path.dirname(name)] = FoldedNorm(
+            scale, shift, *(each.astype(np.float64) for each in measured[name]))
+    return folded
+
+
+def _shape(graph: tf.Graph, name: str) -> tf.TensorShape:
+    return graph.get_tensor_by_name(name + ':0').shape.as_list()

@@ -1,0 +1,1 @@
+"""The part of a run that TensorBoard shows: curves, settings, pictures."""

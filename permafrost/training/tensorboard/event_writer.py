@@ -1,0 +1,47 @@
+"""EventWriter: writes a file of events, which TensorBoard reads."""
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any, Optional
+
+import tensorflow.compat.v1 as tf
+
+from permafrost.errors import one_line
+
+
+class EventWriter:
+    """Writes an event file for TensorBoard. If it cannot, it says so once and does nothing more.
+
+    Errors of tf.summary.FileWriter's thread go unnoticed (1.15) or end the training (2.x).
+    """
+
+    def __init__(self, directory: str, graph: Optional[tf.Graph] = None):
+        # The nanoseconds keep two files of one second apart.
+        self._path = os.path.join(directory, f'events.out.tfevents.{int(time.time())}.'
+                                  f'{socket.gethostname()}.{time.time_ns()}')
+        self._file: Any = None
+        self._has_failed = False
+        self.write(file_version='brain.Event:2')
+        if graph is not None:
+            self.write(graph_def=graph.as_graph_def(add_shapes=True).SerializeToString())
+
+    def write(self, **fields: Any) -> None:
+        """Write an event with these `fields` of tf.Event."""
+        if self._has_failed:
+            return
+        try:
+            if self._file is None:
+                self._file = tf.io.TFRecordWriter(os.fsencode(self._path))
+            self._file.write(tf.Event(wall_time=time.time(), **fields).SerializeToString())
+            self._file.flush()
+        except tf.errors.OpError as error:
+            self._has_failed = True
+            print(f"note: cannot write {self._path} ({one_line(error).split('; ')[-1]}): "
+                  'TensorBoard will not show what follows', flush=True)
+
+    def close(self) -> None:
+        with contextlib.suppress(tf.errors.OpError):  # all was flushed
+            if self._file is not None:
+                self._file.close()
