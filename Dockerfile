@@ -65,6 +65,7 @@ COPY deploy/entrypoint.sh deploy/
 COPY requirements requirements
 COPY tools/*.py tools/setup.sh tools/
 COPY models models
+COPY studies studies
 COPY permafrost permafrost
 COPY LICENSE README.md *.py ./
 RUN ln -s /opt/permafrost/bin/permafrost /usr/local/bin/permafrost

@@ -34,7 +34,7 @@ lint: ## check Python (ruff, mypy, 3.7 syntax), shell scripts, Dockerfile and ma
 bench: data ## time the input pipeline and training
 	@$(PYTHON) -m benchmarks $(ARGS)
 
-readme: setup ## write results/*.json into README.md and docs/speed.md
+readme: setup ## write results/*.json into README.md, its pictures and docs/speed.md
 	@$(PYTHON) tools/report.py $(ARGS)
 
 label_image: ## build the C++ program (label_image.sh also does it)
@@ -50,7 +50,7 @@ image: ## build the container image; DOCKER=podman or DOCKER=buildah also work
 doctor: ## check this machine and explain how to fix what it finds
 	@PYTHONHOME='$(PYTHONHOME)' bin/permafrost doctor
 
-train eval freeze label info pack cluster tensorboard:
+train eval freeze label sweep compare info pack cluster tensorboard:
 	@echo 'make: this is a command of bin/permafrost: bin/permafrost $@ --help' >&2; exit 2
 
 clean: ## remove this checkout's links to environments and its caches; keeps runs and data
@@ -58,4 +58,4 @@ clean: ## remove this checkout's links to environments and its caches; keeps run
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help setup install data test tests lint bench readme label_image image doctor clean \
-  train eval freeze label info pack cluster tensorboard
+  train eval freeze label sweep compare info pack cluster tensorboard

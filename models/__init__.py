@@ -1,12 +1,15 @@
 """The models by name: preprocessed images -> logits. Importing this does not import TensorFlow.
 
 Each module of this folder is a family: its `MODELS` maps the names of models to the functions that
-build them, (Net, images) -> logits.
+build them, (Net, images) -> logits. Its `VARIANTS`, if any, are models that studies compare: they
+are trained as the others are, and left out where all models are listed. `<model>_<word>` is a
+variant of `<model>`, whose recipe it takes.
 """
 
+import collections
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Any, Callable, Dict
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping
 
 if TYPE_CHECKING:
     from tensorflow.compat.v1 import Tensor
@@ -16,8 +19,12 @@ else:
     Net = Tensor = Any
 
 MODELS: Dict[str, Callable] = {}
+VARIANTS: Dict[str, Callable] = {}
+ALL: Mapping[str, Callable] = collections.ChainMap(MODELS, VARIANTS)
 for _module in sorted(info.name for info in pkgutil.iter_modules(__path__) if not info.ispkg):
-    MODELS.update(importlib.import_module('models.' + _module).MODELS)
+    _family = importlib.import_module('models.' + _module)
+    MODELS.update(_family.MODELS)
+    VARIANTS.update(getattr(_family, 'VARIANTS', {}))
 
 
 def build(name: str, net: Net, images: Tensor) -> Tensor:
@@ -25,6 +32,6 @@ def build(name: str, net: Net, images: Tensor) -> Tensor:
 
     Raises ValueError for an unknown name, or if the images are too small for the model.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r} (choose from: {', '.join(sorted(MODELS))})")
-    return MODELS[name](net, images)
+    if name not in ALL:
+        raise ValueError(f"unknown model {name!r} (choose from: {', '.join(sorted(ALL))})")
+    return ALL[name](net, images)

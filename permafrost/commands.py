@@ -8,8 +8,9 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The front door's name for each script; the other scripts are named by their paths.
 VERBS = {'train.py': 'train', 'train_cluster.py': 'cluster', 'eval.py': 'eval',
-         'freeze_graph.py': 'freeze', 'info.py': 'info', 'tools/get_data.py': 'data',
-         'tools/make_tfrecords.py': 'pack', 'tools/doctor.py': 'doctor',
+         'freeze_graph.py': 'freeze', 'info.py': 'info', 'compare.py': 'compare',
+         'tools/get_data.py': 'data', 'tools/make_tfrecords.py': 'pack',
+         'tools/doctor.py': 'doctor', 'sweep.py': 'sweep',
          'tools/local_cluster.py': 'local_cluster', 'tools/sample_images.py': 'samples'}
 
 

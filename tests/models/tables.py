@@ -1,5 +1,7 @@
 """Expected values of the models: parameters, operations, weights and pools."""
 
+import re
+
 import numpy as np
 
 # Millions of parameters and operations as published, by model and image size.
@@ -51,6 +53,35 @@ def resnet_by_hand(blocks):
             layers += [conv(3, first, filters, side, norm=2),
                        conv(3, filters, filters, side, norm=2, ops=1), each(3, side, side, filters)]
     return total(*layers + [conv(1, 64, 10, 1, ops=1)])
+
+
+def davidnet_by_hand(residuals='', extras=''):
+    layers = [conv(3, 3, 64, 32, 2)]
+    for stage, (filters, side) in enumerate(((128, 16), (256, 8), (512, 4)), 1):
+        same = conv(3, filters, filters, side, 2)
+        layers += [conv(3, 64 if stage == 1 else filters // 2, filters, 2 * side, 2)]
+        layers += [same, same, each(1, side, side, filters)] * (str(stage) in residuals)
+        layers += [same] * (str(stage) in extras)
+    return total(*layers, conv(1, 512, 10, 1, ops=0), each(1, 10))
+
+
+def tricks_by_hand(prep=((3, 3, 27, 32, 0, 0), (1, 27, 64, 32, 1, 5)), vectors=1, celu=4,
+                   late_pool=False):
+    """Count davidnet_tricks: a normalization of `vectors`, then an activation of `celu` operations.
+
+    `prep` are the arguments of the first convolutions.
+    """
+    layers = [conv(*row) for row in prep]
+    for channels, filters, side in ((64, 128, 16), (128, 256, 8), (256, 512, 4)):
+        if late_pool:
+            layers += [conv(3, channels, filters, 2 * side, vectors, 1 + celu)]
+        else:
+            layers += [conv(3, channels, filters, 2 * side, ops=0), (vectors * filters, 0),
+                       each(1 + celu, side, side, filters)]
+        if filters != 256:
+            layers += [conv(3, filters, filters, side, vectors, 1 + celu)] * 2
+            layers += [each(1, side, side, filters)]
+    return total(*layers, conv(1, 512, 10, 1, ops=0), each(1, 10))
 
 
 def separable(channels, filters, side, stride=1, ops=3):
@@ -112,6 +143,18 @@ BY_HAND = {
 }
 BY_HAND.update({(name, 32): resnet_by_hand(blocks) for name, blocks in (
     ('resnet20', 3), ('resnet32', 5), ('resnet44', 7), ('resnet56', 9), ('resnet110', 18))})
+
+BRANCHES = [('', ''), *(
+    branches for layers in ('1', '2', '3', '12', '13', '23', '123')
+    for branches in ((layers, ''), ('', layers)) if branches != ('13', ''))]  # that is davidnet
+BY_HAND.update({
+    (f"davidnet_{f'residual{r}' if r else f'extra{e}' if e else 'plain'}", 32):
+        davidnet_by_hand(r, e) for r, e in BRANCHES})
+BY_HAND.update({('davidnet_tricks_' + name, 32): tricks_by_hand(**change) for name, change in {
+    'unwhitened': {'prep': [(3, 3, 64, 32, 1, 5)]},
+    'relu': {'prep': [(3, 3, 27, 32, 0, 0), (1, 27, 64, 32, 1, 3)], 'celu': 2},
+    'normscale': {'prep': [(3, 3, 27, 32, 0, 0), (1, 27, 64, 32, 2, 5)], 'vectors': 2},
+    'wholebatch': {}, 'latepool': {'late_pool': True}, 'scale8': {}}.items()})
 
 # The shapes of the weights of every model, on which checkpoints depend. Biases go with them, unless
 # a suffix says otherwise: n: batch normalization; s: the same without its scale; -: nothing.
@@ -179,6 +222,22 @@ for name, blocks in (('resnet20', 3), ('resnet32', 5), ('resnet44', 7), ('resnet
         for stage, filters in ((1, 16), (2, 32), (3, 64))
         for block in range(1, blocks + 1)) + 'logits 64x10'
 
+for residuals, extras in BRANCHES:
+    text = 'prep 3x3x3x64n, '
+    for number, filters in (('1', 128), ('2', 256), ('3', 512)):
+        same = f'3x3x{filters}x{filters}n, '
+        text += f'conv{number} 3x3x{filters // 2}x{filters}n, '
+        if number in residuals:
+            text += f'residual{number}/conv1 {same}residual{number}/conv2 {same}'
+        text += f'extra{number} {same}' * (number in extras)
+    name = f'residual{residuals}' if residuals else f'extra{extras}' if extras else 'plain'
+    WEIGHTS['davidnet_' + name] = text + 'fc 512x10-'
+for name in ('relu', 'wholebatch', 'latepool', 'scale8'):
+    WEIGHTS['davidnet_tricks_' + name] = WEIGHTS['davidnet_tricks']
+WEIGHTS['davidnet_tricks_normscale'] = re.sub(r's\b', 'n', WEIGHTS['davidnet_tricks'])
+WEIGHTS['davidnet_tricks_unwhitened'] = WEIGHTS['davidnet_tricks'].replace(
+    'whiten 3x3x3x27-, prep 1x1x27x64s', 'prep 3x3x3x64s')
+
 # Multipliers of the recipe's weight decay; the weights of all other models and layers have none.
 WEIGHT_DECAY = {
     'cs231n': {'conv1': 0.2, 'fc1': 0.2},
@@ -192,3 +251,4 @@ POOLS = {'cs231n': {'': (2, 2)}, 'convone': {'pool2': (2, 2)}, 'lenet5': {'': (2
          'cifarnet': {'': (2, 2)}, 'vgg_bn_drop': {'': (2, 2)},
          'davidnet': {'': (2, 2), 'pool': (4, 4)},
          'davidnet_tricks': {'': (2, 2), 'pool': (4, 4)}, 'sprint': {'': (2, 2), 'pool': (3, 3)}}
+POOLS.update({name: POOLS['davidnet'] for name in WEIGHTS if name.startswith('davidnet_')})

@@ -52,7 +52,7 @@ def millions(numbers):
     return f'{sum(numbers) / 1e6:.2f}'
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS))
+@pytest.mark.parametrize('name', sorted(models.ALL))
 def test_every_model_is_in_the_tables(name):
     counted = {model for model, _ in list(tables.PUBLISHED) + list(tables.BY_HAND)}
     assert name in counted, (
@@ -65,7 +65,7 @@ def test_every_model_is_in_the_tables(name):
 
 def test_the_tables_have_no_other_models():
     for table in (tables.WEIGHTS, tables.WEIGHT_DECAY, tables.POOLS, dict(tables.BY_HAND)):
-        assert {key if isinstance(key, str) else key[0] for key in table} <= set(models.MODELS)
+        assert {key if isinstance(key, str) else key[0] for key in table} <= set(models.ALL)
 
 
 def test_each_model_belongs_to_one_family():
@@ -73,6 +73,13 @@ def test_each_model_belongs_to_one_family():
     names = [name for family in families
              for name in importlib.import_module('models.' + family).MODELS]
     assert sorted(names) == sorted(models.MODELS)
+
+
+def test_a_variant_takes_the_recipe_of_the_model_in_its_name():
+    assert len(models.VARIANTS) == 20 and not set(models.VARIANTS) & set(models.MODELS)
+    for name, build_variant in models.VARIANTS.items():
+        assert models.MODELS[name.rpartition('_')[0]] is build_variant.func
+        assert catalog.default_recipe(name) == catalog.default_recipe(name.rpartition('_')[0])
 
 
 @pytest.mark.parametrize('name, size', tables.PUBLISHED)
@@ -141,7 +148,7 @@ def test_logits_are_finite_and_one_for_each_class(name):
     assert values.shape == (2, 7) and np.isfinite(values).all() and values.std() > 0
 
 
-@pytest.mark.parametrize('name', sorted(models.MODELS))
+@pytest.mark.parametrize('name', sorted(models.ALL))
 def test_pools_are_those_of_the_table(name):
     pools = inspect(name, catalog.image_size(name)).pools
     exceptions = tables.POOLS.get(name, {})

@@ -1,0 +1,112 @@
+"""The plan of a study: each run with its directory, its command line and its Config, checked."""
+
+import contextlib
+import copy
+import dataclasses
+import io
+import os
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+
+from absl import flags
+
+from permafrost import files, runs
+from permafrost.config import RESUMABLE, Config
+from permafrost.errors import UsageError, UserError, one_line, printable
+from permafrost.evaluation import history
+from permafrost.experiments.sweeps.study import Settings, Study
+from permafrost.experiments.sweeps.variants import Variant
+from permafrost.recipes import overrides
+from permafrost.training import setup
+
+# Fields of Config that follow from others, or do not change the weights.
+NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images'}
+
+
+class PlannedRun(NamedTuple):
+    """A run of a study."""
+    variant: str
+    seed: int
+    directory: str
+    arguments: Tuple[str, ...]  # of train.py, but for the directory
+    config: Config  # that these arguments make
+
+    @property
+    def label(self) -> str:
+        """The run's name in messages."""
+        return printable(f'{self.variant} seed {self.seed}')
+
+    def is_done(self) -> bool:
+        """Return whether the run is finished, also early, and at least as long as planned."""
+        if runs.read_status(self.directory).get('state') != 'done':
+            return False
+        config, _ = runs.read_config(self.directory)
+        return config.steps >= self.config.steps
+
+    def step(self) -> int:
+        """Return the step of the last save."""
+        return runs.read_status(self.directory).get('step', 0)
+
+    def accuracies(self) -> List[float]:
+        """Return the accuracies of its evaluations: of the images held out, or else of test."""
+        return [row.eval_accuracy for row in history.read(self.directory)]
+
+    def check_same(self) -> None:
+        """Raise UserError if the directory holds a run of other settings."""
+        if not runs.exists(self.directory):
+            return
+        before, after = runs.read_config(self.directory)[0].to_json(), self.config.to_json()
+        before.update(before.pop('recipe')), after.update(after.pop('recipe'))
+        different = [f'{name} {before[name]}, not {after[name]}' for name in sorted(after)
+                     if name not in NOT_COMPARED and before[name] != after[name]]
+        if different:
+            raise UserError(
+                f"{printable(self.directory)} was trained with {printable('; '.join(different))}: "
+                'restore study.json, move that directory away, or use another STUDY')
+
+
+def plan(study: Study, variants: Sequence[Variant], folder: str, values: Any) -> List[PlannedRun]:
+    """Return the runs of `variants` in `folder`, every variant with the first seed first.
+
+    A variant that trains the same as one before it is left out. `values` are the flags of train.py
+    (absl FlagValues). Raises UserError if settings are wrong, or a directory holds another run.
+    """
+    configs: Dict[str, Tuple[Variant, Config]] = {}
+    for variant in variants:
+        config = configure(values, arguments_of(study, variant.settings, study.seeds[0]),
+                           variant.name)
+        configs.setdefault(repr(config.to_json()), (variant, config))
+    planned = [planned_run(study, variant, seed, folder, config)
+               for seed in study.seeds for variant, config in configs.values()]
+    for run in planned:
+        run.check_same()
+    return planned
+
+
+def planned_run(study: Study, variant: Variant, seed: int, folder: str, config: Config
+                ) -> PlannedRun:
+    """Return a run of `variant`; `config` is that of any of its seeds."""
+    directory = os.path.join(folder, 'runs', files.safe_name(variant.name), f'seed{seed}')
+    return PlannedRun(variant.name, seed, directory,
+                      tuple(arguments_of(study, variant.settings, seed)),
+                      dataclasses.replace(config, seed=seed))
+
+
+def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
+    """Return the flags of train.py for the base with `settings`."""
+    merged = {**study.base, **settings}
+    return [*(f'--set={name}={text}' if name in overrides.FIELDS else f'--{name}={text}'
+              for name, text in merged.items()), f'--seed={seed}']
+
+
+def configure(values: Any, arguments: Sequence[str], name: str) -> Config:
+    """Return the Config that train.py makes of `arguments`. Raises UsageError naming the variant.
+    """
+    parsed = copy.deepcopy(values)
+    for each in parsed:
+        parsed[each].unparse()
+    try:
+        parsed(['train.py', *arguments])
+        with contextlib.redirect_stdout(io.StringIO()):
+            return setup.prepare_training(parsed).config
+    except (UsageError, flags.Error) as error:
+        raise UsageError(f'{printable(name)}: {one_line(error)}') from None

@@ -1,0 +1,69 @@
+"""The database of a search: Optuna's tables in a file, or on a server that machines share."""
+
+import contextlib
+import os
+import time
+import warnings
+from typing import Iterator
+
+import optuna
+import sqlalchemy
+
+from permafrost.errors import UsageError, UserError, one_line, printable
+
+HEARTBEAT_SECS, GRACE_SECS = 30, 240  # a trial whose process is silent for longer has failed
+LOCK_SECS = 60  # for which SQLite waits while another process writes
+OPEN_TRIES = 4  # another process may create the tables in the same moment
+RETRIES = 3  # of a trial whose process was lost
+# Optuna 4.9 has renamed it.
+RetryCallback = getattr(optuna.storages, 'RetryHeartbeatStaleTrialCallback', None) or (
+    optuna.storages.RetryFailedTrialCallback)
+_CALLBACK = ('failed_trial_callback' if RetryCallback.__name__ == 'RetryFailedTrialCallback' else
+             'heartbeat_stale_trial_callback')
+
+
+def url_of(storage: str, folder: str) -> str:
+    """Return the URL of the database: `storage`, or that of a file in `folder`."""
+    return storage or 'sqlite:///' + os.path.join(os.path.abspath(folder), 'search.db')
+
+
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """Return the storage at `url`; a trial of a process that was lost is tried again."""
+    scheme, mark, rest = url.partition('://')
+    if scheme in ('postgresql', 'postgres'):  # SQLAlchemy 2.1 takes this for psycopg 3
+        url = 'postgresql+psycopg2' + mark + rest
+    options = {'connect_args': {'timeout': LOCK_SECS}} if url.startswith('sqlite') else {}
+    for tries_left in reversed(range(OPEN_TRIES)):
+        with contextlib.suppress(*[sqlalchemy.exc.DBAPIError] * (tries_left > 0)):
+            return optuna.storages.RDBStorage(
+                url, options, heartbeat_interval=HEARTBEAT_SECS, grace_period=GRACE_SECS,
+                **{_CALLBACK: RetryCallback(max_retry=RETRIES)})
+        time.sleep(1)
+    raise AssertionError('the last try returns or raises')
+
+
+def is_retry(trial: optuna.trial.FrozenTrial) -> bool:
+    """Return whether a trial repeats one whose process was lost."""
+    return RetryCallback.retried_trial_number(trial) is not None
+
+
+def shown(url: str) -> str:
+    """Return the URL for messages, without its password."""
+    return printable(sqlalchemy.engine.make_url(url).render_as_string(hide_password=True))
+
+
+@contextlib.contextmanager
+def one_line_errors(url: str) -> Iterator[None]:
+    """Context that raises UserError for what the database cannot do, and hides Optuna's notes."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings('ignore', 'Heartbeat of storage is supposed')
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            yield
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
+        raise UsageError(f'--storage: {one_line(error)}') from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = one_line(str(error.__cause__ or error).split('\n(Background')[0])
+        raise UserError(f'the database {shown(url)} does not work ({reason}): see that it runs, '
+                        'give --storage with the password, and repeat the command') from None

@@ -1,0 +1,237 @@
+"""The trials of a search: which settings are tried, which run goes on, and which is stopped early.
+
+The database decides who trains what, so any number of processes can work on a search.
+"""
+
+import contextlib
+import dataclasses
+import os
+import time
+from typing import Any, Dict, List, Optional, Tuple
+
+import optuna
+
+from permafrost.errors import UserError, one_line, printable
+from permafrost.experiments.sweeps import plan, pool
+from permafrost.experiments.sweeps.plan import PlannedRun
+from permafrost.experiments.sweeps.search import database
+from permafrost.experiments.sweeps.study import Study
+from permafrost.experiments.sweeps.training_process import claim
+from permafrost.experiments.sweeps.variants import Variant, name_of, parse_range, with_same_recipe
+
+POLL_SECS = 3.  # between two questions to the database, or looks at results.csv
+# A third goes on at each rung: after 1, 3, 9, ... evaluations (ASHA, arXiv:1810.05934).
+REDUCTION_FACTOR = 3
+State = optuna.trial.TrialState
+
+
+@dataclasses.dataclass
+class Trial:
+    """A trial of this process: its runs, one for each seed, and whether one of them trains."""
+    trial: optuna.trial.Trial
+    runs: List[PlannedRun]
+    claims: contextlib.ExitStack
+    is_training: bool = False
+    is_pruned: bool = False
+    watched: float = -1e9  # when results.csv was read
+
+    @property
+    def id(self) -> int:
+        """The trial's key in the database."""
+        return self.trial._trial_id
+
+
+class Search(pool.Source):
+    """The trials of a search: `the_study.count` in all, whoever makes them."""
+
+    def __init__(self, the_study: Study, values: Any, folder: str, url: str):
+        self._study, self._values, self._folder = the_study, values, folder
+        self._storage = database.open_storage(url)
+        self.name = os.path.basename(os.path.abspath(folder))
+        self._optuna = optuna.create_study(
+            storage=self._storage, study_name=self.name, direction='maximize',
+            load_if_exists=True, sampler=optuna.samplers.TPESampler(constant_liar=True),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=1, reduction_factor=REDUCTION_FACTOR))
+        self._check_same_study()
+        self._trials: Dict[int, Trial] = {}  # {number: trial of this process}
+        self._asked = self._beat = -1e9
+        self._is_empty = False
+
+    def _check_same_study(self) -> None:
+        """Raise UserError if the database has a search of this name with other settings."""
+        mine = {name: getattr(self._study, name) for name in ('base', 'vary')}
+        mine = {**mine, 'seeds': list(self._study.seeds),
+                'vary': {name: list(each) for name, each in self._study.vary.items()}}
+        theirs = self._optuna.user_attrs.get('settings')
+        if theirs is None:
+            self._optuna.set_user_attr('settings', mine)
+        elif theirs != mine:
+            raise UserError(f'the database has a search {printable(self.name)} with other '
+                            'settings: restore study.json, or use a STUDY of another name')
+
+    def next(self) -> Optional[PlannedRun]:
+        now = time.monotonic()
+        self._send_heartbeats()
+        for each in self._trials.values():
+            if not each.is_training:  # its next seed
+                return self._train(each)
+        if now < self._asked + POLL_SECS:
+            return None
+        trial = self._take_up() or self._ask()
+        self._asked = -1e9 if trial else now
+        return self._train(trial) if trial else None
+
+    def _train(self, each: Trial) -> Optional[PlannedRun]:
+        """Return the first run of a trial that is not done."""
+        each.is_training = True
+        return next(run for run in each.runs if not run.is_done() or run is each.runs[-1])
+
+    def _take_up(self) -> Optional[Trial]:
+        """Return a trial whose process was killed, if its runs are in this folder."""
+        self._is_empty = not self._trials
+        for frozen in self._optuna.get_trials(deepcopy=False, states=(State.RUNNING,)):
+            if frozen.number not in self._trials and os.path.isdir(self._place(frozen.number)):
+                trial = self._add(optuna.trial.Trial(self._optuna, frozen._trial_id))
+                if trial:
+                    return trial
+                self._is_empty = False  # another process of this folder is at it
+        return None
+
+    def _ask(self) -> Optional[Trial]:
+        """Return a new trial, unless all have begun."""
+        while True:
+            optuna.storages.fail_stale_trials(self._optuna)
+            every = self._optuna.get_trials(deepcopy=False)
+            counted = [each for each in every if not database.is_retry(each)]
+            begun = sum(each.state != State.WAITING for each in counted)
+            if begun >= self._study.count and not any(
+                    database.is_retry(each) and each.state == State.WAITING for each in every):
+                return None
+            trial = self._optuna.ask()
+            self._storage.record_heartbeat(trial._trial_id)
+            every = self._optuna.get_trials(deepcopy=False)
+            before = sum(not database.is_retry(each) for each in every[:trial.number])
+            if before >= self._study.count and not database.is_retry(every[trial.number]):
+                # another process has asked in the same moment
+                self._storage.set_trial_state_values(trial._trial_id, state=State.WAITING)
+                return None
+            self._is_empty = False
+            added = self._add(trial)
+            if added:
+                return added
+
+    def _add(self, trial: optuna.trial.Trial) -> Optional[Trial]:
+        """Return the trial with its runs; None if another process has it, or it is a repetition."""
+        settings = {name: self._suggest(trial, name, values)
+                    for name, values in self._study.vary.items()}
+        for other in self._optuna.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)):
+            if other.params == trial.params and other.number < trial.number:
+                trial.set_user_attr('same_as', other.number)
+                self._optuna.tell(trial, other.value if other.state == State.COMPLETE else None,
+                                  state=other.state)
+                print(f'trial{trial.number}: the settings of trial{other.number} again', flush=True)
+                return None
+        name = f'trial{trial.number}'
+        variant = with_same_recipe(self._study, Variant(name, settings))
+        try:
+            config = plan.configure(self._values, plan.arguments_of(
+                self._study, variant.settings, self._study.seeds[0]), name_of(settings))
+        except UserError as error:
+            self._optuna.tell(trial, state=State.FAIL)
+            print(f'{name}: FAILED: {error}', flush=True)
+            return None
+        planned = [plan.planned_run(self._study, variant, seed, self._folder, config)
+                   for seed in self._study.seeds]
+        claims = claim(planned[0])
+        if claims is None:
+            return None
+        print(f'{name}: {printable(name_of(settings))}', flush=True)
+        self._trials[trial.number] = Trial(trial, planned, claims)
+        return self._trials[trial.number]
+
+    def _suggest(self, trial: optuna.trial.Trial, name: str, values: Tuple[str, ...]) -> str:
+        number_range = parse_range(name, values[0]) if len(values) == 1 else None
+        try:
+            if number_range is None:
+                return trial.suggest_categorical(name, values)
+            low, high, is_log, is_whole = number_range
+            if is_whole:
+                return str(trial.suggest_int(name, int(low), int(high), log=is_log))
+            return f'{trial.suggest_float(name, low, high, log=is_log):.6g}'
+        except ValueError as error:
+            raise UserError(f'{name}: {one_line(error)}') from None
+
+    def _place(self, number: int) -> str:
+        return os.path.join(self._folder, 'runs', f'trial{number}')
+
+    def _trial_of(self, planned: PlannedRun) -> Trial:
+        return self._trials[int(planned.variant[len('trial'):])]
+
+    def _send_heartbeats(self) -> None:
+        if time.monotonic() > self._beat + database.HEARTBEAT_SECS:
+            self._beat = time.monotonic()
+            for each in self._trials.values():
+                self._storage.record_heartbeat(each.id)
+
+    def should_stop(self, planned: PlannedRun) -> bool:
+        self._send_heartbeats()
+        each = self._trial_of(planned)
+        if planned is each.runs[0] and time.monotonic() > each.watched + POLL_SECS:
+            each.watched = time.monotonic()
+            each.is_pruned = self._report(each)
+        return each.is_pruned
+
+    def _report(self, each: Trial) -> bool:
+        """Report the accuracies of the first seed; return whether they are too low to go on."""
+        reported = self._storage.get_trial(each.id).intermediate_values
+        for i, accuracy in enumerate(each.runs[0].accuracies(), 1):
+            if i not in reported:
+                each.trial.report(accuracy, i)
+                if each.trial.should_prune():
+                    return True
+        return False
+
+    def finished(self, planned: PlannedRun, problem: str) -> None:
+        each = self._trial_of(planned)
+        each.is_training = False
+        if not problem and not each.is_pruned and planned is each.runs[0]:
+            self._report(each)  # the last evaluations, for the others to be compared with
+        is_done = all(run.is_done() for run in each.runs)
+        if not problem and not each.is_pruned and not is_done:
+            return  # the next seed
+        if problem:
+            self._optuna.tell(each.trial, state=State.FAIL)
+        elif not is_done:
+            self._optuna.tell(each.trial, state=State.PRUNED)
+        else:
+            best = [max(run.accuracies()) for run in each.runs]
+            self._optuna.tell(each.trial, sum(best) / len(best))
+        del self._trials[each.trial.number]
+        each.claims.close()
+
+    def is_empty(self) -> bool:
+        return self._is_empty
+
+    def progress(self, running: List[Tuple[PlannedRun, int]]) -> str:
+        states = [each.state for each in self._optuna.get_trials(deepcopy=False)]
+        parts = [f'{states.count(state)} {name}' for state, name in (
+            (State.COMPLETE, 'complete'), (State.PRUNED, 'pruned'), (State.FAIL, 'failed'),
+            (State.RUNNING, 'running')) if state in states]
+        return f"{self._study.count} trials: {', '.join(parts) or 'none yet'}"
+
+    def print_trials(self) -> None:
+        """Print the trials, the best first, and the best settings."""
+        every = self._optuna.get_trials(deepcopy=False)
+        done = sorted((each for each in every if each.state == State.COMPLETE),
+                      key=lambda each: -each.value)
+        print(self.progress([]))
+        for each in done[:10]:
+            print(f'trial{each.number:<4} {each.value:.4f}  {printable(_settings(each))}')
+        if done:
+            print(f'best: trial{done[0].number}, validation accuracy {done[0].value:.4f}: '
+                  f'{printable(_settings(done[0]))}', flush=True)
+
+
+def _settings(trial: optuna.trial.FrozenTrial) -> str:
+    return ', '.join(f'{name}={value}' for name, value in trial.params.items())

@@ -1,0 +1,75 @@
+"""Speed: images per second of a study's trainings, measured, and the time that runs will take."""
+
+import datetime
+import os
+import tempfile
+import time
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from permafrost import runs
+from permafrost.errors import UserError
+from permafrost.experiments.sweeps.plan import PlannedRun
+from permafrost.experiments.sweeps.training_process import TrainingProcess, reason_of_failure
+
+START_SECS = 10.  # of a process: the import of TensorFlow, the graph, the data, the first step
+MEASURED_SECS = 10.  # after the first step
+Kind = Tuple[str, ...]  # what a speed holds for
+
+
+def kind_of(run: PlannedRun) -> Kind:
+    """Return what decides the speed of a run."""
+    recipe = run.config.recipe
+    return (run.config.model, run.config.dataset, run.config.source, str(recipe.image_size),
+            str(recipe.batch_size), recipe.compute_dtype, str(run.config.deterministic))
+
+
+def recorded(planned: Iterable[PlannedRun]) -> Dict[Kind, float]:
+    """Return {kind: images per second} of the runs that have trained already."""
+    speeds = {}
+    for run in planned:
+        speed = runs.read_status(run.directory).get('images_per_second')
+        if speed:
+            speeds[kind_of(run)] = speed
+    return speeds
+
+
+def measure(run: PlannedRun, more_arguments: Sequence[str]) -> float:
+    """Return the images per second of a short training as `run` will be. Raises UserError."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = run._replace(directory=os.path.join(folder, 'run'))
+        process = TrainingProcess(trial, [*more_arguments, '--log_steps=1', '--eval_epochs=0',
+                                          '--summary_steps=0', '--histogram_steps=0'])
+        first: Optional[Tuple[float, int]] = None  # time and step
+        last = (0., 0)
+        while process.code() is None:
+            time.sleep(.1)
+            now = time.monotonic(), process.step()
+            if now[1] != last[1]:
+                last, first = now, first or now
+            if first and now[0] > first[0] + MEASURED_SECS and last[1] > first[1]:
+                process.stop()
+        if not process.is_stopped and not trial.is_done():
+            raise UserError(f'{run.label}: {reason_of_failure(trial, process.code() or 0)}')
+    if first is None or last[1] <= first[1]:
+        raise UserError(f'{run.label} is too short to measure its speed')
+    return (last[1] - first[1]) * run.config.recipe.batch_size / (last[0] - first[0])
+
+
+def seconds_left(run: PlannedRun, step: int, speeds: Dict[Kind, float]) -> float:
+    """Return the time that a run takes from `step` on, in seconds.
+
+    A kind that is not measured is as fast as the mean of the others.
+    """
+    speed = speeds.get(kind_of(run)) or sum(speeds.values()) / len(speeds)
+    return max(0, run.config.steps - step) * run.config.recipe.batch_size / speed
+
+
+def total_seconds(times: List[float], parallel: int) -> float:
+    """Return the time of trainings, `parallel` at once, with the start of each, in seconds."""
+    times = [seconds + START_SECS for seconds in times]
+    return max([sum(times) / parallel, *times]) if times else 0.
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as hours:minutes:seconds."""
+    return str(datetime.timedelta(seconds=round(seconds)))

@@ -1,0 +1,200 @@
+"""Study: the settings that its runs share, the values to try and the seeds; its file study.json."""
+
+import dataclasses
+import os
+from typing import Any, Dict, Tuple
+
+from absl import flags
+
+from permafrost import files, schema
+from permafrost.config import Config
+from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
+from permafrost.flags import explicitly_set
+from permafrost.recipes import overrides
+from permafrost.recipes.recipe import PLAIN_NAME
+from permafrost.schema import limited
+
+# The flags defined below belong to sweep.py: its --help lists them.
+flags.disclaim_key_flags()
+
+METHODS = ('one_at_a_time', 'grid', 'random', 'search')
+OWN_FLAGS = ('vary', 'grid', 'random', 'search', 'seeds', 'storage', 'parallel', 'dry_run',
+             'template')
+# The study decides these itself.
+REFUSED = {'run': 'the runs are in STUDY/runs', 'log_dir': 'name the directory STUDY',
+           'resume': 'a study always continues', 'seed': 'use --seeds'}
+# Names of the settings: the flags of train.py that decide what is trained, and how.
+SETTINGS = ({field.name for field in dataclasses.fields(Config)} | set(overrides.FIELDS)) - {
+    'seed', 'statistics'}
+VALIDATION = 5000  # images held out by default, because a study is there to choose by accuracy
+FIX = 'correct it, or remove it'
+Settings = Dict[str, str]  # {name: value as the command line has it}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """The fields of study.json."""
+    description: str = ''
+    base: Dict[str, Any] = dataclasses.field(default_factory=dict)  # {setting: value}
+    vary: Dict[str, Tuple[Any, ...]] = dataclasses.field(default_factory=dict)  # {setting: values}
+    # {name: settings}: changes of several settings at once
+    variants: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)
+    method: str = limited('one_at_a_time', names=METHODS)
+    count: int = limited(0, minimum=0, maximum=100000)  # variants of random, trials of search
+    seeds: Tuple[int, ...] = limited((1,), minimum=0, count=(1, 1000))
+    storage: str = ''  # URL of a search's database without its password; '': a file in STUDY
+
+    def check(self) -> 'Study':
+        """Return the study, with its values as text. Raises UsageError."""
+        for name in [*self.base, *self.vary, *(n for s in self.variants.values() for n in s)]:
+            _check_setting(name)
+        for name in self.variants:
+            if not PLAIN_NAME(name) or name == 'baseline':
+                raise UsageError(f'variant {name!r} needs another name: letters, digits, _ and -')
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f'seeds {list(self.seeds)}: one is there twice')
+        if self.method in ('random', 'search'):
+            if not self.vary or self.variants:
+                raise UsageError(f'--{self.method} draws from the values of --vary, and from no '
+                                 'other variants: give at least one --vary')
+            if not self.count:
+                raise UsageError(f'--{self.method} needs a number of at least 1')
+        return dataclasses.replace(
+            self, base=_texts(self.base), variants={k: _texts(v) for k, v in self.variants.items()},
+            vary={name: tuple(map(to_text, each)) for name, each in self.vary.items()})
+
+
+def define_flags() -> None:
+    """Define the flags of sweep.py that train.py does not have."""
+    flags.DEFINE_multi_string('vary', [], 'Values to try: SETTING=VALUE,VALUE,... with | between '
+                              'values that have commas. SETTING is a flag of train.py. --random '
+                              'and --search also take ranges: 0.8..0.99, log:0.01..1. May be '
+                              'repeated. Default: the baseline, and each value alone.')
+    flags.DEFINE_bool('grid', False, 'Train all combinations of the values.')
+    flags.DEFINE_integer('random', None, 'Train N combinations drawn at random.', 1)
+    flags.DEFINE_integer('search', None, 'Train N combinations that Optuna chooses by validation '
+                         'accuracy; stop bad ones early.', 1)
+    flags.DEFINE_string('storage', None, 'With --search: URL of a database that several machines '
+                        'share, such as postgresql://user@host/name. Default: a file in STUDY.')
+    flags.DEFINE_integer('seeds', None, 'Train each variant with the seeds 1 to N. Default: 1.', 1)
+    flags.DEFINE_integer('parallel', 1, 'Number of trainings at once; they share the cores.', 1)
+    flags.DEFINE_bool('dry_run', False, 'List the runs and how long they will take, by a speed '
+                      'that is measured first; train nothing.')
+    flags.DEFINE_string('template', None, 'Begin with a study file, such as studies/tutorial.json.')
+
+
+def to_text(value: Any) -> str:
+    """Return a setting from json as the command line has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ','.join(map(to_text, value))
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    raise UsageError(f'a setting must be text, a number, true, false or a list, not {shown(value)}')
+
+
+def _texts(settings: Dict[str, Any]) -> Settings:
+    return {name: to_text(value) for name, value in settings.items()}
+
+
+def _check_setting(name: str) -> None:
+    if name in SETTINGS:
+        return
+    meant = overrides.field_meant(name)
+    if meant:
+        raise UsageError(f'unknown setting {name!r}; did you mean {meant}?')
+    if name in (*REFUSED, 'set'):
+        raise UsageError(f'{name} is no setting of a study: {REFUSED.get(name, "name the field")}')
+    raise unknown_name_error('setting', name, SETTINGS)
+
+
+def path_of(folder: str) -> str:
+    """Return the path of the study's file."""
+    return os.path.join(folder, 'study.json')
+
+
+def read(path: str) -> Study:
+    """Return the study of a file. Raises UserError, in a line, if it is missing or wrong."""
+    try:
+        fields: Any = schema.check(schema.read(path, Dict[str, Any], FIX), Study, closed=True)
+        return Study(**{**fields, 'seeds': tuple(fields.get('seeds', (1,)))}).check()
+    except OSError as error:
+        raise UserError(f'{printable(path)}: {error.strerror}') from None
+    except UsageError as error:
+        raise UserError(f'{printable(path)} is damaged ({error}): {FIX}') from None
+
+
+def write(folder: str, study: Study) -> None:
+    """Write study.json, unless it says the same already."""
+    path = path_of(folder)
+    if not os.path.exists(path) or read(path) != study:
+        files.make_folder(folder)
+        value = {name: value for name, value in dataclasses.asdict(study).items()
+                 if value != getattr(Study(), name) or name in ('method', 'seeds')}
+        files.write_json(path, value)
+
+
+def of_flags(values: Any, folder: str) -> Study:
+    """Return the study in `folder`, or a new one, with the changes of the flags (absl FlagValues).
+
+    Raises UserError.
+    """
+    if os.path.exists(path_of(folder)):
+        if values.template:
+            raise UsageError(f'{printable(path_of(folder))} exists: edit it, or leave --template '
+                             'out')
+        study = read(path_of(folder))
+    elif os.path.isfile(folder):
+        raise UsageError(f'{printable(folder)} is a file: name a directory for the runs, and use '
+                         '--template for a study file')
+    else:
+        study = read(values.template) if values.template else Study()
+        study.base.setdefault('validation', str(VALIDATION))
+    vary = dict(map(_parse_vary, values.vary))
+    if len(vary) < len(values.vary):
+        raise UsageError('--vary names a setting twice: give all its values at once')
+    changes: Dict[str, Any] = {'base': {**study.base, **_base_of_flags(values)},
+                               'vary': {**study.vary, **vary}}
+    for name in ('random', 'search', 'grid'):
+        if values[name].present and values[name].value:
+            changes.update(method=name, count=0 if name == 'grid' else values[name].value)
+    if values.seeds:
+        changes['seeds'] = tuple(range(1, values.seeds + 1))
+    if values.storage:
+        changes['storage'] = _without_password(values.storage)
+    return dataclasses.replace(study, **changes).check()
+
+
+def _base_of_flags(values: Any) -> Settings:
+    """Return the settings of train.py's flags on the command line."""
+    base = {}
+    for name in explicitly_set(values):
+        if name in REFUSED:
+            raise UsageError(f'--{name} is not for a study: {REFUSED[name]}')
+        if name == 'set':
+            for change in values.set:
+                field, equals, text = change.partition('=')
+                if not equals:
+                    raise UsageError(f'--set needs field=value, not {change!r}')
+                base[field] = text
+        elif name in SETTINGS:
+            base[name] = to_text(values[name].value)
+    return base
+
+
+def _parse_vary(text: str) -> Tuple[str, Tuple[str, ...]]:
+    """Return the setting and the values of `name=value,...` or `name=value|...`."""
+    name, equals, rest = text.partition('=')
+    values = tuple(filter(None, rest.split('|' if '|' in rest else ',')))
+    if not equals or not values:
+        raise UsageError(f'--vary {text!r} must be SETTING=VALUE,VALUE,... (or | between values '
+                         'that have commas)')
+    return name, values
+
+
+def _without_password(url: str) -> str:
+    """Return the URL of a database without the password, which does not belong into a file."""
+    scheme, mark, rest = url.partition('://')
+    user, at, place = rest.rpartition('@')
+    return scheme + mark + user.partition(':')[0] + at + place

@@ -1,0 +1,103 @@
+"""Sweep: run a study from its flags to the table of its accuracies."""
+
+from typing import Any, Dict, List
+
+import numpy as np
+
+from permafrost import commands, files, runtime
+from permafrost.errors import UsageError, UserError, printable
+from permafrost.experiments.sweeps import plan, pool, speed, study, variants
+from permafrost.experiments.sweeps.plan import PlannedRun
+from permafrost.experiments.sweeps.run_queue import RunQueue
+
+
+def run(values: Any, folder: str) -> int:
+    """Train what is missing of the study in `folder`; return the exit code.
+
+    `values` are the flags (absl FlagValues). Raises UserError before anything is trained if a run
+    would not start.
+    """
+    the_study = study.of_flags(values, folder)
+    if the_study.method == 'search':
+        return _search(the_study, values, folder)
+    planned = plan.plan(the_study, variants.variants_of(the_study), folder, values)
+    num_variants, method = len({each.variant for each in planned}), the_study.method
+    print(f'study: {printable(folder)}, {method.replace("_", " ")}: {num_variants} variants x '
+          f'{len(the_study.seeds)} seeds, {planned[0].config.validation} validation images',
+          flush=True)
+    if values.dry_run:
+        return _dry_run(planned, values.parallel)
+    study.write(folder, the_study)
+    queue = RunQueue(planned, values.parallel)
+    code = pool.run_all(queue, values.parallel)
+    _print_table(planned)
+    if queue.problems:
+        print(f"failed, and to be tried again: {', '.join(queue.problems)}")
+    finished = code == 0 and all(each.is_done() for each in planned)
+    script = 'compare.py' if finished else 'sweep.py'
+    print(f'next: {commands.next_command(script, folder)}', flush=True)
+    return code
+
+
+def _search(the_study: study.Study, values: Any, folder: str) -> int:
+    """Run the trials of a search until all processes together have made them."""
+    try:
+        from permafrost.experiments.sweeps.search import database, trials
+    except ImportError as error:
+        raise UserError(f'--search needs Optuna ({error}): run make setup') from None
+    if int(the_study.base.get('validation', 0)) < 1:
+        raise UsageError('--search chooses by validation accuracy: it needs --validation of at '
+                         'least 1')
+    arguments = plan.arguments_of(the_study, {}, the_study.seeds[0])
+    config = plan.configure(values, arguments, variants.BASELINE)
+    print(f'search: {printable(folder)}, {the_study.count} trials of at most {config.steps} steps, '
+          f'{len(the_study.seeds)} seeds, {config.validation} validation images', flush=True)
+    if values.dry_run:
+        baseline = variants.Variant(variants.BASELINE, {})
+        return _dry_run([plan.planned_run(the_study, baseline, seed, folder, config)
+                         for seed in the_study.seeds] * the_study.count, values.parallel)
+    files.make_folder(folder)
+    url = database.url_of(values.storage or the_study.storage, folder)
+    with database.one_line_errors(url):
+        search = trials.Search(the_study, values, folder, url)
+        study.write(folder, the_study)
+        print(f'{search.name} in {database.shown(url)}', flush=True)
+        code = pool.run_all(search, values.parallel)
+        search.print_trials()
+    script = 'sweep.py' if code > 1 else 'compare.py'
+    print(f'next: {commands.next_command(script, folder)}', flush=True)
+    return code
+
+
+def _dry_run(planned: List[PlannedRun], parallel: int) -> int:
+    """List the runs with their times; measure the speed of each kind that is not known."""
+    speeds = speed.recorded(planned)
+    flags = pool.thread_flags(parallel, runtime.cores())
+    times = []
+    for each in planned:
+        if each.is_done():
+            print(f'{each.label}: done')
+            continue
+        if speed.kind_of(each) not in speeds:
+            speeds[speed.kind_of(each)] = speed.measure(each, flags)
+        step = each.step()
+        times.append(speed.seconds_left(each, step, speeds))
+        print(f'{each.label}: {each.config.model}, {each.config.steps} steps'
+              f"{f', continues at {step}' * (step > 0)}, {speed.duration(times[-1])} at "
+              f'{speeds[speed.kind_of(each)]:.0f} images/s', flush=True)
+    total = speed.duration(speed.total_seconds(times, parallel))
+    print(f'{len(times)} runs to train, {parallel} at once: {total}', flush=True)
+    return 0
+
+
+def _print_table(planned: List[PlannedRun]) -> None:
+    """Print the last accuracy of each variant over its seeds, of the images held out or of test."""
+    accuracies: Dict[str, List[float]] = {}
+    for each in planned:
+        accuracies.setdefault(each.variant, []).extend(each.accuracies()[-1:])
+    width = max(map(len, accuracies))
+    for name, values in accuracies.items():
+        text = f'{np.mean(values):.4f}' if values else 'not trained'
+        if len(values) > 1:
+            text += f' ± {np.std(values, ddof=1):.4f} ({len(values)} seeds)'
+        print(f'{printable(name):<{width}}  {text}')

@@ -1,0 +1,94 @@
+"""A training in a process of its own: started, watched, stopped; it does not outlive the sweep."""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Optional, Sequence
+
+from permafrost import commands, files, runs
+from permafrost.errors import one_line, printable
+from permafrost.experiments.sweeps.plan import PlannedRun
+
+TRAIN = os.path.join(commands.ROOT, 'train.py')
+PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
+LOG = 'train.log'
+TAIL_BYTES = 4096
+
+
+class TrainingProcess:
+    """train.py in `run.directory`, which continues there; what it prints goes to train.log."""
+
+    def __init__(self, run: PlannedRun, more_arguments: Sequence[str] = ()):
+        self.run = run
+        self.is_stopped = False
+        files.make_folder(run.directory)
+        with open(os.path.join(run.directory, LOG), 'ab') as log:
+            self._process = subprocess.Popen(
+                [sys.executable, TRAIN, *run.arguments, *more_arguments,
+                 f'--run={run.directory}', '--resume'],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the sweep, which stops this
+                preexec_fn=_end_with_parent)
+
+    def code(self) -> Optional[int]:
+        """Return the exit code, negative after a signal; None while the training runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """Let the training save and end. A second time does nothing."""
+        if not self.is_stopped:
+            self.is_stopped = True
+            self._process.send_signal(signal.SIGTERM)
+
+    def step(self) -> int:
+        """Return the last step in the log, or that of the last save."""
+        steps = re.findall(r'^(?:step|resuming at step) (\d+)', _tail(self.run), re.MULTILINE)
+        return max(int(steps[-1]) if steps else 0, self.run.step())
+
+
+def _end_with_parent() -> None:
+    """Ask the system for SIGTERM when the sweep ends, however it ends. Only Linux does this."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _tail(run: PlannedRun) -> str:
+    with contextlib.suppress(OSError), open(os.path.join(run.directory, LOG), 'rb') as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
+        return stream.read().decode(errors='replace')
+    return ''
+
+
+def reason_of_failure(run: PlannedRun, code: int) -> str:
+    """Return why a training ended: the error in its log, or its exit code."""
+    # the last line of a stack trace, too
+    errors = re.findall(r'^(?:error: |(?=\w*(?:Error|Exception): ))(.*)', _tail(run), re.MULTILINE)
+    reason = printable(one_line(errors[-1])) if errors else f'exit code {code}'
+    return f'{reason} ({printable(os.path.join(run.directory, LOG))})'
+
+
+def claim(run: PlannedRun) -> Optional[contextlib.ExitStack]:
+    """Return a context that holds the run for this sweep until it is closed, or this process ends.
+
+    None if another sweep holds the run, or a training goes on in it: that of a sweep that was
+    killed takes a moment to save.
+    """
+    files.make_folder(run.directory)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(os.path.join(run.directory, 'sweep.lock'), _refuse))
+        except _Held:
+            return None
+        return None if runs.is_running(run.directory) else stack.pop_all()
+
+
+class _Held(Exception):
+    """Another process holds the lock."""
+
+
+def _refuse() -> None:
+    raise _Held

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Train the runs of a study: python sweep.py STUDY --model tuto --vary learning_rate=0.05,0.2."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from permafrost import interpreter
+
+interpreter.check()
+
+from absl import flags
+
+from permafrost.errors import UsageError
+from permafrost.experiments.sweeps import study, sweep
+from permafrost.flags import define_train_flags, run_script
+
+study.define_flags()
+define_train_flags()
+FLAGS = flags.FLAGS
+
+
+def main(folder=''):
+    if not folder:
+        raise UsageError('name the directory of the study: sweep.py STUDY [FLAGS]')
+    return sweep.run(FLAGS, folder)
+
+
+if __name__ == '__main__':
+    run_script(main, max_arguments=1)

@@ -1,0 +1,206 @@
+"""The trials of a search: shared by processes, taken up again, pruned, never one too many."""
+
+import contextlib
+import glob
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+import optuna
+import psycopg2
+import pytest
+
+from permafrost import runs
+from permafrost.errors import UserError
+from permafrost.evaluation import history
+from permafrost.experiments.sweeps import study
+from permafrost.experiments.sweeps.search import database, trials
+from tests.experiments.sweeps import helpers
+from tests.experiments.sweeps.test_plan import write_run
+
+State = optuna.trial.TrialState
+
+
+@pytest.fixture(scope='module')
+def postgresql():
+    """The URL of a PostgreSQL server of this test file, without the name of a database."""
+    programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
+    if not programs or os.geteuid() != 0:
+        pytest.skip('no PostgreSQL on this machine, or no right to start it as its own user')
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        shutil.chown(folder, 'postgres')
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+        free.close()
+
+        def call(program, *arguments):
+            subprocess.run(['runuser', '-u', 'postgres', '--', f'{programs[-1]}/{program}', '-D',
+                            folder + '/data', *arguments], check=True, stdout=subprocess.DEVNULL,
+                           cwd='/')
+        call('initdb', '-A', 'trust', '-U', 'test')
+        call('pg_ctl', '-w', '-l', folder + '/log', '-o', f'-p {port} -h 127.0.0.1 -k {folder}',
+             'start')
+        try:
+            yield f'postgresql://test@127.0.0.1:{port}/'
+        finally:
+            call('pg_ctl', '-m', 'immediate', 'stop')
+
+
+@pytest.fixture(params=['sqlite', pytest.param('postgresql', marks=pytest.mark.slow)])
+def url(request, tmp_path):
+    """The URL of an empty database."""
+    if request.param == 'sqlite':
+        return f'sqlite:///{tmp_path}/search.db'
+    server, name = request.getfixturevalue('postgresql'), f'test{os.urandom(4).hex()}'
+    with contextlib.closing(psycopg2.connect(server + 'postgres')) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f'CREATE DATABASE {name}')
+    return server + name
+
+
+@pytest.fixture
+def open_search(synthetic, tmp_path, url):
+    """Return open_search(machine, *flags): a Search of the study `shared` in its own folder."""
+    def open_it(machine, *flags, rates='log:0.01..1', momenta='0.5,0.8,0.9'):
+        folder = str(tmp_path / machine / 'shared')
+        with helpers.sweep_flags(*helpers.data_flags(
+                synthetic, f'--vary=learning_rate={rates}', f'--vary=momentum={momenta}',
+                '--search=3', *flags)) as values:
+            the_study = study.of_flags(values, folder)
+            with database.one_line_errors(url):
+                return trials.Search(the_study, values, folder, url)
+    return open_it
+
+
+def next_run(search):
+    search._asked = -1e9  # ask at once
+    with database.one_line_errors('sqlite://'):
+        return search.next()
+
+
+def train(run, *accuracies, state='done'):
+    """Write what a training of `run` leaves behind."""
+    if not runs.exists(run.directory):
+        write_run(run)
+    history.write(run.directory, [history.EpochRow(
+        i, i, 1., 0., 'validation', 1., accuracy, .1, 1., 1.)
+        for i, accuracy in enumerate(accuracies, 1)])
+    runs.write_status(run.directory, state=state, step=20)
+
+
+def states(search):
+    return [trial.state for trial in search._optuna.get_trials()]
+
+
+def test_processes_make_so_many_trials_together(open_search):
+    first, second = open_search('a'), open_search('b')
+    found = [next_run(search) for search in (first, second, first, second, first)]
+    assert [run and run.variant for run in found] == ['trial0', 'trial1', 'trial2', None, None]
+    assert len({str(run.config.recipe) for run in found[:3]}) == 3
+    for search, run, accuracy in zip((first, second, first), found, (.3, .7, .5)):
+        train(run, .1, accuracy)
+        search.finished(run, '')
+    assert [trial.value for trial in first._optuna.get_trials()] == [.3, .7, .5]
+    assert first._optuna.best_trial.number == 1 and next_run(first) is next_run(second) is None
+    assert first.is_empty() and second.is_empty()
+
+
+def test_two_that_ask_at_once_do_not_make_one_too_many(open_search, monkeypatch):
+    first, second = open_search('a', '--search=1'), open_search('b', '--search=1')
+    ask = second._optuna.ask
+
+    def ask_later():
+        assert next_run(first).variant == 'trial0'
+        return ask()
+
+    monkeypatch.setattr(second._optuna, 'ask', ask_later)
+    assert next_run(second) is None
+    assert states(first) == [State.RUNNING, State.WAITING]
+    more = open_search('c', '--search=2')
+    assert next_run(more).variant == 'trial1', 'it is used when more trials are asked for'
+
+
+def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
+    killed = open_search('a')
+    run = next_run(killed)
+    assert next_run(open_search('a')).variant == 'trial1', 'its process lives'
+    killed._trials[0].claims.close()  # as the end of its process does
+    other = open_search('b')
+    assert next_run(other).variant == 'trial2' and next_run(other) is None
+    again = next_run(open_search('a'))
+    assert again == run and states(other) == [State.RUNNING] * 3
+
+
+def test_a_trial_of_a_lost_machine_is_tried_again(open_search, monkeypatch):
+    monkeypatch.setattr(database, 'HEARTBEAT_SECS', 1)
+    monkeypatch.setattr(database, 'GRACE_SECS', 1)
+    lost = next_run(open_search('a', '--search=1'))
+    time.sleep(3)
+    other = open_search('b', '--search=1')
+    again = next_run(other)
+    assert states(other) == [State.FAIL, State.RUNNING] and again.variant == 'trial1'
+    assert again.config == lost.config
+    train(again, .5)
+    other.finished(again, '')
+    assert next_run(other) is None and other.is_empty()
+
+
+def test_a_bad_trial_is_stopped_early(open_search):
+    search = open_search('a', '--search=9')
+    good = next_run(search)
+    train(good, .5, .6, .7, state='running')
+    assert not search.should_stop(good)
+    bad = next_run(search)
+    train(bad, .1, state='running')
+    assert search.should_stop(bad) and search.should_stop(bad)
+    search.finished(bad, '')
+    assert states(search) == [State.RUNNING, State.PRUNED]
+    assert search._optuna.get_trials()[1].intermediate_values == {1: .1}
+
+
+def test_a_bad_trial_that_has_finished_has_its_accuracy(open_search):
+    search = open_search('a', '--search=9')
+    train(next_run(search), .5, state='running')
+    search._report(search._trials[0])
+    bad = next_run(search)
+    train(bad, .1)
+    assert search.should_stop(bad)
+    search.finished(bad, '')
+    assert states(search)[1] == State.COMPLETE and search._optuna.get_trials()[1].value == .1
+
+
+def test_a_failed_trial_counts(open_search, capsys):
+    search = open_search('a', '--search=1')
+    search.finished(next_run(search), 'loss became NaN')
+    assert states(search) == [State.FAIL] and next_run(search) is None
+    search.print_trials()
+    assert capsys.readouterr().out.splitlines()[1:] == ['1 trials: 1 failed']
+
+
+def test_a_trial_is_the_mean_over_its_seeds(open_search):
+    search = open_search('a', '--seeds=2', '--search=1')
+    for seed, best in ((1, .4), (2, .8)):
+        run = next_run(search)
+        assert (run.variant, run.seed, run.config.seed) == ('trial0', seed, seed)
+        train(run, best, .1)
+        search.finished(run, '')
+    trial, = search._optuna.get_trials()
+    assert trial.value == pytest.approx(.6) and trial.state == State.COMPLETE
+
+
+def test_settings_that_were_tried_are_not_trained_again(open_search, capsys):
+    search = open_search('a', rates='0.1', momenta='0.9')
+    run = next_run(search)
+    train(run, .6)
+    search.finished(run, '')
+    assert next_run(search) is None and states(search) == [State.COMPLETE] * 3
+    assert 'trial2: the settings of trial0 again' in capsys.readouterr().out
+
+
+def test_a_search_of_other_settings_is_refused(open_search):
+    open_search('a')
+    with pytest.raises(UserError, match='a search shared with other settings'):
+        open_search('b', '--epochs=7')

@@ -1,0 +1,69 @@
+"""The plan of a study: directories, command lines, what is left out, what does not fit."""
+
+import json
+import os
+import re
+
+import pytest
+
+from permafrost import runs
+from permafrost.errors import UsageError, UserError
+from tests import in_process
+from tests.experiments.sweeps import helpers
+
+
+def test_a_plan_has_every_variant_with_the_first_seed_first(synthetic, tmp_path):
+    planned = helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--vary=learning_rate=0.2,0.05', '--seeds=2'))
+    assert [os.path.relpath(run.directory, str(tmp_path)) for run in planned] == [
+        f'runs/{name}/seed{seed}' for seed in (1, 2)
+        for name in ('baseline', 'learning_rate=0.2', 'learning_rate=0.05')
+        if name != 'learning_rate=0.05']  # it is lenet5's own
+    assert [run.config.recipe.learning_rate for run in planned] == [0.05, 0.2] * 2
+    assert [run.config.seed for run in planned] == [1, 1, 2, 2]
+    assert planned[0].config.train_images == 540 and planned[0].label == 'baseline seed 1'
+    values = in_process.parse_flags('train.py', planned[3].arguments)
+    assert values['seed'] == 2 and values['set'] == ['batch_size=32', 'learning_rate=0.2']
+
+
+def test_a_wrong_value_names_the_variant(synthetic, tmp_path):
+    for change, reason in (('optimizer=sgdd', 'sgdd'), ('steps=x', '=x'), ('steps=-1', '-1')):
+        with pytest.raises(UsageError, match=f'^{change}: .*{reason}'):
+            helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--vary=' + change))
+
+
+def test_hostile_values_stay_in_the_study(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic, '--vary=freeze=../../../x|\x1b|a"\'b$(c)', '--grid')
+    for run in helpers.planned_runs(tmp_path, *flags):
+        assert os.path.realpath(run.directory).startswith(str(tmp_path / 'runs') + os.sep)
+        assert len(os.path.relpath(run.directory, str(tmp_path)).split(os.sep)) == 3
+        assert re.match(r'[^\x00-\x1f/]+$', run.label.replace('/', ''))
+
+
+def write_run(run, **changes):
+    """Write a directory as a training of `run` with other settings would."""
+    config = json.loads(json.dumps(run.config.to_json()))
+    config['recipe'].update(changes)
+    runs.create('', '', run.directory)
+    runs.write_config(run.directory, type(run.config).from_json(config), {'classes': ['a']})
+
+
+def test_a_run_of_other_settings_is_named(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic)
+    run, = helpers.planned_runs(tmp_path, *flags)
+    write_run(run, learning_rate=0.3)
+    with pytest.raises(UserError, match='was trained with learning_rate 0.3, not 0.05'):
+        helpers.planned_runs(tmp_path, *flags)
+
+
+def test_a_run_is_done_when_it_is_as_long_as_planned(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic)
+    run, = helpers.planned_runs(tmp_path, *flags)
+    assert not run.is_done() and run.step() == 0 and run.accuracies() == []
+    write_run(run)
+    runs.write_status(run.directory, state='stopped', step=20)
+    assert not run.is_done() and run.step() == 20
+    runs.write_status(run.directory, state='done', step=12)  # stopped early by --patience
+    assert run.is_done()
+    longer, = helpers.planned_runs(tmp_path, *flags, '--steps=40')
+    assert not longer.is_done()

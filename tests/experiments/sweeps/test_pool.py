@@ -1,0 +1,84 @@
+"""The pool of trainings: how many at once, failures, signals."""
+
+import os
+import signal
+import threading
+
+from permafrost.experiments.sweeps import pool
+from tests.experiments.sweeps import helpers
+
+
+def test_cores_are_shared_out():
+    assert pool.thread_flags(1, 8) == []
+    assert pool.thread_flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
+    assert pool.thread_flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']
+
+
+class Recorder(pool.Source):
+    """A source of `planned` that notes what the pool tells it; `on_watch` is called with a run."""
+
+    def __init__(self, planned, on_watch=lambda run: False):
+        self.pending, self.ends, self.most = list(planned), {}, 0
+        self.on_watch, self.training = on_watch, set()
+
+    def next(self):
+        if not self.pending:
+            return None
+        run = self.pending.pop(0)
+        self.training.add(run.label)
+        self.most = max(self.most, len(self.training))
+        return run
+
+    def is_empty(self):
+        return not self.pending
+
+    def should_stop(self, run):
+        return self.on_watch(run)
+
+    def finished(self, run, problem):
+        self.training.remove(run.label)
+        self.ends[run.label] = problem
+
+    def progress(self, running):
+        return f'{len(self.ends)} ended'
+
+
+def test_a_failed_run_does_not_end_the_others(synthetic, tmp_path, capsys):
+    source = Recorder(helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--vary=learning_rate=2,0.2')))
+    with helpers.fast_trainings():
+        assert pool.run_all(source, 2) == 1
+    assert source.most == 2 and set(source.ends) == {
+        'baseline seed 1', 'learning_rate=2 seed 1', 'learning_rate=0.2 seed 1'}
+    assert [label for label, problem in source.ends.items() if problem] == [
+        'learning_rate=2 seed 1']
+    out = capsys.readouterr().out
+    assert 'learning_rate=2 seed 1: FAILED: loss became NaN' in out
+    assert 'baseline seed 1: done at step 20\n' in out
+
+
+def test_a_run_that_the_source_gives_up_is_no_failure(synthetic, tmp_path, capsys):
+    source = Recorder(helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--steps=100000')), on_watch=lambda run: run.step() >= 10)
+    with helpers.fast_trainings():
+        assert pool.run_all(source, 1) == 0
+    assert source.ends == {'baseline seed 1': ''}
+    assert 'baseline seed 1: stopped at step ' in capsys.readouterr().out
+
+
+def test_after_a_signal_all_trainings_save(synthetic, tmp_path, capsys):
+    planned = helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--steps=100000', '--seeds=3'))
+
+    def interrupt(run):
+        if not sent and planned[0].step() >= 10 and planned[1].step() >= 10:
+            sent.append(threading.Timer(0, os.kill, (os.getpid(), signal.SIGTERM)))
+            sent[0].start()
+        return False
+
+    sent, source = [], Recorder(planned, interrupt)
+    with helpers.fast_trainings():
+        assert pool.run_all(source, 2) == 143
+    assert source.ends == {} and len(source.pending) == 1
+    for run in planned[:2]:
+        assert run.step() >= 10 and not run.is_done()

@@ -1,0 +1,37 @@
+"""Measured speed, and the time that runs take."""
+
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.experiments.sweeps import speed
+from tests.experiments.sweeps import helpers
+from tests.experiments.sweeps.test_run_queue import finish
+
+
+def test_a_speed_is_measured_by_a_short_training(synthetic, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, 'MEASURED_SECS', .3)
+    run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--steps=100000'))
+    with helpers.fast_trainings():
+        measured = speed.measure(run, [])
+    assert 0 < measured <= 3200  # steps of 10 ms and 32 images
+    assert not (tmp_path / 'runs').exists()
+    with helpers.fast_trainings(), pytest.raises(UserError, match='NaN'):
+        speed.measure(run._replace(arguments=run.arguments + ('--set=learning_rate=2',)), [])
+
+
+def test_a_kind_without_a_speed_is_as_fast_as_the_mean(synthetic, tmp_path):
+    runs = helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--vary=batch_size=64,128', '--vary=model=tuto,alex2'))
+    finish(runs[0]), finish(runs[1], images_per_second=32.)
+    speeds = speed.recorded(runs)
+    assert sorted(speeds.values()) == [32., 64.]
+    assert speed.seconds_left(runs[0], 10, speeds) == 10 * 32 / 64
+    assert speed.seconds_left(runs[1], 0, speeds) == 20 * 64 / 32
+    assert speed.seconds_left(runs[2], 0, speeds) == 20 * 128 / 48
+
+
+def test_totals():
+    assert speed.total_seconds([], 2) == 0
+    assert speed.total_seconds([50., 30.], 1) == 100.
+    assert speed.total_seconds([50., 30., 10.], 2) == 60.
+    assert speed.duration(3725.4) == '1:02:05'

@@ -1,0 +1,101 @@
+"""study.json: from flags, from a template, edited by hand, damaged."""
+
+import json
+import os
+
+import pytest
+
+from permafrost.errors import UsageError, UserError
+from permafrost.experiments.sweeps import study
+from tests.experiments.sweeps import helpers
+from tests.processes import ROOT
+
+
+def of_flags(folder, *arguments):
+    with helpers.sweep_flags(*arguments) as values:
+        return study.of_flags(values, str(folder))
+
+
+def test_flags_make_a_study(tmp_path):
+    made = of_flags(tmp_path, '--model=alex2', '--set=ema_decay=0', '--learning_rate=0.2',
+                    '--deterministic', '--vary=learning_rate=0.05,0.1',
+                    '--vary=augmentation=none|crop,flip|', '--seeds=2')
+    assert made == study.Study(
+        base={'validation': '5000', 'model': 'alex2', 'ema_decay': '0', 'learning_rate': '0.2',
+              'deterministic': 'true'},
+        vary={'learning_rate': ('0.05', '0.1'), 'augmentation': ('none', 'crop,flip')},
+        seeds=(1, 2))
+    study.write(str(tmp_path), made)
+    assert study.read(study.path_of(str(tmp_path))) == made
+
+
+def test_flags_change_the_study_that_is_there(tmp_path):
+    study.write(str(tmp_path), of_flags(tmp_path, '--vary=learning_rate=1,2', '--epochs=3'))
+    assert of_flags(tmp_path) == study.read(study.path_of(str(tmp_path)))
+    changed = of_flags(tmp_path, '--grid', '--vary=momentum=0.5', '--validation=0', '--seeds=3')
+    assert changed.base == {'validation': '0', 'epochs': '3'} and changed.method == 'grid'
+    assert list(changed.vary) == ['learning_rate', 'momentum'] and changed.seeds == (1, 2, 3)
+    with pytest.raises(UsageError, match='study.json exists'):
+        of_flags(tmp_path, '--template=studies/tutorial.json')
+
+
+def test_a_file_may_have_numbers_lists_and_truth_values(tmp_path):
+    (tmp_path / 'study.json').write_text(json.dumps({
+        'base': {'epochs': 3, 'deterministic': True}, 'vary': {'learning_rate': [0.05, 1e-05]},
+        'variants': {'plain': {'augmentation': ['crop', 'flip'], 'ema_decay': 0}}}))
+    made = study.read(str(tmp_path / 'study.json'))
+    assert made.base == {'epochs': '3', 'deterministic': 'true'}
+    assert made.vary == {'learning_rate': ('0.05', '1e-05')}
+    assert made.variants == {'plain': {'augmentation': 'crop,flip', 'ema_decay': '0'}}
+
+
+@pytest.mark.parametrize('value, reason', [
+    ({'vary': {'lr': [1]}}, "unknown setting 'lr'; did you mean learning_rate"),
+    ({'base': {'modle': 'tuto'}}, 'did you mean model'),
+    ({'base': {'run': 'x'}}, 'the runs are in STUDY/runs'),
+    ({'base': {'model': {}}}, 'a setting must be text'),
+    ({'variants': {'../../x': {}}}, 'needs another name'),
+    ({'variants': {'baseline': {}}}, 'needs another name'),
+    ({'seeds': [1, 1]}, 'twice'), ({'seeds': [-1]}, 'seeds'), ({'seeds': []}, 'seeds'),
+    ({'method': 'all'}, 'method'), ({'method': 'random', 'count': 3}, 'at least one --vary'),
+    ({'method': 'search', 'vary': {'momentum': [0.5]}}, 'at least 1'),
+    ({'colour': 1}, 'a field that this version does not know'), ([], 'an object')])
+def test_a_wrong_file_is_one_line(tmp_path, value, reason):
+    path = tmp_path / 'study.json'
+    path.write_text(json.dumps(value))
+    with pytest.raises(UserError) as error:
+        study.read(str(path))
+    assert reason in str(error.value) and str(path) in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('arguments, reason', [
+    (['--vary=learning_rate'], 'SETTING=VALUE'), (['--vary=momentum='], 'SETTING=VALUE'),
+    (['--vary=momentum=0.1', '--vary=momentum=0.2'], 'twice'), (['--seed=3'], '--seeds'),
+    (['--run=x'], 'STUDY/runs'), (['--resume'], 'always continues'), (['--set=x'], 'field=value'),
+    (['--random=3'], 'at least one --vary')])
+def test_wrong_flags_are_one_line(tmp_path, arguments, reason):
+    with pytest.raises(UsageError, match=reason):
+        of_flags(tmp_path, *arguments)
+
+
+def test_a_study_file_is_no_directory_of_runs(tmp_path):
+    (tmp_path / 'x.json').write_text('{}')
+    with pytest.raises(UsageError, match='use --template'):
+        of_flags(tmp_path / 'x.json')
+
+
+def test_the_password_of_a_database_is_not_written(tmp_path):
+    made = of_flags(tmp_path, '--vary=momentum=0.1,0.2', '--search=3',
+                    '--storage=postgresql://me:secret@host/name')
+    assert made.storage == 'postgresql://me@host/name' and made.count == 3
+    assert of_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'
+
+
+@pytest.mark.parametrize('name', sorted(os.listdir(os.path.join(ROOT, 'studies'))))
+def test_the_ready_studies_make_runs(synthetic, tmp_path, name):
+    template = '--template=' + os.path.join(ROOT, 'studies', name)
+    planned = helpers.planned_runs(tmp_path, template, '--dataset=synthetic', '--validation=100',
+                                   f'--data_dir={synthetic.directory}')
+    expected = {'tutorial.json': 15, 'davidnet_branches.json': 15, 'bag_of_tricks.json': 11}
+    assert len(planned) == expected[name]

@@ -1,0 +1,110 @@
+"""A sweep from its flags to its table: fast trainings; and real ones that are killed."""
+
+import json
+import os
+import re
+
+import pytest
+
+from permafrost import runs
+from permafrost.evaluation import history
+from permafrost.experiments.sweeps import speed
+from tests import in_process
+from tests.experiments.sweeps import helpers
+from tests.processes import command, finish
+
+
+def test_a_study_is_trained_once_and_extended(synthetic, tmp_path, capsys):
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=0.1', '--seeds=2', '--parallel=2')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    assert 'one at a time: 2 variants x 2 seeds, 100 validation images' in out
+    assert '4 of 4 runs done' in out
+    table = ['baseline           0.6348 ± 0.0007 (2 seeds)',
+             'learning_rate=0.1  0.6682 ± 0.0007 (2 seeds)']
+    assert [line for line in out.splitlines() if '±' in line] == table
+    assert re.search(r'^next: .*compare\.py', out.splitlines()[-1])
+    assert helpers.run_fast(tmp_path / 'study') == 0
+    again = capsys.readouterr().out
+    assert 'starts' not in again and table[1] in again
+    study = json.loads((tmp_path / 'study/study.json').read_text())
+    study['vary']['learning_rate'].append(0.2)  # edited and given again
+    (tmp_path / 'study/study.json').write_text(json.dumps(study))
+    assert helpers.run_fast(tmp_path / 'study') == 0
+    more = capsys.readouterr().out
+    assert re.findall(r'^(.*): starts', more, re.M) == [
+        f'learning_rate=0.2 seed {seed}' for seed in (1, 2)]
+
+
+def test_a_failed_run_is_named_and_tried_again(synthetic, tmp_path, capsys):
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=3,0.1')
+    for _ in range(2):
+        assert helpers.run_fast(tmp_path / 'study', *flags) == 1
+        out = capsys.readouterr().out
+        assert 'failed, and to be tried again: learning_rate=3 seed 1\n' in out
+        assert 'learning_rate=0.1  0.66' in out and 'learning_rate=3    not trained' in out
+        assert re.search(r'^next: .*sweep\.py', out.splitlines()[-1])
+        flags = []
+
+
+def test_a_dry_run_trains_nothing(synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, 'MEASURED_SECS', .2)
+    flags = helpers.data_flags(synthetic, '--steps=3000', '--vary=learning_rate=0.1', '--dry_run')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    assert re.search(r'^baseline seed 1: lenet5, 3000 steps, 0:\d\d:\d\d at \d+ images/s$', out,
+                     re.M)
+    assert re.search(r'^2 runs to train, 1 at once: 0:\d\d:\d\d$', out, re.M)
+    assert not (tmp_path / 'study').exists()
+
+
+def test_a_search_is_reported(synthetic, tmp_path, capsys):
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=log:0.01..1', '--search=5',
+                               '--steps=90', '--parallel=2')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    counts = re.findall(r'^5 trials: (\d) complete(?:, (\d) pruned)?$', out, re.M)[-1]
+    assert sum(int(count or 0) for count in counts) == 5
+    best = re.search(r'^best: trial(\d), validation accuracy ([\d.]+): learning_rate=', out, re.M)
+    rows = history.read(str(tmp_path / f'study/runs/trial{best.group(1)}/seed1'))
+    assert f'{max(row.eval_accuracy for row in rows):.4f}' == best.group(2)
+    assert helpers.run_fast(tmp_path / 'study') == 0
+    assert 'starts' not in capsys.readouterr().out
+    assert helpers.run_fast(tmp_path / 'study', '--search=6') == 0
+    assert capsys.readouterr().out.count(': starts') == 1
+
+
+def test_wrong_flags_are_one_line(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic)
+    for arguments, reason in (
+            ([], 'name the directory'), ([tmp_path / 'x', '--vary=momentum=x'], 'momentum=x: '),
+            ([tmp_path / 'x', '--search=3', '--vary=momentum=0.1,0.2', '--validation=0'],
+             'needs --validation')):
+        result = in_process.run('sweep.py', *flags, *arguments)
+        assert (result.code, result.stdout) == (2, '') and result.stderr.count('\n') == 1
+        assert reason in result.stderr
+    assert not os.path.exists(str(tmp_path / 'x'))
+
+
+@pytest.mark.slow
+def test_a_killed_study_ends_as_one_that_was_not(synthetic, tmp_path):
+    """Real trainings, killed with their sweep in the middle of a run."""
+    flags = [*helpers.data_flags(synthetic), '--deterministic', '--log_steps=1', '--epochs=2',
+             '--save_steps=5', '--eval_epochs=1', '--steps=30']
+    finish(command('sweep.py', tmp_path / 'plain', *flags))
+    sweep = command('sweep.py', tmp_path / 'killed', *flags)
+    helpers.kill_with_children(sweep, lambda: reached(tmp_path / 'killed', 'baseline', 20))
+    out = finish(command('sweep.py', tmp_path / 'killed'))
+    assert re.search(r'^baseline seed 1: continues at step 2\d$', out, re.M)
+    plain, killed = (history.read(str(tmp_path / folder / 'runs/baseline/seed1'))
+                     for folder in ('plain', 'killed'))
+    assert len(plain) == 2
+    assert [values_of(row) for row in plain] == [values_of(row) for row in killed]
+
+
+def values_of(row):
+    return [getattr(row, name) for name in history.COLUMNS if 'second' not in name]
+
+
+def reached(study, variant, step):
+    return runs.read_status(str(study / 'runs' / variant / 'seed1')).get('step', 0) >= step
