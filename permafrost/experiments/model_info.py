@@ -32,8 +32,8 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
     As text, a single model is listed layer by layer. Of `dataset`, the number of classes counts.
     Raises UsageError for an unknown model, before TensorFlow is imported.
     """
-    if model is not None and model not in models.MODELS:
-        raise unknown_name_error('model', model, models.MODELS)
+    if model is not None and model not in models.ALL:
+        raise unknown_name_error('model', model, models.ALL)
     classes = len(registry.describe(dataset).classes)
     pairs = [(name, image_size or catalog.image_size(name))
              for name in ([model] if model else models.MODELS)]
@@ -131,7 +131,7 @@ def show_recipes(as_json: bool = False) -> None:
 
 def measure_graph(path: str, image_size: Optional[int] = None) -> Size:
     """Return the size of the frozen graph at `path`. Unknown counts are None."""
-    from permafrost.evaluation import graph_def  # imports TensorFlow
+    from permafrost.evaluation.frozen_graphs import graph_def  # imports TensorFlow
     from permafrost.export import layer_counts
     graph = graph_def.read_graph(path)
     layers, not_counted = layer_counts.count_layers(graph, image_size)

@@ -66,10 +66,11 @@ class ResultFile:
 def load(folder: str) -> List[Result]:
     """Return the accuracy results in `folder`, by file name. Raises UserError for a damaged one."""
     paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.json')))
-    return [_read(path) for path in paths if 'accuracy' in schema.read(path, Dict[str, Any], FIX)]
+    return [read(path) for path in paths if 'accuracy' in schema.read(path, Dict[str, Any], FIX)]
 
 
-def _read(path: str) -> Result:
+def read(path: str) -> Result:
+    """Return the result in the file `path`. Raises UserError if it is damaged."""
     result = schema.read(path, ResultFile, FIX)
     try:
         Recipe.from_json(result['settings'], 'settings')
@@ -102,7 +103,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
     path = os.path.join(folder, _name(config, dataset, metrics))
-    previous = _read(path) if os.path.exists(path) else {}
+    previous = read(path) if os.path.exists(path) else {}
     versions = extra.get('versions') or [{}]
     result = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),

@@ -1,0 +1,27 @@
+#!/usr/bin/env python3
+"""Compare runs, studies or results: python compare.py runs/tuto/1 runs/alex2/1 'runs/nin*/*'."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from permafrost import interpreter
+
+interpreter.check()
+
+from absl import flags
+
+from permafrost.experiments.comparison import output
+from permafrost.flags import run_script
+
+output.define_flags()
+FLAGS = flags.FLAGS
+
+
+def main(*arguments):
+    output.show(FLAGS, arguments)
+
+
+if __name__ == '__main__':
+    run_script(main, max_arguments=sys.maxsize, prints_result=True)

@@ -1,0 +1,1 @@
+"""Comparison: runs, studies and results come in, a table of variants side by side goes out."""

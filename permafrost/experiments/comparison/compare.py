@@ -1,0 +1,160 @@
+"""Compare: runs and results become a Comparison; what was not measured yet is measured now."""
+
+import contextlib
+import dataclasses
+import os
+import sys
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from permafrost import runtime
+from permafrost.errors import UserError, printable
+from permafrost.experiments import latency, model_info
+from permafrost.experiments.comparison import entries as entry_files
+from permafrost.experiments.comparison import intervals, selection
+from permafrost.experiments.comparison.entries import Entry
+from permafrost.experiments.comparison.grouping import Group, group
+from permafrost.experiments.comparison.table import Comparison, Row
+from permafrost.experiments.reports import run_report
+
+
+def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Optional[str] = None,
+            by_run: bool = False, measure: bool = True) -> Comparison:
+    """Return the Comparison of what `arguments` name: see selection.select.
+
+    `split` is that of the accuracies, by default 'validation' if every run holds images out, else
+    'test'. With `measure`, finished runs that have no accuracy at their last step are evaluated,
+    and a run of each row is frozen and timed. What it does is printed on stderr. Raises UserError
+    if nothing can be compared.
+    """
+    selected, notes = selection.select(arguments)
+    entries: List[Entry] = []
+    for each in selected:
+        try:
+            entries += (entry_files.read_result(each) if each.is_result
+                        else [entry_files.read_run(each)])
+        except UserError as error:
+            notes.append(f'left out: {error}')
+    if not entries:
+        raise UserError('; '.join(notes))
+    if split is None:
+        split = 'validation' if all(each.validation for each in entries) else 'test'
+    if split != 'test' and any(not each.is_run for each in entries):
+        raise UserError('results/*.json hold accuracies of the test images: leave out --split, or '
+                        'name runs alone')
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+        session_config = runtime.prepare()
+        entries = [_evaluated(entry, split, session_config if measure else None, notes)
+                   for entry in entries]
+        groups = group(entries, by_run, baseline)
+        graphs = _freeze(groups, session_config, notes) if measure else {}
+        times = latency.time_in_turn(list(graphs.values())) if graphs else {}
+        sizes: Dict[Any, Dict[str, Any]] = {}
+        rows = [_row(each, sizes, notes) for each in groups]
+    for number, graph in graphs.items():
+        rows[number] = dataclasses.replace(
+            rows[number], bytes=os.path.getsize(graph),
+            latency=times[graph].median_ms if graph in times else None)
+        if graph in times:
+            run = os.path.dirname(graph)
+            latency.record(run, graph, times[graph])
+            if os.path.exists(os.path.join(run, run_report.NAME)):
+                run_report.write(run)  # it shows the latency
+    rows = [rows[0], *(_with_difference(row, rows[0]) for row in rows[1:])]
+    return Comparison(
+        title=', '.join(dict.fromkeys(printable(os.path.normpath(each)) for each in arguments)),
+        rows=tuple(rows), settings=tuple(groups[0].settings), split=split,
+        latency_of=_describe(times), notes=tuple(notes))
+
+
+def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) -> Entry:
+    """Return `entry` with its accuracy; evaluate a finished run if `session_config` is given."""
+    if not entry.is_run:
+        return entry
+    if split == 'validation' and not entry.validation:
+        notes.append(f'{printable(entry.path)}: held no images out for validation')
+        return entry
+    entry = entry_files.with_accuracy(entry, split)
+    if entry.accuracy is not None or not entry.is_finished or session_config is None:
+        return entry
+    from permafrost.evaluation import evaluator, metrics  # import TensorFlow
+    from permafrost.training.checkpoints import finding
+    try:
+        with evaluator.Evaluator(entry.path, session_config, split) as run:
+            found = run.evaluate(*finding.find_checkpoint(entry.path, None))
+        print(f'{printable(entry.path)}: {metrics.format_totals(found)}', flush=True)
+    except UserError as error:
+        notes.append(f'{printable(entry.path)}: not evaluated: {error}')
+    return entry_files.with_accuracy(entry, split)
+
+
+def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:
+    """Return {number of the row: frozen graph of one of its runs}; freeze those that are not."""
+    from permafrost.export import freeze  # imports TensorFlow
+    graphs = {}
+    for number, each in enumerate(groups):
+        stopped = [entry for entry in each.entries if entry.is_run
+                   and entry.state not in ('running', 'empty', 'not started')]
+        stopped.sort(key=lambda entry: not entry.is_finished)
+        frozen = [path for path in map(_graph_of, stopped) if os.path.isfile(path)]
+        if frozen:
+            graphs[number] = frozen[0]
+        elif stopped:
+            try:
+                freeze.freeze(stopped[0].path, session_config)
+                graphs[number] = _graph_of(stopped[0])
+            except UserError as error:
+                notes.append(f'{printable(stopped[0].path)}: not frozen: {error}')
+    return graphs
+
+
+def _graph_of(entry: Entry) -> str:
+    """Return the path at which freeze writes the graph of a run."""
+    return os.path.join(entry.path, entry.model + '.pb')
+
+
+def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) -> Row:
+    entries = group_of_row.entries
+    first = entries[0]
+    # A run that goes on, or failed, would change the mean.
+    finished = [entry for entry in entries if entry.is_finished and entry.accuracy is not None]
+    accuracies = tuple(entry.accuracy for entry in finished)
+    images = finished[0].images if finished else 0
+    seconds = [entry.train_seconds for entry in finished if entry.train_seconds]
+    key = (first.model, first.image_size, first.classes)
+    if first.params is not None:  # a result, maybe of a model that is gone
+        sizes[key] = {'params': first.params, 'ops': first.ops}
+    elif key not in sizes:
+        try:
+            sizes[key] = model_info.measure_model(*key)
+        except UserError as error:
+            sizes[key] = {}
+            notes.append(f'{printable(first.path)}: not counted: {error}')
+    return Row(
+        name=group_of_row.name, model=first.model, settings=group_of_row.settings,
+        seeds=tuple(entry.seed for entry in finished),
+        runs=tuple(entry.path for entry in entries if entry.is_run), accuracies=accuracies,
+        images=images, mean=float(np.mean(accuracies)) if accuracies else None,
+        std=intervals.standard_deviation(accuracies),
+        interval=intervals.of_mean(accuracies, images) if accuracies else None,
+        params=sizes[key].get('params'), ops=sizes[key].get('ops'),
+        train_seconds=float(np.mean(seconds)) if seconds else None,
+        curves=tuple(entry.curve for entry in entries if entry.curve),
+        notes=tuple(f'seed {entry.seed}: {entry.progress()}' + ', not evaluated' * entry.is_finished
+                    for entry in entries if not entry.is_finished or entry.accuracy is None))
+
+
+def _with_difference(row: Row, base: Row) -> Row:
+    if not row.accuracies or not base.accuracies:
+        return row
+    return dataclasses.replace(row, difference=intervals.difference(
+        row.accuracies, row.images, base.accuracies, base.images))
+
+
+def _describe(times: Dict[str, latency.Latency]) -> str:
+    if not times:
+        return ''
+    one = next(iter(times.values()))
+    return (f'one image, one thread, TensorFlow {one.library}, {one.rounds} rounds in turn, on '
+            f"{runtime.cpu_info('model name') or 'this processor'}")

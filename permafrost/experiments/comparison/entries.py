@@ -1,0 +1,172 @@
+"""Entries: what a comparison needs to know of each run, and of each seed of a results/*.json."""
+
+import contextlib
+import dataclasses
+import os
+from typing import Any, Dict, List, Optional, Tuple
+
+from permafrost import files, runs, schema
+from permafrost.config import Config
+from permafrost.datasets import registry
+from permafrost.errors import UsageError
+from permafrost.evaluation import history
+from permafrost.experiments import results
+from permafrost.experiments.comparison.selection import Selected
+from permafrost.experiments.comparison.table import Curve
+from permafrost.recipes import catalog, durations, number_text, overrides
+from permafrost.recipes.recipe import Recipe
+from permafrost.schema import limited
+
+NOT_COMPARED = ('recipe', 'data_dir', 'seed', 'deterministic', 'save_steps', 'save_secs',
+                'max_to_keep', 'summary_steps', 'histogram_steps', 'log_steps', 'eval_epochs',
+                'intra_op_threads', 'inter_op_threads', 'train_images', 'statistics')
+
+
+@dataclasses.dataclass
+class MetricsLine:
+    """The fields of a line of metrics.jsonl that are read."""
+    step: int = limited(minimum=0)
+    accuracy: float = limited(minimum=0, maximum=1)
+    images: int = limited(minimum=1)
+    weights: str = limited(names=('averaged', 'raw'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One run, or one seed of a result."""
+    path: str
+    variant: str
+    model: str
+    seed: int
+    settings: Dict[str, str]  # every setting that decides what is trained
+    changed: Tuple[str, ...]  # the settings that differ from those of the recipe
+    image_size: int
+    classes: int
+    engine: str
+    is_run: bool = True
+    state: str = 'done'
+    step: int = 0
+    steps: int = 0
+    validation: int = 0  # images held out
+    weights: str = 'raw'  # that it is judged by
+    accuracy: Optional[float] = None  # at the last step, of the split that is compared
+    images: int = 0
+    train_seconds: Optional[float] = None
+    curve: Optional[Curve] = None
+    params: Optional[int] = None  # as a result has recorded them
+    ops: Optional[int] = None
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the training is done."""
+        return self.state == 'done'
+
+    def progress(self) -> str:
+        """Return the state as text, such as 'running, step 300 of 1000'."""
+        return f"{self.state}, step {self.step} of {self.steps}"
+
+
+def read_run(selected: Selected) -> Entry:
+    """Return the Entry of a run, without its accuracy. Raises UserError if it is damaged."""
+    run = selected.path
+    config, extra = runs.read_config(run)
+    status = runs.read_status(run)
+    state, step = status.get('state', 'not started'), status.get('step', 0)
+    if runs.is_running(run):
+        state = 'running'
+    elif state == 'running' or (not status and os.path.isdir(runs.train_dir(run))):
+        state = 'killed' if status else 'empty'
+    if step >= config.steps and state in ('killed', 'stopped'):
+        state = 'done'
+    engine = (extra.get('versions') or [{}])[-1].get('engine', 'unknown')
+    settings = {field.name: to_text(getattr(config, field.name))
+                for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}
+    settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine)
+    settings, changed = _with_recipe(settings, config.recipe)
+    if config.steps != durations.num_steps(config.recipe, config.train_images):
+        changed += ('steps',)
+    changed += tuple(name for name in ('validation', 'patience', 'init_from', 'freeze', 'source')
+                     if getattr(config, name) != getattr(Config, name, None))
+    return Entry(
+        run, selected.variant, config.model, config.seed, settings, changed,
+        config.recipe.image_size, len(extra['classes']), engine, state=state, step=step,
+        steps=config.steps, validation=config.validation,
+        weights='averaged' if config.recipe.ema_decay else 'raw',
+        train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed))
+
+
+def with_accuracy(entry: Entry, split: str) -> Entry:
+    """Return the `entry` of a run with the accuracy that was measured at its last step, if any."""
+    for metrics in _metrics(entry.path, split):
+        if (metrics['step'], metrics['weights']) == (entry.step, entry.weights):
+            return dataclasses.replace(entry, accuracy=metrics['accuracy'],
+                                       images=metrics['images'])
+    return entry
+
+
+def last_accuracy(entry: Entry) -> Optional[float]:
+    """Return the newest accuracy of a run, of the held-out images or else of the test images."""
+    for split in ('validation', 'test'):
+        for metrics in _metrics(entry.path, split):
+            return metrics['accuracy']
+    return None
+
+
+def _metrics(run: str, split: str) -> List[Dict[str, Any]]:
+    """Return the lines of metrics.jsonl, the newest first, without damaged ones."""
+    lines = []
+    with contextlib.suppress(OSError), \
+            files.open_regular(os.path.join(run, 'eval', split, 'metrics.jsonl')) as stream:
+        lines = stream.read(files.MAX_JSON_BYTES).splitlines()
+    checked = []
+    for line in reversed(lines):
+        with contextlib.suppress(UsageError, ValueError):
+            checked.append(schema.check(files.parse_json(line), MetricsLine))
+    return checked
+
+
+def _curve(run: str, seed: int) -> Optional[Curve]:
+    rows = history.read(run)
+    return Curve(seed, tuple(row.epoch for row in rows), tuple(row.train_loss for row in rows),
+                 tuple(row.eval_loss for row in rows),
+                 tuple(row.eval_accuracy for row in rows)) if rows else None
+
+
+def read_result(selected: Selected) -> List[Entry]:
+    """Return an Entry for each seed of a results/*.json. Raises UserError if it is damaged."""
+    result = results.read(selected.path)
+    recipe = Recipe.from_json(result['settings'])
+    settings, changed = _with_recipe(
+        {'model': result['model'], 'dataset': result['data_set'], 'engine': result['engine'],
+         'steps': str(result['steps']), 'weights': result['weights']}, recipe)
+    weights = 'averaged' if recipe.ema_decay else 'raw'
+    changed += ('weights',) * (result['weights'] != weights)
+    return [Entry(
+        selected.path, '', result['model'], seed, settings, changed, recipe.image_size,
+        result.get('classes', 10), result['engine'], is_run=False,
+        step=result['steps'], steps=result['steps'], weights=result['weights'],
+        accuracy=accuracy, images=result.get('images', 1), train_seconds=result['train_seconds'],
+        params=result['params'], ops=result['ops'])
+        for seed, accuracy in zip(result['seeds'], result['accuracy']['values'])]
+
+
+def _with_recipe(settings: Dict[str, str],
+                 recipe: Recipe) -> Tuple[Dict[str, str], Tuple[str, ...]]:
+    """Return `settings` with those of `recipe`, and the names of what differs from the catalog's.
+
+    Of a recipe that the catalog lacks, that is every field.
+    """
+    fields = {name: to_text(value) for name, value in recipe.to_json().items() if name != 'name'}
+    changed = tuple(fields)
+    if recipe.name in catalog.RECIPES:
+        changed = tuple(text.partition('=')[0] for text in overrides.changes(recipe))
+    return dict(settings, recipe=recipe.name, **fields), changed
+
+
+def to_text(value: Any) -> str:
+    """Return the value of a setting as a flag writes it."""
+    if isinstance(value, (list, tuple)):
+        return ','.join(map(str, value)) or 'none'
+    if isinstance(value, float):
+        return number_text.to_text(value)
+    return 'none' if value is None else str(value)

@@ -1,0 +1,172 @@
+"""Formats of a comparison: a table for the terminal, csv, and Markdown."""
+
+import csv
+import io
+from typing import Callable, Dict, List, Optional
+
+from permafrost.errors import printable
+from permafrost.experiments import markdown
+from permafrost.experiments.comparison.grouping import BASELINE
+from permafrost.experiments.comparison.table import Comparison, Row
+
+NONE = '–'
+MAX_CELL = 32  # characters of a setting on the terminal
+METHODS = {'welch': "95 % confidence, Welch's t-test over the seeds",
+           'binomial': '95 % confidence, from the number of test images alone: a single seed does '
+                       'not show the noise of training'}
+
+
+def text(comparison: Comparison) -> str:
+    """Return the table and what is to be known about it, as lines for a terminal."""
+    has_names = _needs_names(comparison)
+    columns: Dict[str, Callable[[Row], str]] = {}
+    if has_names:
+        columns['variant'] = lambda row: _short(row.name)
+    for name in comparison.settings:
+        columns[name] = lambda row, name=name: _short(row.settings[name])  # type: ignore[misc]
+    first_number = len(columns)
+    columns.update({
+        'seeds': lambda row: str(len(row.seeds)),
+        'accuracy %': accuracy,
+        'difference': lambda row: difference(row, comparison, '{} *'),
+        **{name: column for name, column in MEASURES.items()
+           if any(column(row) != NONE for row in comparison.rows)}})
+    rows = [list(columns), *([column(row) for column in columns.values()]
+                             for row in comparison.rows)]
+    widths = [max(map(len, cells)) for cells in zip(*rows)]
+    lines = ['  '.join(cell.ljust(width) if number < first_number else cell.rjust(width)
+                       for number, (cell, width) in enumerate(zip(cells, widths))).rstrip()
+             for cells in rows]
+    return '\n'.join([*lines, '', *facts(comparison, '*')])
+
+
+def markdown_table(comparison: Comparison) -> List[str]:
+    """Return the lines of a Markdown table of six columns, and what is to be known about it.
+
+    A difference that is not noise is bold.
+    """
+    has_names = _needs_names(comparison)
+
+    def variant(row: Row) -> str:
+        settings = [f'{name}={value}' for name, value in row.settings.items()]
+        return markdown.escape(row.name if has_names else ' '.join(settings))
+
+    def pair(first: str, second: str) -> Callable[[Row], str]:
+        return lambda row: f'{MEASURES[first](row)} / {MEASURES[second](row)}'
+
+    columns: Dict[str, Callable[[Row], str]] = {
+        'variant': variant,
+        f'{comparison.split} accuracy (%)': accuracy,
+        'difference': lambda row: difference(row, comparison, '**{}**'),
+        'parameters / operations (M)': pair('params M', 'ops M'),
+        'frozen (MB) / latency (ms)': pair('.pb MB', 'ms'),
+        'training': MEASURES['training']}
+    lines = markdown.table(list(columns), [
+        [column(row) for column in columns.values()] for row in comparison.rows])
+    notes = [markdown.escape(line) for line in facts(comparison, 'bold')]
+    return [*lines, '', *(f'- {line}' for line in notes)]
+
+
+def csv_text(comparison: Comparison) -> str:
+    """Return a line for each row, with all its numbers; accuracies are fractions 0 to 1."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator='\n')
+    writer.writerow([
+        'variant', *comparison.settings, 'split', 'seeds', 'accuracies', 'accuracy', 'std', 'low',
+        'high', 'difference', 'difference_low', 'difference_high', 'method', 'params', 'ops',
+        'bytes', 'latency_ms', 'train_seconds', 'runs'])
+    for row in comparison.rows:
+        change = row.difference
+        writer.writerow([
+            _cell(row.name), *(_cell(row.settings[name]) for name in comparison.settings),
+            comparison.split, ' '.join(map(str, row.seeds)),
+            ' '.join(f'{each:.6g}' for each in row.accuracies),
+            *map(_number, (row.mean, row.std, *(row.interval or (None, None)))),
+            *map(_number, (change.value, *change.interval) if change else (None,) * 3),
+            change.method if change else '', *map(_number, (
+                row.params, row.ops, row.bytes, row.latency, row.train_seconds)),
+            _cell(' '.join(row.runs))])
+    return stream.getvalue()
+
+
+def _number(value: Optional[float]) -> str:
+    return '' if value is None else f'{value:.6g}' if isinstance(value, float) else str(value)
+
+
+def _cell(name: str) -> str:
+    # A spreadsheet takes what begins like this for a formula.
+    return ("'" if name[:1] in ('=', '+', '-', '@') else '') + printable(name)
+
+
+def _needs_names(comparison: Comparison) -> bool:
+    """Return whether the settings do not tell the rows apart, or the names say more than they."""
+    settings = {tuple(row.settings.values()) for row in comparison.rows}
+    return not comparison.settings or len(settings) < len(comparison.rows) or any(
+        '=' not in row.name and row.name not in (row.model, BASELINE) for row in comparison.rows)
+
+
+def accuracy(row: Row) -> str:
+    """Return the mean accuracy in percent, with the deviation over the seeds."""
+    if row.mean is None:
+        return NONE
+    return f'{100 * row.mean:.2f}' + (f' ± {100 * row.std:.2f}' if row.std is not None else '')
+
+
+def difference(row: Row, comparison: Comparison, marked: str) -> str:
+    """Return the difference to the baseline in points, with its interval.
+
+    It is `marked`, a format, if it is not noise.
+    """
+    if row is comparison.baseline:
+        return 'baseline'
+    if row.difference is None:
+        return NONE
+    low, high = row.difference.interval
+    shown = f'{100 * row.difference.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]'
+    return shown if row.difference.is_noise else marked.format(shown)
+
+
+def facts(comparison: Comparison, mark: str) -> List[str]:
+    """Return lines: which accuracy, how certain, how latency was measured, and the notes."""
+    methods = dict.fromkeys(row.difference.method for row in comparison.rows if row.difference)
+    images = sorted({row.images for row in comparison.rows if row.images})
+    several = any(row.std is not None for row in comparison.rows)
+    lines = [f'accuracy: of the last checkpoint, on {" or ".join(map(str, images))} '
+             f'{comparison.split} images' + ', mean ± standard deviation of the seeds' * several
+             ] if images else ['accuracy: of no run yet']
+    lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
+    if methods:
+        lines.append(f'{mark}: the interval excludes 0; without any effect, 1 of 20 variants would '
+                     f'be so, too')
+    if comparison.latency_of:
+        lines.append(f'ms: latency in C++, {comparison.latency_of}')
+    lines += [f'{row.name}: {note}' for row in comparison.rows for note in row.notes]
+    return [printable(line) for line in [*lines, *comparison.notes]]
+
+
+def _millions(value: Optional[int]) -> str:
+    return NONE if value is None else f'{value / 1e6:.2f}'
+
+
+def duration(seconds: Optional[float]) -> str:
+    """Return a training time, such as 95 s, 27 min or 3.5 h."""
+    if seconds is None:
+        return NONE
+    if seconds < 120:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
+
+
+# Columns that are left out if no row has the number.
+MEASURES: Dict[str, Callable[[Row], str]] = {
+    'params M': lambda row: _millions(row.params),
+    'ops M': lambda row: _millions(row.ops),
+    '.pb MB': lambda row: _millions(row.bytes),
+    'ms': lambda row: NONE if row.latency is None else (
+        f'{row.latency:#.3g}' if row.latency < 100 else f'{row.latency:.0f}'),
+    'training': lambda row: duration(row.train_seconds)}
+
+
+def _short(text: str) -> str:
+    text = printable(text)
+    return text if len(text) <= MAX_CELL else text[:MAX_CELL - 1] + '…'

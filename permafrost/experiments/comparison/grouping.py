@@ -1,0 +1,72 @@
+"""Grouping: runs that differ in their seed alone become a row; rows get names and settings."""
+
+import collections
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from permafrost.errors import UsageError, printable, shown
+from permafrost.experiments.comparison.entries import Entry
+
+# In this order; then the fields of recipes.
+FIRST_SETTINGS = ('model', 'recipe', 'dataset', 'seed')
+NEVER_SHOWN = ('weights',)
+BASELINE = 'baseline'  # the name of a study's
+
+
+class Group(NamedTuple):
+    """The entries of a row, by seed."""
+    name: str
+    entries: Tuple[Entry, ...]
+    settings: Dict[str, str]  # those that differ between the rows
+
+def group(entries: Sequence[Entry], by_run: bool = False,
+          baseline: Optional[str] = None) -> List[Group]:
+    """Return the rows of a comparison, the baseline first.
+
+    A second run of the same seed is no other sample: it gets a row of its own, as every run does
+    with `by_run`. `baseline` is the name, a run or a variant of a row; by default that of a study,
+    or the first row. Raises UsageError if there is no such row.
+    """
+    rows: Dict[Tuple[object, ...], List[Entry]] = {}
+    for entry in entries:
+        key = (entry.variant, by_run and entry.path, tuple(sorted(entry.settings.items())))
+        copy = 0
+        while any(each.seed == entry.seed for each in rows.get((*key, copy), ())):
+            copy += 1
+        rows.setdefault((*key, copy), []).append(entry)
+    names = _shown_settings([row[0] for row in rows.values()], by_run)
+    models = [row[0].model for row in rows.values()]
+    groups, counts = [], collections.Counter()  # type: List[Group], collections.Counter[str]
+    for row in rows.values():
+        settings = {name: _setting(row[0], name) for name in names}
+        name = row[0].variant or ' '.join(
+            [row[0].model, *(f'{key}={value}' for key, value in settings.items()
+                             if key != 'model' and models.count(row[0].model) > 1)])
+        counts[name] += 1
+        unique = f'{name} ({counts[name]})' if counts[name] > 1 else name
+        groups.append(Group(unique, tuple(sorted(row, key=lambda entry: entry.seed)), settings))
+    first = _find_baseline(groups, baseline)
+    return [first, *(each for each in groups if each is not first)]
+
+
+def _shown_settings(rows: Sequence[Entry], by_run: bool) -> List[str]:
+    changed = [name for row in rows for name in row.changed]
+    fields = [name for row in rows for name in row.settings if name in changed]
+    names = [*FIRST_SETTINGS[:3 + by_run], *fields, 'engine']
+    return [name for name in dict.fromkeys(names)
+            if name not in NEVER_SHOWN and len({_setting(row, name) for row in rows}) > 1]
+
+
+def _setting(entry: Entry, name: str) -> str:
+    return str(entry.seed) if name == 'seed' else entry.settings.get(name, '')
+
+
+def _find_baseline(groups: Sequence[Group], baseline: Optional[str]) -> Group:
+    if baseline is None:
+        return next((each for each in groups if each.entries[0].variant == BASELINE), groups[0])
+    path = baseline.rstrip('/')
+    for each in groups:
+        if each.name == baseline or any(
+                path in (entry.path, entry.variant) for entry in each.entries):
+            return each
+    known = ', '.join(printable(each.name) for each in groups[:20])
+    raise UsageError(f'--baseline: no row {shown(baseline)} (choose from: {known})')

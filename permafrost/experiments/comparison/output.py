@@ -1,0 +1,59 @@
+"""The output of compare.py: on the terminal, and the files that its flags name."""
+
+import os
+from typing import Any, Sequence
+
+from absl import flags
+
+from permafrost import files
+from permafrost.errors import UsageError, UserError
+from permafrost.experiments.comparison import compare, formats, run_list
+
+flags.disclaim_key_flags()
+
+
+def define_flags() -> None:
+    """Define the flags of compare.py."""
+    flags.DEFINE_string('log_dir', 'runs', 'Folder of the runs to compare or list, if no argument '
+                        'names any.', allow_override=True)
+    flags.DEFINE_bool('list', False, 'List the runs, one a line: state, model, what differs from '
+                      'the recipe, step, accuracy and age.')
+    flags.DEFINE_string('baseline', None, 'Row that the others are compared with: a variant, or a '
+                        "run. Default: a study's baseline, else the first.")
+    flags.DEFINE_enum('split', None, ['test', 'validation'], 'Images that the accuracies are of. '
+                      'Default: validation if all the runs held images out, else test.')
+    flags.DEFINE_bool('by_run', False, 'Give each run a row of its own, instead of one row for the '
+                      'seeds of a variant.')
+    flags.DEFINE_bool('measure', True, 'Evaluate finished runs that are not evaluated, freeze a '
+                      'run of each row, and time it in C++.')
+    for name, text in (('csv', 'a line for each row, with all numbers'),
+                       ('markdown', 'a table of six columns'),
+                       ('html', 'one page with tables and charts, to open in a browser')):
+        flags.DEFINE_string(name, None, f'Also write this file: {text}.')
+
+
+def show(values: Any, arguments: Sequence[str]) -> None:
+    """Print what the flags `values` of compare.py ask for. Raises UserError."""
+    arguments = arguments or [values.log_dir]
+    if values.list:
+        print(run_list.list_runs(arguments))
+        return
+    paths = {name: values[name].value for name in ('csv', 'markdown', 'html') if values[name].value}
+    for name, path in paths.items():
+        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise UsageError(f'--{name}={path}: name a file, in a folder that exists')
+    comparison = compare.compare(arguments, values.baseline, values.split, values.by_run,
+                                 values.measure)
+    print(formats.text(comparison), flush=True)
+    for name, path in paths.items():
+        try:
+            if name == 'html':
+                from permafrost.experiments.reports import comparison_page  # imports matplotlib
+                comparison_page.write(comparison, path)
+            elif name == 'csv':
+                files.write_atomically(path, formats.csv_text(comparison))
+            else:
+                files.write_atomically(path, '\n'.join(formats.markdown_table(comparison)) + '\n')
+        except OSError as error:
+            raise UserError(f'cannot write {path} ({error.strerror}): name another --{name}')
+        print(f'{name}: {path}')

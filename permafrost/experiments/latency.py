@@ -1,0 +1,156 @@
+"""Latency in C++: frozen graphs timed in turn by label_image, so that all meet the same machine."""
+
+import contextlib
+import ctypes
+import dataclasses
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from permafrost import files, runtime, schema
+from permafrost.commands import ROOT
+from permafrost.errors import UserError, one_line, printable
+from permafrost.schema import limited
+
+PROGRAM = os.path.join('label_image', 'build', 'label_image')
+MIN_ROUNDS, MAX_ROUNDS = 3, 20
+SECONDS = 7.  # to spend on a graph, with the starts of label_image
+CLOSE = 0.005  # a round that changes no latency by more is the last
+SAMPLE_MS = 500.  # to time in a round
+SLICE = 0.05  # seconds that a graph runs before the next one has its turn
+AT_ONCE = 8  # graphs: each takes about 100 MB
+PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
+RUNS = 5  # of a median: so that it does not see the ends of slices
+PERCENTILE = 25  # of the medians: half of them or more meet other processes on a busy machine
+
+
+class Latency(NamedTuple):
+    """The latency of a graph."""
+    median_ms: float  # of an image alone: PERCENTILE of the medians of RUNS runs
+    rounds: int
+    engine: str
+    library: str  # the version of TensorFlow
+
+
+@dataclasses.dataclass
+class Answer:
+    """The fields that are read of the json that label_image prints."""
+    repeat_medians_ms: Sequence[float] = limited(minimum=0, count=(1, 1000))
+    tensorflow: str = limited(count=(1, 100))
+
+
+def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
+    """Return the latency of frozen graphs, {path: Latency}: one image, one thread.
+
+    A round starts label_image once for each graph, and lets them run in turn for SLICE: what else
+    the machine does slows all of them alike. Graphs that cannot run are left out, with a note.
+    """
+    medians: Dict[str, List[float]] = {}
+    repeats, version, start, done = {}, '', time.monotonic(), 0
+    for graph in graphs:
+        answer = _label_image(graph, repeats=3)
+        if answer:
+            repeats[graph] = int(min(500, max(
+                10, SAMPLE_MS / RUNS / max(1e-3, min(answer['repeat_medians_ms'])))))
+            version, medians[graph] = answer['tensorflow'], []
+    latencies: Dict[str, float] = {}
+    while medians and done < MAX_ROUNDS:
+        order = sorted(medians, reverse=bool(done % 2))
+        for first in range(0, len(order), AT_ONCE):
+            for graph, each in _take_turns(order[first:first + AT_ONCE], repeats).items():
+                medians[graph] += each
+        done += 1
+        before, latencies = latencies, {
+            graph: float(np.percentile(each, PERCENTILE))
+            for graph, each in medians.items() if each}
+        if done >= MIN_ROUNDS and (time.monotonic() - start > SECONDS * len(medians) or all(
+                abs(latencies[graph] - before[graph]) < CLOSE * before[graph]
+                for graph in before)):
+            break
+    return {graph: Latency(each, done, runtime.installed(), version)
+            for graph, each in latencies.items()}
+
+
+def _take_turns(graphs: Sequence[str], repeats: Dict[str, int]) -> Dict[str, List[float]]:
+    """Return {graph: medians} of one round; of a graph that fails, after a note, none."""
+    with contextlib.ExitStack() as stack:
+        outputs = {graph: stack.enter_context(tempfile.TemporaryFile()) for graph in graphs}
+        processes = {}
+        for graph in graphs:
+            processes[graph] = subprocess.Popen(
+                _command(PROGRAM, graph, repeats[graph]), stdin=subprocess.DEVNULL,
+                stdout=outputs[graph], stderr=subprocess.DEVNULL, env=_environment(),
+                preexec_fn=_end_with_parent)
+            stack.callback(processes[graph].wait)
+            stack.callback(processes[graph].kill)  # before it is waited for; it may be stopped
+            processes[graph].send_signal(signal.SIGSTOP)
+        waiting = list(graphs)
+        while waiting:
+            for graph in list(waiting):
+                processes[graph].send_signal(signal.SIGCONT)
+                try:
+                    processes[graph].wait(SLICE)
+                    waiting.remove(graph)
+                except subprocess.TimeoutExpired:
+                    processes[graph].send_signal(signal.SIGSTOP)
+        medians = {}
+        for graph, stream in outputs.items():
+            stream.seek(0)
+            answer = _parse(graph, processes[graph].returncode, stream.read(), b'')
+            if answer:
+                medians[graph] = list(answer['repeat_medians_ms'])
+        return medians
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process with its parent: stopped, it would stay for ever."""
+    with contextlib.suppress(AttributeError, OSError):  # another system
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _label_image(graph: str, repeats: int) -> Optional[Dict[str, Any]]:
+    """Return what label_image prints of a benchmark, after building it; None if it fails."""
+    done = subprocess.run(_command('label_image.sh', graph, repeats), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
+    return _parse(graph, done.returncode, done.stdout, done.stderr)
+
+
+def _command(program: str, graph: str, repeats: int) -> List[str]:
+    path = os.path.abspath(graph)
+    return [os.path.join(ROOT, program),
+            *(['--graph=' + path] if program == PROGRAM else [path, '--']),
+            '--library=' + sys.prefix, '--benchmark', '--json', f'--runs={RUNS}',
+            f'--repeats={repeats}']
+
+
+def _environment() -> Dict[str, str]:
+    # label_image would take over the threads and the log level of this process.
+    return {name: value for name, value in os.environ.items()
+            if not name.startswith(('OMP_', 'KMP_', 'TF_'))}
+
+
+def _parse(graph: str, code: int, output: bytes, errors: bytes) -> Optional[Dict[str, Any]]:
+    try:
+        if not code:
+            return schema.check(files.parse_json(output), Answer)
+        reason = (errors.decode('utf-8', 'replace').strip().splitlines() or [
+            f'label_image exited with code {code}'])[-1]
+    except (ValueError, UserError) as error:
+        reason = str(error)
+    print(f'note: {printable(graph)} is not timed: {printable(one_line(reason))}', flush=True)
+    return None
+
+
+def record(run: str, graph: str, latency: Latency) -> None:
+    """Write <run>/latency.json, for the report of the run; without it on a read-only disk."""
+    with contextlib.suppress(OSError), files.open_regular(graph) as stream:
+        files.write_json(os.path.join(run, 'latency.json'), {
+            'median_ms': round(latency.median_ms, 4), 'engine': latency.engine, 'threads': 1,
+            'tensorflow': latency.library, 'sha256': hashlib.sha256(stream.read()).hexdigest()})

@@ -1,0 +1,113 @@
+"""Comparisons of real runs: evaluated, frozen, timed; what cannot be is a line."""
+
+import os
+import statistics
+
+import pytest
+
+from permafrost import runtime
+from permafrost.errors import UserError
+from permafrost.experiments import latency
+from permafrost.experiments.comparison.compare import compare
+from tests.experiments.comparison.conftest import HOSTILE
+from tests.processes import ROOT
+
+
+@pytest.fixture()
+def measured(monkeypatch):
+    """Leave out the program in C++, which test_latency.py runs; return the graphs to time."""
+    graphs = []
+
+    def time_in_turn(paths):
+        graphs.extend(paths)
+        return {path: latency.Latency(0.5, 3, 'tf2', '2.21.0') for path in paths}
+    monkeypatch.setattr(latency, 'time_in_turn', time_in_turn)
+    return graphs
+
+
+def test_a_study_is_evaluated_frozen_and_compared(folder, measured, capsys):
+    comparison = compare([str(folder / 'study')])
+    baseline, slower = comparison.rows
+    assert (baseline.name, slower.name) == ('baseline', 'learning_rate=0.01')
+    assert comparison.settings == ('learning_rate',) and comparison.split == 'test'
+    assert baseline.settings == {'learning_rate': '0.05'}
+    assert baseline.seeds == (1, 2) and baseline.images == 500
+    assert baseline.mean == pytest.approx(statistics.mean(baseline.accuracies))
+    assert baseline.std == pytest.approx(statistics.stdev(baseline.accuracies))
+    assert baseline.difference is None and slower.difference.method in ('welch', 'binomial')
+    assert slower.difference.value == pytest.approx(slower.mean - baseline.mean)
+    assert baseline.params == slower.params > 0 and baseline.train_seconds >= 0
+    assert len(measured) == 2 and baseline.bytes == os.path.getsize(measured[0])
+    assert baseline.latency == 0.5 and '3 rounds' in comparison.latency_of
+    for run in baseline.runs:
+        assert os.path.exists(os.path.join(run, 'eval', 'test', 'metrics.jsonl'))
+    assert os.path.exists(os.path.join(baseline.runs[0], 'latency.json'))
+    assert comparison.notes[0].startswith('left out: ') and 'momentum=2' in comparison.notes[0]
+    assert not capsys.readouterr().out, 'stdout is for the table'
+
+
+def test_without_measuring_nothing_is_written(folder):
+    before = sorted(str(path) for path in folder.rglob('*'))
+    comparison = compare([str(folder / 'study')], measure=False)
+    assert comparison.rows[0].accuracies == () and comparison.rows[0].params
+    assert comparison.rows[0].notes == ('seed 1: done, step 4 of 4, not evaluated',
+                                        'seed 2: done, step 4 of 4, not evaluated')
+    assert comparison.rows[0].bytes is None and comparison.rows[1].difference is None
+    assert sorted(str(path) for path in folder.rglob('*')) == before
+
+
+def test_every_run_has_its_line(folder, measured):
+    comparison = compare([str(folder / 'runs'), str(folder / 'study')], by_run=True)
+    assert any('foreign' in note and 'damaged' in note for note in comparison.notes)
+    killed = next(row for row in comparison.rows if 'killed' in ''.join(row.runs))
+    assert killed.notes == ('seed 1: killed, step 3 of 4',) and killed.mean is None
+    assert len(comparison.rows) == 6  # with the hostile folder
+    assert all('\n' not in note for note in comparison.notes)
+
+
+def test_a_damaged_run_does_not_end_the_comparison(folder, measured):
+    for path in (folder / 'study/runs/baseline/seed1/train').iterdir():
+        path.write_bytes(b'')
+    comparison = compare([str(folder / 'study')])
+    assert comparison.rows[0].seeds == (2,)
+    assert any('seed1: not evaluated: ' in note for note in comparison.notes)
+
+
+def test_a_hostile_folder_is_written_into_and_nowhere_else(folder, measured):
+    run = folder / 'runs' / 'tiny' / HOSTILE
+    before = {path for path in folder.rglob('*') if HOSTILE not in str(path)}
+    comparison = compare([str(run)])
+    assert not comparison.notes
+    assert comparison.rows[0].bytes == os.path.getsize(str(run / 'tiny.pb'))
+    assert {path for path in folder.rglob('*') if HOSTILE not in str(path)} == before
+    assert '\n' not in comparison.title and '\x1b' not in comparison.title
+
+
+def test_results_are_compared_as_they_were_recorded():
+    comparison = compare([os.path.join(ROOT, 'results')], measure=False)
+    sprint = next(row for row in comparison.rows if row.model == 'sprint')
+    assert sprint.seeds == (1, 2, 3) and sprint.mean == pytest.approx(0.9345)
+    assert {'model', 'recipe'} <= set(comparison.settings) and not comparison.notes
+    with pytest.raises(UserError, match='leave out --split'):
+        compare([os.path.join(ROOT, 'results')], split='validation')
+
+
+def test_runs_without_validation_are_told(folder):
+    comparison = compare([str(folder / 'study')], split='validation', measure=False)
+    assert comparison.rows[0].mean is None
+    assert sum('held no images out' in note for note in comparison.notes) == 4
+
+
+def test_nothing_to_compare_is_an_error(folder):
+    with pytest.raises(UserError, match='damaged'):
+        compare([str(folder / 'runs/tiny/foreign')])
+
+
+@pytest.mark.slow
+def test_identical_networks_have_the_same_latency(folder):
+    """The two variants differ in their training alone."""
+    comparison = compare([str(folder / 'study')])
+    first, second = (row.latency for row in comparison.rows)
+    assert 0 < first < 1000 and 0 < second < 1000  # no test on time: see docs/experiments.md
+    assert runtime.installed() in open(
+        os.path.join(comparison.rows[0].runs[0], 'latency.json')).read()

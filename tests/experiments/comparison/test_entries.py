@@ -1,0 +1,90 @@
+"""What a comparison reads of runs and results."""
+
+import os
+
+import pytest
+
+from permafrost import files, runs
+from permafrost.config import Config
+from permafrost.errors import UserError
+from permafrost.experiments.comparison import entries
+from permafrost.experiments.comparison.selection import Selected
+from permafrost.recipes import overrides
+from tests.processes import ROOT
+
+
+@pytest.fixture()
+def run(folder):
+    return str(folder / 'study/runs/learning_rate=0.01/seed2')
+
+
+def evaluated(run, *lines):
+    """Write lines of metrics.jsonl, json or text."""
+    os.makedirs(os.path.join(run, 'eval', 'test'), exist_ok=True)
+    with open(os.path.join(run, 'eval', 'test', 'metrics.jsonl'), 'w') as stream:
+        for line in lines:
+            stream.write(line if isinstance(line, str)
+                         else files.json_text(line).replace('\n', ' ') + '\n')
+
+
+def test_a_run_tells_its_settings_and_state(run):
+    entry = entries.read_run(Selected(run, 'x'))
+    assert (entry.model, entry.seed, entry.variant, entry.classes) == ('tiny', 2, 'x', 10)
+    assert entry.is_finished and (entry.step, entry.steps) == (4, 4)
+    assert entry.settings['learning_rate'] == '0.01' and 'learning_rate' in entry.changed
+    assert entry.settings['augmentation'] == 'crop,flip,brightness,contrast'
+    assert 'augmentation' not in entry.changed and entry.accuracy is None
+
+
+def test_states(folder):
+    killed = entries.read_run(Selected(str(folder / 'runs/tiny/killed')))
+    assert killed.progress() == 'killed, step 3 of 4' and not killed.is_finished
+    with runs.lock(killed.path):
+        assert entries.read_run(Selected(killed.path)).state == 'running'
+    os.unlink(os.path.join(killed.path, 'status.json'))
+    assert entries.read_run(Selected(killed.path)).state == 'empty'
+
+
+def test_the_accuracy_is_that_of_the_last_step_and_the_runs_weights(run):
+    entry = entries.read_run(Selected(run))
+    line = {'step': 4, 'accuracy': 0.5, 'images': 500, 'weights': 'averaged'}
+    evaluated(run, dict(line, accuracy=0.1), line, dict(line, weights='raw', accuracy=0.9),
+              dict(line, step=3, accuracy=0.8), '{"half', '\n', '["<script>"]\n',
+              dict(line, accuracy=7))
+    found = entries.with_accuracy(entry, 'test')
+    assert (found.accuracy, found.images) == (0.5, 500)
+    assert entries.last_accuracy(entry) == 0.8
+    evaluated(run, dict(line, step=3))
+    assert entries.with_accuracy(entry, 'test').accuracy is None
+
+
+def test_a_curve_is_that_of_results_csv(run):
+    with open(os.path.join(run, 'results.csv'), 'w') as stream:
+        stream.write('epoch,step,train_loss,train_accuracy,eval_split,eval_loss,eval_accuracy,'
+                     'learning_rate,images_per_second,train_seconds\n'
+                     '1,2,2.5,0.2,test,2.4,0.25,0.1,100,1\n2,4,2.25,0.3,test,2.2,0.35,0.1,100,2\n')
+    curve = entries.read_run(Selected(run)).curve
+    assert (curve.seed, curve.epochs, curve.train_losses) == (2, (1, 2), (2.5, 2.25))
+    assert (curve.eval_losses, curve.eval_accuracies) == ((2.4, 2.2), (0.25, 0.35))
+
+
+def test_a_run_of_another_version_is_one_line(folder):
+    with pytest.raises(UserError, match='damaged') as error:
+        entries.read_run(Selected(str(folder / 'runs/tiny/foreign')))
+    assert '\n' not in str(error.value)
+
+
+def test_a_result_gives_an_entry_for_each_seed():
+    path = os.path.join(ROOT, 'results', 'sprint-sprint-250.json')
+    found = entries.read_result(Selected(path, is_result=True))
+    assert [entry.seed for entry in found] == [1, 2, 3]
+    assert all(entry.model == 'sprint' and 0.9 < entry.accuracy < 0.96 and entry.params
+               and not entry.is_run and not entry.changed for entry in found)
+
+
+def test_every_setting_is_compared_or_known_not_to_matter():
+    """A new field of Config is compared unless NOT_COMPARED names it."""
+    names = set(Config('tuto', overrides.get_recipe('tutorial'), 1).to_json())
+    assert set(entries.NOT_COMPARED) <= names
+    assert {'model', 'steps', 'dataset', 'validation', 'init_from', 'freeze'} <= (
+        names - set(entries.NOT_COMPARED))

@@ -1,0 +1,24 @@
+"""The list of runs."""
+
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.experiments.comparison import run_list
+
+
+def test_every_run_is_a_line(folder):
+    lines = run_list.list_runs([str(folder / 'study'), str(folder / 'runs')]).splitlines()
+    assert lines[0].split('  ')[0] == 'run' and lines[0].endswith('age')
+    by_name = {line.split()[0].rsplit('/', 2)[-1]: line for line in lines[1:]}
+    assert 'killed  tiny' in by_name['killed'] and ' 3/4 ' in by_name['killed']
+    slow = next(line for line in lines if '0.01/seed1' in line)
+    assert 'done' in slow and 'learning_rate=0.01' in slow.split('tutorial')[1] and ' 4/4 ' in slow
+    assert sum('damaged' in line for line in lines) == 1
+    assert sum('momentum=2' in line and 'config.json' in line for line in lines) == 1
+    assert len(lines) == 1 + 4 + 2 + 2  # header, the study, killed and hostile, two notes
+    assert not any('\x1b' in line for line in lines)
+
+
+def test_no_run_is_an_error(folder):
+    with pytest.raises(UserError, match='no run'):
+        run_list.list_runs([str(folder / 'empty')])

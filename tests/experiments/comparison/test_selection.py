@@ -1,0 +1,54 @@
+"""Arguments of compare.py: runs, studies, folders, results and patterns."""
+
+import os
+
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.experiments.comparison import selection
+from tests.processes import ROOT
+
+
+def names(folder, *arguments):
+    selected, notes = selection.select([str(folder / each) for each in arguments])
+    return [os.path.relpath(each.path, str(folder)) for each in selected], notes
+
+
+def test_a_study_gives_its_runs_with_their_variants(folder):
+    selected, notes = selection.select([str(folder / 'study')])
+    assert [each.variant for each in selected] == [
+        'baseline', 'baseline', 'learning_rate=0.01', 'learning_rate=0.01', 'momentum=2']
+    assert not notes
+
+
+def test_a_run_of_a_study_keeps_its_variant(folder):
+    (run,), _ = selection.select([str(folder / 'study/runs/baseline/seed2')])
+    assert run.variant == 'baseline'
+    (run,), _ = selection.select([str(folder / 'runs/tiny/killed')])
+    assert run.variant == ''
+
+
+def test_patterns_and_folders_name_runs_once(folder):
+    expected = ['runs/tiny/foreign', 'runs/tiny/killed']
+    assert names(folder, 'runs/tiny/[fk]*')[0] == expected
+    assert names(folder, 'runs/tiny/killed/', 'runs/tiny/killed', 'runs/tiny')[0][0] == expected[1]
+    assert len(names(folder, 'runs', 'runs/*', 'runs/tiny/*')[0]) == 3
+
+
+def test_runs_are_sorted_by_number():
+    assert sorted(['runs/tuto/10', 'runs/tuto/9', 'runs/alex2/1'], key=selection.natural) == [
+        'runs/alex2/1', 'runs/tuto/9', 'runs/tuto/10']
+
+
+def test_results_are_told_from_other_files():
+    folder = os.path.join(ROOT, 'results')
+    selected, notes = selection.select([folder])
+    assert selected and all(each.is_result for each in selected) and not notes
+    assert not any('benchmark' in each.path for each in selected)
+
+
+def test_what_is_nothing_is_a_note_or_an_error(folder):
+    found, notes = names(folder, 'none\n', 'empty', 'runs/tiny/killed')
+    assert found == ['runs/tiny/killed'] and len(notes) == 2 and '\n' not in ''.join(notes)
+    with pytest.raises(UserError, match='no run, study or result'):
+        names(folder, 'empty')

@@ -1,0 +1,103 @@
+"""Latency by label_image: real graphs, in turn."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from permafrost import runtime
+from permafrost.experiments import latency
+from tests.label_image.program import TUTO, make
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _built():
+    make()
+
+
+@pytest.mark.slow
+def test_graphs_are_timed_in_turn_and_damaged_ones_left_out(tmp_path, capsys):
+    (tmp_path / 'bad\n.pb').write_bytes(b'x')
+    (tmp_path / 'copy.pb').symlink_to(TUTO)
+    graphs = [TUTO, str(tmp_path / 'bad\n.pb'), str(tmp_path / 'copy.pb')]
+    times = latency.time_in_turn(graphs)
+    assert set(times) == {TUTO, graphs[2]}
+    for each in times.values():
+        assert 0 < each.median_ms < 1000 and each.engine == runtime.installed()
+        assert each.library.startswith(('1.15', '2.')) and each.rounds >= latency.MIN_ROUNDS
+    notes = capsys.readouterr().out.splitlines()
+    assert len(notes) == 1 and 'bad\\n.pb is not timed' in notes[0]
+
+
+def answers(monkeypatch, take_turns):
+    """Let `take_turns(graphs, repeats)` answer for label_image: the medians of a round."""
+    monkeypatch.setattr(latency, '_take_turns', take_turns)
+    monkeypatch.setattr(latency, '_label_image', lambda graph, repeats: {
+        'repeat_medians_ms': [1.] * repeats, 'tensorflow': '2.21.0'})
+
+
+def test_rounds_alternate_until_they_agree_and_other_load_does_not_count(monkeypatch):
+    rounds = []
+
+    def take_turns(graphs, repeats):
+        rounds.append(''.join(graphs))
+        return {graph: [1. if graph == 'a' else 2.] * 40 + [9.] * 60 for graph in graphs}
+    answers(monkeypatch, take_turns)
+    times = latency.time_in_turn(['b', 'a'])
+    assert (times['a'].median_ms, times['b'].median_ms, times['a'].rounds) == (1, 2, 3)
+    assert rounds == ['ab', 'ba', 'ab']
+
+
+def test_rounds_go_on_while_they_disagree(monkeypatch):
+    speed = itertools.chain([8., 4., 2., 1.], itertools.repeat(1.))
+    answers(monkeypatch, lambda graphs, repeats: {'a': [next(speed)] * 100})
+    found = latency.time_in_turn(['a'])['a']
+    assert found.median_ms < 1.01 and 4 < found.rounds < latency.MAX_ROUNDS
+
+
+def test_not_too_many_graphs_are_in_memory_at_once(monkeypatch):
+    sizes = []
+
+    def take_turns(graphs, repeats):
+        sizes.append(len(graphs))
+        return {graph: [1.] for graph in graphs}
+    answers(monkeypatch, take_turns)
+    assert len(latency.time_in_turn([str(number) for number in range(11)])) == 11
+    assert sizes == [8, 3] * 3
+
+
+def test_without_a_program_no_graph_is_timed(monkeypatch):
+    monkeypatch.setattr(latency, '_label_image', lambda graph, repeats: None)
+    assert latency.time_in_turn(['a']) == {}
+
+
+def test_an_interrupted_round_leaves_no_process(monkeypatch):
+    """Stopped processes would stay for ever."""
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+        def wait(self, timeout=None):
+            if timeout and len(started) == 2 and all(each.poll() is None for each in started):
+                raise SystemExit(143)  # as the handler of SIGTERM does
+            return super().wait(timeout)
+    monkeypatch.setattr(subprocess, 'Popen', Process)
+    with pytest.raises(SystemExit):
+        latency._take_turns([TUTO, os.path.relpath(TUTO)], {
+            TUTO: 1000, os.path.relpath(TUTO): 1000})
+    assert started and all(each.returncode == -signal.SIGKILL for each in started)
+
+
+def test_the_report_finds_the_latency(tmp_path):
+    latency.record(str(tmp_path), TUTO, latency.Latency(0.51234, 3, 'tf2', '2.21.0'))
+    with open(os.path.splitext(TUTO)[0] + '.json') as stream:
+        checksum = json.load(stream)['sha256']
+    assert json.loads((tmp_path / 'latency.json').read_text()) == {
+        'median_ms': 0.5123, 'engine': 'tf2', 'threads': 1, 'tensorflow': '2.21.0',
+        'sha256': checksum}
