@@ -1,6 +1,6 @@
 """Time this machine: python -m benchmarks [NAME] --models tuto.
 
-NAME: pipeline (default), inference, training, cluster or scaling; see docs/speed.md and
+NAME: pipeline (default), inference, latency, training, cluster or scaling; see docs/speed.md and
 docs/scaling.md.
 """
 

@@ -155,7 +155,7 @@ def extract_network(graph: str, size: int, output: str) -> None:
     """Write the subgraph from NODE, as floats [N, size, size, 3], to the logits."""
     # Without runtime.prepare(), because label_image would inherit the threads that it sets.
     with runtime.held_stderr():
-        from permafrost.evaluation import graph_def
+        from permafrost.evaluation.frozen_graphs import graph_def
         network = graph_def.extract_subgraph(graph_def.read_graph(graph), ['predictions'], [NODE])
     for node in network.node:
         if node.name == NODE:

@@ -12,7 +12,7 @@ from permafrost.errors import UsageError, unknown_name_error
 
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
-BENCHMARKS = ('pipeline', 'inference', 'training', 'cluster', 'scaling')
+BENCHMARKS = ('pipeline', 'inference', 'latency', 'training', 'cluster', 'scaling')
 CIFAR10_ONLY = ('inference', 'training')
 
 
@@ -42,8 +42,8 @@ def run(name: str, options: Options) -> None:
     if options.models == ['all']:
         options = options._replace(models=list(models.MODELS))
     for model in options.models or []:
-        if model not in models.MODELS:
-            raise unknown_name_error('model', model, models.MODELS)
+        if model not in models.ALL:
+            raise unknown_name_error('model', model, models.ALL)
     if name in CIFAR10_ONLY and options.dataset != 'cifar10':
         raise UsageError(f'{name} times networks for CIFAR-10: leave --dataset out')
     result = importlib.import_module('benchmarks.' + name).benchmark(options)

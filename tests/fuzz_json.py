@@ -123,7 +123,8 @@ def _config_in_use(folder):
     """Evaluate and resume what is accepted: each config once."""
     # Here, for the other readers need less than 1 GB without TensorFlow.
     from permafrost.evaluation.evaluator import Evaluator
-    from permafrost.training import checkpoints, loop
+    from permafrost.training import loop
+    from permafrost.training.checkpoints import finding
     from permafrost.training.setup import TrainSetup
     from tests import conftest
     conftest._use_graphs()
@@ -145,7 +146,7 @@ def _config_in_use(folder):
 
     def evaluate(config):
         with Evaluator(run, None) as evaluator:
-            metrics = evaluator.evaluate(*checkpoints.find_checkpoint(run))
+            metrics = evaluator.evaluate(*finding.find_checkpoint(run))
         network = (config.model, config.recipe.image_size, config.recipe.normalize,
                    config.statistics, config.recipe.ema_decay > 0)
         answer = metrics['correct'], metrics['images'], metrics['cross_entropy']

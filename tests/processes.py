@@ -19,7 +19,7 @@ def train_command(dataset, run, *arguments):
     """Return the command line of a small training of squeeze1 in the directory `run`."""
     return command('train.py', '--model=squeeze1', '--dataset=synthetic',
                    f'--data_dir={dataset.directory}', f'--run={run}', '--set=batch_size=16',
-                   '--log_steps=1', '--summary_steps=1', *arguments)
+                   '--log_steps=1', '--summary_steps=1', '--eval_epochs=0', *arguments)
 
 
 def finish(arguments, code=0, timeout=300):
@@ -63,7 +63,7 @@ def losses(run):
         if event.session_log.status == SessionLog.START:
             curve = {step: loss for step, loss in curve.items() if step < event.step}
         for value in event.summary.value:
-            if value.tag == 'loss':
+            if value.tag == 'loss/total':
                 assert event.step not in curve, f'step {event.step} was written twice'
                 curve[event.step] = value.simple_value
     return curve

@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ORDER = ['errors', 'interpreter', 'commands', 'console', 'files', 'schema', 'runtime', 'recipes',
          'config', 'runs', 'flags', 'isolation', 'datasets', 'inputs', 'training', 'cluster',
          'evaluation', 'export', 'experiments']
-ROOMS = ['permafrost/' + name for name in ORDER if (ROOT / 'permafrost' / name).is_dir()]
-ROOMS += ['models/layers']
+ROOMS = sorted(str(path.parent.relative_to(ROOT)) for folder in ('permafrost', 'models')
+               for path in (ROOT / folder).glob('*/**/__init__.py'))
 # Modules without a test file of their own, and why.
 TESTED_ELSEWHERE = {
     'benchmarks/runtimes': 'runs in environments of its own: test_inference, test_training',

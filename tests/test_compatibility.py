@@ -15,9 +15,11 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, runtime
 from permafrost.datasets import loading
-from permafrost.evaluation import evaluate, evaluator, graph_def
+from permafrost.evaluation import evaluate, evaluator
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze
-from permafrost.training import checkpoints, loop
+from permafrost.training import loop
+from permafrost.training.checkpoints import finding
 from permafrost.training.setup import TrainSetup
 from tests.label_image import program
 
@@ -49,7 +51,7 @@ def test_the_dataset_opens(dataset):
 
 def test_the_run_is_evaluated(run):
     with evaluator.Evaluator(run, None, weights='raw') as raw:
-        metrics = raw.evaluate(*checkpoints.find_checkpoint(run))
+        metrics = raw.evaluate(*finding.find_checkpoint(run))
     assert (metrics['step'], metrics['correct'], metrics['images']) == (2, 1, 8)
     np.testing.assert_allclose(metrics['cross_entropy'], 1.3422648848711463, rtol=1e-5)
 

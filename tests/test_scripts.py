@@ -14,8 +14,8 @@ import pytest
 from tests import in_process
 from tests.processes import ROOT
 
-SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.py',
-           'tools/get_data.py', 'tools/local_cluster.py', 'tools/make_tfrecords.py',
+SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.py', 'compare.py',
+           'sweep.py', 'tools/get_data.py', 'tools/local_cluster.py', 'tools/make_tfrecords.py',
            'tools/report.py', 'tools/sample_images.py', 'tools/dev/soak.py',
            'tools/dev/netns_cluster.py', 'tools/dev/fuzz_graphs.py', 'tools/dev/fuzz_eval.py',
            'benchmarks']
@@ -74,6 +74,8 @@ def test_help_lists_the_flags_of_the_script_in_plain_english(script):
     ('train_cluster.py', ['ps_hosts', 'worker_hosts', 'job_name', 'task_index', 'mode', 'run']),
     ('eval.py', ['run', 'step', 'split', 'weights', 'follow', 'profile', 'data_dir', 'tta', 'node',
                  'output', 'feed', 'image_size', 'input_mean', 'input_std', 'output_kind']),
+    ('sweep.py', ['vary', 'grid', 'random', 'search', 'storage', 'seeds', 'parallel', 'dry_run',
+                  'template', 'model', 'learning_rate', 'validation', 'deterministic']),
     ('info.py', ['run', 'model', 'all', 'image_size', 'layers', 'json', 'recipes', 'dataset'])])
 def test_help_lists_shared_flags(script, flags):
     output = in_process.run(script, '--help').stdout
@@ -126,6 +128,8 @@ def real(*arguments):
 MISTAKES = [
     (['train.py', '--model=txto'], "unknown model 'txto'; did you mean tuto? (choose from: alex0,"),
     (['train.py', '--recipe=tutorail'], 'did you mean tutorial? (choose from: cifarnet, davidnet,'),
+    (['sweep.py', '--vary=momentum=0.5,0.9'], 'name the directory of the study'),
+    (['sweep.py', 'x', '--vary=lr=1,2'], 'did you mean learning_rate?'),
     (['train.py', '--stepps=3'], 'unknown flag --stepps; did you mean --steps?'),
     (['train.py', '--steps=-3'], '--steps=-3'),
     (['train.py', '--steps=many'], '--steps=many'),
@@ -135,11 +139,13 @@ MISTAKES = [
     (['train.py', '--set=learning_rte=1'], 'did you mean learning_rate?'),
     (['train.py', '--set=learning_rate=fast'], "'fast' is not a number"),
     (['train.py', '--set=learning_rate'], 'field=value'),
-    (['train.py', '--learning_rate', '0.05'], 'use --set learning_rate=0.05 ('),
-    (['train.py', '--lr=0.05'], 'use --set learning_rate=0.05 ('),
-    (['train.py', '--batch_size', '--steps=3'], 'use --set batch_size=... ('),
-    (['train_cluster.py', '--wd=1e-4'], 'use --set weight_decay=1e-4 ('),
-    (['train.py', '--epochs=5'], 'use --set epochs=5 ('),
+    (['train.py', '--learning_rate', 'fast'], "learning_rate: 'fast' is not a number"),
+    (['train.py', '--lr=0.05'], 'use --learning_rate=0.05 ('),
+    (['train.py', '--bs', '--steps=3'], 'use --batch_size=... ('),
+    (['train_cluster.py', '--wd=1e-4'], 'use --weight_decay=1e-4 ('),
+    (['train.py', '--n_epochs=5'], 'use --epochs=5 ('),
+    (['train.py', '--momentum=0.9'], 'add --optimizer=momentum'),
+    (['train.py', '--freeze=('], 'no regular expression'),
     (['train.py', '--max_steps=5'], 'use --steps ('),
     (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
     (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Update the generated tables of README.md and docs/speed.md: python tools/report.py [--check]."""
+"""Update the tables and pictures of README.md and docs/speed.md: tools/report.py [--check]."""
 
 import os
 import sys
@@ -13,6 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
+from permafrost.experiments.reports import readme_pictures
 from permafrost.flags import run_script
 
 flags.DEFINE_string('readme', None, 'File with the accuracy tables. Default: README.md, without '
@@ -28,6 +29,7 @@ def main():
     readme, speed = FLAGS.readme, FLAGS.speed
     if readme is speed is None:
         readme, speed = 'README.md', 'docs/speed.md'
+        readme_pictures.update(readme, FLAGS.results, readme_pictures.FOLDER, FLAGS.check)
     if readme:
         accuracies = accuracy_tables.table(results.load(FLAGS.results))
         markdown.update_block(readme, 'results', accuracies, FLAGS.check)

@@ -1,1 +1,1 @@
-"""Experiments: metrics of finished runs and benchmarks come in, result files and tables go out."""
+"""Experiments: many runs are made and compared; result files, tables, charts and pages go out."""

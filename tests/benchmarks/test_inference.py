@@ -12,7 +12,7 @@ from benchmarks import inference
 from benchmarks.runtimes import client
 from permafrost import runtime
 from permafrost.errors import UserError
-from permafrost.evaluation import graph_def
+from permafrost.evaluation.frozen_graphs import graph_def
 from tests.processes import ROOT
 
 # A server without a network, whose library prints to stdout.

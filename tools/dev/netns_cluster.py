@@ -21,7 +21,7 @@ from absl import flags
 from permafrost.cluster import local_cluster
 from permafrost.errors import UsageError, UserError
 from permafrost.flags import define_train_flags, define_training_cluster_flags, run_script
-from permafrost.training import checkpoints
+from permafrost.training.checkpoints import finding
 
 flags.DEFINE_integer('at', 300, 'Step at which the link is cut.', 1)
 flags.DEFINE_float('cut_secs', 20., 'How long the link is down, in seconds.', 0.)
@@ -89,7 +89,7 @@ def main():
     finally:
         for space in SPACES:
             subprocess.run(['ip', 'netns', 'delete', space])
-    step = checkpoints.last_step(FLAGS.run)
+    step = finding.last_step(FLAGS.run)
     evaluated = any(line.startswith(f'step {step}: ') for line in cluster.lines['evaluator'])
     if any(codes.values()) or step < FLAGS.steps or not evaluated:
         raise UserError(f'ended with {codes} at step {step}, evaluated: {evaluated}')

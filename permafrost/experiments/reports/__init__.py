@@ -1,0 +1,1 @@
+"""Reports: runs, comparisons and results come in; charts and self-contained HTML pages go out."""

@@ -1,0 +1,142 @@
+"""README's pictures: accuracy against operations and latency, drawn from results/*.json."""
+
+import dataclasses
+import html
+import os
+import re
+import textwrap
+from typing import Any, Dict, List, Sequence
+
+from permafrost import files, schema
+from permafrost.errors import UserError
+from permafrost.experiments import markdown, results
+from permafrost.recipes import overrides
+from permafrost.recipes.recipe import Recipe
+from permafrost.schema import limited
+
+FOLDER = os.path.join('docs', 'pictures')
+OURS, PUBLISHED = 'Permafrost', 'original implementation'
+# Model: million operations, ms in C++ on its author's machine, accuracy in percent.
+ORIGINAL = {'tuto': (37.75, 44, 87.2), 'alex4': (35.20, 50, 87.5), 'nin2': (251.36, 90, 89.8),
+            'squeeze1': (22.84, 27, 87.8)}
+HEIGHT = 4.2  # inches
+FIX = 'restore it, or remove it'
+
+
+@dataclasses.dataclass
+class Figure:
+    """A measured latency."""
+    median: float = limited(minimum=1e-6)  # ms
+
+
+@dataclasses.dataclass
+class LatencyFile:
+    """The fields of benchmark-latency.json."""
+    figures: Dict[str, Figure]
+    image_sizes: Dict[str, int]
+    versions: Dict[str, str]  # 'engine', 'tensorflow'
+    machine: Dict[str, Any]
+
+
+def update(readme: str, folder: str, pictures: str, check: bool = False) -> None:
+    """Draw the results in `folder` into the folder `pictures`; show them in the file `readme`.
+
+    With `check`, write nothing and raise UserError if a picture shows other data.
+    """
+    measured = _latencies(folder)
+    best = _best(results.load(folder))
+    data: Dict[str, List[str]] = {'operations': [], 'latency': []}
+    for result in best:
+        model, accuracy = result['model'], 100 * result['accuracy']['mean']
+        data['operations'].append(_point(OURS, model, result['ops'] / 1e6, accuracy))
+        if _is_measured(result, measured):
+            milliseconds = measured['figures'][model]['median']
+            data['latency'].append(_point(OURS, model, milliseconds, accuracy))
+    for model, (ops, milliseconds, accuracy) in ORIGINAL.items():
+        data['operations'].append(_point(PUBLISHED, model, ops, accuracy))
+        data['latency'].append(_point(PUBLISHED, model, milliseconds, accuracy))
+    for name, points in data.items():
+        for theme in ('light', 'dark'):
+            path = os.path.join(pictures, f'{name}-{theme}.svg')
+            if _shown(path) != points:
+                if check:
+                    raise UserError(f'{path} is stale: run make readme')
+                files.make_folder(pictures)
+                files.write_atomically(path, _draw(name, theme, points))
+                print(f'{path}: drawn')
+    markdown.update_block(readme, 'pictures', _block(
+        os.path.relpath(pictures, os.path.dirname(readme) or '.'), measured), check)
+
+
+def _latencies(folder: str) -> Dict[str, Any]:
+    path = os.path.join(folder, 'benchmark-latency.json')
+    try:
+        return schema.read(path, LatencyFile, FIX)
+    except FileNotFoundError:
+        return {'figures': {}, 'image_sizes': {}, 'versions': {}, 'machine': {}}
+
+
+def _is_measured(result: results.Result, measured: Dict[str, Any]) -> bool:
+    """Return whether the latency of a result's network is known: it depends on the image size."""
+    model = result['model']
+    size = Recipe.from_json(result['settings']).image_size
+    return model in measured['figures'] and measured['image_sizes'].get(model) == size
+
+
+def _best(recorded: Sequence[results.Result]) -> List[results.Result]:
+    """Return the most accurate result of each model on CIFAR-10, trained as its recipe says."""
+    best: Dict[str, results.Result] = {}
+    for result in sorted(recorded, key=lambda result: result['accuracy']['mean']):
+        if result['data_set'] == 'cifar10' and not overrides.changes(
+                Recipe.from_json(result['settings'])):
+            best[result['model']] = result
+    return sorted(best.values(), key=lambda result: (result['ops'], result['model']))
+
+
+def _point(group: str, model: str, cost: float, accuracy: float) -> str:
+    """Return a point as the pictures hold it, in words too."""
+    return f'{group}: {model}, {cost:.4g}, {accuracy:.2f} %'
+
+
+def _draw(name: str, theme: str, points: Sequence[str]) -> str:
+    from permafrost.experiments.reports import pareto, svg
+    parsed = [re.fullmatch(r'(.*): (.*), (.*), (.*) %', point).groups() for point in points]
+    axis = {'operations': 'operations for one image (million)',
+            'latency': 'latency of one image in C++ (ms)'}[name]
+    chart = pareto.chart(name, f'Accuracy on CIFAR-10 against {name}', axis, [
+        pareto.Point(model, float(cost), float(accuracy), group=group)
+        for group, model, cost, accuracy in parsed], OURS, HEIGHT,
+        {'light': svg.LIGHT, 'dark': svg.DARK}[theme], has_legend=True)
+    begin, end, rest = chart.svg.partition('</title>')
+    described = html.escape('\n'.join(points))
+    return f'{begin}{end}<desc>{described}</desc>{rest}'
+
+
+def _shown(path: str) -> List[str]:
+    """Return the points of a picture that was drawn before."""
+    try:
+        with files.open_regular(path) as stream:
+            text = stream.read().decode('utf-8', 'replace')
+    except OSError:
+        return []
+    found = re.search('<desc>(.*?)</desc>', text, re.DOTALL)
+    return html.unescape(found.group(1)).splitlines() if found else []
+
+
+def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
+    """Return the Markdown that shows the pictures: in the colours of the reader's theme."""
+    lines = []
+    for name in ('operations', 'latency'):
+        lines += [
+            '<picture>',
+            f'  <source media="(prefers-color-scheme: dark)" srcset="{pictures}/{name}-dark.svg">',
+            f'  <img src="{pictures}/{name}-light.svg" width="49%"',
+            f'    alt="Accuracy on the test images of CIFAR-10 against {name}, logarithmic">',
+            '</picture>']
+    cpu = measured['machine'].get('cpu')
+    if cpu:
+        where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")
+        text = ("The best recorded result of each model, and those of the models' author, as he "
+                f"published them, on his machine. Latency here: one image, one thread of {where}.")
+        lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
+    return lines

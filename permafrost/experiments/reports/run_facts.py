@@ -1,0 +1,197 @@
+"""Facts about a run for its report: settings, metrics of each class, the worst mistakes, sizes."""
+
+import base64
+import dataclasses
+import functools
+import io
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from permafrost import files, runs, schema
+from permafrost.config import Config
+from permafrost.datasets import loading
+from permafrost.errors import UserError
+from permafrost.experiments import model_info
+from permafrost.recipes import catalog
+from permafrost.schema import limited
+
+MAX_CONFUSION_CLASSES = 20  # more would not fit on a page
+MAX_PICTURES = 24
+MAX_METRICS_BYTES = 10**8
+IGNORING = 'going on without it'
+
+Table = List[Tuple[str, str, Optional[str]]]  # setting, value, the recipe's where it differs
+
+
+@dataclasses.dataclass
+class MetricsLine:
+    """The fields of a line of metrics.jsonl that a report shows."""
+    step: int = limited(minimum=0)
+    confusion: Tuple[Tuple[int, ...], ...] = limited(minimum=0)
+    images: int = limited(1, minimum=1)
+    accuracy: float = limited(0., minimum=0, maximum=1)
+
+
+@dataclasses.dataclass
+class Mistake:
+    """An item of mistakes.json."""
+    index: int = limited(minimum=0)
+    label: int = limited(minimum=0)
+    predicted: int = limited(minimum=0)
+    probability: float = limited(minimum=0, maximum=1)
+
+
+@dataclasses.dataclass
+class Description:
+    """The fields of the json file next to a frozen graph that a report shows."""
+    bytes: int = limited(minimum=0)
+    step: int = limited(0, minimum=0)
+    sha256: str = ''
+
+
+@dataclasses.dataclass
+class Latency:
+    """latency.json: how long the frozen graph takes for an image."""
+    median_ms: float = limited(minimum=0)
+    sha256: str = ''  # of the graph
+    engine: str = ''
+    threads: int = limited(1, minimum=1)
+
+
+class ClassMetrics(NamedTuple):
+    """A class, its accuracy, and what it is most often mistaken for."""
+    name: str
+    accuracy: float
+    confused_with: str
+
+
+class ConfusionRow(NamedTuple):
+    """A row of the confusion matrix; `shades` say how dark each cell is, 0 to 1."""
+    number: int
+    counts: Sequence[int]
+    total: int
+    shades: Sequence[float]
+
+
+class Picture(NamedTuple):
+    """A mistake with its image, as a data: address."""
+    picture: str
+    number: int  # of the image in its split
+    label: str
+    predicted: str
+    probability: float
+
+
+def metrics(run: str, split: str, num_classes: int) -> Optional[Dict[str, Any]]:
+    """Return the last metrics of `run` on `split`; None if there are none of its classes."""
+    path = os.path.join(run, 'eval', split, 'metrics.jsonl')
+    try:
+        with files.open_regular(path) as stream:
+            stream.seek(max(0, os.path.getsize(path) - MAX_METRICS_BYTES))
+            lines = stream.read(MAX_METRICS_BYTES).splitlines()
+        value = schema.check(files.parse_json(lines[-1]), MetricsLine)
+    except (OSError, IndexError, ValueError, UserError):
+        return None
+    shapes = {len(value['confusion']), *map(len, value['confusion'])}
+    return value if shapes == {num_classes} else None
+
+
+def class_metrics(confusion: Sequence[Sequence[int]], classes: Sequence[str]
+                  ) -> Tuple[List[ClassMetrics], List[ConfusionRow]]:
+    """Return the metrics of each class, and the confusion matrix unless it is too large."""
+    counts = np.array(confusion, np.int64)
+    totals = np.maximum(counts.sum(1), 1)
+    errors = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    by_class = []
+    for number, name in enumerate(classes):
+        worst = int(errors[number].argmax())
+        count = int(errors[number, worst])
+        by_class.append(ClassMetrics(name, counts[number, number] / totals[number],
+                                     f'{classes[worst]} ({count})' if count else ''))
+    if len(classes) > MAX_CONFUSION_CLASSES:
+        return by_class, []
+    # The root makes rare mistakes visible.
+    shades = np.sqrt(counts / totals[:, np.newaxis]) * 0.85
+    return by_class, [ConfusionRow(*row) for row in zip(
+        range(len(counts)), counts.tolist(), totals.tolist(), shades.tolist())]
+
+
+def mistakes(run: str, config: Config, split: str, classes: Sequence[str]) -> List[Picture]:
+    """Return the worst mistakes of the last evaluation on `split`, with their images.
+
+    Raises UserError if the dataset is not there.
+    """
+    path = os.path.join(run, 'eval', split, 'mistakes.json')
+    worst = schema.read_if_valid(path, List[Mistake], [])[:MAX_PICTURES]
+    if not worst:
+        return []
+    images, _ = loading.load(_dataset(config), split)
+    return [Picture(picture(images[each['index']]), each['index'], classes[each['label']],
+                    classes[each['predicted']], each['probability'])
+            for each in worst if each['index'] < len(images)
+            and max(each['label'], each['predicted']) < len(classes)]
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(config: Config) -> loading.Dataset:
+    return loading.open_for_run(config)  # verifies all bytes: not once an epoch
+
+
+def picture(image: np.ndarray) -> str:
+    """Return `image`, uint8 [H, W, 3], as the data: address of a PNG file."""
+    from PIL import Image  # here: a training without mistakes to show does not need it
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, 'PNG')
+    return 'data:image/png;base64,' + base64.b64encode(stream.getvalue()).decode()
+
+
+def settings(config: Config) -> List[Tuple[str, Table]]:
+    """Return the tables of the recipe's and of the run's settings."""
+    value = config.to_json()
+    recipe, run = value.pop('recipe'), value
+    usual = catalog.RECIPES[config.recipe.name].to_json() if (
+        config.recipe.name in catalog.RECIPES) else recipe
+    return [
+        ('Recipe', [(name, text(each), None if each == usual[name] else text(usual[name]))
+                    for name, each in recipe.items()]),
+        ('Run', [(name, text(each), None) for name, each in run.items()
+                 if name != 'statistics' and each not in (None, '', [])])]
+
+
+def text(value: Any) -> str:
+    """Return the value of a setting as --set writes it."""
+    if isinstance(value, (list, tuple)):
+        return ', '.join(map(str, value)) or 'none'
+    return f'{value:.10g}' if isinstance(value, float) else str(value)
+
+
+@functools.lru_cache(maxsize=8)
+def counts(model: str, image_size: int, classes: int) -> Dict[str, int]:
+    """Return the parameters ('params') and operations ('ops') of a model; {} if it has no size."""
+    try:
+        return model_info.measure_model(model, image_size, classes)
+    except UserError:
+        return {}
+
+
+def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
+    """Return the Description of the run's frozen graph, and its Latency; {} for what is unknown."""
+    graph = os.path.join(run, model + '.pb')
+    described = schema.read_if_valid(graph[:-len('pb')] + 'json', Description, {})
+    if not described or not os.path.exists(graph):
+        return {}, {}
+    latency = schema.read_if_valid(os.path.join(run, 'latency.json'), Latency, {})
+    is_of_graph = latency.get('sha256') in ('', None, described.get('sha256'))
+    return described, latency if is_of_graph else {}
+
+
+def state(run: str, config: Config, step: int) -> Tuple[str, bool]:
+    """Return the state of `run` at `step`, and whether its page will change."""
+    status = runs.read_status(run)
+    if step >= config.steps:
+        return 'done', False
+    is_live = runs.is_running(run)
+    stated = status.get('state', 'stopped')
+    return ('running', True) if is_live else ('stopped' if stated == 'running' else stated, False)

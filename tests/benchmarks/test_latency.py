@@ -1,0 +1,31 @@
+"""The latency of every model that has a result: which graphs are timed, and what is recorded."""
+
+import pytest
+
+from benchmarks import latency, runner
+from permafrost.errors import UserError
+from permafrost.experiments.latency import Latency
+from tests.processes import ROOT
+
+
+def test_models_with_a_result_are_timed_in_turn(monkeypatch, capsys):
+    commands, timed = [], []
+
+    def time_in_turn(graphs):
+        timed.extend(graphs)
+        return {graph: Latency(0.5, 3, 'tf2', '2.21') for graph in graphs if 'sprint' not in graph}
+
+    monkeypatch.setattr(latency, '_run', lambda *command: commands.append(command))
+    monkeypatch.setattr(latency.latency, 'time_in_turn', time_in_turn)
+    result = latency.benchmark(runner.Options(results=ROOT + '/results'))
+    assert len(timed) == latency.PASSES * len(set(timed))  # all of them, again and again
+    assert {'tuto', 'squeeze1'} < set(result['figures']) and result['rounds'] == 3 * latency.PASSES
+    assert result['figures']['tuto']['median'] == 0.5 and 'sprint' not in result['figures']
+    assert result['image_sizes']['tuto'] == 24 and result['versions']['tensorflow'] == '2.21'
+    assert {command[0] for command in commands} == {'train.py', 'freeze_graph.py'}
+    assert 'tuto' in capsys.readouterr().out
+
+
+def test_a_script_that_fails_is_one_line():
+    with pytest.raises(UserError, match='train.py failed: .*unknown model'):
+        latency._run('train.py', '--model=tutu')
