@@ -12,6 +12,7 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost.errors import printable
 from permafrost.evaluation import command
 from permafrost.experiments import results
 from permafrost.experiments.reports import run_report
@@ -24,7 +25,7 @@ FLAGS = flags.FLAGS
 def main():
     run, metrics = command.evaluate(FLAGS)
     if FLAGS.results:
-        print('result:', results.record(FLAGS.results, run, metrics))
+        print('result:', printable(results.record(FLAGS.results, run, metrics)))
     if run:
         run_report.write(run)
 

@@ -14,15 +14,14 @@ from absl import flags
 
 from permafrost import runs, runtime
 from permafrost.experiments.reports import run_report
-from permafrost.export.formats import FORMATS
+from permafrost.export import formats
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags, run_script
 
 define_checkpoint_flags()
 define_run_dataset_flags()
 flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file next to it '
                     'describes it. Default: <run>/<model>.pb.')
-for name, export_format in FORMATS.items():
-    flags.DEFINE_string(name, None, export_format.help)
+formats.define_flags()
 FLAGS = flags.FLAGS
 
 
@@ -33,7 +32,7 @@ def main():
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     freeze.freeze(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
                   output=FLAGS.output, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir,
-                  formats={name: FLAGS[name].value for name in FORMATS if FLAGS[name].value})
+                  formats=formats.chosen(FLAGS))
     run_report.write(run)
 
 

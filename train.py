@@ -14,22 +14,17 @@ from absl import flags
 
 from permafrost import runtime
 from permafrost.errors import UsageError
-from permafrost.flags import define_train_flags, run_script
+from permafrost.flags import define_chart_flags, define_train_flags, run_script
 from permafrost.training import setup
 
 define_train_flags()
-flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to --output and exit, '
-                  'without training.')
-flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps or an '
-                  'epoch, plot the loss to --output, suggest a rate and exit.')
-flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
-                    '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
+define_chart_flags()
 FLAGS = flags.FLAGS
 
 
 def main():
     if FLAGS.output and not (FLAGS.plot or FLAGS.lr_range_test):
-        raise UsageError('--output is the file of --plot; --run names the folder of a run')
+        raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
     if FLAGS.plot:
         from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)

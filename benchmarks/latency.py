@@ -21,13 +21,15 @@ PASSES = 3  # over all graphs: one may meet a busy machine
 def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record.
 
-    A figure is the lowest median of all rounds: what else the machine does can only add to it.
+    A figure is the lowest latency of the passes: what else the machine does can only add to it.
     """
     recorded = results.load(options.results)
     names = options.models or sorted({result['model'] for result in recorded})
     with tempfile.TemporaryDirectory() as folder:
         graphs = {_frozen_graph(name, folder, options): name for name in names}
         passes = [latency.time_in_turn(list(graphs)) for _ in range(PASSES)]
+    if not all(passes):
+        raise UserError('no graph could be timed: see the notes above')
     figures = {name: measure.measurement([min(times[path].median_ms for times in passes)], 'ms')
                for path, name in graphs.items() if all(path in times for times in passes)}
     measure.print_table(figures)

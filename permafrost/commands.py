@@ -5,6 +5,8 @@ import shlex
 import shutil
 import sys
 
+from permafrost.errors import printable
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The front door's name for each script; the other scripts are named by their paths.
 VERBS = {'train.py': 'train', 'train_cluster.py': 'cluster', 'eval.py': 'eval',
@@ -25,7 +27,7 @@ def next_command(script: str, *arguments: str) -> str:
         begin = [*shlex.split(front_door), VERBS[script]]
     else:
         begin = [_python(), _short(os.path.join(ROOT, script))]
-    return ' '.join(map(shlex.quote, [*begin, *arguments]))
+    return printable(' '.join(map(shlex.quote, [*begin, *arguments])))
 
 
 def _python() -> str:

@@ -97,6 +97,16 @@ def define_train_flags() -> None:
                       'says which.')
 
 
+def define_chart_flags() -> None:
+    """Define the flags of train.py that draw a chart instead of training."""
+    flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to --output and exit, '
+                      'without training.')
+    flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps or '
+                      'an epoch, plot the loss to --output, suggest a rate and exit.')
+    flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
+                        '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
+
+
 def define_recipe_flags() -> None:
     """Define --recipe, --set and a flag for each field of a recipe, from the field's own text.
 

@@ -58,6 +58,11 @@ def test_a_front_door_is_named_with_a_verb(monkeypatch):
     assert 'tools/report.py' in commands.next_command('tools/report.py')
 
 
+def test_a_name_cannot_write_to_the_terminal():
+    assert commands.next_command('eval.py', '--run', 'a\n\x1b[2J').endswith(
+        "eval.py --run 'a\\n\\x1b[2J'")
+
+
 @pytest.mark.parametrize('script', sorted(commands.VERBS))
 def test_every_verb_is_of_a_script(script):
     assert os.path.exists(os.path.join(ROOT, script))

@@ -150,7 +150,7 @@ MISTAKES = [
     (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
     (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),
     (['train.py', '--run='], '--run is empty'),
-    (['train.py', '--output=a.png'], '--output is the file of --plot'),
+    (['train.py', '--output=a.png'], '--output needs --plot or --lr_range_test'),
     (['train.py', '--set=batch_size=-5'], 'batch_size must be a whole number from 1 to'),
     (['train.py', '--set=image_size=0'], 'image_size must be a whole number from 1 to'),
     (['train.py', '--set=ema_decay=1.5'], 'ema_decay'),

@@ -12,7 +12,7 @@ from absl import flags
 
 from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, network
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.flags import define_train_flags, define_training_cluster_flags
 from permafrost.training import setup
 
@@ -86,9 +86,10 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
         try:
             strategy.join()
         except session_creators.MissingTaskError:
+            from permafrost.training.checkpoints.finding import last_step
             if context.task.is_chief and train_setup.resume and is_done(train_setup):
-                print(f'nothing to do: {train_setup.run} is at step {train_setup.config.steps}, '
-                      'and its servers have ended')
+                print(f'nothing to do: {printable(train_setup.run)} is at step '
+                      f'{last_step(train_setup.run)}, and its servers have ended')
                 return 0
             raise
         if context.task.is_chief:
@@ -97,10 +98,17 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
 
 
 def is_done(train_setup: setup.TrainSetup) -> bool:
-    """Return whether the run was trained to its last step, and its tasks were told so."""
+    """Return whether the run was trained to its end, and its tasks were told so.
+
+    It may have ended before its last step: then --patience must be as it was.
+    """
     from permafrost.training.checkpoints import finding
-    return (runs.read_status(train_setup.run).get('state') == 'done' and
-            finding.last_step(train_setup.run) >= train_setup.config.steps)
+    run, config = train_setup.run, train_setup.config
+    if runs.read_status(run).get('state') != 'done':
+        return False
+    before, _ = runs.read_config(run)
+    return (finding.last_step(run) >= config.steps or
+            (before.steps, before.patience) == (config.steps, config.patience))
 
 
 def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
@@ -118,7 +126,8 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
         time.sleep(POLL_SECS)
     run_dir = run_directory(values)
     if will_be_continued(run_dir, values.steps):
-        print(f'waiting for {run_dir} to be continued to step {values.steps}', flush=True)
+        print(f'waiting for {printable(run_dir)} to be continued to step {values.steps}',
+              flush=True)
     while will_be_continued(run_dir, values.steps) and time.monotonic() < deadline:
         time.sleep(POLL_SECS)
     is_running = runs.is_running(run_dir)

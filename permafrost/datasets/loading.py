@@ -67,8 +67,13 @@ def open_for_run(config: Config, dataset: Optional[str] = None,
             own_name = registry.display_name(config.dataset, config.data_dir)
             raise UsageError(f'this run was trained on {own_name}, not on '
                              f'{registry.display_name(dataset, data_dir)}: leave --dataset out')
-    return hold_out(open_dataset(config.dataset, data_dir or config.data_dir), config.validation,
-                    config.seed)
+    return open_and_hold_out(config.dataset, data_dir or config.data_dir, config.validation,
+                             config.seed)
+
+
+def open_and_hold_out(dataset: str, data_dir: Optional[str], count: int, seed: int) -> Dataset:
+    """Open a dataset as `open_dataset` does, with `count` images held out as by `hold_out`."""
+    return hold_out(open_dataset(dataset, data_dir), count, seed)
 
 
 def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
@@ -88,7 +93,7 @@ def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
     sizes = np.bincount(labels, minlength=len(dataset.classes))
     shares, rest = np.divmod(sizes * count, total)
     # The largest remainders are rounded up, but the last image of a class is for training.
-    order = np.argsort(-np.where(shares + 1 < sizes, rest, -1), kind='stable')
+    order = np.argsort(-np.where(shares + 1 < sizes, rest, (shares < sizes) - 2), kind='stable')
     shares[order[:count - shares.sum()]] += 1
     held_out: List[int] = []
     for label, share in enumerate(shares):

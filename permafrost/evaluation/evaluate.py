@@ -39,9 +39,10 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
             raise UserError(f'the training in {run} ended without a checkpoint')
         print(format_classes(metrics, evaluator.classes), flush=True)
         if profile:
-            print(f"trace: {evaluator.profile(metrics['step'])} (open it in ui.perfetto.dev)")
+            trace = evaluator.profile(metrics['step'])
+            print(f'trace: {printable(trace)} (open it in ui.perfetto.dev)')
         if evaluator.is_recorded:
-            print(f"metrics: {os.path.join(evaluator.directory, 'metrics.jsonl')}")
+            print('metrics:', printable(os.path.join(evaluator.directory, 'metrics.jsonl')))
     return metrics
 
 

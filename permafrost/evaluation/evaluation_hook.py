@@ -88,7 +88,7 @@ class EvaluationHook(FinalHook):
             self._means.clear()
         if self._is_due(step):  # it was killed between the checkpoint and the row
             self._evaluate(session, step)
-        self._stop_if_hopeless()
+        self._stop_early()
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
         graph = self._training.graph
@@ -100,7 +100,7 @@ class EvaluationHook(FinalHook):
         self._means.add(cross_entropy, accuracy)
         if self._is_due(int(step)):
             self._evaluate(context.session, int(step))
-            self._stop_if_hopeless()
+            self._stop_early()
 
     def end(self, session: tf.Session) -> None:
         self._training.save.end(session)
@@ -183,9 +183,11 @@ class EvaluationHook(FinalHook):
 
     def _text(self, row: EpochRow, seconds: float) -> str:
         is_best = row is history.best(self._rows)
+        training = ('unknown' if row.train_loss is None else
+                    f'{row.train_accuracy:.4f} and {row.train_loss:.4f}')
         return (f'epoch {row.epoch:.4g}, step {row.step}: {row.eval_split} accuracy '
                 f'{row.eval_accuracy:.4f}{" (best)" * is_best}, cross entropy {row.eval_loss:.4f}; '
-                f'training {row.train_accuracy:.4f} and {row.train_loss:.4f} ({seconds:.1f} s)')
+                f'training {training} ({seconds:.1f} s)')
 
     def _keep_best(self) -> None:
         """Keep the checkpoint of the best row; say in status.json which it is."""
@@ -195,9 +197,9 @@ class EvaluationHook(FinalHook):
         if best or runs.read_status(self._run).get('best_step') is not None:
             runs.write_status(self._run, best_step=step, best_accuracy=accuracy)
 
-    def _stop_if_hopeless(self) -> None:
+    def _stop_early(self) -> None:
         count = history.evaluations_without_gain(self._rows)
         if 0 < self._config.patience <= count:
             self._training.stop.reason = (
                 f'no better validation accuracy in {count} evaluations; the best checkpoint is '
-                f'that of step {history.best(self._rows).step}')
+                f'at step {history.best(self._rows).step}')

@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, schema
 from permafrost.datasets import loading
-from permafrost.errors import UserError
+from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics
 from permafrost.schema import limited
@@ -94,8 +94,8 @@ class Evaluator(contextlib.AbstractContextManager):
             self.is_recorded = True
         except OSError as error:  # a read-only or full disk: the metrics are known all the same
             if self.is_recorded:
-                print(f'note: nothing is recorded in {self.directory} ({error.strerror})',
-                      flush=True)
+                print(f'note: nothing is recorded in {printable(self.directory)} '
+                      f'({error.strerror})', flush=True)
             self.is_recorded = False
         return metrics
 

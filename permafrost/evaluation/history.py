@@ -21,14 +21,15 @@ class EpochRow:
     """A row of results.csv.
 
     train_loss and train_accuracy are means over the steps since the row before, of augmented
-    images and with dropout; train_loss is the cross entropy, without weight decay. eval_loss (cross
-    entropy) and eval_accuracy are of the inference graph, with averaged weights if the recipe
-    averages, on all images of eval_split. Accuracies are fractions. No time includes evaluations.
+    images and with dropout; None if they are unknown, as at the first row of an earlier version's
+    run. train_loss is the cross entropy, without weight decay. eval_loss (cross entropy) and
+    eval_accuracy are of the inference graph, with averaged weights if the recipe averages, on all
+    images of eval_split. Accuracies are fractions. No time includes evaluations.
     """
     epoch: float = limited(minimum=0)
     step: int = limited(minimum=0)
-    train_loss: float = limited(minimum=0)
-    train_accuracy: float = limited(minimum=0, maximum=1)
+    train_loss: Optional[float] = limited(minimum=0)
+    train_accuracy: Optional[float] = limited(minimum=0, maximum=1)
     eval_split: str = limited(names=('validation', 'test'))
     eval_loss: float = limited(minimum=0)
     eval_accuracy: float = limited(minimum=0, maximum=1)
@@ -38,7 +39,8 @@ class EpochRow:
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
-_TYPES = typing.get_type_hints(EpochRow)
+_PARSERS = {name: (lambda text: float(text) if text else None) if hint == Optional[float] else hint
+            for name, hint in typing.get_type_hints(EpochRow).items()}
 
 
 def read(run: str) -> List[EpochRow]:
@@ -65,7 +67,7 @@ def read(run: str) -> List[EpochRow]:
 
 def _parse(fields: Dict[str, str]) -> Optional[EpochRow]:
     try:
-        values = {name: _TYPES[name](fields[name]) for name in COLUMNS}
+        values = {name: _PARSERS[name](fields[name]) for name in COLUMNS}
         return EpochRow(**schema.check(values, EpochRow))
     except (KeyError, TypeError, ValueError, UsageError):
         return None

@@ -5,7 +5,7 @@ The sums are saved with each checkpoint, so a training that is killed gives the 
 
 import dataclasses
 import os
-from typing import Dict
+from typing import Dict, Optional
 
 from permafrost import files, runs, schema
 from permafrost.schema import limited
@@ -16,8 +16,8 @@ from permafrost.training.checkpoints import finding
 class Sums:
     """Sums over training steps, and the number of these."""
     steps: int = limited(0, minimum=0)
-    cross_entropy: float = 0.
-    accuracy: float = 0.
+    cross_entropy: float = limited(0., minimum=0)
+    accuracy: float = limited(0., minimum=0)
 
 
 class TrainingMeans:
@@ -39,14 +39,14 @@ class TrainingMeans:
         self._sums = Sums()
 
     @property
-    def cross_entropy(self) -> float:
-        """The mean cross entropy; 0 without a step."""
-        return self._sums.cross_entropy / max(self._sums.steps, 1)
+    def cross_entropy(self) -> Optional[float]:
+        """The mean cross entropy; None if no step is known."""
+        return self._sums.cross_entropy / self._sums.steps if self._sums.steps else None
 
     @property
-    def accuracy(self) -> float:
-        """The mean accuracy of the batches, from 0 to 1."""
-        return self._sums.accuracy / max(self._sums.steps, 1)
+    def accuracy(self) -> Optional[float]:
+        """The mean accuracy of the batches, from 0 to 1; None if no step is known."""
+        return self._sums.accuracy / self._sums.steps if self._sums.steps else None
 
     def save(self, step: int) -> None:
         """Save the sums for the checkpoint of `step`, which is about to be saved.

@@ -1,7 +1,6 @@
 """Latency in C++: frozen graphs timed in turn by label_image, so that all meet the same machine."""
 
 import contextlib
-import ctypes
 import dataclasses
 import hashlib
 import os
@@ -17,6 +16,7 @@ import numpy as np
 from permafrost import files, runtime, schema
 from permafrost.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
+from permafrost.experiments import child_process
 from permafrost.schema import limited
 
 PROGRAM = os.path.join('label_image', 'build', 'label_image')
@@ -26,7 +26,6 @@ CLOSE = 0.005  # a round that changes no latency by more is the last
 SAMPLE_MS = 500.  # to time in a round
 SLICE = 0.05  # seconds that a graph runs before the next one has its turn
 AT_ONCE = 8  # graphs: each takes about 100 MB
-PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
 RUNS = 5  # of a median: so that it does not see the ends of slices
 PERCENTILE = 25  # of the medians: half of them or more meet other processes on a busy machine
 
@@ -87,7 +86,7 @@ def _take_turns(graphs: Sequence[str], repeats: Dict[str, int]) -> Dict[str, Lis
             processes[graph] = subprocess.Popen(
                 _command(PROGRAM, graph, repeats[graph]), stdin=subprocess.DEVNULL,
                 stdout=outputs[graph], stderr=subprocess.DEVNULL, env=_environment(),
-                preexec_fn=_end_with_parent)
+                preexec_fn=child_process.end_with_parent(signal.SIGKILL))  # it may be stopped
             stack.callback(processes[graph].wait)
             stack.callback(processes[graph].kill)  # before it is waited for; it may be stopped
             processes[graph].send_signal(signal.SIGSTOP)
@@ -107,12 +106,6 @@ def _take_turns(graphs: Sequence[str], repeats: Dict[str, int]) -> Dict[str, Lis
             if answer:
                 medians[graph] = list(answer['repeat_medians_ms'])
         return medians
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end this process with its parent: stopped, it would stay for ever."""
-    with contextlib.suppress(AttributeError, OSError):  # another system
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _label_image(graph: str, repeats: int) -> Optional[Dict[str, Any]]:

@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files
 from permafrost.config import Config
-from permafrost.errors import UsageError, one_line
+from permafrost.errors import UsageError, one_line, printable
 from permafrost.export.trained_weights import with_trained_weights
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
@@ -83,7 +83,7 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
         print(f'note: no chart ({one_line(error)}): pip install matplotlib')
         return 0
     files.write_atomically(output, content)
-    print(f'chart: {output}')
+    print(f'chart: {printable(output)}')
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Training with all that looks at it: evaluations, TensorBoard's settings, the run's report."""
+"""Training with its observers: evaluations, TensorBoard's settings, the run's report."""
 
 from typing import Any
 

@@ -1,13 +1,17 @@
 """The formats that freezing writes next to the frozen graph, each with a flag of its name.
 
-Importing this module does not import TensorFlow: freeze_graph.py makes its flags of FORMATS.
+Importing this module does not import TensorFlow, so that a wrong flag fails at once.
 """
 
 import os
 import tempfile
 from typing import Any, Callable, Dict, NamedTuple
 
+from absl import flags
+
 from permafrost.errors import UserError, one_line
+
+flags.disclaim_key_flags()
 
 
 class Format(NamedTuple):
@@ -46,3 +50,14 @@ FORMATS: Dict[str, Format] = {
     'saved_model': Format('Also write a SavedModel for TensorFlow Serving to this new directory.',
                           write_saved_model),
 }
+
+
+def define_flags() -> None:
+    """Define a flag for each format: the path to write it to."""
+    for name, each in FORMATS.items():
+        flags.DEFINE_string(name, None, each.help)
+
+
+def chosen(values: Any) -> Dict[str, str]:
+    """Return {name: path} of the formats that the flags (absl FlagValues) ask for."""
+    return {name: values[name].value for name in FORMATS if values[name].value}

@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, runtime
 from permafrost.datasets import loading
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.export import graph_passes, layer_counts
@@ -69,13 +69,13 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         files.write_files_atomically({output: content, description: files.json_text(result)})
     except OSError as error:
         raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
-    print(f'frozen: {output}, {len(content)} bytes: ' + (
+    print(f'frozen: {printable(output)}, {len(content)} bytes: ' + (
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
         f"{metrics['accuracy']:.4f}" if split == 'test' else
         f'{data.name} has no test images, so the accuracy is unknown'))
     for name, path in (formats or {}).items():
         FORMATS[name].write(graph, path, session_config)
-        print(f'{name}: {path}')
+        print(f'{name}: {printable(path)}')
     return result
 
 

@@ -10,7 +10,7 @@ from permafrost import runs
 from permafrost.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
-from permafrost.errors import UserError, printable
+from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def, labels
 from permafrost.inputs import pipeline
@@ -52,10 +52,15 @@ def read(source: str, config: Config, dataset: Dataset,
         raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
                         f'graph, or one of {names} with --init_from')
     graph = graph_def.read_graph(bundled)
-    values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
-              if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
-    return TrainedWeights(bundled, values, tuple(labels.class_names(graph, bundled, None)),
-                          _read_norms(graph, values, config, dataset, session_config))
+    classes = tuple(labels.class_names(graph, bundled, None))
+    try:
+        values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
+                  if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
+        norms = _read_norms(graph, values, config, dataset, session_config)
+    except (LookupError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
+        raise UserError(f'{printable(bundled)} has no weights to start from ({one_line(error)}): '
+                        'name another --init_from')
+    return TrainedWeights(bundled, values, classes, norms)
 
 
 def _read_run(run: str, config: Config) -> TrainedWeights:
@@ -82,7 +87,7 @@ def _read_norms(graph: tf.GraphDef, values: Dict[str, np.ndarray], config: Confi
     """Return the folded batch normalizations of `graph`, by scope, for images of `dataset`."""
     nodes = {node.name: node for node in graph.node}
     norms = [name for name, node in nodes.items()
-             if node.op == 'BiasAdd' and node.input[1] == name + '/shift']
+             if node.op == 'BiasAdd' and list(node.input[1:]) == [name + '/shift']]
     if not norms:
         return {}
     # x is what was normalized: with a multiplication where no layer took the scale.

@@ -100,9 +100,9 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     field itself. Raises UsageError.
     """
     base_json = base.to_json()
-    if fields.get('optimizer') in OPTIMIZER_SYNONYMS:
-        raise UsageError(f"unknown optimizer {fields['optimizer']!r}; use "
-                         f"{OPTIMIZER_SYNONYMS[fields['optimizer']]}")
+    optimizer = schema.check(fields.get('optimizer', ''), str, 'optimizer')
+    if optimizer in OPTIMIZER_SYNONYMS:
+        raise UsageError(f'unknown optimizer {optimizer!r}; use {OPTIMIZER_SYNONYMS[optimizer]}')
     if 'decay_mode' in fields:
         _set_decay_mode(base_json, fields['decay_mode'])
     base, recipe = Recipe.from_json(base_json), Recipe.from_json({**base_json, **fields})
@@ -218,7 +218,7 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
 
 def _set_decay_mode(value: Dict[str, Any], mode: str) -> None:
     """Set the earlier field decay_mode of a recipe's json."""
-    if mode not in DECAY_MODES:
+    if schema.check(mode, str, 'decay_mode') not in DECAY_MODES:
         raise unknown_name_error('decay_mode', mode, DECAY_MODES)
     setting = '' if mode == 'layers' else rf' {DECAY_MODES[mode]}=\1'
     value.update(

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from permafrost import files
+from permafrost.errors import printable
 from permafrost.recipes import durations, overrides
 
 WIDTH, HEIGHT = 720, 400  # pixels
@@ -34,8 +35,8 @@ def learning_rate(values: Any) -> None:
     title = '\n'.join([f'{recipe.name}: {recipe.optimizer}, batches of {recipe.batch_size}',
                        ', '.join(changes)[:MAX_TITLE]])
     files.write_atomically(path, png(epochs, rates, title))
-    print(f'{path}: learning rate {min(rates):.3g} to {max(rates):.3g} over {epochs[-1]:g} epochs '
-          f'of {durations.CIFAR_IMAGES} images')
+    print(f'{printable(path)}: learning rate {min(rates):.3g} to {max(rates):.3g} over '
+          f'{epochs[-1]:g} epochs of {durations.CIFAR_IMAGES} images')
 
 
 def png(epochs: Sequence[float], rates: Sequence[float], title: str) -> bytes:

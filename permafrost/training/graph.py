@@ -1,7 +1,8 @@
 """The training graph: loss, updates and moving averages of the weights."""
 
+import contextlib
 import functools
-from typing import Any, Callable, Dict, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -34,7 +35,9 @@ def build(config: Config, dataset: Any, strategy: Strategy,
 
     The variables begin with `trained`, if given.
     """
-    initial = initialization.choose(trained, config, dataset.classes) if trained else None
+    size = config.recipe.image_size
+    with _explain_size(config, size, size):
+        initial = initialization.choose(trained, config, dataset.classes) if trained else None
     with tf.name_scope('input'):
         images, labels = strategy.batches(dataset, config, tf.train.get_or_create_global_step())
     return build_train_graph(
@@ -61,14 +64,10 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
               sample_images=sample_images, compute_dtype=recipe.compute_dtype,
               is_frozen=initialization.is_frozen(config))
-    try:
-        with strategy.variable_scope(), initialization.initial_values(initial):
-            logits = models.build(config.model, net, images)
-    except ValueError as error:
-        _, height, width, _ = images.shape.as_list()
-        raise UserError(
-            f'{config.model} cannot be built for images of {height}x{width} ({one_line(error)}): '
-            f'try --image_size={catalog.image_size(config.model)}') from error
+    _, height, width, _ = images.shape.as_list()
+    with _explain_size(config, height, width), strategy.variable_scope(), \
+            initialization.initial_values(initial):
+        logits = models.build(config.model, net, images)
     initialization.check_freeze(config, tf.trainable_variables())
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
@@ -82,6 +81,17 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
                                        weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
     return TrainGraph(update, step, scalars, images)
+
+
+@contextlib.contextmanager
+def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
+    """Context that turns the error of a model for which images are too small into a UserError."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(
+            f'{config.model} cannot be built for images of {height}x{width} ({one_line(error)}): '
+            f'try --image_size={catalog.image_size(config.model)}') from error
 
 
 def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor

@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import commands, runs, runtime
 from permafrost.config import Config
+from permafrost.errors import UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
 from permafrost.training.checkpoints import finding, hook, saving
@@ -43,7 +44,7 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
     """Train to step `setup.config.steps`; a worker of a cluster must be its chief.
 
     The hooks of `extra_hooks` run before each step's checkpoint is saved. `at_end` is called with
-    the run directory when status.json has its last state.
+    the run directory when status.json has its last state, after a UserError too.
 
     Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
     """
@@ -53,7 +54,7 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
         if signals.code:
             return signals.code  # and leave no empty run behind
         run = setup.open_run()
-        print(f'run: {run}', flush=True)
+        print(f'run: {printable(run)}', flush=True)
         with runs.lock(run), saving.explain_disk_errors(run):
             step = _record_start(config, run, dataset)
             progress = hooks.LoggingHook(graph, config, run)
@@ -63,7 +64,8 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
                 run, config, dataset, graph, progress, save, stop, strategy, session_config))
             if (step >= config.steps and not strategy.has_other_tasks
                     and not _is_behind(extra, step)):
-                print(f'nothing to do: {run} is already at step {step} (raise --steps to continue)')
+                print(f'nothing to do: {printable(run)} is already at step {step} (raise --steps '
+                      'to continue)')
                 runs.write_status(run, state='done')
                 return 0
             with contextlib.closing(EventWriter(
@@ -71,10 +73,14 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
                 # Progress comes first, so that weights after a NaN loss are never saved.
                 train_hooks = [progress, *extra, save, stop,
                                *summaries.summary_hooks(graph, config, writer, progress)]
-                with strategy.session(run, save.saver, train_hooks, signals,
-                                      session_config) as session:
-                    while not session.should_stop():
-                        session.run(graph.train)
+                try:
+                    with strategy.session(run, save.saver, train_hooks, signals,
+                                          session_config) as session:
+                        while not session.should_stop():
+                            session.run(graph.train)
+                except UserError:
+                    at_end(run)
+                    raise
             step = finding.last_step(run)
             is_done = (step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step)
             code = _record_end(run, is_done, stop, strategy)
@@ -120,5 +126,5 @@ def _record_end(run: str, is_done: bool, stop: hooks.StopHook, strategy: Strateg
         command = commands.next_command(
             strategy.script, *strategy.resume_arguments, '--run', run, '--resume')
     runs.write_status(run, state=state)
-    print(f'{state} at step {step}{reason}: {checkpoint}\nnext: {command}', flush=True)
+    print(f'{state} at step {step}{reason}: {printable(checkpoint)}\nnext: {command}', flush=True)
     return code

@@ -5,12 +5,12 @@ Nothing here imports TensorFlow, so that a wrong flag fails at once.
 
 import dataclasses
 import os
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError, UserError, shown
+from permafrost.errors import UsageError, UserError, printable, shown
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
 from permafrost.recipes import catalog, checks, durations, overrides
@@ -40,17 +40,20 @@ class TrainSetup(NamedTuple):
         return runs.create(self.log_dir, self.config.model, self.run)
 
 
-def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
+def prepare_training(
+        values: Any, is_chief: bool = True,
+        open_dataset: Callable[..., loading.Dataset] = loading.open_and_hold_out) -> TrainSetup:
     """Return the TrainSetup that the flags (absl FlagValues) ask for; check the dataset's files.
 
     With --resume it continues run_to_resume; if there is none it starts a new run, provided that
-    --run or --model says which. Only the chief opens it: the run may be on another machine. Raises
+    --run or --model says which. Only the chief opens it: the run may be on another machine.
+    `open_dataset` may remember the datasets that it has opened for other new runs. Raises
     UserError.
     """
     run = run_to_resume(values) if values.resume else None
     if run and runs.exists(run):
         config = _resumed_config(values, run)
-        print(f'resuming {run}: {config.model}, recipe '
+        print(f'resuming {printable(run)}: {config.model}, recipe '
               f'{overrides.describe_changes(config.recipe)}, {config.steps} steps', flush=True)
         dataset = loading.open_for_run(config)
         train_setup = TrainSetup(config, dataset, run=run, resume=True)
@@ -62,8 +65,8 @@ def prepare_training(values: Any, is_chief: bool = True) -> TrainSetup:
                 raise UserError(f'no run in {values.log_dir} to resume: name one with --run, or '
                                 'its parent with --log_dir')
             place = values.run or os.path.join(values.log_dir, values.model)
-            print(f'nothing to resume in {place}: starting a new run', flush=True)
-        train_setup = _new_setup(values)
+            print(f'nothing to resume in {printable(place)}: starting a new run', flush=True)
+        train_setup = _new_setup(values, open_dataset)
     size = train_setup.config.recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
     checks.check_images(train_setup.config.recipe, height, width)
@@ -84,7 +87,7 @@ def run_to_resume(values: Any) -> Optional[str]:
     return next(reversed(runs.list_runs(values.log_dir, model)), None)
 
 
-def _new_setup(values) -> TrainSetup:
+def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> TrainSetup:
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
@@ -93,7 +96,7 @@ def _new_setup(values) -> TrainSetup:
                          'too much')
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     name, data_dir = registry.resolve(values.dataset, values.data_dir)
-    dataset = loading.hold_out(loading.open_dataset(name, data_dir), values.validation, values.seed)
+    dataset = open_dataset(name, data_dir, values.validation, values.seed)
     train_images = dataset.counts['train']
     flag_values = {field.name: getattr(values, field.name) for field in dataclasses.fields(Config)
                    if hasattr(values, field.name)}
@@ -106,7 +109,7 @@ def _new_setup(values) -> TrainSetup:
     description = overrides.describe_changes(recipe, overrides.base_of_flags(values)).replace(
         recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {config.steps} steps', flush=True)
-    _check_patience(config)
+    _check(config)
     _note_schedule_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
 
@@ -118,7 +121,9 @@ def _eval_epochs(values: Any, train_images: int) -> float:
     return float(max(1, -(-EVAL_IMAGES // max(train_images, 1))))
 
 
-def _check_patience(config: Config) -> None:
+def _check(config: Config) -> None:
+    """Raise UsageError if config.json cannot hold `config`, or its fields do not go together."""
+    Config.from_json(config.to_json())
     if config.patience and not config.validation:
         raise UsageError('--patience needs --validation: the test images must not decide when to '
                          'stop')
@@ -146,7 +151,7 @@ def _resumed_config(values, run) -> Config:
         recipe = overrides.with_supported_precision(
             overrides.with_changes(base, recipe_changes))
     config = merged_for_resume(config, recipe, changes)
-    _check_patience(config)
+    _check(config)
     _note_schedule_length(config, 'in a new run, ')
     return config
 

@@ -26,6 +26,13 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, capsys):
     assert 'tuto' in capsys.readouterr().out
 
 
+def test_no_graph_that_can_be_timed_is_one_line(monkeypatch):
+    monkeypatch.setattr(latency, '_run', lambda *command: None)
+    monkeypatch.setattr(latency.latency, 'time_in_turn', lambda graphs: {})
+    with pytest.raises(UserError, match='no graph could be timed'):
+        latency.benchmark(runner.Options(results=ROOT + '/results'))
+
+
 def test_a_script_that_fails_is_one_line():
     with pytest.raises(UserError, match='train.py failed: .*unknown model'):
         latency._run('train.py', '--model=tutu')

@@ -1,5 +1,6 @@
 """Tasks of a cluster: what each one runs, how they end together, and what they survive."""
 
+import dataclasses
 import os
 import signal
 from types import SimpleNamespace
@@ -222,6 +223,14 @@ def test_a_chief_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_
                                   'ended\n')
     result = run_chief('--steps=3')
     assert result.code == 1 and result.stderr.startswith('error: no answer from ps 0 (')
+
+    # As if it had been stopped early.
+    config, extra = runs.read_config(str(tmp_path))
+    runs.write_config(str(tmp_path), dataclasses.replace(
+        config, steps=9, validation=100, patience=2, eval_epochs=1.), extra)
+    result = run_chief()
+    assert result.code == 0 and f'nothing to do: {tmp_path} is at step 2, ' in result.stdout
+    assert run_chief('--patience=0').code == 1
 
 
 def test_a_public_address_is_refused():

@@ -83,6 +83,15 @@ def test_each_class_gives_its_share(tmp_path, count, shares):
     assert data.identity == whole.identity
 
 
+def test_a_class_without_images_gives_none(tmp_path):
+    labels = np.array([1, 2])
+    packing.write(str(tmp_path / 'set'), list('abc'),
+                  {'train': (np.zeros([2, 4, 4, 3], np.uint8), labels)})
+    data = loading.hold_out(loading.open_dataset(str(tmp_path / 'set')), 1, 1)
+    assert [len(loading.load(data, split)[1]) for split in ('train', 'validation')] == [1, 1]
+    assert len(data.held_out) == 1
+
+
 def test_an_image_must_be_left_to_train_on(packed):
     with pytest.raises(UsageError, match='--validation=40 leaves none of the 40 training images'):
         loading.hold_out(loading.open_dataset(packed[0]), 40, 1)

@@ -1,6 +1,7 @@
 """eval.py: runs and frozen graphs, ours and those of others; its flags and signals."""
 
 import os
+import shutil
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -33,6 +34,15 @@ def test_a_foreign_graph_is_evaluated_without_its_queue(options, synthetic, tmp_
     metrics = _evaluate(graph, synthetic, tmp_path, **options)
     assert abs(metrics['correct'] - correct) <= 1 and metrics['images'] == 500
     assert ' of 500 test images correct' in capsys.readouterr().out
+
+
+def test_names_of_files_cannot_write_to_the_terminal(run, synthetic, tmp_path, capsys):
+    copied = shutil.copytree(run, str(tmp_path / 'a\n\x1b[2J'))
+    evaluate.evaluate_run(copied, None, data_dir=synthetic.directory)
+    freeze.freeze(copied, None, output=str(tmp_path / 'b\n.pb'), data_dir=synthetic.directory)
+    output = capsys.readouterr().out
+    assert r'a\n\x1b[2J/eval/test/metrics.jsonl' in output and r'/b\n.pb, ' in output
+    assert '\x1b' not in output
 
 
 def test_graphs_that_do_not_classify_these_images_are_refused(run, synthetic, tmp_path):

@@ -132,6 +132,16 @@ def test_rows_of_steps_that_are_undone_are_dropped(synthetic, tmp_path, whole):
     assert untimed(run) == untimed(whole)
 
 
+def test_a_run_that_was_not_evaluated_has_no_training_loss_at_first(synthetic, tmp_path, capsys):
+    """As one of an earlier version: the steps before were not counted."""
+    train(synthetic, tmp_path, 10, eval_epochs=0.)
+    train(synthetic, tmp_path, 20, resume=True)
+    first, *others = history.read(str(tmp_path))
+    assert (first.step, first.train_loss, first.train_accuracy) == (10, None, None)
+    assert others and None not in [row.train_loss for row in others]
+    assert 'epoch 0.5926, step 10: ' in capsys.readouterr().out.split('; training unknown')[0]
+
+
 def test_a_kill_in_the_last_evaluation_leaves_a_run_to_resume(synthetic, tmp_path, whole,
                                                               monkeypatch, capsys):
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -180,7 +190,7 @@ def test_it_stops_without_a_better_accuracy_and_keeps_the_best(synthetic, tmp_pa
     assert [row.step for row in rows] == [9, 17, 26, 34]
     output = capsys.readouterr().out
     assert ('done at step 34 (no better validation accuracy in 3 evaluations; the best checkpoint '
-            'is that of step 9)') in output
+            'is at step 9)') in output
     assert sorted(finding.list_checkpoints(str(tmp_path))) == [9, 28, 34]
     assert finding.find_checkpoint(str(tmp_path), 'best').step == 9
     assert train(synthetic, tmp_path, 500, resume=True, **options) == 0  # it is done

@@ -14,7 +14,8 @@ def row(step, accuracy=.5, split='validation'):
 
 
 def test_rows_are_read_as_written(tmp_path):
-    rows = [row(3), row(6, .1 + .2), row(9, split='test')]
+    unknown = dataclasses.replace(row(12), train_loss=None, train_accuracy=None)
+    rows = [row(3), row(6, .1 + .2), row(9, split='test'), unknown]
     history.write(str(tmp_path), rows)
     assert history.read(str(tmp_path)) == rows
     header, first = (tmp_path / 'results.csv').read_text().splitlines()[:2]

@@ -25,7 +25,7 @@ def checkpoint(run, step):
 
 def test_means_are_those_of_numpy_since_the_last_clear(tmp_path):
     means = TrainingMeans(str(tmp_path))
-    assert (means.cross_entropy, means.accuracy) == (0., 0.)
+    assert (means.cross_entropy, means.accuracy) == (None, None)
     np.testing.assert_allclose(add(means, NUMBERS[:7]), NUMBERS[:7].mean(0), rtol=1e-6)
     means.clear()
     np.testing.assert_allclose(add(means, NUMBERS[7:]), NUMBERS[7:].mean(0), rtol=1e-6)
@@ -49,17 +49,18 @@ def test_a_killed_training_continues_its_sums(tmp_path):
     second.save(21)
     third = TrainingMeans(run)
     third.restore(4)  # its checkpoint was deleted, and so were its sums
-    assert third.cross_entropy == 0.
+    assert third.cross_entropy is None
     third.restore(20)
     assert (third.cross_entropy, third.accuracy) == expected
 
 
 def test_damaged_sums_are_no_error(tmp_path, capsys):
     run = runs.create('', '', str(tmp_path / 'run'))
-    for content in ('', '[]', '{"3": 4}', '{"3": {"steps": -1}}', '{"x": {"steps": 1}}'):
+    for content in ('', '[]', '{"3": 4}', '{"3": {"steps": -1}}', '{"x": {"steps": 1}}',
+                    '{"3": {"steps": 1, "cross_entropy": NaN}}'):
         with open(os.path.join(run, 'train', 'sums.json'), 'w') as stream:
             stream.write(content)
         means = TrainingMeans(run)
         means.restore(3)
-        assert means.cross_entropy == 0.
+        assert means.cross_entropy is None
         means.save(3)

@@ -118,3 +118,17 @@ def test_a_run_with_a_checkpoint_continues_from_that(run, synthetic, tmp_path):
     assert trained_weights.with_trained_weights(setup, None).trained is None
     setup = networks.train_setup(synthetic, tmp_path, 20, 'normed', init_from=run)
     assert 'conv1/weights' in trained_weights.with_trained_weights(setup, None).trained.values
+
+
+def test_a_graph_with_a_damaged_constant_is_one_line(tmp_path, synthetic):
+    graph = tf.GraphDef()
+    graph.node.add(name='x', op='BiasAdd')  # without inputs
+    weights = graph.node.add(name='y', op='Const')
+    weights.attr['dtype'].type = tf.float32.as_datatype_enum
+    weights.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(np.arange(3, dtype=np.float32)))
+    weights.attr['value'].tensor.tensor_shape.dim[0].size = 5
+    (tmp_path / 'a.pb').write_bytes(graph.SerializeToString())
+    config = Config('tuto', overrides.get_recipe('tutorial'), 1)
+    with pytest.raises(UserError, match='a.pb has no weights to start from') as error:
+        trained_weights.read(str(tmp_path / 'a.pb'), config, synthetic)
+    assert '\n' not in str(error.value)

@@ -236,6 +236,8 @@ def test_the_recipe_of_a_run_a_result_and_a_file_is_the_same(write, tmp_path, wr
     ({'name': ['a']}, 'name must be text'), ({'name': '../x'}, 'name must be a plain name'),
     ({'config': []}, 'config must be an object'), ({'config': {}}, 'config.recipe must be'),
     ({'settings': {'name': 'a', 'epochs': 'x'}}, 'settings.epochs must be a number'),
+    ({'optimizer': ['adam']}, 'optimizer must be text'),
+    ({'decay_mode': {}}, 'decay_mode must be text'),
     ([], 'must be an object')])
 def test_a_damaged_recipe_file_is_one_line(write, value, message):
     with pytest.raises(UserError, match=message) as error:

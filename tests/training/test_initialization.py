@@ -10,8 +10,9 @@ from permafrost.config import Config
 from permafrost.errors import UsageError, UserError
 from permafrost.recipes import overrides
 from permafrost.training import initialization
-from permafrost.training.graph import build_train_graph
+from permafrost.training.graph import build, build_train_graph
 from permafrost.training.initialization import TrainedWeights
+from permafrost.training.strategy import SINGLE_PROCESS
 from permafrost.training.weight_averaging import NAME
 from tests import networks
 
@@ -102,6 +103,12 @@ def test_weights_of_another_model_are_refused(change, message):
     trained = trained._replace(values={} if change is None else {**trained.values, **change})
     with pytest.raises(UserError, match='there does not fit normed at 24x24: ' + message):
         initialization.choose(trained, settings, CLASSES)
+
+
+def test_images_that_are_too_small_for_the_model_are_refused(synthetic):
+    settings = dataclasses.replace(config('lenet5', ['image_size=8']), dataset='synthetic')
+    with pytest.raises(UserError, match='lenet5 cannot be built for images of 8x8 .*: try'):
+        build(settings, synthetic, SINGLE_PROCESS, trained=TrainedWeights('there', {}, CLASSES))
 
 
 @pytest.mark.parametrize('changes', [

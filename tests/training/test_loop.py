@@ -15,6 +15,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
+from permafrost.errors import UserError
+from permafrost.training import loop
 from permafrost.training.checkpoints import finding
 from tests import networks, processes
 
@@ -192,3 +194,21 @@ def test_a_run_without_its_checkpoints_starts_anew(synthetic, tmp_path, capsys):
     output = capsys.readouterr().out
     assert 'done at step 4' in output and 'resuming' not in output
     assert sorted(finding.list_checkpoints(str(tmp_path))) == [0, 4]
+
+
+def test_a_training_that_fails_has_an_end_too(synthetic, tmp_path):
+    states = []
+    with networks.registered(), pytest.raises(UserError, match='became NaN or infinite'):
+        loop.train(networks.train_setup(synthetic, tmp_path, 99, changes=['learning_rate=1e9']),
+                   at_end=lambda run: states.append(runs.read_status(run)['state']))
+    assert states == ['failed']
+
+
+def test_the_name_of_a_run_cannot_write_to_the_terminal(synthetic, tmp_path, capsys):
+    run = tmp_path / 'a\n\x1b[2J'
+    networks.train(synthetic, run, 1, 'tiny')
+    networks.train(synthetic, run, 1, 'tiny', resume=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines if r'a\n\x1b[2J' in line} == {
+        'run:', 'done', 'next:', 'nothing'}
+    assert not any('\x1b' in line or line.startswith('\x1b') for line in lines)

@@ -73,6 +73,9 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     (['--model=txto'], "unknown model 'txto'; did you mean tuto?"),
     (['--recipe=tutorail'], 'did you mean tutorial?'),
     (['--set=batch_size=0'], 'batch_size'),
+    (['--model=lenet5', '--eval_epochs=nan'], 'eval_epochs must be a number, 0 or more, not nan'),
+    (['--model=lenet5', '--eval_epochs=inf'], 'eval_epochs must be a number, 0 or more, not inf'),
+    (['--model=lenet5', '--freeze=' + 'a' * 201], 'freeze must be a regular expression'),
     (['--source=stream', '--deterministic'],
      '--deterministic needs --source=memory: with --source=stream the shuffle order depends on '
      'thread timing')])

@@ -71,6 +71,10 @@ def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None,
 def _import(graph, input_map, name):
     try:
         tf.import_graph_def(graph, input_map, name='')
+        # TensorFlow infers impossible shapes, and raises ValueError when they are first read.
+        for operation in tf.get_default_graph().get_operations():
+            for output in operation.outputs:
+                output.get_shape()
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError(f'TensorFlow {tf.__version__} cannot load {name}: '
                         f'{one_line(error, 300)}')

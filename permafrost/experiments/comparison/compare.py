@@ -84,6 +84,8 @@ def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) 
         with evaluator.Evaluator(entry.path, session_config, split) as run:
             found = run.evaluate(*finding.find_checkpoint(entry.path, None))
         print(f'{printable(entry.path)}: {metrics.format_totals(found)}', flush=True)
+        if found['step'] == entry.step:  # it may not be recorded: on a read-only disk
+            return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images'])
     except UserError as error:
         notes.append(f'{printable(entry.path)}: not evaluated: {error}')
     return entry_files.with_accuracy(entry, split)

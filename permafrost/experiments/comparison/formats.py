@@ -12,7 +12,7 @@ from permafrost.experiments.comparison.table import Comparison, Row
 NONE = '–'
 MAX_CELL = 32  # characters of a setting on the terminal
 METHODS = {'welch': "95 % confidence, Welch's t-test over the seeds",
-           'binomial': '95 % confidence, from the number of test images alone: a single seed does '
+           'binomial': '95 % confidence, from the number of images alone: a single seed does '
                        'not show the noise of training'}
 
 
@@ -136,8 +136,8 @@ def facts(comparison: Comparison, mark: str) -> List[str]:
              ] if images else ['accuracy: of no run yet']
     lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
     if methods:
-        lines.append(f'{mark}: the interval excludes 0; without any effect, 1 of 20 variants would '
-                     f'be so, too')
+        lines.append(f'{mark}: the interval excludes 0, as it does for 1 of 20 variants that have '
+                     'no effect')
     if comparison.latency_of:
         lines.append(f'ms: latency in C++, {comparison.latency_of}')
     lines += [f'{row.name}: {note}' for row in comparison.rows for note in row.notes]

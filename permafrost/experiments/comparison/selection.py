@@ -45,16 +45,23 @@ def _in(path: str) -> List[Selected]:
         return [Selected(path, is_result=True)] if is_result(path) else []
     if runs.exists(path):
         return [Selected(path, _variant(path))]
-    if is_study(path):  # with the runs that did not start
-        paths = glob.glob(os.path.join(glob.escape(path), 'runs', '*', 'seed*', ''))
-        paths = [each.rstrip(os.sep) for each in paths]
+    if is_study(path):
+        paths = _runs_of_study(path)
     else:
         paths = runs.list_runs(path)
+        for study in glob.glob(os.path.join(glob.escape(path), '*', 'study.json')):
+            paths += _runs_of_study(os.path.dirname(study))
     found = [Selected(each, _variant(each)) for each in sorted(paths, key=natural)]
     if not found:
         for name in sorted(glob.glob(os.path.join(glob.escape(path), '*.json')), key=natural):
             found += [Selected(name, is_result=True)] if is_result(name) else []
     return found
+
+
+def _runs_of_study(path: str) -> List[str]:
+    """Return the directories of the runs of a study, also of those that did not start."""
+    paths = glob.glob(os.path.join(glob.escape(path), 'runs', '*', 'seed*', ''))
+    return [each.rstrip(os.sep) for each in paths]
 
 
 def is_study(path: str) -> bool:

@@ -15,7 +15,7 @@ class Curve:
     """The learning curve of one run: a value for each evaluation while it trained."""
     seed: int
     epochs: Tuple[float, ...]
-    train_losses: Tuple[float, ...]
+    train_losses: Tuple[Optional[float], ...]  # None: unknown
     eval_losses: Tuple[float, ...]
     eval_accuracies: Tuple[float, ...]  # of the split evaluated while training
 

@@ -192,6 +192,7 @@ def state(run: str, config: Config, step: int) -> Tuple[str, bool]:
     status = runs.read_status(run)
     if step >= config.steps:
         return 'done', False
-    is_live = runs.is_running(run)
     stated = status.get('state', 'stopped')
-    return ('running', True) if is_live else ('stopped' if stated == 'running' else stated, False)
+    if stated != 'running':  # the training that ends holds its lock until the page is written
+        return stated, False
+    return ('running', True) if runs.is_running(run) else ('stopped', False)

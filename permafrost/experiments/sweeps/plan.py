@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import io
 import os
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
@@ -11,6 +12,7 @@ from absl import flags
 
 from permafrost import files, runs
 from permafrost.config import RESUMABLE, Config
+from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps.study import Settings, Study
@@ -20,6 +22,8 @@ from permafrost.training import setup
 
 # Fields of Config that follow from others, or do not change the weights.
 NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images'}
+# It reads all files of the dataset: once, not for each variant.
+_open_once = functools.lru_cache(maxsize=8)(loading.open_and_hold_out)
 
 
 class PlannedRun(NamedTuple):
@@ -107,6 +111,6 @@ def configure(values: Any, arguments: Sequence[str], name: str) -> Config:
     try:
         parsed(['train.py', *arguments])
         with contextlib.redirect_stdout(io.StringIO()):
-            return setup.prepare_training(parsed).config
+            return setup.prepare_training(parsed, open_dataset=_open_once).config
     except (UsageError, flags.Error) as error:
         raise UsageError(f'{printable(name)}: {one_line(error)}') from None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from typing import Any, Dict, Tuple
 
 from absl import flags
@@ -18,8 +19,6 @@ from permafrost.schema import limited
 flags.disclaim_key_flags()
 
 METHODS = ('one_at_a_time', 'grid', 'random', 'search')
-OWN_FLAGS = ('vary', 'grid', 'random', 'search', 'seeds', 'storage', 'parallel', 'dry_run',
-             'template')
 # The study decides these itself.
 REFUSED = {'run': 'the runs are in STUDY/runs', 'log_dir': 'name the directory STUDY',
            'resume': 'a study always continues', 'seed': 'use --seeds'}
@@ -27,6 +26,7 @@ REFUSED = {'run': 'the runs are in STUDY/runs', 'log_dir': 'name the directory S
 SETTINGS = ({field.name for field in dataclasses.fields(Config)} | set(overrides.FIELDS)) - {
     'seed', 'statistics'}
 VALIDATION = 5000  # images held out by default, because a study is there to choose by accuracy
+MAX_COUNT, MAX_SEEDS = 100000, 1000  # of a study
 FIX = 'correct it, or remove it'
 Settings = Dict[str, str]  # {name: value as the command line has it}
 
@@ -40,8 +40,8 @@ class Study:
     # {name: settings}: changes of several settings at once
     variants: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)
     method: str = limited('one_at_a_time', names=METHODS)
-    count: int = limited(0, minimum=0, maximum=100000)  # variants of random, trials of search
-    seeds: Tuple[int, ...] = limited((1,), minimum=0, count=(1, 1000))
+    count: int = limited(0, minimum=0, maximum=MAX_COUNT)  # variants of random, trials of search
+    seeds: Tuple[int, ...] = limited((1,), minimum=0, count=(1, MAX_SEEDS))
     storage: str = ''  # URL of a search's database without its password; '': a file in STUDY
 
     def check(self) -> 'Study':
@@ -51,8 +51,11 @@ class Study:
         for name in self.variants:
             if not PLAIN_NAME(name) or name == 'baseline':
                 raise UsageError(f'variant {name!r} needs another name: letters, digits, _ and -')
+        for name, values in self.vary.items():
+            if not values:
+                raise UsageError(f'vary.{name} has no values')
         if len(set(self.seeds)) < len(self.seeds):
-            raise UsageError(f'seeds {list(self.seeds)}: one is there twice')
+            raise UsageError(f'seeds {list(self.seeds)}: one appears twice')
         if self.method in ('random', 'search'):
             if not self.vary or self.variants:
                 raise UsageError(f'--{self.method} draws from the values of --vary, and from no '
@@ -71,12 +74,14 @@ def define_flags() -> None:
                               'and --search also take ranges: 0.8..0.99, log:0.01..1. May be '
                               'repeated. Default: the baseline, and each value alone.')
     flags.DEFINE_bool('grid', False, 'Train all combinations of the values.')
-    flags.DEFINE_integer('random', None, 'Train N combinations drawn at random.', 1)
+    flags.DEFINE_integer('random', None, 'Train N combinations drawn at random.', 1,
+                         MAX_COUNT)
     flags.DEFINE_integer('search', None, 'Train N combinations that Optuna chooses by validation '
-                         'accuracy; stop bad ones early.', 1)
+                         'accuracy; stop bad ones early.', 1, MAX_COUNT)
     flags.DEFINE_string('storage', None, 'With --search: URL of a database that several machines '
                         'share, such as postgresql://user@host/name. Default: a file in STUDY.')
-    flags.DEFINE_integer('seeds', None, 'Train each variant with the seeds 1 to N. Default: 1.', 1)
+    flags.DEFINE_integer('seeds', None, 'Train each variant with the seeds 1 to N. Default: 1.', 1,
+                         MAX_SEEDS)
     flags.DEFINE_integer('parallel', 1, 'Number of trainings at once; they share the cores.', 1)
     flags.DEFINE_bool('dry_run', False, 'List the runs and how long they will take, by a speed '
                       'that is measured first; train nothing.')
@@ -105,7 +110,8 @@ def _check_setting(name: str) -> None:
     if meant:
         raise UsageError(f'unknown setting {name!r}; did you mean {meant}?')
     if name in (*REFUSED, 'set'):
-        raise UsageError(f'{name} is no setting of a study: {REFUSED.get(name, "name the field")}')
+        raise UsageError(f'{name} is not a setting of a study: '
+                         f'{REFUSED.get(name, "name the field")}')
     raise unknown_name_error('setting', name, SETTINGS)
 
 
@@ -140,11 +146,9 @@ def of_flags(values: Any, folder: str) -> Study:
 
     Raises UserError.
     """
-    if os.path.exists(path_of(folder)):
-        if values.template:
-            raise UsageError(f'{printable(path_of(folder))} exists: edit it, or leave --template '
-                             'out')
-        study = read(path_of(folder))
+    before = read(path_of(folder)) if os.path.exists(path_of(folder)) else None
+    if before and not values.template:
+        study = before
     elif os.path.isfile(folder):
         raise UsageError(f'{printable(folder)} is a file: name a directory for the runs, and use '
                          '--template for a study file')
@@ -162,8 +166,12 @@ def of_flags(values: Any, folder: str) -> Study:
     if values.seeds:
         changes['seeds'] = tuple(range(1, values.seeds + 1))
     if values.storage:
-        changes['storage'] = _without_password(values.storage)
-    return dataclasses.replace(study, **changes).check()
+        changes['storage'] = without_password(values.storage)
+    changed = dataclasses.replace(study, **changes).check()
+    if values.template and before not in (None, changed):
+        raise UsageError(f'{printable(path_of(folder))} exists, and is another study: edit it, or '
+                         'leave --template out')
+    return changed
 
 
 def _base_of_flags(values: Any) -> Settings:
@@ -193,8 +201,9 @@ def _parse_vary(text: str) -> Tuple[str, Tuple[str, ...]]:
     return name, values
 
 
-def _without_password(url: str) -> str:
-    """Return the URL of a database without the password, which does not belong into a file."""
+def without_password(url: str) -> str:
+    """Return the URL of a database without the password, which does not belong in a file."""
     scheme, mark, rest = url.partition('://')
     user, at, place = rest.rpartition('@')
+    place = re.sub('(?<=[?&])password=[^&]*&?', '', place).rstrip('?&')
     return scheme + mark + user.partition(':')[0] + at + place

@@ -10,6 +10,8 @@ from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.run_queue import RunQueue
 
+CHOOSING = {'validation', 'eval_epochs'}  # settings that decide how a search chooses
+
 
 def run(values: Any, folder: str) -> int:
     """Train what is missing of the study in `folder`; return the exit code.
@@ -45,11 +47,11 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
         from permafrost.experiments.sweeps.search import database, trials
     except ImportError as error:
         raise UserError(f'--search needs Optuna ({error}): run make setup') from None
-    if int(the_study.base.get('validation', 0)) < 1:
-        raise UsageError('--search chooses by validation accuracy: it needs --validation of at '
-                         'least 1')
     arguments = plan.arguments_of(the_study, {}, the_study.seeds[0])
     config = plan.configure(values, arguments, variants.BASELINE)
+    if not (config.validation and config.eval_epochs) or CHOOSING & set(the_study.vary):
+        raise UsageError('--search chooses by validation accuracy: it needs --validation and '
+                         '--eval_epochs above 0, the same for all trials')
     print(f'search: {printable(folder)}, {the_study.count} trials of at most {config.steps} steps, '
           f'{len(the_study.seeds)} seeds, {config.validation} validation images', flush=True)
     if values.dry_run:
@@ -61,7 +63,7 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     with database.one_line_errors(url):
         search = trials.Search(the_study, values, folder, url)
         study.write(folder, the_study)
-        print(f'{search.name} in {database.shown(url)}', flush=True)
+        print(f'{printable(search.name)} in {database.shown(url)}', flush=True)
         code = pool.run_all(search, values.parallel)
         search.print_trials()
     script = 'sweep.py' if code > 1 else 'compare.py'
@@ -91,13 +93,17 @@ def _dry_run(planned: List[PlannedRun], parallel: int) -> int:
 
 
 def _print_table(planned: List[PlannedRun]) -> None:
-    """Print the last accuracy of each variant over its seeds, of the images held out or of test."""
+    """Print the last accuracy of each variant over its seeds, of the images held out or of test.
+
+    A run that has not finished would change the mean.
+    """
     accuracies: Dict[str, List[float]] = {}
     for each in planned:
-        accuracies.setdefault(each.variant, []).extend(each.accuracies()[-1:])
-    width = max(map(len, accuracies))
+        accuracies.setdefault(each.variant, []).extend(
+            each.accuracies()[-1:] if each.is_done() else [])
+    width = max(len(printable(name)) for name in accuracies)
     for name, values in accuracies.items():
-        text = f'{np.mean(values):.4f}' if values else 'not trained'
+        text = f'{np.mean(values):.4f}' if values else 'no accuracy'
         if len(values) > 1:
             text += f' ± {np.std(values, ddof=1):.4f} ({len(values)} seeds)'
         print(f'{printable(name):<{width}}  {text}')

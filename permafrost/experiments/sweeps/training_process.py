@@ -1,7 +1,6 @@
 """A training in a process of its own: started, watched, stopped; it does not outlive the sweep."""
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
@@ -11,10 +10,10 @@ from typing import Optional, Sequence
 
 from permafrost import commands, files, runs
 from permafrost.errors import one_line, printable
+from permafrost.experiments import child_process
 from permafrost.experiments.sweeps.plan import PlannedRun
 
 TRAIN = os.path.join(commands.ROOT, 'train.py')
-PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
 LOG = 'train.log'
 TAIL_BYTES = 4096
 
@@ -32,7 +31,7 @@ class TrainingProcess:
                  f'--run={run.directory}', '--resume'],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the sweep, which stops this
-                preexec_fn=_end_with_parent)
+                preexec_fn=child_process.end_with_parent(signal.SIGTERM))
 
     def code(self) -> Optional[int]:
         """Return the exit code, negative after a signal; None while the training runs."""
@@ -50,12 +49,6 @@ class TrainingProcess:
         return max(int(steps[-1]) if steps else 0, self.run.step())
 
 
-def _end_with_parent() -> None:
-    """Ask the system for SIGTERM when the sweep ends, however it ends. Only Linux does this."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _tail(run: PlannedRun) -> str:
     with contextlib.suppress(OSError), open(os.path.join(run.directory, LOG), 'rb') as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
@@ -64,10 +57,13 @@ def _tail(run: PlannedRun) -> str:
 
 
 def reason_of_failure(run: PlannedRun, code: int) -> str:
-    """Return why a training ended: the error in its log, or its exit code."""
+    """Return why a training ended: a signal, the error in its log, or its exit code."""
     # the last line of a stack trace, too
     errors = re.findall(r'^(?:error: |(?=\w*(?:Error|Exception): ))(.*)', _tail(run), re.MULTILINE)
-    reason = printable(one_line(errors[-1])) if errors else f'exit code {code}'
+    if code < 0:  # errors in the log are of an earlier try
+        reason = f'killed by signal {-code}'
+    else:
+        reason = printable(one_line(errors[-1])) if errors else f'exit code {code}'
     return f'{reason} ({printable(os.path.join(run.directory, LOG))})'
 
 

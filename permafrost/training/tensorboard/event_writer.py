@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.errors import one_line
+from permafrost.errors import one_line, printable
 
 
 class EventWriter:
@@ -38,8 +38,9 @@ class EventWriter:
             self._file.flush()
         except tf.errors.OpError as error:
             self._has_failed = True
-            print(f"note: cannot write {self._path} ({one_line(error).split('; ')[-1]}): "
-                  'TensorBoard will not show what follows', flush=True)
+            reason = printable(one_line(error).split('; ')[-1])
+            print(f'note: cannot write {printable(self._path)} ({reason}): TensorBoard will not '
+                  'show what follows', flush=True)
 
     def close(self) -> None:
         with contextlib.suppress(tf.errors.OpError):  # all was flushed

@@ -4,7 +4,6 @@ They are in the run directory itself: metrics of the folders below it belong to 
 """
 
 import contextlib
-import dataclasses
 from typing import Any, Dict, Union
 
 import tensorflow.compat.v1 as tf
@@ -80,8 +79,7 @@ def _write(run: str, *summaries: Any) -> None:
 
 def _table(tag: str, config: Config) -> tf.Summary:
     """Return a table of all settings as text: TensorBoard sanitizes its cells."""
-    values = dataclasses.asdict(config)
-    values.update(values.pop('recipe') and config.recipe.to_json(), recipe=config.recipe.name)
+    values = {**config.to_json(), **config.recipe.to_json(), 'recipe': config.recipe.name}
     del values['statistics'], values['name']
     rows = [[name, _text(value) if isinstance(value, (list, str)) else str(value)]
             for name, value in sorted(values.items())]

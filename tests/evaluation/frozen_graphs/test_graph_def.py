@@ -48,3 +48,19 @@ def test_an_unknown_operation_is_one_line():
     next(node for node in graph.node if node.op == 'Relu').op = 'Rleu'
     with tf.Graph().as_default(), pytest.raises(UserError, match='not allowed in inference.*Rleu'):
         graph_def.import_graph(graph)
+
+
+@pytest.mark.parametrize('allow_any_op', [False, True])
+def test_a_negative_size_is_one_line(allow_any_op):
+    """TensorFlow 2.21 infers it, and raises ValueError when the shape is read."""
+    graph = tf.GraphDef()
+    graph.node.add(name='images', op='Placeholder').attr['dtype'].type = 1
+    graph.node[0].attr['shape'].shape.CopyFrom(tf.TensorShape([None, 8, 8, 3]).as_proto())
+    size = graph.node.add(name='size', op='Const')
+    size.attr['dtype'].type = 3
+    size.attr['value'].tensor.CopyFrom(tf.make_tensor_proto([-2, -1], tf.int32))
+    resized = graph.node.add(name='predictions', op='ResizeNearestNeighbor',
+                             input=['images', 'size'])
+    resized.attr['T'].type = 1
+    with tf.Graph().as_default(), pytest.raises(UserError, match='cannot load g.pb: '):
+        graph_def.import_graph(graph, name='g.pb', allow_any_op=allow_any_op)

@@ -7,6 +7,7 @@ import pytest
 
 from permafrost import runtime
 from permafrost.errors import UserError
+from permafrost.evaluation import evaluator
 from permafrost.experiments import latency
 from permafrost.experiments.comparison.compare import compare
 from tests.experiments.comparison.conftest import HOSTILE
@@ -54,6 +55,14 @@ def test_without_measuring_nothing_is_written(folder):
                                         'seed 2: done, step 4 of 4, not evaluated')
     assert comparison.rows[0].bytes is None and comparison.rows[1].difference is None
     assert sorted(str(path) for path in folder.rglob('*')) == before
+
+
+def test_an_accuracy_that_cannot_be_recorded_is_shown(folder, measured, monkeypatch):
+    def fail(*unused):
+        raise OSError(30, 'Read-only file system')
+    monkeypatch.setattr(evaluator.Evaluator, '_record', fail)
+    baseline = compare([str(folder / 'study')]).rows[0]
+    assert len(baseline.accuracies) == 2 and baseline.images == 500
 
 
 def test_every_run_has_its_line(folder, measured):

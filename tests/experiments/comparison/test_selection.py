@@ -21,6 +21,11 @@ def test_a_study_gives_its_runs_with_their_variants(folder):
     assert not notes
 
 
+def test_a_folder_gives_the_runs_of_the_studies_in_it(folder):
+    found, _ = names(folder, '.')
+    assert found == names(folder, 'study')[0] and len(found) == 5
+
+
 def test_a_run_of_a_study_keeps_its_variant(folder):
     (run,), _ = selection.select([str(folder / 'study/runs/baseline/seed2')])
     assert run.variant == 'baseline'

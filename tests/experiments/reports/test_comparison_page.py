@@ -43,6 +43,11 @@ def test_hostile_names_stay_text():
     assert not re.search('<(i|u)>(?!</)', text.partition('<body>')[2].replace('<i style', ''))
 
 
+def test_a_baseline_whose_name_is_not_utf_8_has_a_page():
+    rows = (row('a\udcff', 0.8, 10**6), ROWS[1])
+    assert 'accuracy to a\\udcff' in comparison_page.page(Comparison('runs', rows))
+
+
 @pytest.mark.parametrize('rows', [
     (), (Row('running', 'tuto', {}),), (Row('a', 'tuto', {}), row('b', 0.8, 10**6))])
 def test_rows_without_figures_have_a_page(rows):

@@ -104,7 +104,7 @@ def test_a_latency_is_that_of_the_frozen_graph(tmp_path):
 
 @pytest.mark.parametrize('status, is_running, step, expected', [
     ('running', True, 50, ('running', True)), ('running', False, 50, ('stopped', False)),
-    ('failed', False, 50, ('failed', False)), ('done', False, 50, ('done', False)),
+    ('failed', False, 50, ('failed', False)), ('done', True, 50, ('done', False)),
     ('running', True, 100, ('done', False)), ('', False, 0, ('stopped', False))])
 def test_the_state_of_a_run(tmp_path, monkeypatch, status, is_running, step, expected):
     monkeypatch.setattr(runs, 'is_running', lambda run: is_running)

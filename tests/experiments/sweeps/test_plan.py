@@ -1,5 +1,6 @@
 """The plan of a study: directories, command lines, what is left out, what does not fit."""
 
+import functools
 import json
 import os
 import re
@@ -7,7 +8,9 @@ import re
 import pytest
 
 from permafrost import runs
+from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
+from permafrost.experiments.sweeps import plan
 from tests import in_process
 from tests.experiments.sweeps import helpers
 
@@ -24,6 +27,20 @@ def test_a_plan_has_every_variant_with_the_first_seed_first(synthetic, tmp_path)
     assert planned[0].config.train_images == 540 and planned[0].label == 'baseline seed 1'
     values = in_process.parse_flags('train.py', planned[3].arguments)
     assert values['seed'] == 2 and values['set'] == ['batch_size=32', 'learning_rate=0.2']
+
+
+def test_the_dataset_is_read_once(synthetic, tmp_path, monkeypatch):
+    opened = []
+
+    def open_dataset(*arguments):
+        opened.append(arguments)
+        return loading.open_and_hold_out(*arguments)
+
+    monkeypatch.setattr(plan, '_open_once', functools.lru_cache(maxsize=8)(open_dataset))
+    planned = helpers.planned_runs(tmp_path, *helpers.data_flags(
+        synthetic, '--vary=learning_rate=0.1,0.2,0.3'))
+    assert len(planned) == 4 and len(opened) == 1
+    assert {run.config.train_images for run in planned} == {540}
 
 
 def test_a_wrong_value_names_the_variant(synthetic, tmp_path):

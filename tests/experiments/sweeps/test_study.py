@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from absl import flags
 
 from permafrost.errors import UsageError, UserError
 from permafrost.experiments.sweeps import study
@@ -39,6 +40,14 @@ def test_flags_change_the_study_that_is_there(tmp_path):
         of_flags(tmp_path, '--template=studies/tutorial.json')
 
 
+def test_the_command_of_a_template_may_be_repeated(tmp_path):
+    flags_ = ['--template=' + os.path.join(ROOT, 'studies', 'tutorial.json'), '--seeds=2']
+    study.write(str(tmp_path), of_flags(tmp_path, *flags_))
+    assert of_flags(tmp_path, *flags_) == study.read(study.path_of(str(tmp_path)))
+    with pytest.raises(UsageError, match='study.json exists, and is another study'):
+        of_flags(tmp_path, *flags_, '--seeds=3')
+
+
 def test_a_file_may_have_numbers_lists_and_truth_values(tmp_path):
     (tmp_path / 'study.json').write_text(json.dumps({
         'base': {'epochs': 3, 'deterministic': True}, 'vary': {'learning_rate': [0.05, 1e-05]},
@@ -57,7 +66,8 @@ def test_a_file_may_have_numbers_lists_and_truth_values(tmp_path):
     ({'variants': {'../../x': {}}}, 'needs another name'),
     ({'variants': {'baseline': {}}}, 'needs another name'),
     ({'seeds': [1, 1]}, 'twice'), ({'seeds': [-1]}, 'seeds'), ({'seeds': []}, 'seeds'),
-    ({'method': 'all'}, 'method'), ({'method': 'random', 'count': 3}, 'at least one --vary'),
+    ({'vary': {'momentum': []}}, 'vary.momentum has no values'), ({'method': 'all'}, 'method'),
+    ({'method': 'random', 'count': 3}, 'at least one --vary'),
     ({'method': 'search', 'vary': {'momentum': [0.5]}}, 'at least 1'),
     ({'colour': 1}, 'a field that this version does not know'), ([], 'an object')])
 def test_a_wrong_file_is_one_line(tmp_path, value, reason):
@@ -79,6 +89,12 @@ def test_wrong_flags_are_one_line(tmp_path, arguments, reason):
         of_flags(tmp_path, *arguments)
 
 
+@pytest.mark.parametrize('name', ['seeds', 'random', 'search'])
+def test_flags_have_the_limits_of_the_file(tmp_path, name):
+    with pytest.raises(flags.Error, match='no more than|less than or equal|range'):
+        of_flags(tmp_path, f'--{name}=1000000')
+
+
 def test_a_study_file_is_no_directory_of_runs(tmp_path):
     (tmp_path / 'x.json').write_text('{}')
     with pytest.raises(UsageError, match='use --template'):
@@ -89,6 +105,8 @@ def test_the_password_of_a_database_is_not_written(tmp_path):
     made = of_flags(tmp_path, '--vary=momentum=0.1,0.2', '--search=3',
                     '--storage=postgresql://me:secret@host/name')
     assert made.storage == 'postgresql://me@host/name' and made.count == 3
+    made = of_flags(tmp_path, '--storage=postgresql://host/name?user=me&password=secret&port=5')
+    assert made.storage == 'postgresql://host/name?user=me&port=5'
     assert of_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from permafrost import runs
 from permafrost.evaluation import history
-from permafrost.experiments.sweeps import speed
+from permafrost.experiments.sweeps import speed, sweep
 from tests import in_process
 from tests.experiments.sweeps import helpers
+from tests.experiments.sweeps.test_plan import write_run
 from tests.processes import command, finish
 
 
@@ -42,9 +43,21 @@ def test_a_failed_run_is_named_and_tried_again(synthetic, tmp_path, capsys):
         assert helpers.run_fast(tmp_path / 'study', *flags) == 1
         out = capsys.readouterr().out
         assert 'failed, and to be tried again: learning_rate=3 seed 1\n' in out
-        assert 'learning_rate=0.1  0.66' in out and 'learning_rate=3    not trained' in out
+        assert 'learning_rate=0.1  0.66' in out and 'learning_rate=3    no accuracy' in out
         assert re.search(r'^next: .*sweep\.py', out.splitlines()[-1])
         flags = []
+
+
+def test_a_run_that_goes_on_does_not_change_the_mean(synthetic, tmp_path, capsys):
+    flags = helpers.data_flags(synthetic, '--seeds=2')
+    finished, unfinished = helpers.planned_runs(tmp_path, *flags)
+    for run, state, accuracy in ((finished, 'done', .6), (unfinished, 'stopped', .1)):
+        write_run(run)
+        runs.write_status(run.directory, state=state, step=20)
+        history.write(run.directory, [history.EpochRow(
+            1, 10, 1., 0., 'validation', 1., accuracy, .1, 1., 1.)])
+    sweep._print_table([finished, unfinished])
+    assert capsys.readouterr().out == 'baseline  0.6000\n'
 
 
 def test_a_dry_run_trains_nothing(synthetic, tmp_path, capsys, monkeypatch):
@@ -76,10 +89,12 @@ def test_a_search_is_reported(synthetic, tmp_path, capsys):
 
 def test_wrong_flags_are_one_line(synthetic, tmp_path):
     flags = helpers.data_flags(synthetic)
+    search = [tmp_path / 'x', '--search=3', '--vary=momentum=0.1,0.2']
     for arguments, reason in (
             ([], 'name the directory'), ([tmp_path / 'x', '--vary=momentum=x'], 'momentum=x: '),
-            ([tmp_path / 'x', '--search=3', '--vary=momentum=0.1,0.2', '--validation=0'],
-             'needs --validation')):
+            ([*search, '--validation=0'], 'needs --validation'),
+            ([*search, '--eval_epochs=0'], 'needs --validation and --eval_epochs'),
+            ([*search, '--vary=validation=0,100'], 'the same for all trials')):
         result = in_process.run('sweep.py', *flags, *arguments)
         assert (result.code, result.stdout) == (2, '') and result.stderr.count('\n') == 1
         assert reason in result.stderr

@@ -55,7 +55,14 @@ def test_the_reason_of_a_failure_is_the_error_in_the_log(run):
                       f'({os.path.join(run.directory, "train.log")})')
     with open(os.path.join(run.directory, 'train.log'), 'w') as stream:
         stream.write('Killed\n')
-    assert training_process.reason_of_failure(run, -9).startswith('exit code -9 (')
+    assert training_process.reason_of_failure(run, 9).startswith('exit code 9 (')
+
+
+def test_a_killed_training_has_no_error_of_an_earlier_try(run):
+    os.makedirs(run.directory)
+    with open(os.path.join(run.directory, 'train.log'), 'w') as stream:
+        stream.write('error: No space left on device\n')
+    assert training_process.reason_of_failure(run, -9).startswith('killed by signal 9 (')
 
 
 def test_a_run_is_of_one_sweep_at_a_time(run):

@@ -10,6 +10,7 @@ import optuna
 import sqlalchemy
 
 from permafrost.errors import UsageError, UserError, one_line, printable
+from permafrost.experiments.sweeps.study import without_password
 
 HEARTBEAT_SECS, GRACE_SECS = 30, 240  # a trial whose process is silent for longer has failed
 LOCK_SECS = 60  # for which SQLite waits while another process writes
@@ -49,7 +50,19 @@ def is_retry(trial: optuna.trial.FrozenTrial) -> bool:
 
 def shown(url: str) -> str:
     """Return the URL for messages, without its password."""
-    return printable(sqlalchemy.engine.make_url(url).render_as_string(hide_password=True))
+    query = 'password' in sqlalchemy.engine.make_url(url).query
+    return printable(sqlalchemy.engine.make_url(
+        without_password(url) if query else url).render_as_string(hide_password=True))
+
+
+@contextlib.contextmanager
+def damage_in_a_line(url: str) -> Iterator[None]:
+    """Context that raises UserError for values in the tables that Optuna cannot read."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(f'the database {shown(url)} is damaged ({one_line(error)}): restore it, '
+                        'or use another STUDY') from None
 
 
 @contextlib.contextmanager

@@ -48,12 +48,16 @@ class Search(pool.Source):
         self._study, self._values, self._folder = the_study, values, folder
         self._storage = database.open_storage(url)
         self.name = os.path.basename(os.path.abspath(folder))
-        self._optuna = optuna.create_study(
-            storage=self._storage, study_name=self.name, direction='maximize',
-            load_if_exists=True, sampler=optuna.samplers.TPESampler(constant_liar=True),
-            pruner=optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=1, reduction_factor=REDUCTION_FACTOR))
-        self._check_same_study()
+        with database.damage_in_a_line(url):
+            if url == database.url_of('', folder):  # the folder may have been renamed
+                self.name = next(iter(optuna.get_all_study_names(self._storage)), self.name)
+            self._optuna = optuna.create_study(
+                storage=self._storage, study_name=self.name, direction='maximize',
+                load_if_exists=True, sampler=optuna.samplers.TPESampler(constant_liar=True),
+                pruner=optuna.pruners.SuccessiveHalvingPruner(
+                    min_resource=1, reduction_factor=REDUCTION_FACTOR))
+            self._optuna.get_trials(deepcopy=False)
+            self._check_same_study()
         self._trials: Dict[int, Trial] = {}  # {number: trial of this process}
         self._asked = self._beat = -1e9
         self._is_empty = False
@@ -130,7 +134,7 @@ class Search(pool.Source):
                 trial.set_user_attr('same_as', other.number)
                 self._optuna.tell(trial, other.value if other.state == State.COMPLETE else None,
                                   state=other.state)
-                print(f'trial{trial.number}: the settings of trial{other.number} again', flush=True)
+                print(f'trial{trial.number}: the same settings as trial{other.number}', flush=True)
                 return None
         name = f'trial{trial.number}'
         variant = with_same_recipe(self._study, Variant(name, settings))
@@ -143,6 +147,8 @@ class Search(pool.Source):
             return None
         planned = [plan.planned_run(self._study, variant, seed, self._folder, config)
                    for seed in self._study.seeds]
+        for each in planned:
+            each.check_same()
         claims = claim(planned[0])
         if claims is None:
             return None
@@ -200,7 +206,7 @@ class Search(pool.Source):
         is_done = all(run.is_done() for run in each.runs)
         if not problem and not each.is_pruned and not is_done:
             return  # the next seed
-        if problem:
+        if problem or is_done and not all(run.accuracies() for run in each.runs):
             self._optuna.tell(each.trial, state=State.FAIL)
         elif not is_done:
             self._optuna.tell(each.trial, state=State.PRUNED)

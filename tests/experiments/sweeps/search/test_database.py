@@ -37,6 +37,7 @@ def test_another_process_may_create_the_tables_in_the_same_moment(tmp_path, monk
 @pytest.mark.parametrize('url, code, reason', [
     ('nonsense', 2, 'Could not parse'), ('colours://x/y', 2, 'colours'),
     ('sqlite:////nonexistent/x.db', 1, 'unable to open'),
+    ('postgresql://127.0.0.1:9/x?password=secret', 1, '127.0.0.1:9/x does not work'),
     ('postgresql://me:secret@127.0.0.1:9/x', 1, 'me:***@127.0.0.1:9/x does not work')])
 def test_a_database_that_does_not_work_is_one_line(url, code, reason):
     with pytest.raises(UserError) as error, database.one_line_errors(url):

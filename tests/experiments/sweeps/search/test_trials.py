@@ -5,6 +5,7 @@ import glob
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -197,10 +198,61 @@ def test_settings_that_were_tried_are_not_trained_again(open_search, capsys):
     train(run, .6)
     search.finished(run, '')
     assert next_run(search) is None and states(search) == [State.COMPLETE] * 3
-    assert 'trial2: the settings of trial0 again' in capsys.readouterr().out
+    assert 'trial2: the same settings as trial0' in capsys.readouterr().out
 
 
 def test_a_search_of_other_settings_is_refused(open_search):
     open_search('a')
     with pytest.raises(UserError, match='a search shared with other settings'):
         open_search('b', '--epochs=7')
+
+
+def test_a_renamed_folder_keeps_its_search(synthetic, tmp_path):
+    for name in ('before', 'after'):
+        folder = str(tmp_path / name)
+        with helpers.sweep_flags(*helpers.data_flags(
+                synthetic, '--vary=momentum=0.5,0.8', '--search=1')) as values:
+            url = database.url_of('', folder)
+            os.makedirs(folder, exist_ok=True)
+            with database.one_line_errors(url):
+                search = trials.Search(study.of_flags(values, folder), values, folder, url)
+        if name == 'before':
+            run = next_run(search)
+            train(run, .5)
+            search.finished(run, '')
+            os.rename(folder, str(tmp_path / 'after'))
+    assert states(search) == [State.COMPLETE] and next_run(search) is None
+
+
+def test_a_run_of_other_settings_is_no_trial(open_search):
+    run, other = next_run(open_search('a')), open_search('b')
+    train(run, .5)
+    shutil.copytree(run.directory, os.path.join(other._folder, 'runs', 'trial1', 'seed1'))
+    with pytest.raises(UserError, match='trial1/seed1 was trained with .*learning_rate'):
+        next_run(other)
+
+
+@pytest.mark.parametrize('change', [
+    "UPDATE study_user_attributes SET value_json = '{'", "UPDATE trials SET state = 'WEIRD'",
+    "UPDATE trial_params SET distribution_json = '[1]'"])
+def test_a_damaged_database_is_one_line(synthetic, tmp_path, change):
+    folder, path = str(tmp_path), str(tmp_path / 'search.db')
+    with helpers.sweep_flags(*helpers.data_flags(
+            synthetic, '--vary=momentum=0.5,0.8', '--search=1')) as values:
+        the_study, url = study.of_flags(values, folder), database.url_of('', folder)
+        with database.one_line_errors(url):
+            search = trials.Search(the_study, values, folder, url)
+        next_run(search)
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            assert connection.execute(change).rowcount == 1
+        with pytest.raises(UserError, match='search.db is damaged'), \
+                database.one_line_errors(url):
+            trials.Search(the_study, values, folder, url)
+
+
+def test_a_run_whose_results_were_lost_has_failed(open_search):
+    search = open_search('a')
+    run = next_run(search)
+    train(run)
+    search.finished(run, '')
+    assert states(search) == [State.FAIL]
