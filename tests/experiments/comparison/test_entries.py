@@ -1,4 +1,4 @@
-"""What a comparison reads of runs and results."""
+"""Entries of a comparison: read from runs and results."""
 
 import os
 

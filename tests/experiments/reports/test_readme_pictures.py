@@ -1,4 +1,4 @@
-"""README's pictures show results/*.json, beside what the author of the models published."""
+"""README's pictures show results/*.json, and what the author of the models published."""
 
 import os
 import re
