@@ -86,6 +86,7 @@ cat <<END
 
 $model, $steps steps on $engine: accuracy $(measured accuracy) on the 10,000 test images
   the run, its checkpoints and results   $run
+  the report, to open in a browser       $run/report.html
   the frozen graph                       $run/$model.pb
   curves                                 $PERMAFROST_COMMAND tensorboard --logdir $run
   evaluate again                         $PERMAFROST_COMMAND eval --run $run
