@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from permafrost import console, runtime
 from permafrost.errors import one_line, printable
-from permafrost.flags import on_ending_signals
+from permafrost.flags import ENDING_SIGNALS, on_ending_signals
 
 # TensorFlow 2.21 recurses for each node of a chain. Linux keeps at least 128 MB free for a stack.
 STACK_BYTES = 120 << 20
@@ -29,12 +29,16 @@ def continue_in_child(path: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     log = tempfile.TemporaryFile()
+    # A signal between the fork and the handler would end this process and leave the child.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     child = os.fork()
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _hold_log(log)
         set_limits()
         return
     on_ending_signals(lambda number, unused_frame: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
         sys.exit(os.WEXITSTATUS(status))

@@ -71,6 +71,22 @@ def test_a_signal_reaches_the_child():
     process.stdout.close()
 
 
+def test_a_signal_right_after_the_fork_reaches_the_child():
+    """Before the handler is set it would end the parent alone."""
+    process = subprocess.run([sys.executable, '-c', """
+import os, signal
+fork = os.fork
+def fork_and_signal():
+    child = fork()
+    if child:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return child
+os.fork = fork_and_signal
+""" + START + 'time.sleep(60)', ROOT], stderr=subprocess.PIPE, universal_newlines=True, timeout=50)
+    assert (process.returncode, process.stderr) == (
+        1, 'error: strange\\x1b.pb: TensorFlow crashed: SIGTERM (signal 15)\n')
+
+
 def test_nothing_happens_after_tensorflow_was_imported():
     code, text = run('''
 ''', env=dict(os.environ, PYTHONSTARTUP=''))
