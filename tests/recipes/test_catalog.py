@@ -57,9 +57,9 @@ def test_the_augmentation_of_a_recipe_fits_its_images(name, default_graph):
     assert images.shape.as_list() == [4, recipe.image_size, recipe.image_size, 3]
 
 
-# The depths between resnet20 and resnet110 have the recipe and the layers of these two.
-@pytest.mark.parametrize('model', [each for each in networks.EVERY if each.values[0] not in (
-    'resnet32', 'resnet44', 'resnet56')])
+# The deeper ones have the recipe and the layers of resnet20.
+@pytest.mark.parametrize('model', [each for each in networks.EVERY
+                                   if each.values[0] not in networks.DEEP])
 def test_every_model_trains_with_its_recipe_and_is_evaluated(model, tmp_path):
     recipe = overrides.with_supported_precision(
         overrides.get_recipe(catalog.default_recipe(model), ['batch_size=8']))
