@@ -11,7 +11,9 @@ usage() {
 usage: [ENGINE=tf1|tf1-mkl|tf2] $name GRAPH [IMAGE...] [-- FLAGS...]
 
 Classifies images (PNG, JPEG or BMP), using TensorFlow from .venv/ENGINE. GRAPH is a
-model in trained_models/, a run that freeze_graph.py has frozen, or any frozen graph.
+model in trained_models/, a run that freeze_graph.py has frozen, any frozen graph (.pb
+or .pbtxt), or a SavedModel directory; or a .tflite or .onnx file, which LiteRT or ONNX
+Runtime runs (their environments are built when they are first needed).
 Without it, that is if an image comes first, it is the model tuto. The answer names the
 graph. Builds label_image/ first if its sources have changed. Flags after -- go to the
 program:
@@ -21,6 +23,8 @@ program:
   $name some.pb photo.jpg -- --input_mean 128 --input_std 128
   $name squeeze1 -- --batch_file test_batch.bin
   $name squeeze1 -- --benchmark --batch_size 32
+  $name squeeze1 -- --runtime openvino --precision bfloat16 --benchmark
+  $name squeeze1.pb squeeze1.int8.tflite squeeze1.onnx -- --compare
   $name tuto -- --help
 
 exit codes: 0 done, 1 failed, 2 usage
@@ -34,11 +38,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Prints the frozen graph of the run $1, or fails.
 graph_of_run() {
-  local graphs=("$1"/*.pb) command="python ${0%label_image.sh}freeze_graph.py"
+  local graphs=() file command="python ${0%label_image.sh}freeze_graph.py"
+  for file in "$1"/*.pb; do  # a teacher is what the run learnt from
+    case $file in */teacher.pb) ;; *) graphs+=("$file") ;; esac
+  done
   if [ ${#graphs[@]} -gt 1 ]; then fail 2 "$1 has several frozen graphs: name one: ${graphs[*]}"; fi
   [ -z "${PERMAFROST_COMMAND-}" ] || command="$PERMAFROST_COMMAND freeze"
   command="$command --run $(printf %q "$1")"
-  [ -e "${graphs[0]}" ] || fail 1 "$1 is not frozen: freeze it first: $command"
+  [ -e "${graphs[0]-}" ] || fail 1 "$1 is not frozen: freeze it first: $command"
   if [ "$1/train/checkpoint" -nt "${graphs[0]}" ]; then
     echo "note: $1 has been trained on since it was frozen; to freeze it again: $command" >&2
   fi
@@ -77,6 +84,20 @@ case $1 in
 esac
 [ -e "$graph" ] || fail 1 "$graph: No such file or directory"
 
+# What the program cannot read becomes a frozen graph first.
+named=()
+if compgen -G "$graph/saved_model.pb*" >/dev/null || [[ $graph == *.pbtxt ]]; then
+  python=$root/.venv/${ENGINE:-default}/bin/python
+  [ -x "$python" ] || fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup"
+  folder=$(mktemp -d)
+  "$python" "$root/tools/write_graph.py" "$graph" "$folder/graph.pb" >/dev/null ||
+    { code=$?; rm -r "$folder"; exit $code; }
+  named=("--graph_name=$graph")
+  exec {descriptor}< "$folder/graph.pb"  # stays readable
+  rm -r "$folder"
+  graph=/dev/fd/$descriptor
+fi
+
 images=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
   case $1 in -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;; esac
@@ -85,13 +106,40 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do
 done
 [ $# = 0 ] || shift
 
-library=("--library=$root/.venv/${ENGINE:-default}")
+# Adds the environment that has the library of the runtime $1; builds it if there is none.
+library=()
+need() {
+  local environment=$1
+  if [ "$1" = tensorflow ]; then
+    environment=${ENGINE:-default}
+    [ -e "$root/.venv/$environment" ] ||
+      fail 1 "no TensorFlow in .venv/$environment: run make setup${ENGINE:+ ENGINE=$ENGINE}"
+  elif [ ! -e "$root/.venv/$environment" ]; then
+    "$root/tools/setup.sh" "$environment" >&2 || exit 1
+  fi
+  library+=("--library=$root/.venv/$environment")
+}
+
+# The runtimes are those of --runtime, or else of the models' suffixes.
+runtime='' previous='' models=("$graph") own_library=1
 for flag in "$@"; do
-  case $flag in --library|--library=*|-h|--help) library=() ;; esac
+  case $flag in
+    --library|--library=*|-h|--help) own_library= ;;
+    --runtime=*) runtime=${flag#*=} ;;
+    --compare) models+=(${images[@]+"${images[@]}"}) ;;
+  esac
+  [ "$previous" != --runtime ] || runtime=$flag
+  previous=$flag
 done
-if [ ${#library[@]} -gt 0 ] && [ ! -e "$root/.venv/${ENGINE:-default}" ]; then
-  fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup${ENGINE:+ ENGINE=$ENGINE}"
-fi
+for model in "${models[@]}"; do
+  [ -n "$own_library" ] || break
+  case ${runtime:-$model} in
+    litert|litert=*|*.tflite) need litert ;;
+    onnxruntime|onnxruntime=*|*.onnx) need onnxruntime ;;
+    openvino|openvino=*|openvino/*=*|*.xml) need openvino ;;
+    *) need tensorflow ;;
+  esac
+done
 
 # Container images contain the program, but no make.
 command -v make >/dev/null || [ -x "$root/label_image/build/label_image" ] ||
@@ -105,5 +153,5 @@ if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&
     fail 1 'building label_image failed: see above'
   }
 fi
-exec "$root/label_image/build/label_image" "--graph=$graph" ${library[@]+"${library[@]}"} "$@" \
+exec "$root/label_image/build/label_image" "--graph=$graph" ${named[@]+"${named[@]}"} ${library[@]+"${library[@]}"} "$@" \
   ${images[@]+-- "${images[@]}"}

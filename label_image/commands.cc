@@ -28,32 +28,48 @@ std::vector<std::string> ReadLabels(const std::string& path) {
   return labels;
 }
 
-// Return the class names: from --labels, else from the graph, else class indices.
-std::vector<std::string> ClassNames(const Flags& flags, const Graph& graph, size_t classes) {
+// Return the class names: from --labels, else from the graph, its json, or class indices.
+std::vector<std::string> ClassNames(const Flags& flags, const Network& network, size_t classes) {
   const bool in_graph = flags.labels.empty();
-  std::vector<std::string> names = in_graph ? graph.Labels() : ReadLabels(flags.labels);
+  std::vector<std::string> names = in_graph ? network.model().Labels() : ReadLabels(flags.labels);
+  if (in_graph && names.empty()) names = network.card().classes;
   if (in_graph && names.empty()) {
     for (size_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   }
   if (names.size() == classes) return names;
-  throw Error(in_graph ? flags.graph : flags.labels, ": ", names.size(), " labels for ", classes,
+  throw Error(in_graph ? network.path() : flags.labels, ": ", names.size(), " labels for ", classes,
               " classes: give --labels FILE with a name for each class");
 }
 
+std::string Precision(const Flags& flags) {
+  return flags.model.precision.empty() ? "float32" : flags.model.precision;
+}
+
 // Print one JSON object: the members that every command prints, then `members`.
-void PrintJson(const Network& network, const json::Object& members) {
-  const TensorFlow& tf = network.tf();
-  json::Object object = {
-      {"graph", network.graph().path()}, {"tensorflow", tf.version}, {"library", tf.path},
-      {"node", network.node()}, {"output", network.output()}};
+void PrintJson(const Flags& flags, const Backend& backend, const Network& network,
+               const json::Object& members) {
+  json::Object object = {{"graph", network.path()},
+                         {"runtime", backend.name()},
+                         {"version", backend.version()},
+                         {"precision", Precision(flags)},
+                         {"library", backend.library()},
+                         {"node", network.node()},
+                         {"output", network.output()}};
+  if (!network.card().model.empty()) object.push_back({"model", network.card().model});
+  if (network.card().accuracy >= 0) object.push_back({"graph_accuracy", network.card().accuracy});
+  if (backend.name() == "TensorFlow") object.push_back({"tensorflow", backend.version()});
   object.insert(object.end(), members.begin(), members.end());
   printf("%s\n", json::Value(object).text.c_str());
 }
 
-Image ReadImage(const std::string& path, int side) {
+// Read an image in the size that `network` expects.
+Image ReadImage(const std::string& path, const Network& network) {
   const std::string bytes = ReadFile(path);
   try {
-    return Resize(CropSquare(Decode(bytes)), side);
+    const Image image = Decode(bytes);
+    if (network.any_size()) return image;
+    const int height = network.image_height(), width = network.image_width();
+    return Resize(Crop(image, height, width), height, width);
   } catch (const Error& error) {
     throw Error(path, ": ", error.what());
   }
@@ -80,14 +96,19 @@ json::Object TopClasses(const Flags& flags, const std::string& path, const float
   return {{"image", path}, {"top", top}};
 }
 
-void PrintBenchmark(const Flags& flags, const Network& network, const BenchmarkResult& result,
-                    const std::vector<OperationTime>& profile) {
+// Return e.g. "TensorFlow 2.21.0, bfloat16".
+std::string RuntimeText(const Flags& flags, const Backend& backend) {
+  return backend.name() + " " + backend.version() +
+         (Precision(flags) == "float32" ? "" : ", " + Precision(flags));
+}
+
+void PrintBenchmark(const Flags& flags, const Backend& backend, const Network& network,
+                    const BenchmarkResult& result, const std::vector<OperationTime>& profile) {
   const Latency& latency = result.latency_ms;
-  printf("graph: %s\n%s -> %s, batch size %d, %d thread%s, TensorFlow %s, %d x %d runs after %d "
-         "for warm-up\n",
-         Printable(network.graph().path()).c_str(), OneLine(network.node()).c_str(),
-         OneLine(network.output()).c_str(), flags.batch_size, flags.network.threads,
-         flags.network.threads == 1 ? "" : "s", network.tf().version.c_str(), flags.repeats,
+  printf("graph: %s\n%s -> %s, batch size %d, %d thread%s, %s, %d x %d runs after %d for warm-up\n",
+         GraphTitle(network.path(), network.card()).c_str(), OneLine(network.node()).c_str(),
+         OneLine(network.output()).c_str(), flags.batch_size, flags.model.threads,
+         flags.model.threads == 1 ? "" : "s", RuntimeText(flags, backend).c_str(), flags.repeats,
          flags.runs, flags.warmup);
   printf("  latency in ms: min %.3f  median %.3f  mean %.3f  p90 %.3f  p99 %.3f\n", latency.min,
          latency.median, latency.mean, latency.p90, latency.p99);
@@ -103,26 +124,38 @@ void PrintBenchmark(const Flags& flags, const Network& network, const BenchmarkR
   }
 }
 
-int ClassifyImages(const Flags& flags, Network* network) {
+// Print what answers, with the runtime unless it is the one of the suffix, in float32.
+void PrintHead(const Flags& flags, const Backend& backend, const Network& network) {
+  fputs(network.Describe().c_str(), stdout);
+  if (!flags.runtime.empty() || Precision(flags) != "float32") {
+    printf("runtime: %s\n", RuntimeText(flags, backend).c_str());
+  }
+}
+
+int ClassifyImages(const Flags& flags, const Backend& backend, Network* network) {
   std::vector<json::Object> results;
   std::vector<std::string> paths;  // of the images in `pixels`
   std::vector<uint8_t> pixels;
+  const size_t batch_size = network->any_size() ? 1 : flags.batch_size;
+  int height = 0, width = 0;
   bool any_failed = false;
   for (const std::string& path : flags.images) {
     try {
-      const Image image = ReadImage(path, network->image_size());
+      const Image image = ReadImage(path, *network);
+      height = image.height, width = image.width;
       pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
       paths.push_back(path);
     } catch (const Error& error) {
       PrintError(error.what());
       any_failed = true;
     }
-    const bool full = paths.size() == static_cast<size_t>(flags.batch_size);
+    const bool full = paths.size() == batch_size;
     if (paths.empty() || (!full && &path != &flags.images.back())) continue;
-    const Probabilities probabilities = network->Classify(pixels.data(), paths.size());
-    const auto names = ClassNames(flags, network->graph(), probabilities.classes);
+    const Probabilities probabilities =
+        network->Classify(pixels.data(), paths.size(), height, width);
+    const auto names = ClassNames(flags, *network, probabilities.classes);
     const bool raw = network->meaning().kind() == OutputKind::kRaw;
-    if (!flags.json && results.empty()) fputs(network->Describe().c_str(), stdout);
+    if (!flags.json && results.empty()) PrintHead(flags, backend, *network);
     for (size_t j = 0; j < paths.size(); ++j) {
       results.push_back(TopClasses(flags, paths[j], probabilities.row(j), raw, names));
     }
@@ -130,23 +163,23 @@ int ClassifyImages(const Flags& flags, Network* network) {
     pixels.clear();
   }
   if (flags.json) {
-    PrintJson(*network, {{"preprocessing", network->preprocessing()},
+    PrintJson(flags, backend, *network, {{"preprocessing", network->preprocessing()},
                          {"output_kind", network->meaning().kind_name()},
                          {"images", results}});
   }
   return any_failed ? 1 : 0;
 }
 
-int EvaluateFiles(const Flags& flags, Network* network) {
+int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) {
   Batch batch;
   for (const std::string& path : flags.batch_files) {
     ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
   }
   const Metrics metrics = Evaluate(network, batch, flags.batch_size);
-  const auto names = ClassNames(flags, network->graph(), metrics.confusion.size());
+  const auto names = ClassNames(flags, *network, metrics.confusion.size());
   if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
-    PrintJson(*network, {{"preprocessing", network->preprocessing()},
+    PrintJson(flags, backend, *network, {{"preprocessing", network->preprocessing()},
                          {"output_kind", network->meaning().kind_name()},
                          {"images", metrics.images},
                          {"correct", metrics.correct},
@@ -155,32 +188,32 @@ int EvaluateFiles(const Flags& flags, Network* network) {
                          {"labels", names},
                          {"images_per_second", metrics.images / metrics.seconds},
                          {"batch_size", flags.batch_size},
-                         {"threads", flags.network.threads}});
+                         {"threads", flags.model.threads}});
   } else {
-    fputs(network->Describe().c_str(), stdout);
+    PrintHead(flags, backend, *network);
     fputs(FormatMetrics(metrics, names).c_str(), stdout);
   }
   return 0;
 }
 
-int RunBenchmark(const Flags& flags, Network* network) {
+int RunBenchmark(const Flags& flags, const Backend& backend, Network* network) {
   const BenchmarkResult result =
       Benchmark(network, flags.batch_size, flags.warmup, flags.runs, flags.repeats);
   std::vector<OperationTime> profile;
   if (flags.profile) {
     NetworkOptions options = flags.network;
     options.traced = true;
-    Network traced(network->tf(), network->graph(), options);
+    Network traced(&network->model(), options);
     profile = Profile(&traced, flags.batch_size, flags.runs);
   }
   if (!flags.json) {
-    PrintBenchmark(flags, *network, result, profile);
+    PrintBenchmark(flags, backend, *network, result, profile);
     return 0;
   }
   const Latency& latency = result.latency_ms;
   json::Object object = {{"input_shape", network->input_shape()},
                          {"batch_size", flags.batch_size},
-                         {"threads", flags.network.threads},
+                         {"threads", flags.model.threads},
                          {"warmup", flags.warmup},
                          {"runs", flags.runs},
                          {"repeats", flags.repeats},
@@ -198,15 +231,16 @@ int RunBenchmark(const Flags& flags, Network* network) {
     operations.push_back({{"node", node}, {"op", op}, {"microseconds", microseconds}});
   }
   if (flags.profile) object.push_back({"profile", operations});
-  PrintJson(*network, object);
+  PrintJson(flags, backend, *network, object);
   return 0;
 }
 
 }  // namespace
 
-int RunCommand(const Flags& flags, Network* network) {
-  if (flags.benchmark) return RunBenchmark(flags, network);
-  return flags.images.empty() ? EvaluateFiles(flags, network) : ClassifyImages(flags, network);
+int RunCommand(const Flags& flags, const Backend& backend, Network* network) {
+  if (flags.benchmark) return RunBenchmark(flags, backend, network);
+  return flags.images.empty() ? EvaluateFiles(flags, backend, network)
+                              : ClassifyImages(flags, backend, network);
 }
 
 }  // namespace label_image

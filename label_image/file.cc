@@ -60,4 +60,8 @@ void WriteFile(const std::string& path, std::string_view bytes) {
   }
 }
 
+bool EndsWith(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
 }  // namespace label_image

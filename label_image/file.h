@@ -16,6 +16,9 @@ std::string ReadFile(const std::string& path, size_t max_size = size_t{1} << 30)
 // are written to directly. Throws Error.
 void WriteFile(const std::string& path, std::string_view bytes);
 
+// Return whether `text` ends with `end`.
+bool EndsWith(std::string_view text, std::string_view end);
+
 // Return the number that these at most 8 bytes encode.
 inline uint64_t LittleEndian(std::string_view bytes) {
   uint64_t value = 0;

@@ -25,8 +25,8 @@ constexpr Signature kSignatures[] = {
     {0, "\xff\xd8\xff"sv, "is an image (JPEG), which goes after the graph"},
     {0, "BM"sv, "is an image (BMP), which goes after the graph"},
     {0, "GIF8"sv, "is an image (GIF), which goes after the graph"},
-    {4, "TFL3"sv, "is a TensorFlow Lite model, which cannot be converted back: freeze the model "
-                  "that it was made from"},
+    {4, "TFL3"sv, "is a TensorFlow Lite model: its name must end in .tflite, or give --runtime "
+                  "litert"},
     {0, "\x89HDF\r\n"sv, "is a Keras model or its weights (HDF5): load it in Keras, save it as a "
                          "SavedModel, and freeze that"},
     {0, "\x1f\x8b"sv, "is compressed: unpack it with gunzip first"},
@@ -60,8 +60,8 @@ std::string DirectoryKind(const std::string& path) {
     return stat((path + "/" + name).c_str(), &status) == 0;
   };
   if (has("saved_model.pb") || has("saved_model.pbtxt")) {
-    return Concat("is a SavedModel: freeze it with ", kFreeze, " --input_saved_model_dir=", path,
-                  " --output_node_names=NODE --output_graph=FILE.pb");
+    return Concat("is a SavedModel: label_image.sh runs it, or freeze it: "
+                  "python tools/write_graph.py ", path, " FILE.pb");
   }
   if (has("config.json") && has("train")) {
     return "is a run: freeze it first: freeze_graph.py --run " + path;
@@ -90,11 +90,11 @@ std::string FileKind(std::string_view bytes) {
                : "is a zip archive: unpack it first";
   }
   if (begin.substr(0, 3) == "\x08\x01\x12") {
-    return Concat("is the file of a SavedModel: freeze its directory with ", kFreeze,
-                  " --input_saved_model_dir=DIRECTORY --output_node_names=NODE "
-                  "--output_graph=FILE.pb");
+    return "is the file of a SavedModel: name its directory";
   }
-  if (begin[0] == 0x08) return "is an ONNX model: convert it to TensorFlow first";
+  if (begin[0] == 0x08) {
+    return "is an ONNX model: its name must end in .onnx, or give --runtime onnxruntime";
+  }
   if (IsMetaGraph(bytes)) {
     return Concat("is a MetaGraph, which has no weights: freeze its checkpoint with ", kFreeze,
                   " --input_binary --input_meta_graph=FILE.meta --input_checkpoint=PREFIX "
@@ -111,11 +111,10 @@ std::string FileKind(std::string_view bytes) {
   const std::string_view text = first == begin.npos ? "" : begin.substr(first);
   if (text.substr(0, 1) == "{" || text.substr(0, 1) == "[") return "is a JSON file";
   if (Contains(begin, "saved_model_schema_version")) {
-    return "is the text file of a SavedModel: load the SavedModel and freeze it";
+    return "is the text file of a SavedModel: name its directory";
   }
   if (text.substr(0, 4) == "node" && text.find_first_of("{:") != text.npos) {
-    return "is a graph as text (pbtxt): write it as binary with tf.io.write_graph(graph, "
-           "DIRECTORY, NAME, as_text=False)";
+    return "is a graph as text: label_image.sh runs it if its name ends in .pbtxt";
   }
   return "is a text file";
 }

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <variant>
 
+#include "backends/processor.h"
 #include "did_you_mean.h"
 #include "error.h"
-#include "runtime/session_config.h"
 
 namespace label_image {
 namespace {
@@ -21,10 +21,15 @@ struct FlagSpec {
 };
 
 std::vector<FlagSpec> FlagSpecs(Flags* flags) {
+  ModelOptions* model = &flags->model;
   NetworkOptions* network = &flags->network;
   return {
-      {"graph", &flags->graph, "frozen graph to run (a GraphDef file)"},
-      {"library", &flags->library, "TensorFlow library, or directory with one, e.g. .venv/tf2"},
+      {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite or .onnx"},
+      {"graph_name", &flags->graph_name, "its name in messages and answers; default: the path"},
+      {"runtime", &flags->runtime,
+       "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino"},
+      {"library", &flags->libraries,
+       "library of the runtime, or directory with one, e.g. .venv/tf2; may be repeated"},
       {"labels", &flags->labels, "file of class names, one per line; default: those in the graph"},
       {"top", &flags->top, "number of labels to print per image; default: 3", 1, 100000},
       {"batch_file", &flags->batch_files,
@@ -35,17 +40,21 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"predictions", &flags->predictions,
        "file to write: index, label, prediction and probabilities of each image"},
       {"benchmark", &flags->benchmark, "measure latency on random images"},
+      {"compare", &flags->compare,
+       "measure the latency of several models in turn, and with --batch_file their accuracy"},
       {"batch_size", &flags->batch_size, "images per run; default: 1 with --benchmark, else 100",
        1, 100000},
-      {"threads", &network->threads, "threads; default: 1 with --benchmark, else all processors",
+      {"threads", &model->threads, "threads; default: 1 with --benchmark, else all processors",
        1, 1024},
       {"warmup", &flags->warmup, "untimed runs before the timed ones; default: 20", 1, 1000000},
       {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
+      {"precision", &model->precision,
+       "float32 (default) or bfloat16, with which processors that have it are faster"},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
-      {"node", &network->node, "node to feed; default: images, inputs, or the only placeholder"},
-      {"output", &network->output,
+      {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},
+      {"output", &model->output,
        "node to fetch; default: predictions, probabilities, or the only output"},
       {"feed", &flags->feeds,
        "NAME=VALUE of another placeholder, such as keep_prob=1 or is_training=false; may be "
@@ -55,14 +64,17 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "images before the crop, default 32", 1, 10000},
       {"crop_size", &network->crop_size,
        "side of the central crop that the graph receives, if it does not say", 1, 10000},
+      {"input_width", &network->input_width,
+       "width of the images that the graph receives, if it does not say", 1, 10000},
+      {"input_height", &network->input_height, "see --input_width", 1, 10000},
       {"standardize", &network->standardize,
-       "how pixels become floats: per_image (mean 0, deviation 1), or none (0 to 255)"},
+       "how pixels become floats: per_image (mean 0, deviation 1), or none (0 to 255; default)"},
       {"input_mean", &network->input_mean,
        "how pixels become floats: (x - mean) / std; one number, or R,G,B; default: 0"},
       {"input_std", &network->input_std, "see --input_mean; default: 1"},
       {"output_kind", &network->output_kind,
        "what the graph returns: logits, softmax, sigmoid or raw; default: what it says"},
-      {"allow_any_op", &network->allow_any_op, "also run operations that inference does not need"},
+      {"allow_any_op", &model->allow_any_op, "also run operations that inference does not need"},
       {"memory_limit", &flags->memory_limit,
        "memory for the graph, in MB; default: three quarters of what is available"},
       {"session_config", &flags->session_config, "file of a ConfigProto that replaces the default"},
@@ -81,9 +93,6 @@ void SetValue(const FlagSpec& spec, const std::string& name, const std::string& 
       throw UsageError("--", name, " must be an integer from ", spec.min, " to ", spec.max,
                        ", not ", Quote(text));
     }
-    if ((name == "input_width" || name == "input_height") && **number && **number != value) {
-      throw UsageError("--input_width and --input_height differ: only square images can be fed");
-    }
     **number = static_cast<int>(value);
   } else if (const auto list = std::get_if<StringList*>(&spec.value)) {
     (*list)->push_back(text);
@@ -94,8 +103,7 @@ void SetValue(const FlagSpec& spec, const std::string& name, const std::string& 
 
 // Names that other programs, such as TensorFlow's label_image, have for these flags.
 constexpr const char* kAliases[][2] = {
-    {"h", "help"}, {"input_layer", "node"}, {"output_layer", "output"},
-    {"input_width", "image_size"}, {"input_height", "image_size"}};
+    {"h", "help"}, {"input_layer", "node"}, {"output_layer", "output"}};
 
 const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& name) {
   StringList names;
@@ -111,14 +119,27 @@ const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& 
 }
 
 void CheckFlags(const Flags& flags) {
-  if (flags.graph.empty()) throw UsageError("no graph: give --graph FILE (--help lists all flags)");
+  if (flags.graph.empty() && flags.compared.empty()) {
+    throw UsageError("no graph: give --graph FILE (--help lists all flags)");
+  }
   Preprocessing(flags.network.standardize, flags.network.input_mean, flags.network.input_std);
-  const int commands = !flags.images.empty() + !flags.batch_files.empty() + flags.benchmark;
+  const int commands = flags.compare ? 1 + flags.benchmark
+                                     : !flags.images.empty() + !flags.batch_files.empty() +
+                                           flags.benchmark;
   if (commands == 0) throw UsageError("nothing to do: give images, --batch_file or --benchmark");
-  if (commands > 1) throw UsageError("give only one of images, --batch_file and --benchmark");
+  if (commands > 1) {
+    throw UsageError("give only one of images, --batch_file, --benchmark and --compare");
+  }
   if (flags.batch_files.empty() &&
       (flags.limit || flags.label_bytes || !flags.predictions.empty())) {
     throw UsageError("--limit, --label_bytes and --predictions require --batch_file");
+  }
+  const std::string& precision = flags.model.precision;
+  if (!precision.empty() && precision != "float32" && precision != "bfloat16") {
+    throw UsageError("--precision must be float32 or bfloat16, not ", Quote(precision));
+  }
+  if (precision == "bfloat16" && !flags.session_config.empty()) {
+    throw UsageError("give either --precision bfloat16 or --session_config");
   }
   if (flags.profile && !flags.benchmark) throw UsageError("--profile requires --benchmark");
 }
@@ -154,10 +175,16 @@ Flags ParseFlags(int argc, char** argv) {
     }
   }
   if (flags.help) return flags;
+  if (flags.compare) {
+    if (!flags.graph.empty()) flags.compared.push_back(flags.graph);
+    flags.compared.insert(flags.compared.end(), flags.images.begin(), flags.images.end());
+    flags.images.clear();
+  }
   CheckFlags(flags);
-  if (!flags.batch_size) flags.batch_size = flags.benchmark ? 1 : 100;
+  const bool timed = flags.benchmark || flags.compare;
+  if (!flags.batch_size) flags.batch_size = timed ? 1 : 100;
   if (!flags.label_bytes) flags.label_bytes = 1;
-  if (!flags.network.threads) flags.network.threads = flags.benchmark ? 1 : CountProcessors();
+  if (!flags.model.threads) flags.model.threads = timed ? 1 : CountProcessors();
   return flags;
 }
 
@@ -165,7 +192,8 @@ std::string HelpText() {
   std::string text =
       "usage: label_image --graph FILE [--library PATH] IMAGE...\n"
       "       label_image --graph FILE [--library PATH] --batch_file FILE [--limit N]\n"
-      "       label_image --graph FILE [--library PATH] --benchmark [--batch_size N]\n\n"
+      "       label_image --graph FILE [--library PATH] --benchmark [--batch_size N]\n"
+      "       label_image --compare [--batch_file FILE] [RUNTIME[/PRECISION]=]FILE...\n\n"
       "Classifies images (PNG, JPEG or BMP of any size; the central square is resized),\n"
       "evaluates files of labelled images, or measures the latency of a frozen graph.\n\n";
   Flags flags;

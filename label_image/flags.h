@@ -10,12 +10,14 @@ namespace label_image {
 
 // The values of the flags; flags.cc documents each.
 struct Flags {
-  std::string graph, library, labels, predictions, session_config;
-  std::vector<std::string> images, batch_files, feeds;
+  std::string graph, graph_name, runtime, labels, predictions, session_config;
+  std::vector<std::string> libraries, images, batch_files, feeds;
+  std::vector<std::string> compared;  // models; empty without --compare
+  ModelOptions model;
   NetworkOptions network;
   int top = 3, label_bytes = 0, batch_size = 0, limit = 0, warmup = 20, runs = 100, repeats = 5;
   int memory_limit = 0;  // MB; 0: see memory_limit.h
-  bool benchmark = false, profile = false, json = false, help = false;
+  bool benchmark = false, compare = false, profile = false, json = false, help = false;
 };
 
 // Parse and check the command line. Throws UsageError.

@@ -6,37 +6,23 @@
 #include <new>
 
 #include "commands.h"
+#include "comparison/compare.h"
 #include "error.h"
-#include "feed.h"
-#include "file.h"
-#include "file_kind.h"
 #include "flags.h"
-#include "graph/graph.h"
+#include "open.h"
 #include "runtime/crash_handler.h"
-#include "runtime/memory_limit.h"
-#include "runtime/network.h"
-#include "runtime/session_config.h"
-#include "runtime/tensorflow.h"
 
 namespace label_image {
 namespace {
 
 int Run(int argc, char** argv) {
-  Flags flags = ParseFlags(argc, argv);
+  const Flags flags = ParseFlags(argc, argv);
   if (flags.help) {
     fputs(HelpText().c_str(), stdout);
     return 0;
   }
-  // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
-  const Graph graph(Feed(ReadGraphFile(flags.graph), flags.graph, flags.feeds), flags.graph);
-  if (!flags.session_config.empty()) flags.network.config = ReadFile(flags.session_config);
-  flags.network.only_timed = flags.benchmark;
-  InstallCrashHandler();
-  SetEnvironment(flags.network.threads);
-  const TensorFlow tf = LoadTensorFlow(flags.library);
-  LimitMemory(flags.memory_limit);
-  Network network(tf, graph, flags.network);
-  return RunCommand(flags, &network);
+  if (!flags.compared.empty()) return CompareModels(flags);
+  return RunWithModel(flags, RunCommand);
 }
 
 int ExitCode(int argc, char** argv) {

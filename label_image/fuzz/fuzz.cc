@@ -3,8 +3,8 @@
 //
 // usage: fuzz COUNT SEED FILE...
 //
-// FILEs are graphs (.pb), batch files of 4x4 images (.bin), profiles (.run_metadata) and images
-// (any other name), at least one of each.
+// FILEs are graphs (.pb), batch files of 4x4 images (.bin), profiles (.run_metadata), models of
+// other runtimes (.onnx, .tflite), cards (.json) and images (any other name), at least one of each.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +22,12 @@
 #include "file.h"
 #include "file_kind.h"
 #include "graph/graph.h"
+#include "graph/onnx_file.h"
 #include "graph/subgraph.h"
+#include "graph/tflite_file.h"
 #include "images/batch.h"
 #include "images/image.h"
+#include "model_card.h"
 #include "runtime/benchmark.h"
 #include "runtime/output.h"
 
@@ -63,7 +66,9 @@ void ReadGraph(const std::string& bytes) {
   FileKind(bytes);
   const Graph graph(bytes, "mutant");
   try {
-    Output(graph, FindNodes(graph, "", ""), "");
+    const Nodes nodes = FindNodes(graph, "", "");
+    const Node* source = FindSource(graph, nodes.output);
+    Output(graph.path(), nodes, source ? std::string(source->op) : "", "");
   } catch (const Error&) {
   }
   for (const Node& node : graph.nodes()) {
@@ -84,7 +89,7 @@ void ReadGraph(const std::string& bytes) {
 void ReadImage(const std::string& bytes) {
   const Image image = Decode(bytes);
   Require(image.pixels.size() == size_t{3} * image.width * image.height, "no pixel is missing");
-  const Image square = Resize(CropSquare(image), 24);
+  const Image square = Resize(Crop(image, 24, 24), 24, 24);
   Require(square.pixels.size() == size_t{3} * 24 * 24, "a resized image has the requested size");
 }
 
@@ -99,11 +104,33 @@ void ReadProfile(const std::string& bytes) {
   AddProfile(bytes, &total);
 }
 
+void ReadOnnx(const std::string& bytes) {
+  FileKind(bytes);
+  for (const std::string& label : OnnxLabels(bytes)) {
+    Require(OneLine(label, 1000) == label, "a label is one line");
+  }
+  OnnxSourceOp(bytes, "predictions");
+}
+
+void ReadTflite(const std::string& bytes) {
+  FileKind(bytes);
+  for (const std::string& label : TfliteLabels(bytes)) {
+    Require(OneLine(label, 1000) == label, "a label is one line");
+  }
+}
+
+void ReadCard(const std::string& bytes) {
+  const ModelCard card = ParseModelCard(bytes, 5);
+  Require(card.accuracy <= 1, "an accuracy is at most 1");
+  const std::string title = GraphTitle("graph", card);
+  Require(OneLine(title, title.size()) == title, "a title is one line");
+}
+
 struct FileFormat {
   const char* name;
   const char* extension;
   void (*read)(const std::string&);
-  int share;                            // of ten mutants
+  int share;                            // of mutants
   std::vector<std::string> seeds = {};  // valid files
   int mutants = 0, rejected = 0;
 };
@@ -164,6 +191,9 @@ void Fuzz(int count, int seed, const std::vector<std::string>& paths) {
   FileFormat formats[] = {{"graphs", ".pb", ReadGraph, 2},
                           {"batch files", ".bin", ReadBatchFile, 1},
                           {"profiles", ".run_metadata", ReadProfile, 1},
+                          {"ONNX", ".onnx", ReadOnnx, 1},
+                          {"TFLite", ".tflite", ReadTflite, 1},
+                          {"cards", ".json", ReadCard, 1},
                           {"images", "", ReadImage, 6}};
   for (const std::string& path : paths) {
     const std::string extension = std::filesystem::path(path).extension();

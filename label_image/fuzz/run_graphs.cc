@@ -15,31 +15,30 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "backends/load.h"
+#include "backends/tensorflow/session_config.h"
 #include "commands.h"
 #include "error.h"
-#include "file_kind.h"
 #include "flags.h"
-#include "graph/graph.h"
 #include "runtime/crash_handler.h"
 #include "runtime/memory_limit.h"
 #include "runtime/network.h"
-#include "runtime/session_config.h"
-#include "runtime/tensorflow.h"
 
 namespace label_image {
 namespace {
 
-const TensorFlow* loaded;
+const Backend* loaded;
 
 // As in main.cc, but with the loaded library.
 int Classify(int argc, char** argv) {
   try {
     Flags flags = ParseFlags(argc, argv);
-    const Graph graph(ReadGraphFile(flags.graph), flags.graph);
+    const ModelFile file = ReadModelFile(flags.graph, "tensorflow", {});
     InstallCrashHandler();
     LimitMemory(flags.memory_limit);
-    Network network(*loaded, graph, flags.network);
-    return RunCommand(flags, &network);
+    const auto model = loaded->Open(file, flags.model);
+    Network network(model.get(), flags.network);
+    return RunCommand(flags, *loaded, &network);
   } catch (const Error& error) {
     PrintError(error.what());
   }
@@ -86,7 +85,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   label_image::SetEnvironment(1);
-  const label_image::TensorFlow tf = label_image::LoadTensorFlow(argv[1]);
-  label_image::loaded = &tf;
+  const auto backend = label_image::LoadBackend("tensorflow", {argv[1]});
+  label_image::loaded = backend.get();
   for (int i = 3; i < argc; ++i) label_image::RunInChild(argv[2], argv[i]);
 }

@@ -59,6 +59,11 @@ std::string_view NodeName(std::string_view input) {
 
 bool IsPlaceholder(const Node& node) { return node.op.substr(0, 11) == "Placeholder"; }
 
+bool DecodesImages(const Node& node) {
+  return node.op == "DecodeJpeg" || node.op == "DecodePng" || node.op == "DecodeBmp" ||
+         node.op == "DecodeImage";
+}
+
 int64_t CountElements(const Shape& shape) {
   if (shape.size() > 254) throw Error("has too many dimensions");
   int64_t count = 1;
@@ -136,10 +141,15 @@ int Graph::OutputType(const Node& node) const {
       return static_cast<int>(std::min<uint64_t>(type->AsVarint(), 1000));
     }
   }
-  return 0;
+  return DecodesImages(node) ? kUint8 : 0;
 }
 
 std::optional<Shape> Graph::OutputShape(const Node& node) const {
+  if (DecodesImages(node)) {
+    const auto channels = node.Attribute("channels", kAttrInt);
+    const auto count = static_cast<int64_t>(channels ? channels->AsVarint() : 0);
+    return Shape{-1, -1, count ? count : 3};  // 0: as many as there are in the file
+  }
   if (const auto shape = node.Attribute("shape", kAttrShape)) {
     return ParseShape(shape->AsBytes());
   }

@@ -37,6 +37,9 @@ std::string_view NodeName(std::string_view input);
 
 bool IsPlaceholder(const Node& node);
 
+// Return whether a node makes pixels of an encoded image.
+bool DecodesImages(const Node& node);
+
 // Return the number of elements of a tensor. Throws Error if the shape is absurd: TensorFlow 1.15
 // aborts the process on some such shapes.
 int64_t CountElements(const Shape& shape);
@@ -57,6 +60,7 @@ class Graph {
   Graph(std::string bytes, std::string path);
 
   const std::string& path() const { return path_; }
+  const std::string& bytes() const { return *bytes_; }
   const std::vector<Node>& nodes() const { return nodes_; }
   // The FunctionDefLibrary messages.
   const std::vector<std::string_view>& libraries() const { return libraries_; }

@@ -73,24 +73,28 @@ Image Decode(std::string_view file) {
   throw Error(file.empty() ? "the file is empty" : "not a PNG, JPEG or BMP image");
 }
 
-Image CropSquare(const Image& image) {
-  if (image.width == image.height) return image;
-  const int side = std::min(image.width, image.height);
-  const int top = (image.height - side) / 2, left = (image.width - side) / 2;
-  Image square = {side, side, {}};
-  square.pixels.reserve(size_t{3} * side * side);
-  for (int y = 0; y < side; ++y) {
+Image Crop(const Image& image, int height, int width) {
+  const auto part = [](int side, int64_t other, int mine, int its) {
+    return static_cast<int>(std::min<int64_t>(side, std::max<int64_t>(1, other * mine / its)));
+  };
+  const int columns = part(image.width, image.height, width, height);
+  const int rows = part(image.height, image.width, height, width);
+  if (rows == image.height && columns == image.width) return image;
+  const int top = (image.height - rows) / 2, left = (image.width - columns) / 2;
+  Image cropped = {columns, rows, {}};
+  cropped.pixels.reserve(size_t{3} * rows * columns);
+  for (int y = 0; y < rows; ++y) {
     const auto row = image.pixels.begin() + (int64_t{y} + top) * image.width * 3 + left * 3;
-    square.pixels.insert(square.pixels.end(), row, row + side * 3);
+    cropped.pixels.insert(cropped.pixels.end(), row, row + columns * 3);
   }
-  return square;
+  return cropped;
 }
 
-Image Resize(const Image& image, int size) {
-  if (image.width == size && image.height == size) return image;
-  const std::vector<float> narrow = ResizeWidth(image.pixels, image.height, image.width, size);
-  Image resized = {size, size, {}};
-  for (float level : ResizeWidth(narrow, size, image.height, size)) {
+Image Resize(const Image& image, int height, int width) {
+  if (image.width == width && image.height == height) return image;
+  const std::vector<float> narrow = ResizeWidth(image.pixels, image.height, image.width, width);
+  Image resized = {width, height, {}};
+  for (float level : ResizeWidth(narrow, width, image.height, height)) {
     resized.pixels.push_back(static_cast<uint8_t>(std::clamp(level + 0.5f, 0.f, 255.f)));
   }
   return resized;

@@ -1,4 +1,4 @@
-// RGB images: decoded from a file, cropped to a square, resized.
+// RGB images: decoded from a file, cropped to a shape, resized.
 #pragma once
 
 #include <cstdint>
@@ -26,12 +26,12 @@ Image DecodePng(std::string_view file);
 Image DecodeJpeg(std::string_view file);
 Image DecodeBmp(std::string_view file);
 
-// Return the largest square in the middle. If it cannot be centred, it is half a pixel further up
-// or left.
-Image CropSquare(const Image& image);
+// Return the largest part in the middle that has the shape `height` x `width`. If it cannot be
+// centred, it is half a pixel further up or left.
+Image Crop(const Image& image, int height, int width);
 
-// Return the image with sides of `size` pixels. An image of that size is returned unchanged. Others
-// are resized with linear interpolation and antialiasing, as Pillow's BILINEAR does.
-Image Resize(const Image& image, int size);
+// Return the image in this size. An image of that size is returned unchanged. Others are resized
+// with linear interpolation and antialiasing, as Pillow's BILINEAR does.
+Image Resize(const Image& image, int height, int width);
 
 }  // namespace label_image

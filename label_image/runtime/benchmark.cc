@@ -13,30 +13,7 @@
 namespace label_image {
 namespace {
 
-// Percentiles are interpolated linearly between the nearest ranks, as NumPy does.
-Latency Summarize(std::vector<double> times) {
-  std::sort(times.begin(), times.end());
-  const auto percentile = [&times](double fraction) {
-    const double rank = fraction * (times.size() - 1);
-    const auto low = static_cast<size_t>(rank);
-    const size_t high = std::min(low + 1, times.size() - 1);
-    return times[low] + (rank - low) * (times[high] - times[low]);
-  };
-  const double mean = std::accumulate(times.begin(), times.end(), 0.) / times.size();
-  return {times[0], percentile(0.5), mean, percentile(0.9), percentile(0.99)};
-}
-
-// Return random images as the network expects them, the same each time.
-Tensor RandomInput(const Network& network, int64_t batch_size) {
-  const int side = network.image_size();
-  std::vector<uint8_t> images(size_t{3} * side * side * batch_size);
-  std::mt19937 random(1);
-  for (uint8_t& byte : images) byte = static_cast<uint8_t>(random());
-  return network.Input(images.data(), batch_size);
-}
-
-// Field numbers in TensorFlow's config.proto and step_stats.proto.
-enum RunOptionsField { kTraceLevel = 1, kFullTrace = 3 };
+// Field numbers in TensorFlow's step_stats.proto.
 enum StatsField { kStepStats = 1, kDeviceStats = 1, kNodeStats = 2 };
 enum NodeStatsField { kNodeName = 1, kStartMicros = 3, kEndMicros = 4, kLabel = 8,
                       kStartNanos = 14, kEndNanos = 15 };
@@ -64,27 +41,57 @@ void AddNode(std::string_view stats, std::map<std::string, OperationTime>* total
 
 }  // namespace
 
+// Percentiles are interpolated linearly between the nearest ranks, as NumPy does.
+Latency Summarize(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  const auto percentile = [&times](double fraction) {
+    const double rank = fraction * (times.size() - 1);
+    const auto low = static_cast<size_t>(rank);
+    const size_t high = std::min(low + 1, times.size() - 1);
+    return times[low] + (rank - low) * (times[high] - times[low]);
+  };
+  const double mean = std::accumulate(times.begin(), times.end(), 0.) / times.size();
+  return {times[0], percentile(0.5), mean, percentile(0.9), percentile(0.99)};
+}
+
+Tensor RandomInput(const Network& network, int64_t batch_size) {
+  const int height = network.image_height(), width = network.image_width();
+  std::vector<uint8_t> images(size_t{3} * height * width * batch_size);
+  std::mt19937 random(1);
+  for (uint8_t& byte : images) byte = static_cast<uint8_t>(random());
+  return network.Input(images.data(), batch_size, height, width);
+}
+
+std::vector<double> TimeRuns(Network* network, const Tensor& input, int runs) {
+  std::vector<double> times(runs);
+  for (double& time : times) {
+    const auto start = std::chrono::steady_clock::now();
+    network->Run(input);
+    time = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+               .count();
+  }
+  return times;
+}
+
+double PeakMemory() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024.;
+}
+
 BenchmarkResult Benchmark(Network* network, int64_t batch_size, int warmup, int runs, int repeats) {
   const Tensor input = RandomInput(*network, batch_size);
-  for (int i = 0; i < warmup; ++i) network->Run(input);
+  TimeRuns(network, input, warmup);
   BenchmarkResult result;
   std::vector<double> times;
-  times.reserve(size_t{1} * runs * repeats);
   for (int repeat = 0; repeat < repeats; ++repeat) {
-    for (int i = 0; i < runs; ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      network->Run(input);
-      const std::chrono::duration<double, std::milli> time =
-          std::chrono::steady_clock::now() - start;
-      times.push_back(time.count());
-    }
-    result.medians_ms.push_back(Summarize({times.end() - runs, times.end()}).median);
+    const std::vector<double> more = TimeRuns(network, input, runs);
+    times.insert(times.end(), more.begin(), more.end());
+    result.medians_ms.push_back(Summarize(more).median);
   }
   result.latency_ms = Summarize(times);
   result.images_per_second = 1000 * batch_size / result.latency_ms.median;
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  result.peak_rss_mb = usage.ru_maxrss / 1024.;
+  result.peak_rss_mb = PeakMemory();
   result.allocator = dlsym(RTLD_DEFAULT, "tc_version") ? "tcmalloc" : "libc";
   return result;
 }
@@ -100,10 +107,9 @@ void AddProfile(std::string_view run_metadata, std::map<std::string, OperationTi
 std::vector<OperationTime> Profile(Network* network, int64_t batch_size, int runs) {
   const Tensor input = RandomInput(*network, batch_size);
   std::map<std::string, OperationTime> total;
-  const std::string options = wire::Writer().Varint(kTraceLevel, kFullTrace).str();
   std::string metadata;
   for (int i = 0; i <= runs; ++i) {
-    network->Run(input, options, &metadata);
+    network->Run(input, &metadata);
     if (i > 0) AddProfile(metadata, &total);  // the first run is slower
   }
   std::vector<OperationTime> operations;

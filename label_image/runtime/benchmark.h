@@ -16,6 +16,17 @@ struct Latency {
   double min = 0, median = 0, mean = 0, p90 = 0, p99 = 0;
 };
 
+Latency Summarize(std::vector<double> times);
+
+// Return random images as the network expects them, the same each time.
+Tensor RandomInput(const Network& network, int64_t batch_size);
+
+// Return the times of `runs` runs in ms.
+std::vector<double> TimeRuns(Network* network, const Tensor& input, int runs);
+
+// Return the most memory that this process has had, in MB.
+double PeakMemory();
+
 struct BenchmarkResult {
   Latency latency_ms;              // of all runs of all repeats
   std::vector<double> medians_ms;  // of each repeat

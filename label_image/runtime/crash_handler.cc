@@ -15,6 +15,7 @@
 
 namespace label_image {
 
+const char* volatile crash_runtime = "TensorFlow";
 const char* volatile crash_phase = "while it was loaded";
 
 namespace {
@@ -53,9 +54,9 @@ void OnCrash(int number) {
     line = line.substr(line.rfind('\n') + 1, 300);
   }
   if (line.empty()) line = SignalName(number);
-  for (std::string_view text : {std::string_view("label_image: TensorFlow crashed "),
-                                std::string_view(crash_phase), std::string_view(": "), line,
-                                std::string_view("\n")}) {
+  for (std::string_view text : {std::string_view("label_image: "), std::string_view(crash_runtime),
+                                std::string_view(" crashed "), std::string_view(crash_phase),
+                                std::string_view(": "), line, std::string_view("\n")}) {
     if (write(error_fd, text.data(), text.size()) < 0) break;
   }
   _exit(1);

@@ -1,10 +1,11 @@
-// Hides the log of the TensorFlow library, and turns its crashes into one line: the library logs
-// at any log level, and it aborts on some graphs that it should reject.
+// Hides the log of the runtime's library, and turns its crashes into one line: TensorFlow logs at
+// any log level, and it aborts on some graphs that it should reject.
 #pragma once
 
 namespace label_image {
 
-// When a crash happens, in its line: "while running the graph".
+// What crashes and when, in its line: "TensorFlow", "while running the graph".
+extern const char* volatile crash_runtime;
 extern const char* volatile crash_phase;
 
 // From now on keep all output to stderr back, unless the user has set TF_CPP_MIN_LOG_LEVEL=0. After

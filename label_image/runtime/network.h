@@ -1,81 +1,80 @@
-// A frozen graph as a function from images to probabilities.
+// A model as a function from images to probabilities, whatever its runtime.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "graph/graph.h"
-#include "runtime/nodes.h"
+#include "backends/backend.h"
+#include "feeding/image_input.h"
+#include "model_card.h"
 #include "runtime/output.h"
-#include "runtime/preprocessing.h"
-#include "runtime/tensorflow.h"
 
 namespace label_image {
 
-struct NetworkOptions {
-  std::string node, output;   // to feed and to fetch; "": see FindNodes
-  int image_size = 0;         // side of the images; alone also the side of what is fed
-  int crop_size = 0;          // side of the central crop that is fed, if the graph does not say it
-  std::string standardize, input_mean, input_std;  // see Preprocessing
+struct NetworkOptions : InputOptions {
   std::string output_kind;    // see Output
-  bool allow_any_op = false;  // see graph/subgraph.h
-  int threads = 0;
-  bool traced = false;        // `Run` will be asked for metadata
+  bool traced = false;        // `Run` will be asked for a trace
   bool only_timed = false;    // the images are random and nobody reads the output
-  std::string config;         // serialized ConfigProto; "": the one of session_config.h
 };
 
 class Network {
  public:
   // Throws Error, or UsageError if the options do not fit the graph, or if they leave out what the
   // graph does not say: one message names all that is missing.
-  Network(const TensorFlow& tf, const Graph& graph, const NetworkOptions& options);
+  Network(Model* model, const NetworkOptions& options);
 
-  const TensorFlow& tf() const { return tf_; }
-  const Graph& graph() const { return graph_; }
-  // The side of the square images that `Input` expects.
-  int image_size() const { return image_size_; }
-  const std::string& node() const { return nodes_.input; }
-  const std::string& output() const { return nodes_.output; }
-  std::string preprocessing() const { return preprocessing_.Describe(); }
+  Model& model() const { return model_; }
+  // The size of the images that `Input` expects.
+  int image_height() const { return input_->any_size() ? kDefaultSide : input_->height(); }
+  int image_width() const { return input_->any_size() ? kDefaultSide : input_->width(); }
+  // Whether each image is fed in its own size, one at a time.
+  bool any_size() const { return input_->any_size(); }
+  // The side of the images in batch files, which are square. Throws Error if those do not fit.
+  int image_size() const;
+  const std::string& path() const { return model_.path(); }
+  const std::string& node() const { return model_.nodes().input; }
+  const std::string& output() const { return model_.nodes().output; }
+  std::string preprocessing() const { return input_->preprocessing().Describe(); }
   const Output& meaning() const { return output_; }  // known after the first Classify
+  const ModelCard& card() const { return card_; }
   // The shape that is fed for one image.
-  Shape input_shape() const { return {1, side_, side_, 3}; }
+  Shape input_shape() const { return input_->shape(1, image_height(), image_width()); }
 
   // Return lines of text: the graph and, unless it is one of ours, how images are fed and what its
   // output means. Call it after the first Classify.
   std::string Describe() const;
 
-  // Return the tensor to feed for uint8 RGB images [count, image_size, image_size, 3].
-  Tensor Input(const uint8_t* images, int64_t count) const;
+  // Return the tensor to feed for uint8 RGB images [count, height, width, 3], whose size is that
+  // above unless any_size. It is valid until the next call. Throws like Session::NewInput, or
+  // UsageError if the graph accepts another number of images.
+  Tensor Input(const uint8_t* images, int64_t count, int height, int width) const;
 
   // Run once; see Session::Run.
-  Tensor Run(const Tensor& input, std::string_view run_options = {},
-             std::string* metadata = nullptr) {
-    return session_->Run(input, run_options, metadata);
+  Tensor Run(const Tensor& input, std::string* trace = nullptr) {
+    return session_->Run(input, trace);
   }
 
   // Return the probabilities of images as for `Input`. Throws like Output::Read.
-  Probabilities Classify(const uint8_t* images, int64_t count);
+  Probabilities Classify(const uint8_t* images, int64_t count, int height, int width);
+  Probabilities Classify(const uint8_t* images, int64_t count) {
+    return Classify(images, count, image_height(), image_width());
+  }
 
  private:
-  void ReadType();
-  int InputSide(const Shape& shape) const;
-  void SetSizes(int side_in_graph);  // 0: the graph does not define it
+  static constexpr int kDefaultSide = 32;  // of CIFAR-10: of batch files for a graph of any size
+
   void AskForMissing() const;
   void CheckNotRandom();
+  Tensor Result(const uint8_t* images, int64_t count, int height, int width);
 
-  const TensorFlow& tf_;
-  const Graph& graph_;
+  Model& model_;
   const NetworkOptions options_;
-  const Preprocessing preprocessing_;
-  const Nodes nodes_;
+  const ModelCard card_;
   Output output_;
-  bool raw_ = false;  // fed with uint8 images; otherwise with floats that `Input` preprocesses
-  int64_t fixed_batch_ = 0;  // the only batch size that the graph allows; 0: any
-  int image_size_ = 0, side_ = 0;  // of the images given to `Input`, and of what is fed
+  std::optional<ImageInput> input_;  // always there, but for the questions in AskForMissing
   std::unique_ptr<Session> session_;
 };
 

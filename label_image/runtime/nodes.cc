@@ -49,6 +49,42 @@ const Node& Named(const Graph& graph, const std::string& flag, const std::string
 
 bool IsFed(const Node& node) { return IsPlaceholder(node) && node.inputs.empty(); }
 
+// Return the only reader of `node` if that decodes images, else `node`.
+const Node* Decoder(const Graph& graph, const Node* node) {
+  const Node* decoder = nullptr;
+  for (const Node& reader : graph.nodes()) {
+    for (std::string_view source : reader.inputs) {
+      if (NodeName(source) != node->name) continue;
+      if (!DecodesImages(reader) || decoder) return node;
+      decoder = &reader;
+    }
+  }
+  return decoder ? decoder : node;
+}
+
+bool Contains(const std::string& text, std::initializer_list<const char*> parts) {
+  return std::any_of(parts.begin(), parts.end(), [&text](const char* part) {
+    return text.find(part) != text.npos;
+  });
+}
+
+// Return the value of a placeholder of one number or bool that its name tells, or "".
+std::string ValueInInference(const Graph& graph, const Node& node) {
+  std::string name(node.name);
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  });
+  const Shape shape = graph.OutputShape(node).value_or(Shape());
+  const bool single = std::all_of(shape.begin(), shape.end(), [](int64_t size) {
+    return size == 1;
+  });
+  if (!IsPlaceholder(node) || !single) return "";
+  const int type = graph.OutputType(node);
+  if (type == kBool && Contains(name, {"train", "phase", "learning"})) return "false";
+  if (type == kFloat && Contains(name, {"keep"})) return "1";
+  return type == kFloat && Contains(name, {"drop"}) ? "0" : "";
+}
+
 bool HoldsVariable(const Graph& graph, const Node& node) {
   static constexpr std::string_view kOps[] = {"Variable", "VariableV2", "VarHandleOp",
                                               "ReadVariableOp", "AutoReloadVariable"};
@@ -108,21 +144,28 @@ NodeList Upstream(const Graph& graph, const NodeList& outputs, const Node* input
   return nodes;
 }
 
-// Return the nodes with floats that depend on `inputs` and that nothing else reads.
+// Return the nodes with floats that depend on `inputs` and that nothing else reads. If there are
+// several and an ArgMax reads one of them or what it reads: that one.
 NodeList Sinks(const Graph& graph, const NodeList& inputs) {
-  std::unordered_set<std::string_view> read;
+  std::unordered_set<std::string_view> read, chosen;
   for (const Node& node : graph.nodes()) {
     if (ReturnsIndices(node)) continue;
     for (std::string_view source : node.inputs) read.insert(NodeName(source));
   }
-  NodeList sinks;
-  for (const Node* node : Downstream(graph, inputs)) {
-    if (!read.count(node->name) && !IsPlaceholder(*node) && !ReturnsIndices(*node) &&
-        HasFloats(graph, *node)) {
+  const NodeList downstream = Downstream(graph, inputs);
+  NodeList sinks, classified;
+  for (const Node* node : downstream) {
+    if (ReturnsIndices(*node)) {
+      if (!node->inputs.empty()) chosen.insert(NodeName(node->inputs[0]));
+    } else if (!read.count(node->name) && !IsPlaceholder(*node) && HasFloats(graph, *node)) {
       sinks.push_back(node);
     }
   }
-  return sinks;
+  std::copy_if(sinks.begin(), sinks.end(), std::back_inserter(classified), [&](const Node* node) {
+    return chosen.count(node->name) ||
+           (!node->inputs.empty() && chosen.count(NodeName(node->inputs[0])));
+  });
+  return sinks.size() > 1 && classified.size() == 1 ? classified : sinks;
 }
 
 NodeList OutputCandidates(const Graph& graph, const std::string& name, const NodeList& inputs) {
@@ -176,6 +219,7 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
   }
   Nodes nodes;
   if (fed) {
+    if (outputs.size() == 1) fed = Decoder(graph, fed);
     nodes.input = fed->name;
   } else {
     nodes.questions.push_back(Question("node", inputs));
@@ -194,17 +238,23 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
                   OneLine(node->op, 50), " ", Quote(node->name),
                   ": freeze both with python -m tensorflow.python.tools.freeze_graph");
     }
+    const std::string value = ValueInInference(graph, *node);
+    if (!value.empty()) {
+      nodes.assumed.push_back(Concat(node->name, "=", value));
+      continue;
+    }
     if (node->op == "PlaceholderWithDefault") nodes.defaults.emplace_back(node->name);
     if (IsFed(*node)) nodes.questions.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
   }
   std::sort(nodes.defaults.begin(), nodes.defaults.end());
+  std::sort(nodes.assumed.begin(), nodes.assumed.end());
   return nodes;
 }
 
 const Node* FindSource(const Graph& graph, const std::string& output) {
   static constexpr std::string_view kOps[] = {
-      "Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient", "CheckNumerics",
-      "EnsureShape", "Snapshot", "PreventGradient"};
+      "Identity", "IdentityN", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient",
+      "CheckNumerics", "EnsureShape", "Snapshot", "PreventGradient"};
   const Node* node = graph.Find(output);
   for (size_t i = 0; node && IsOneOf(node->op, kOps); ++i) {
     if (i == graph.nodes().size()) return nullptr;  // a cycle
@@ -227,10 +277,11 @@ std::string TypeName(int type) {
   }
 }
 
-std::string ShapeText(const Shape& shape) {
+std::string ShapeText(const Shape& shape, bool batched) {
   std::string text;
   for (size_t i = 0; i < shape.size(); ++i) {
-    text += (i ? ", " : "") + (shape[i] >= 0 ? std::to_string(shape[i]) : i ? "?" : "N");
+    text += (i ? ", " : "") +
+            (shape[i] >= 0 ? std::to_string(shape[i]) : i || !batched ? "?" : "N");
   }
   return "[" + text + "]";
 }

@@ -12,14 +12,17 @@ struct Nodes {
   std::string input, output;           // "" if it cannot be found; then there is a question
   std::vector<std::string> questions;  // flags that are missing, with the candidates
   std::vector<std::string> defaults;   // other placeholders, which have a default value
+  std::vector<std::string> assumed;    // NAME=VALUE of others, which every inference sets so
   bool own = false;                    // fed at `images`, as the graphs of freeze_graph.py are
 };
 
 // Find the nodes of `graph`. `input` and `output` are names, also with ":0", or "".
 //
 // The input is `images` or `inputs` if there is such a node, else the only placeholder that images
-// can be fed to. The output is `predictions` or `probabilities`, else the only node that has float
-// values, depends on the input, and that nothing else reads. An ArgMax counts as what it reads.
+// can be fed to; if that receives encoded images, the node that decodes them. The output is
+// `predictions` or `probabilities`, else the only node that has float values, depends on the input,
+// and that nothing else reads. An ArgMax counts as what it reads, and of several outputs the one
+// counts of which it chooses the largest.
 //
 // Throws Error if a named node does not exist or returns indices, or if the graph is not frozen.
 // permafrost/evaluation/frozen_graphs/nodes.py has the same rules.
@@ -29,8 +32,9 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
 // graph is damaged.
 const Node* FindSource(const Graph& graph, const std::string& output);
 
-// Return the name of a DataType, and a shape such as [N, 32, 32, 3], for messages.
+// Return the name of a DataType, and a shape such as [N, 32, 32, 3], for messages. `batched`: the
+// first dimension is the number of images.
 std::string TypeName(int type);
-std::string ShapeText(const Shape& shape);
+std::string ShapeText(const Shape& shape, bool batched = true);
 
 }  // namespace label_image

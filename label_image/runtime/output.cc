@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "error.h"
+#include "half.h"
 
 namespace label_image {
 namespace {
@@ -54,14 +55,15 @@ bool RowsSumToOne(const std::vector<float>& values, size_t columns) {
 
 }  // namespace
 
-Output::Output(const Graph& graph, const Nodes& nodes, const std::string& kind)
-    : path_(graph.path()), node_(nodes.output) {
+Output::Output(const std::string& path, const Nodes& nodes, const std::string& source_op,
+               const std::string& kind)
+    : path_(path), node_(nodes.output), source_op_(source_op),
+      exported_(nodes.own && source_op.empty()) {
   const auto named = std::find(std::begin(kKinds), std::end(kKinds), kind);
   if (named == std::end(kKinds)) {
     throw UsageError("--output_kind must be logits, softmax, sigmoid or raw, not " + Quote(kind));
   }
   kind_ = static_cast<OutputKind>(named - std::begin(kKinds));
-  if (const Node* source = FindSource(graph, node_)) source_op_ = source->op;
   if (!kind.empty()) return;
   if (source_op_ == "Softmax") kind_ = OutputKind::kSoftmax;
   if (source_op_ == "Sigmoid") kind_ = OutputKind::kSigmoid;
@@ -71,27 +73,32 @@ Output::Output(const Graph& graph, const Nodes& nodes, const std::string& kind)
   }
 }
 
-std::vector<float> Output::Values(Tensor* tensor, int64_t count) const {
-  const Shape shape = tensor->shape();
+std::vector<float> Output::Values(const Tensor& tensor, int64_t count) const {
+  const Shape& shape = tensor.shape;
   int64_t columns = 1, wide = 0;
   for (size_t i = 1; i < shape.size(); ++i) {  // [N, 1, 1, classes] is as good as [N, classes]
     columns *= shape[i];
     wide += shape[i] != 1;
   }
-  const int type = tensor->type();
+  const int type = tensor.type;
   if (shape.size() < 2 || shape[0] != count || wide > 1 || columns < 1 || columns > kMaxClasses ||
-      (type != kFloat && type != kDouble)) {
+      (type != kFloat && type != kDouble && type != kHalf)) {
     throw Error(path_, ": node ", Quote(node_), " returns ", TypeName(type), " ", ShapeText(shape),
                 " for ", count, count == 1 ? " image" : " images",
                 ", not a row of floats for each");
   }
   const size_t size = count * columns;
   if (type == kFloat) {
-    const auto* values = static_cast<const float*>(tensor->data());
+    const auto* values = static_cast<const float*>(tensor.data);
     return {values, values + size};
   }
-  const auto* values = static_cast<const double*>(tensor->data());
   std::vector<float> floats(size);
+  if (type == kHalf) {
+    const auto* values = static_cast<const uint16_t*>(tensor.data);
+    std::transform(values, values + size, floats.begin(), FromHalf);
+    return floats;
+  }
+  const auto* values = static_cast<const double*>(tensor.data);
   std::transform(values, values + size, floats.begin(),
                  [](double value) { return static_cast<float>(value); });
   return floats;
@@ -101,8 +108,8 @@ void Output::Decide(const std::vector<float>& values) {
   const bool fractions = AreFractions(values);
   if (columns_ > 1 && fractions && RowsSumToOne(values, columns_)) {
     kind_ = OutputKind::kSoftmax;
-  } else if (columns_ > 1 &&
-             (IsLinear(source_op_) || (IsArithmetic(source_op_) && !fractions))) {
+  } else if (columns_ > 1 && (IsLinear(source_op_) || (IsArithmetic(source_op_) && !fractions) ||
+                              (exported_ && !fractions))) {
     kind_ = OutputKind::kLogits;
   } else {
     throw UsageError(path_, " does not say what its output ", Quote(node_), " means, ", columns_,
@@ -124,8 +131,8 @@ void Output::Check(const std::vector<float>& values) const {
   }
 }
 
-Probabilities Output::Read(Tensor tensor, int64_t count) {
-  std::vector<float> values = Values(&tensor, count);
+Probabilities Output::Read(const Tensor& tensor, int64_t count) {
+  std::vector<float> values = Values(tensor, count);
   columns_ = values.size() / count;
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;

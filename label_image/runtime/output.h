@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "runtime/nodes.h"
-#include "runtime/tensorflow.h"
+#include "backends/backend.h"
 
 namespace label_image {
 
@@ -27,9 +27,11 @@ struct Probabilities {
 
 class Output {
  public:
+  // `path` names the file in messages, and `source_op` is the operation that computes the output.
   // `kind` is "", or logits, softmax, sigmoid or raw. "": what the graph's last operation says,
   // else its first values, where these leave no doubt. Throws UsageError for another kind.
-  Output(const Graph& graph, const Nodes& nodes, const std::string& kind);
+  Output(const std::string& path, const Nodes& nodes, const std::string& source_op,
+         const std::string& kind);
 
   OutputKind kind() const { return kind_; }
   std::string kind_name() const;  // "" if it is unknown
@@ -37,18 +39,20 @@ class Output {
   // Return what the tensor that the graph computed from `count` images means. One column becomes
   // the probabilities of two classes. Throws Error if it has no row of finite numbers for each
   // image, or if these cannot be of their kind; UsageError if their kind must be stated.
-  Probabilities Read(Tensor tensor, int64_t count);
+  Probabilities Read(const Tensor& tensor, int64_t count);
 
   // Return e.g. "y, softmax: probabilities as the graph gives them", after the first Read.
   std::string Describe() const;
 
  private:
-  std::vector<float> Values(Tensor* tensor, int64_t count) const;
+  std::vector<float> Values(const Tensor& tensor, int64_t count) const;
   void Decide(const std::vector<float>& values);
   void Check(const std::vector<float>& values) const;
 
-  const std::string path_, node_;
-  std::string source_op_;
+  const std::string path_, node_, source_op_;
+  // Named as what freeze_graph.py exports, which returns logits, in a runtime that names no
+  // operation.
+  const bool exported_;
   OutputKind kind_ = OutputKind::kUnknown;
   size_t columns_ = 0;
 };

@@ -17,6 +17,7 @@ PROGRAM = os.path.join(FOLDER, 'build', 'label_image')
 ENGINES = [name for name in ('tf1', 'tf1-mkl', 'tf2')
            if os.path.isdir(os.path.join(ROOT, '.venv', name))]
 TUTO = os.path.join(ROOT, 'trained_models', 'tuto.pb')
+SQUEEZE1 = os.path.join(ROOT, 'trained_models', 'squeeze1.pb')
 PREPROCESSING = ['--crop_size=24', '--standardize=per_image']  # of TUTO
 LABELS = ['red', 'green', 'blue']
 

@@ -19,7 +19,8 @@ def test_benchmark_json(program, graph, engine):
                                 '--batch_size=4', '--runs=9', '--repeats=3', '--warmup=2',
                                 '--threads=1', '--profile'))
     assert set(answer) == {
-        'graph', 'tensorflow', 'library', 'node', 'output', 'input_shape', 'batch_size', 'threads',
+        'graph', 'runtime', 'version', 'tensorflow', 'precision', 'library', 'node', 'output',
+        'input_shape', 'batch_size', 'threads',
         'warmup', 'runs', 'repeats', 'latency_ms', 'repeat_medians_ms', 'images_per_second',
         'peak_rss_mb', 'allocator', 'profile'}
     assert answer['tensorflow'].startswith('2.' if engine == 'tf2' else '1.15')

@@ -3,18 +3,22 @@
 import contextlib
 import io
 import json
+import os
+import sys
 
 import numpy as np
 import PIL.Image
 import pytest
 import tensorflow.compat.v1 as tf
+from google.protobuf import text_format
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
+from permafrost.evaluation.frozen_graphs import graph_def
 from tests.evaluation.helpers import center_crops
 from tests.evaluation.frozen_graphs.test_file_kinds import write_files
-from tests.label_image.program import OWN, PROGRAM, execute, write_graph
+from tests.label_image.program import ENGINES, OWN, PROGRAM, ROOT, execute, noise, write_graph
 
 WEIGHTS = np.random.RandomState(5).randn(3, 10).astype(np.float32)
 RGB = np.array([120., 110, 100])
@@ -80,6 +84,50 @@ def switches():
     tf.identity(network(floats() * factor) * (1 - 3 * tf.cast(training, tf.float32)), name='y')
 
 
+def luminance():
+    grey = tf.reduce_mean(tf.placeholder(tf.float32, [None, 28, 28, 1], name='x'), [1, 2])
+    tf.matmul(grey, WEIGHTS[:1], name='y')
+
+
+def channels_first():
+    colours = tf.reduce_mean(tf.placeholder(tf.float32, [None, 3, 32, 32], name='x'), [2, 3])
+    tf.matmul(colours, WEIGHTS, name='y')
+
+
+def in_a_row():
+    tf.identity(network(tf.reshape(tf.placeholder(tf.float32, [None, 3072], name='x'),
+                                   [-1, 32, 32, 3])), name='y')
+
+
+def float16():
+    pixels = tf.placeholder(tf.float16, [None, 32, 32, 3], name='x')
+    tf.cast(network(tf.cast(pixels, tf.float32) / 255), tf.float16, name='y')
+
+
+def one_image():
+    colours = tf.reduce_mean(tf.placeholder(tf.float32, [32, 32, 3], name='x'), [0, 1])
+    tf.reduce_sum(colours[:, None] * WEIGHTS, 0, name='y')
+
+
+def encoded():
+    pixels = tf.io.decode_png(tf.placeholder(tf.string, [], name='bytes'), 3, name='decoded')
+    tf.nn.softmax(network(tf.cast(pixels, tf.float32)[None] / 255), name='y')
+
+
+def wide():
+    tf.identity(network(tf.placeholder(tf.float32, [None, 24, 32, 3], name='x')), name='y')
+
+
+def training_switches():
+    keep = tf.placeholder(tf.float32, name='keep_prob')
+    training = tf.placeholder(tf.bool, [], name='is_training')
+    tf.identity(network(floats()) / keep * (1 - 3 * tf.cast(training, tf.float32)), name='y')
+
+
+def one_column_of_two():
+    tf.sigmoid(tf.matmul(tf.reduce_mean(floats() / 255, [1, 2]), WEIGHTS[:, :1]), name='y')
+
+
 def whole(images):
     return images
 
@@ -96,7 +144,10 @@ def scaled(images):
     (bytes_of_any_size, ['--image_size=32'], whole), (softmax_times_one, RAW, whole),
     (softmax_by_hand, ['--input_std=100'], whole), (sigmoids, ['--input_std=100'], whole),
     (four_dimensions_of_float64, ['--input_std=100'], whole), (index_and_log_softmax, RAW, whole),
-    (switches, RAW + ['--feed=keep_prob=0.5'], whole)],
+    (switches, RAW + ['--feed=keep_prob=0.5'], whole), (renamed, [], whole),
+    (channels_first, [], whole), (in_a_row, ['--input_mean=120,110,100', '--input_std=50'], scaled),
+    (float16, [], whole), (one_image, [], whole), (training_switches, [], whole),
+    (encoded, [], whole)],
     ids=lambda value: getattr(value, '__name__', None))
 def test_both_programs_count_as_numpy_does(build, flags, expected, program, synthetic, tmp_path):
     path = write_graph(tmp_path / 'a.pb', build)
@@ -117,14 +168,15 @@ def evaluate_in_python(path, flags, dataset):
     stated = {}
     for flag in flags:
         name, value = flag[2:].split('=', 1)
-        stated[name] = {'feed': [value]}.get(name, int(value) if name == 'image_size' else value)
+        stated[name] = {'feed': [value]}.get(name, int(value) if value.isdigit() and
+                                             name in ('image_size', 'input_width') else value)
     with contextlib.redirect_stdout(io.StringIO()) as stream:
         metrics = evaluate.evaluate_frozen_graph(
             path, None, evaluate.Statement(**stated), dataset='synthetic',
             data_dir=dataset.directory)
     lines = stream.getvalue().splitlines()
     return metrics, {line.split(': ')[0]: line for line in lines if line.split(': ')[0] in (
-        'graph', 'input', 'output', 'defaults of the graph')}
+        'graph', 'input', 'output', 'assumed', 'defaults of the graph')}
 
 
 def two_of_each():
@@ -142,8 +194,8 @@ def one_column():
     tf.matmul(tf.reduce_mean(floats('inputs'), [1, 2]), WEIGHTS[:, :1], name='predictions')
 
 
-def grey():
-    tf.reduce_mean(tf.placeholder(tf.float32, [None, 28, 28, 1], name='x'), [1, 2], name='y')
+def strange():
+    tf.reduce_mean(tf.placeholder(tf.float32, [None, 28, 28, 7], name='x'), [1, 2], name='y')
 
 
 def maps():
@@ -151,16 +203,15 @@ def maps():
 
 
 @pytest.mark.parametrize('build, flags, message', [
-    (renamed, [], "is fed at 'Input' and does not say all that is needed: add --standardize"),
-    (without_shape, [], 'add --image_size N --standardize per_image|none, or --input_mean M'),
-    (switches, RAW, 'add --feed keep_prob=VALUE'),
-    (two_of_each, [], 'add --node NAME (candidates: a, b) --output NAME (candidates: one, two) '
-                      '--standardize'),
+    (without_shape, [], "is fed at 'x' and does not say all that is needed: add --image_size N"),
+    (two_of_each, [], 'add --node NAME (candidates: a, b) --output NAME (candidates: one, two)'),
     (damaged, RAW, "node 'y' returns NaN (column 0)"),
     (one_column, RAW, '1 number by MatMul: give --output_kind'),
     (softmax_by_hand, RAW + ['--output_kind=odd'], 'logits, softmax, sigmoid or raw'),
     (sigmoids, ['--input_std=100', '--output_kind=softmax'], 'does not return probabilities'),
-    (grey, RAW, 'has shape [N, 28, 28, 1], but only square images'),
+    (strange, RAW, 'has shape [N, 28, 28, 7], but only images can be fed'),
+    (luminance, ['--input_mean=1,2,3'], 'must be one number for grey images'),
+    (renamed, ['--image_size=28'], 'expects images of 32x32, but --image_size is 28x28'),
     (maps, RAW, 'not a row of floats for each'),
     (bytes_of_any_size, RAW, 'receives pixels as they are')],
     ids=lambda value: getattr(value, '__name__', None))
@@ -174,6 +225,58 @@ def test_both_programs_ask_for_the_same_in_one_line(build, flags, message, error
     line = error_line(error.value.exit_code, '--graph=' + path, OWN, '--batch_file', batch_file,
                       '--batch_size=500', *flags)
     assert line == f'label_image: {error.value}\n'
+
+
+@pytest.mark.parametrize('build', [
+    renamed, cropped, luminance, channels_first, in_a_row, float16, one_image, encoded, wide,
+    bytes_of_any_size, sigmoids, one_column_of_two, index_and_log_softmax],
+    ids=lambda build: build.__name__)
+def test_both_programs_print_the_same_of_an_image_to_the_digit(build, program, tmp_path):
+    path = write_graph(tmp_path / 'a.pb', build)
+    images = []
+    for height, width in ((32, 32), (60, 41), (20, 90)):
+        images.append(str(tmp_path / f'{height}.png'))
+        PIL.Image.fromarray(noise(height, width, seed=height)).save(images[-1])
+    assert evaluated_images(path, images) == program('--graph=' + path, OWN, '--top=10', *images)
+
+
+def evaluated_images(path, images):
+    """Return what eval.py --images prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as stream:
+        assert evaluate.classify_images(path, images, None, top=10) == 0
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize('is_of_this_graph', [False, True])
+def test_the_answer_names_the_model_and_accuracy_of_the_json(is_of_this_graph, program, picture,
+                                                             tmp_path):
+    path = write_graph(tmp_path / 'a.pb', renamed)
+    (tmp_path / 'a.json').write_text(json.dumps({
+        'model': 'm\x1b', 'accuracy': 0.5, 'bytes': os.path.getsize(path) - 1 + is_of_this_graph,
+        'classes': [f'\u00e9{i}\n"' for i in range(10)], 'x': [{'y': None}, -1e9, True, {}, []]}))
+    printed = program('--graph=' + path, OWN, '--top=10', picture)
+    assert printed == evaluated_images(path, [str(picture)])
+    assert printed.startswith(f'graph: {path}' + r' (m\x1b, accuracy 0.5000)' * is_of_this_graph
+                              + '\n')
+    assert ('é7 "' in printed) == is_of_this_graph
+
+
+def test_a_saved_model_and_a_graph_as_text_run(program, picture, tmp_path):
+    if not ENGINES:
+        pytest.skip('there is no engine in .venv')
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = floats()
+        y = tf.nn.softmax(network(x / 100) * tf.get_variable('w', initializer=1.), name='y')
+        session.run(tf.global_variables_initializer())
+        tf.saved_model.simple_save(session, str(tmp_path / 'saved'), {'x': x}, {'y': y})
+    path = write_graph(tmp_path / 'a.pb', lambda: tf.nn.softmax(network(floats() / 100), name='y'))
+    definition = graph_def.read_graph(path)
+    (tmp_path / 'a.pbtxt').write_text(text_format.MessageToString(definition))
+    expected = program('--graph=' + path, OWN, picture)
+    for name in ('saved', 'a.pbtxt'):
+        process = execute(os.path.join(ROOT, 'label_image.sh'), tmp_path / name, picture,
+                          ENGINE=os.path.basename(sys.prefix))
+        assert process.stdout == expected.replace('a.pb', name), process.stderr
 
 
 def test_both_programs_know_the_same_kinds_of_files(error_line, tmp_path, picture):
@@ -197,7 +300,7 @@ def test_tensorflows_names_of_the_flags(program, picture, tmp_path):
     raw = json.loads(program(*flags, '--output_kind=raw', '--top=1'))
     assert raw['images'][0]['top'][0]['value'] == answer['images'][0]['top'][0]['probability']
     process = execute(PROGRAM, *flags, '--input_width=32', '--input_height=28')
-    assert process.returncode == 2 and 'only square' in process.stderr
+    assert process.returncode == 2 and 'expects images of 32x32' in process.stderr
 
 
 def test_a_binary_score_is_of_two_classes(program, picture, tmp_path):

@@ -109,7 +109,7 @@ def test_device_placements_are_ignored(program, picture, tmp_path):
 def test_dropout_must_be_switched_off(error_line, picture, program, tmp_path, keep):
     def build():
         images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
-        kept = tf.placeholder_with_default(keep, [], name='keep_prob')
+        kept = tf.placeholder_with_default(keep, [], name='share')
         pixels = tf.nn.dropout(tf.cast(images, tf.float32), rate=1 - kept)
         tf.identity(tf.reduce_mean(pixels, [1, 2]), name='predictions')
     flags = '--graph=' + write_graph(tmp_path / 'dropout.pb', build), OWN, picture
@@ -118,7 +118,7 @@ def test_dropout_must_be_switched_off(error_line, picture, program, tmp_path, ke
     else:
         line = error_line(1, *flags)
         assert 'gives another answer in each run' in line and 'RandomUniform' in line
-        assert '%' in program(*flags, '--feed=keep_prob=1')
+        assert '%' in program(*flags, '--feed=share=1')
 
 
 @pytest.mark.slow

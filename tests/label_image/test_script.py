@@ -42,7 +42,7 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
     def label(*arguments):
         return execute(os.path.join(ROOT, 'label_image.sh'), *arguments, ENGINE=ENGINES[0])
     assert label(picture, '--', '--top=1').stdout.startswith(
-        f'graph: {ROOT}/trained_models/tuto.pb\n')
+        f'graph: {ROOT}/trained_models/tuto.pb (tuto, accuracy 0.8161)\n')
     run = tmp_path / 'a run'
     (run / 'train').mkdir(parents=True)
     (run / 'config.json').write_text('{}')
@@ -50,7 +50,8 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
     assert process.returncode == 1 and not process.stdout
     assert 'is not frozen: freeze it first: python ' in process.stderr
     assert f'freeze_graph.py --run {tmp_path}/a\\ run\n' in process.stderr
-    shutil.copy(graph, str(run / 'b.pb'))
+    for name in ('b.pb', 'teacher.pb'):  # the run learnt from the second
+        shutil.copy(graph, str(run / name))
     assert label(str(run) + '/', picture).stdout.startswith(f'graph: {run}/b.pb\n')
     (run / 'train' / 'checkpoint').write_text('')  # of a later training
     os.utime(str(run / 'b.pb'), (0, 0))
@@ -60,9 +61,9 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
     assert process.returncode == 2 and 'has several frozen graphs' in process.stderr
     shutil.copy(graph, str(tmp_path / 'model.PB'))
     assert label(tmp_path / 'model.PB', picture).stdout.startswith(f'graph: {tmp_path}/model.PB\n')
-    (tmp_path / 'model.onnx').write_bytes(b'\x08\x08\x12\x07pytorch' + bytes(99))
+    (tmp_path / 'onnx.pb').write_bytes(b'\x08\x08\x12\x07pytorch' + bytes(99))
     (tmp_path / 'photo.heic').write_bytes(b'\0\0\0\x18ftypheic' + bytes(99))
-    for name, code, message in (('model.onnx', 1, 'is an ONNX model'),
+    for name, code, message in (('onnx.pb', 1, 'is an ONNX model'),
                                 ('photo.heic', 1, 'is not a complete frozen graph'),
                                 ('train', 2, "no graph, run, model or image 'train'")):
         path = tmp_path / name

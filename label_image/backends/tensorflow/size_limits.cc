@@ -1,4 +1,4 @@
-#include "runtime/size_limits.h"
+#include "backends/tensorflow/size_limits.h"
 
 #include <algorithm>
 

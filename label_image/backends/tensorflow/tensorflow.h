@@ -7,8 +7,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "graph/graph.h"
+#include "backends/backend.h"
 
 // A subset of tensorflow/c/c_api.h, which is the same in 1.15 and 2.21. The 1.15 wheels do not
 // contain that header.
@@ -90,11 +91,10 @@ struct TensorFlow {
   std::string path, version;
 };
 
-// Load a library: the file `path`, or the one in the directory `path`, which may be a virtual
-// environment, a `site-packages`, an installed package or an unpacked libtensorflow; "": the
-// system's libtensorflow. Call SetEnvironment first. Throws Error if there is no library or it is
-// not TensorFlow.
-TensorFlow LoadTensorFlow(const std::string& path);
+// Load the library at the first of `paths` that has one: see FindLibrary. {}: the system's
+// libtensorflow. Call SetEnvironment first. Throws Error if there is no library or it is not
+// TensorFlow.
+TensorFlow LoadTensorFlow(const std::vector<std::string>& paths);
 
 // An object of the C API, and the function that deletes it.
 template <typename T>
@@ -103,41 +103,28 @@ using Owned = std::unique_ptr<T, void (*)(T*)>;
 // Return the graph of a serialized GraphDef. Throws Error if TensorFlow rejects it.
 Owned<TF_Graph> ImportGraph(const TensorFlow& tf, std::string_view graph);
 
-class Tensor {
- public:
-  Tensor(const TensorFlow& tf, int type, const Shape& shape, size_t element_size);
-  Tensor(const TensorFlow& tf, TF_Tensor* tensor) : tf_(&tf), tensor_(tensor, tf.DeleteTensor) {}
-
-  int type() const { return tf_->TensorType(get()); }
-  Shape shape() const;
-  void* data() { return tf_->TensorData(get()); }
-  TF_Tensor* get() const { return tensor_.get(); }
-
- private:
-  const TensorFlow* tf_;
-  Owned<TF_Tensor> tensor_;
-};
-
 // A graph with one input and one output, ready to run.
-class Session {
+class TensorFlowSession : public Session {
  public:
-  // Import the GraphDef `graph`. `config` is a serialized ConfigProto. Throws Error.
-  Session(const TensorFlow& tf, std::string_view graph, const std::string& input,
-          const std::string& output, std::string_view config);
-  ~Session();
-  Session(const Session&) = delete;
+  // Import the GraphDef `graph`, whose node `input` is fed tensors of `type`. `config` is a
+  // serialized ConfigProto. Throws Error.
+  TensorFlowSession(const TensorFlow& tf, std::string_view graph, const std::string& input,
+                    int type, const std::string& output, std::string_view config);
+  ~TensorFlowSession() override;
+  TensorFlowSession(const TensorFlowSession&) = delete;
 
   // Return the shape that TensorFlow infers for the first output of a node, or {} if it cannot.
   Shape InferredShape(const std::string& node) const;
 
-  // Run once. If `metadata` is not null, it receives the serialized RunMetadata of a run with the
-  // serialized RunOptions `options`. Throws Error.
-  Tensor Run(const Tensor& input, std::string_view options = {}, std::string* metadata = nullptr);
+  Tensor NewInput(const Shape& shape) override;
+  Tensor Run(const Tensor& input, std::string* trace) override;
 
  private:
   TF_Output Output(const std::string& node) const;
+  Tensor Wrap(TF_Tensor* tensor) const;
 
   const TensorFlow& tf_;
+  const int type_;
   Owned<TF_Status> status_;
   Owned<TF_Graph> graph_;
   TF_Session* session_ = nullptr;

@@ -5,16 +5,13 @@
 
 namespace label_image {
 
-// Return the number of processors that this process may use.
-int CountProcessors();
-
 // Set the environment variables that libraries read when they are loaded: the log level, and the
 // OpenMP threads of Intel's build. Variables that are already set keep their values.
 void SetEnvironment(int threads);
 
 // Return a serialized ConfigProto. `single_threaded_executor`: with one thread, use the executor
 // that supports neither control flow nor tracing. It cuts the latency of squeeze1 at batch size 1
-// by 3 to 7 % on all three engines.
-std::string SessionConfig(int threads, bool single_threaded_executor);
+// by 3 to 7 % on all three engines. `bfloat16`: let oneDNN compute in bfloat16 where it can.
+std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloat16);
 
 }  // namespace label_image

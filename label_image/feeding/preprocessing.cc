@@ -1,4 +1,4 @@
-#include "runtime/preprocessing.h"
+#include "feeding/preprocessing.h"
 
 #include <algorithm>
 #include <cmath>
@@ -67,11 +67,19 @@ Preprocessing::Preprocessing(const std::string& standardize, const std::string& 
   std_ = ParseNumbers("input_std", std.empty() ? "1" : std, 1e-30);
 }
 
-void Preprocessing::Apply(float* image, size_t pixels) const {
-  if (per_image_) StandardizePerImage(image, kChannels * pixels);
+void Preprocessing::RequireOneChannel() const {
+  for (const auto& numbers : {mean_, std_}) {
+    if (!numbers.empty() && (numbers[0] != numbers[1] || numbers[0] != numbers[2])) {
+      throw UsageError("--input_mean and --input_std must be one number for grey images");
+    }
+  }
+}
+
+void Preprocessing::Apply(float* image, size_t pixels, size_t channels) const {
+  if (per_image_) StandardizePerImage(image, channels * pixels);
   if (mean_.empty()) return;
   for (size_t i = 0; i < pixels; ++i) {
-    for (size_t c = 0; c < kChannels; ++c, ++image) {
+    for (size_t c = 0; c < channels; ++c, ++image) {
       *image = static_cast<float>((*image - mean_[c]) / std_[c]);
     }
   }

@@ -1,4 +1,4 @@
-// How pixels become the floats that a graph is fed: stated by flags, never guessed.
+// How pixels become the floats that a graph is fed, as flags state it.
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,11 @@ class Preprocessing {
   // Return whether no flag says anything.
   bool empty() const { return !per_image_ && !none_ && mean_.empty(); }
 
-  // Change `pixels` pixels of RGB values from 0 to 255.
-  void Apply(float* image, size_t pixels) const;
+  // Throw UsageError if a number is stated for each of three channels.
+  void RequireOneChannel() const;
+
+  // Change `pixels` pixels of `channels` values from 0 to 255.
+  void Apply(float* image, size_t pixels, size_t channels) const;
 
   // Return e.g. "(x - 128) / 127.5".
   std::string Describe() const;

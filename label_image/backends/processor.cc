@@ -1,21 +1,21 @@
-#include "runtime/session_config.h"
+#include "backends/processor.h"
 
 #include <sched.h>
-#include <stdlib.h>
+
+#ifdef __aarch64__
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <string>
 
-#include "graph/wire.h"
+#include "error.h"
 
 namespace label_image {
 namespace {
-
-// Field numbers in TensorFlow's config.proto.
-enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kExperimental = 16 };
-enum ExperimentalField { kExecutorType = 3 };
 
 // Return the smallest CPU quota, in processors, of this process's control groups and of all that
 // they are part of, or a large number if none has one. permafrost/runtime.py does the same.
@@ -44,6 +44,17 @@ double CpuQuota() {
   return smallest;
 }
 
+bool HasBfloat16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+  constexpr unsigned long kHwcap2Bf16 = 1UL << 14;
+  return getauxval(AT_HWCAP2) & kHwcap2Bf16;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 int CountProcessors() {
@@ -52,21 +63,10 @@ int CountProcessors() {
   return std::max(1, static_cast<int>(std::min<double>(CPU_COUNT(&set), std::ceil(CpuQuota()))));
 }
 
-void SetEnvironment(int threads) {
-  setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
-  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
-  setenv("KMP_BLOCKTIME", "1", 0);
-  setenv("KMP_SETTINGS", "0", 0);
-}
-
-std::string SessionConfig(int threads, bool single_threaded_executor) {
-  wire::Writer config, experimental;
-  config.Varint(kIntraOp, threads).Varint(kAllowSoftPlacement, 1);
-  if (threads > 1 || !single_threaded_executor) return config.Varint(kInterOp, 1).str();
-  // -1: run all operations in the calling thread, so that no other thread has to wake up.
-  config.Varint(kInterOp, static_cast<uint64_t>(int64_t{-1}));
-  experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
-  return config.Bytes(kExperimental, experimental.str()).str();
+void CheckBfloat16() {
+  if (HasBfloat16()) return;
+  throw Error("this processor has no bfloat16 instructions (AVX512_BF16): leave "
+              "--precision bfloat16 out");
 }
 
 }  // namespace label_image

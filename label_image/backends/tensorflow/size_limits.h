@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "runtime/tensorflow.h"
+#include "backends/tensorflow/tensorflow.h"
 
 namespace label_image {
 

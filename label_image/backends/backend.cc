@@ -1,0 +1,66 @@
+#include "backends/backend.h"
+
+#include <algorithm>
+
+namespace label_image {
+namespace {
+
+using Names = std::vector<std::string>;
+
+constexpr size_t kMaxCandidates = 8;  // to name in a question
+
+// TensorFlow Lite's converter adds these to a name.
+constexpr const char* kPrefixes[] = {"", "serving_default_"};
+constexpr const char* kSuffixes[] = {"", ":0"};
+
+// Return the one of `names` that `name` stands for, or "".
+std::string Match(const Names& names, const std::string& name) {
+  for (const char* prefix : kPrefixes) {
+    for (const char* suffix : kSuffixes) {
+      const std::string full = prefix + name + suffix;
+      if (std::find(names.begin(), names.end(), full) != names.end()) return full;
+    }
+  }
+  return "";
+}
+
+// Return the one of `names` that `flag` names, or one of `usual`, or the only one; else "" and a
+// question.
+std::string Choose(const std::string& path, const Names& names, const char* flag,
+                   const std::string& value, const Names& usual, Names* questions) {
+  std::string list;
+  for (size_t i = 0; i < std::min(names.size(), kMaxCandidates); ++i) {
+    list += (i ? ", " : "") + OneLine(names[i], 50);
+  }
+  if (names.size() > kMaxCandidates) list += ", ...";
+  if (!value.empty()) {
+    const std::string match = Match(names, value);
+    if (!match.empty()) return match;
+    throw Error(path, ": has no ", Quote(value), " for --", flag, " (candidates: ", list, ")");
+  }
+  for (const std::string& name : usual) {
+    const std::string match = Match(names, name);
+    if (!match.empty()) return match;
+  }
+  if (names.size() == 1) return names[0];
+  questions->push_back(
+      Concat("--", flag, " NAME (candidates: ", names.empty() ? "none" : list, ")"));
+  return "";
+}
+
+}  // namespace
+
+Nodes ChooseNodes(const std::string& path, const Names& inputs, const Names& outputs,
+                  const ModelOptions& options) {
+  if (inputs.size() > 1) {
+    throw Error(path, ": has ", inputs.size(), " inputs, but only models with one can be fed");
+  }
+  Nodes nodes;
+  nodes.input = Choose(path, inputs, "node", options.node, {}, &nodes.questions);
+  nodes.output = Choose(path, outputs, "output", options.output, {"predictions", "probabilities"},
+                        &nodes.questions);
+  nodes.own = nodes.input == Match(inputs, "images");
+  return nodes;
+}
+
+}  // namespace label_image

@@ -1,0 +1,35 @@
+#include "backends/graph_model.h"
+
+#include <algorithm>
+
+#include "feed.h"
+#include "graph/subgraph.h"
+
+namespace label_image {
+
+GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& options)
+    : Model(graph->path()), graph_(std::move(graph)), options_(options) {
+  nodes_ = FindNodes(*graph_, options.node, options.output);
+  if (!nodes_.assumed.empty()) {
+    graph_ = std::make_shared<const Graph>(Feed(graph_->bytes(), path(), nodes_.assumed), path());
+  }
+  if (const Node* source = FindSource(*graph_, nodes_.output)) source_op_ = source->op;
+  if (nodes_.input.empty()) return;
+  const Node& node = graph_->Get(nodes_.input);
+  input_ = {graph_->OutputType(node), graph_->OutputShape(node).value_or(Shape())};
+  if (input_.type == 0 && nodes_.input == "images") input_.type = kUint8;
+}
+
+bool GraphModel::is_random() const {
+  const auto& nodes = graph_->nodes();
+  return !options_.allow_any_op && std::any_of(nodes.begin(), nodes.end(), [](const Node& node) {
+    return node.op == "RandomUniform";
+  });
+}
+
+std::string GraphModel::Extract(const std::string& node, const InputInfo& input) const {
+  return ExtractSubgraph(*graph_, {node, static_cast<DataType>(input.type), input.shape,
+                                   nodes_.output, options_.allow_any_op});
+}
+
+}  // namespace label_image

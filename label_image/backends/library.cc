@@ -1,0 +1,107 @@
+#include "backends/library.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "error.h"
+
+namespace label_image {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Return the file `name` in a folder, or "" if there is none. A name that ends in * is the
+// beginning of one, which a version follows.
+std::string FindFile(const fs::path& folder, const std::string& name) {
+  std::error_code error;  // of the iterator: there may be no such directory
+  if (name.back() != '*') return fs::exists(folder / name, error) ? folder / name : fs::path();
+  const fs::path pattern = folder / name.substr(0, name.size() - 1);
+  std::vector<std::string> found;
+  for (const fs::path& file : fs::directory_iterator(pattern.parent_path(), error)) {
+    if (file.native().compare(0, pattern.native().size(), pattern.native()) == 0) {
+      found.push_back(file);
+    }
+  }
+  return found.empty() ? "" : *std::max_element(found.begin(), found.end());
+}
+
+// Return the first library in a directory or in a package below it, or "".
+std::string FindLibrary(const LibraryNames& names, const fs::path& directory) {
+  std::vector<fs::path> folders = {directory, directory / "lib"};
+  std::vector<fs::path> packages = {directory};
+  std::error_code error;
+  for (const fs::path& python : fs::directory_iterator(directory / "lib", error)) {
+    packages.push_back(python / "site-packages");
+  }
+  for (const fs::path& folder : packages) {
+    for (const std::string& name : names.packages) folders.push_back(folder / name);
+  }
+  for (const std::string& name : names.files) {
+    for (const fs::path& folder : folders) {
+      const std::string found = FindFile(folder, name);
+      if (!found.empty()) return found;
+    }
+  }
+  return "";
+}
+
+// Return whether a file is named as one of the libraries is.
+bool HasName(const LibraryNames& names, const std::string& path) {
+  const std::string file = fs::path(path).filename();
+  return std::any_of(names.files.begin(), names.files.end(), [&file](const std::string& name) {
+    const std::string base = fs::path(name).filename();
+    return file.compare(0, base.find(".so"), base, 0, base.find(".so")) == 0;
+  });
+}
+
+std::string FindInPaths(const LibraryNames& names, const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (fs::is_directory(path, error)) {
+      const std::string found = FindLibrary(names, path);
+      if (!found.empty()) return found;
+    } else if (paths.size() == 1 || HasName(names, path)) {
+      // Without a slash, dlopen searches the system's directories.
+      return path.find('/') == path.npos ? "./" + path : path;
+    }
+  }
+  std::string all;
+  for (const std::string& path : paths) all += (all.empty() ? "" : ", ") + path;
+  throw Error(all, ": contains no ", names.runtime, " library");
+}
+
+}  // namespace
+
+void* LoadLibrary(const LibraryNames& names, const std::vector<std::string>& paths,
+                  std::string* path) {
+  // Lazy binding, because other libraries may lack some of the functions.
+  constexpr int kFlags = RTLD_LAZY | RTLD_LOCAL;
+  if (paths.empty()) {
+    for (const std::string& name : names.system) {
+      *path = name;
+      if (void* library = dlopen(name.c_str(), kFlags)) return library;
+    }
+  } else {
+    *path = FindInPaths(names, paths);
+    if (void* library = dlopen(path->c_str(), kFlags)) return library;
+  }
+  const std::string reason = OneLine(dlerror());
+  const char* folders = std::getenv("LD_LIBRARY_PATH");
+  throw Error("cannot load ", names.runtime, ": ", reason,
+              paths.empty() ? " (give a library with --library)"
+              : folders && *folders
+                  ? ". Unset LD_LIBRARY_PATH, which may name libraries of another one"
+                  : "");
+}
+
+void* FindSymbol(void* library, const std::string& path, const std::string& runtime,
+                 const char* name) {
+  void* symbol = dlsym(library, name);
+  if (!symbol) throw Error(path, " is not a ", runtime, " library: it has no ", name);
+  return symbol;
+}
+
+}  // namespace label_image

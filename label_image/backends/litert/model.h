@@ -1,0 +1,15 @@
+// TensorFlow Lite models (.tflite) run by LiteRT with XNNPACK.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+
+namespace label_image {
+
+// Load LiteRT; see LoadLibrary. Throws Error.
+std::unique_ptr<Backend> LoadLiteRtBackend(const std::vector<std::string>& libraries);
+
+}  // namespace label_image

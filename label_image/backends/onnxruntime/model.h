@@ -1,0 +1,15 @@
+// ONNX models (.onnx) run by ONNX Runtime.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/backend.h"
+
+namespace label_image {
+
+// Load ONNX Runtime; see LoadLibrary. Throws Error.
+std::unique_ptr<Backend> LoadOnnxRuntime(const std::vector<std::string>& libraries);
+
+}  // namespace label_image

@@ -1,0 +1,245 @@
+#include "backends/openvino/model.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "backends/graph_model.h"
+#include "backends/openvino/api.h"
+#include "backends/processor.h"
+#include "error.h"
+#include "file.h"
+#include "graph/onnx_file.h"
+#include "graph/tflite_file.h"
+#include "runtime/crash_handler.h"
+
+namespace label_image {
+namespace {
+
+// DataType (6: int8) and ov_element_type_e.
+constexpr int kTypes[][2] = {{kBool, 1}, {kHalf, 3}, {kFloat, 4}, {kDouble, 5}, {6, 7},
+                             {kInt32, 9}, {kInt64, 10}, {kUint8, 16}, {kString, 23}};
+
+int ToDataType(int type) {
+  for (const auto& [ours, theirs] : kTypes) {
+    if (theirs == type) return ours;
+  }
+  return -1;
+}
+
+bool IsTflite(const std::string& bytes) {
+  return bytes.size() > 8 && bytes.compare(4, 4, "TFL3") == 0;
+}
+
+// A directory with one file, which is removed at the end: OpenVINO reads graphs from files alone.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& bytes) {
+    const char* folder = getenv("TMPDIR");
+    directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
+    if (!mkdtemp(directory_.data())) throw Error(directory_, ": cannot make this directory");
+    path_ = directory_ + "/graph.pb";
+    WriteFile(path_, bytes);
+  }
+  ~TemporaryFile() {
+    unlink(path_.c_str());
+    rmdir(directory_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string directory_, path_;
+};
+
+using OwnedModel = std::shared_ptr<ov_model>;
+
+class OpenVinoSession : public Session {
+ public:
+  OpenVinoSession(const OpenVino& ov, OwnedModel model, size_t output, const ModelOptions& options)
+      : ov_(ov), model_(std::move(model)), output_(output), options_(options) {}
+  ~OpenVinoSession() override { Release(); }
+
+  Tensor NewInput(const Shape& shape) override {
+    if (shape == input_.shape) return input_;
+    Release();
+    crash_phase = "while loading the model";
+    ov_partial_shape fixed = {};  // known shapes are the fastest
+    ov_.Check(ov_.partial_shape_create_static(static_cast<int64_t>(shape.size()), shape.data(),
+                                              &fixed),
+              "cannot make a shape");
+    const int status = ov_.model_reshape_single_input(model_.get(), fixed);
+    ov_.partial_shape_free(&fixed);
+    ov_.Check(status, "does not take images of this number and size");
+    const std::string threads = std::to_string(options_.threads);
+    const char* precision = options_.precision == "bfloat16" ? "bf16" : "f32";
+    ov_.Check(ov_.core_compile_model(ov_.core, model_.get(), "CPU", 8, &compiled_,
+                                     "INFERENCE_NUM_THREADS", threads.c_str(), "NUM_STREAMS", "1",
+                                     "PERFORMANCE_HINT", "LATENCY", "INFERENCE_PRECISION_HINT",
+                                     precision),
+              "cannot compile the model");
+    ov_.Check(ov_.compiled_model_create_infer_request(compiled_, &request_), "cannot run models");
+    ov_tensor* tensor = nullptr;
+    ov_.Check(ov_.infer_request_get_input_tensor_by_index(request_, 0, &tensor), "has no input");
+    return input_ = Wrap(tensor);
+  }
+
+  Tensor Run(const Tensor&, std::string*) override {
+    crash_phase = "while running the model";
+    ov_.Check(ov_.infer_request_infer(request_), "cannot run the model");
+    if (!result_.data) {  // the shape is fixed, and so is the tensor
+      ov_tensor* tensor = nullptr;
+      ov_.Check(ov_.infer_request_get_output_tensor_by_index(request_, output_, &tensor),
+                "returns nothing");
+      result_ = Wrap(tensor);
+    }
+    return result_;
+  }
+
+ private:
+  Tensor Wrap(ov_tensor* tensor) const {
+    Tensor result = {0, {}, nullptr, {tensor, ov_.tensor_free}};
+    ov_shape shape = {};
+    ov_.Check(ov_.tensor_get_element_type(tensor, &result.type), "cannot read a type");
+    ov_.Check(ov_.tensor_get_shape(tensor, &shape), "cannot read a shape");
+    result.type = ToDataType(result.type);
+    result.shape.assign(shape.dims, shape.dims + shape.rank);
+    ov_.shape_free(&shape);
+    ov_.Check(ov_.tensor_data(tensor, &result.data), "cannot read a tensor");
+    return result;
+  }
+
+  void Release() {
+    input_ = result_ = Tensor();
+    if (request_) ov_.infer_request_free(request_);
+    if (compiled_) ov_.compiled_model_free(compiled_);
+    request_ = nullptr;
+    compiled_ = nullptr;
+  }
+
+  const OpenVino& ov_;
+  const OwnedModel model_;
+  const size_t output_;
+  const ModelOptions options_;
+  ov_compiled_model* compiled_ = nullptr;
+  ov_infer_request* request_ = nullptr;
+  Tensor input_, result_;
+};
+
+OwnedModel Read(const OpenVino& ov, const std::string& path) {
+  crash_phase = "while loading the model";
+  ov_model* model = nullptr;
+  ov.Check(ov.core_read_model(ov.core, path.c_str(), nullptr, &model), "rejects the model");
+  return {model, ov.model_free};
+}
+
+class OpenVinoGraph : public GraphModel {
+ public:
+  OpenVinoGraph(const OpenVino& ov, std::shared_ptr<const Graph> graph, const ModelOptions& options)
+      : GraphModel(std::move(graph), options), ov_(ov) {}
+
+  std::unique_ptr<Session> Open(const InputInfo& input, bool) override {
+    const TemporaryFile file(Extract(nodes_.input, input));
+    return std::make_unique<OpenVinoSession>(ov_, Read(ov_, file.path()), 0, options_);
+  }
+
+ private:
+  const OpenVino& ov_;
+};
+
+class OpenVinoModel : public Model {
+ public:
+  OpenVinoModel(const OpenVino& ov, const ModelFile& file, const ModelOptions& options)
+      : Model(file.path), ov_(ov), options_(options), model_(Read(ov, file.path)) {
+    const auto inputs = Names(ov.model_inputs_size, ov.model_const_input_by_index);
+    const auto outputs = Names(ov.model_outputs_size, ov.model_const_output_by_index);
+    nodes_ = ChooseNodes(path(), inputs, outputs, options);
+    output_ = std::find(outputs.begin(), outputs.end(), nodes_.output) - outputs.begin();
+    if (!nodes_.input.empty()) ReadInput();
+    nodes_.own = nodes_.own && input_.type == kUint8;
+    if (IsTflite(file.bytes)) {
+      labels_ = TfliteLabels(file.bytes);
+      // Converters write a batch size of 1 for any.
+      if (!input_.shape.empty() && input_.shape[0] == 1) input_.shape[0] = -1;
+    } else if (EndsWith(file.path, ".onnx")) {
+      labels_ = OnnxLabels(file.bytes);
+      source_op_ = OnnxSourceOp(file.bytes, nodes_.output);
+    }
+  }
+
+  std::vector<std::string> Labels() const override { return labels_; }
+
+  std::unique_ptr<Session> Open(const InputInfo&, bool) override {
+    return std::make_unique<OpenVinoSession>(ov_, model_, output_, options_);
+  }
+
+ private:
+  template <typename Count, typename Port>
+  std::vector<std::string> Names(Count count, Port port) const {
+    size_t size = 0;
+    ov_.Check(count(model_.get(), &size), "cannot count");
+    std::vector<std::string> names;
+    for (size_t i = 0; i < size; ++i) {
+      ov_output_const_port* found = nullptr;
+      char* name = nullptr;
+      ov_.Check(port(model_.get(), i, &found), "finds no tensor");
+      if (ov_.port_get_any_name(found, &name) == 0 && name) {
+        names.emplace_back(name);
+      } else {
+        names.push_back(std::to_string(i));  // it has no name
+      }
+      ov_.free(name);
+      ov_.output_const_port_free(found);
+    }
+    return names;
+  }
+
+  void ReadInput() {
+    ov_output_const_port* port = nullptr;
+    ov_partial_shape shape = {};
+    ov_.Check(ov_.model_const_input_by_index(model_.get(), 0, &port), "finds no input");
+    ov_.Check(ov_.port_get_element_type(port, &input_.type), "cannot read a type");
+    ov_.Check(ov_.port_get_partial_shape(port, &shape), "cannot read a shape");
+    input_.type = ToDataType(input_.type);
+    for (int64_t i = 0; shape.dims && i < shape.rank.max; ++i) {
+      const ov_dimension& size = shape.dims[i];
+      input_.shape.push_back(size.min == size.max ? size.min : -1);
+    }
+    ov_.partial_shape_free(&shape);
+    ov_.output_const_port_free(port);
+  }
+
+  const OpenVino& ov_;
+  const ModelOptions options_;
+  const OwnedModel model_;
+  std::vector<std::string> labels_;
+  size_t output_ = 0;
+};
+
+class OpenVinoBackend : public Backend {
+ public:
+  explicit OpenVinoBackend(const std::vector<std::string>& libraries)
+      : ov_(LoadOpenVino(libraries)) {
+    name_ = "OpenVINO";
+    version_ = ov_.version;
+    library_ = ov_.path;
+  }
+
+  std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const override {
+    if (options.precision == "bfloat16") CheckBfloat16();
+    if (file.graph) return std::make_unique<OpenVinoGraph>(ov_, file.graph, options);
+    return std::make_unique<OpenVinoModel>(ov_, file, options);
+  }
+
+ private:
+  const OpenVino ov_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> LoadOpenVinoBackend(const std::vector<std::string>& libraries) {
+  return std::make_unique<OpenVinoBackend>(libraries);
+}
+
+}  // namespace label_image

@@ -1,0 +1,12 @@
+// What this process has of the processor.
+#pragma once
+
+namespace label_image {
+
+// Return the number of processors that this process may use.
+int CountProcessors();
+
+// Throw Error if the processor has no instructions for bfloat16: it would be slower than float32.
+void CheckBfloat16();
+
+}  // namespace label_image

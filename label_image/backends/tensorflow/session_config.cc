@@ -1,0 +1,40 @@
+#include "backends/tensorflow/session_config.h"
+
+#include <stdlib.h>
+
+#include "graph/wire.h"
+
+namespace label_image {
+namespace {
+
+// Field numbers in TensorFlow's config.proto.
+enum ConfigField { kIntraOp = 2, kInterOp = 5, kAllowSoftPlacement = 7, kGraphOptions = 10,
+                   kExperimental = 16 };
+enum GraphOptionsField { kRewriteOptions = 10 };
+enum RewriterField { kAutoMixedPrecisionBfloat16 = 31, kOn = 1 };
+enum ExperimentalField { kExecutorType = 3 };
+
+}  // namespace
+
+void SetEnvironment(int threads) {
+  setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
+  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
+  setenv("KMP_BLOCKTIME", "1", 0);
+  setenv("KMP_SETTINGS", "0", 0);
+}
+
+std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloat16) {
+  wire::Writer config, experimental;
+  config.Varint(kIntraOp, threads).Varint(kAllowSoftPlacement, 1);
+  if (bfloat16) {
+    const std::string on = wire::Writer().Varint(kAutoMixedPrecisionBfloat16, kOn).str();
+    config.Bytes(kGraphOptions, wire::Writer().Bytes(kRewriteOptions, on).str());
+  }
+  if (threads > 1 || !single_threaded_executor) return config.Varint(kInterOp, 1).str();
+  // -1: run all operations in the calling thread, so that no other thread has to wake up.
+  config.Varint(kInterOp, static_cast<uint64_t>(int64_t{-1}));
+  experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
+  return config.Bytes(kExperimental, experimental.str()).str();
+}
+
+}  // namespace label_image

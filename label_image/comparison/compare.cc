@@ -1,0 +1,109 @@
+#include "comparison/compare.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "comparison/timed_model.h"
+#include "error.h"
+#include "json.h"
+#include "runtime/benchmark.h"
+
+namespace label_image {
+namespace {
+
+constexpr useconds_t kPause = 20000;  // us: threads of the last model may still wait actively
+
+int64_t FileSize(const std::string& path) {
+  struct stat status;
+  return stat(path.c_str(), &status) == 0 ? status.st_size : 0;
+}
+
+void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {
+  printf("batch size %d, %d thread%s, %d x %d runs in turn after %d for warm-up\n",
+         flags.batch_size, flags.model.threads, flags.model.threads == 1 ? "" : "s", flags.repeats,
+         flags.runs, flags.warmup);
+  size_t width = 4, runtime_width = 7;
+  for (const TimedModel& model : models) {
+    width = std::max(width, Printable(model.path()).size());
+    runtime_width = std::max(runtime_width, strlen(model.ready().runtime));
+  }
+  printf("%-*s  %-*s  %9s  %9s  %8s  %7s  %7s", static_cast<int>(width), "file",
+         static_cast<int>(runtime_width), "runtime", "median ms", "images/s", "by first", "peak MB",
+         "kB");
+  printf(flags.batch_files.empty() ? "\n" : "  correct\n");
+  const double first = Summarize(models[0].times()).median;
+  for (const TimedModel& model : models) {
+    const double median = Summarize(model.times()).median;
+    printf("%-*s  %-*s  %9.4f  %9.0f  %8.3f  %7.0f  %7.0f", static_cast<int>(width),
+           Printable(model.path()).c_str(), static_cast<int>(runtime_width),
+           model.ready().runtime, median, 1000 * flags.batch_size / median, median / first,
+           model.peak_mb(), FileSize(model.path()) / 1000.);
+    if (model.ready().images) {
+      printf("  %lld of %lld", static_cast<long long>(model.ready().correct),
+             static_cast<long long>(model.ready().images));
+    }
+    printf("\n");
+  }
+}
+
+void PrintJson(const Flags& flags, const std::vector<TimedModel>& models) {
+  std::vector<json::Object> objects;
+  for (const TimedModel& model : models) {
+    const Latency latency = Summarize(model.times());
+    json::Object object = {{"graph", model.path()},
+                          {"runtime", model.ready().runtime},
+                          {"bytes", FileSize(model.path())},
+                          {"latency_ms", json::Object{{"min", latency.min},
+                                                      {"median", latency.median},
+                                                      {"mean", latency.mean},
+                                                      {"p90", latency.p90},
+                                                      {"p99", latency.p99}}},
+                          {"images_per_second", 1000 * flags.batch_size / latency.median},
+                          {"peak_rss_mb", model.peak_mb()}};
+    if (model.ready().images) {
+      object.push_back({"images", model.ready().images});
+      object.push_back({"correct", model.ready().correct});
+    }
+    objects.push_back(object);
+  }
+  printf("%s\n", json::Value(json::Object{{"batch_size", flags.batch_size},
+                                          {"threads", flags.model.threads},
+                                          {"warmup", flags.warmup},
+                                          {"runs", flags.runs},
+                                          {"repeats", flags.repeats},
+                                          {"models", objects}}).text.c_str());
+}
+
+// Return the first exit code that is not 0, of the model that failed.
+int TimeInTurn(const Flags& flags, std::vector<TimedModel>* models) {
+  for (TimedModel& model : *models) {  // one by one: loading takes all processors
+    if (!model.Start(*models)) return std::max(model.Stop(), 1);
+  }
+  for (int repeat = 0; repeat < flags.repeats; ++repeat) {
+    for (TimedModel& model : *models) {
+      usleep(kPause);
+      if (!model.TakeTurn()) return std::max(model.Stop(), 1);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+int CompareModels(const Flags& flags) {
+  signal(SIGPIPE, SIG_IGN);  // a process that fails says so itself
+  std::vector<TimedModel> models;
+  for (const std::string& text : flags.compared) models.emplace_back(flags, text);
+  const int code = TimeInTurn(flags, &models);
+  for (TimedModel& model : models) model.Stop();
+  if (code != 0) return code;
+  flags.json ? PrintJson(flags, models) : PrintTable(flags, models);
+  return 0;
+}
+
+}  // namespace label_image

@@ -1,0 +1,166 @@
+#include "comparison/timed_model.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "backends/load.h"
+#include "error.h"
+#include "file.h"
+#include "images/batch.h"
+#include "open.h"
+#include "runtime/benchmark.h"
+#include "runtime/evaluate.h"
+
+namespace label_image {
+namespace {
+
+constexpr int64_t kEvaluationBatch = 100;
+
+// Split "RUNTIME/PRECISION=FILE". A file may have an = in its name.
+Flags ParseModel(const Flags& flags, const std::string& text) {
+  Flags result = flags;
+  result.graph = text;
+  const size_t equals = text.find('='), slash = text.find('/');
+  if (equals == text.npos) return result;
+  const std::string runtime = text.substr(0, std::min(equals, slash));
+  if (!IsRuntime(runtime)) return result;
+  result.runtime = runtime;
+  if (slash < equals) result.model.precision = text.substr(slash + 1, equals - slash - 1);
+  const std::string& precision = result.model.precision;
+  if (!precision.empty() && precision != "float32" && precision != "bfloat16") {
+    throw UsageError(text, ": the precision must be float32 or bfloat16");
+  }
+  result.graph = text.substr(equals + 1);
+  return result;
+}
+
+// Transfer exactly `size` bytes; false: the other side is gone.
+bool ReadAll(int descriptor, void* data, size_t size) {
+  for (auto* bytes = static_cast<char*>(data); size > 0;) {
+    const ssize_t count = read(descriptor, bytes, size);
+    if (count <= 0) return false;
+    bytes += count;
+    size -= count;
+  }
+  return true;
+}
+
+bool WriteAll(int descriptor, const void* data, size_t size) {
+  for (const auto* bytes = static_cast<const char*>(data); size > 0;) {
+    const ssize_t count = write(descriptor, bytes, size);
+    if (count <= 0) return false;
+    bytes += count;
+    size -= count;
+  }
+  return true;
+}
+
+int Serve(const Flags& flags, const Backend& backend, Network* network, int requests, int answers) {
+  Ready ready;
+  snprintf(ready.runtime, sizeof(ready.runtime), "%s %s%s", backend.name().c_str(),
+           backend.version().c_str(),
+           flags.model.precision == "bfloat16" ? ", bfloat16" : "");
+  if (!flags.batch_files.empty()) {
+    Batch batch;
+    for (const std::string& path : flags.batch_files) {
+      ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes,
+                &batch);
+    }
+    const Metrics metrics = Evaluate(network, batch, kEvaluationBatch);
+    ready.images = metrics.images;
+    ready.correct = metrics.correct;
+  }
+  const Tensor input = RandomInput(*network, flags.batch_size);
+  TimeRuns(network, input, flags.warmup);
+  if (!WriteAll(answers, &ready, sizeof(ready))) return 1;
+  for (char request; ReadAll(requests, &request, 1);) {
+    const std::vector<double> times = TimeRuns(network, input, flags.runs);
+    const double peak_mb = PeakMemory();
+    if (!WriteAll(answers, &peak_mb, sizeof(peak_mb)) ||
+        !WriteAll(answers, times.data(), times.size() * sizeof(double))) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+// Return a message that names the model.
+std::string WithPath(const std::string& path, const std::string& message) {
+  return message.find(path) != message.npos ? message : Printable(path) + ": " + message;
+}
+
+// Return the exit code of the child for a model.
+int RunChild(const Flags& flags, int requests, int answers) {
+  try {
+    return RunWithModel(flags, [&](const Flags& own, const Backend& backend, Network* network) {
+      return Serve(own, backend, network, requests, answers);
+    });
+  } catch (const UsageError& error) {
+    PrintError(WithPath(flags.graph, error.what()));
+    return 2;
+  } catch (const Error& error) {
+    PrintError(WithPath(flags.graph, error.what()));
+  } catch (const std::bad_alloc&) {
+    PrintError(Printable(flags.graph) + ": not enough memory");
+  }
+  return 1;
+}
+
+}  // namespace
+
+TimedModel::TimedModel(const Flags& flags, const std::string& text)
+    : flags_(ParseModel(flags, text)) {}
+
+bool TimedModel::Start(const std::vector<TimedModel>& others) {
+  int requests[2], answers[2];
+  if (pipe2(requests, O_CLOEXEC) != 0 || pipe2(answers, O_CLOEXEC) != 0) {
+    throw Error("cannot make a pipe: ", strerror(errno));
+  }
+  fflush(stdout);
+  pid_ = fork();
+  if (pid_ < 0) throw Error("cannot start a process: ", strerror(errno));
+  if (pid_ == 0) {
+    close(requests[1]);
+    close(answers[0]);
+    for (const TimedModel& other : others) {  // those processes wait for the ends of their pipes
+      if (other.requests_ < 0) continue;
+      close(other.requests_);
+      close(other.answers_);
+    }
+    _exit(RunChild(flags_, requests[0], answers[1]));
+  }
+  close(requests[0]);
+  close(answers[1]);
+  requests_ = requests[1];
+  answers_ = answers[0];
+  return ReadAll(answers_, &ready_, sizeof(ready_));
+}
+
+bool TimedModel::TakeTurn() {
+  std::vector<double> times(flags_.runs);
+  if (!WriteAll(requests_, "1", 1) || !ReadAll(answers_, &peak_mb_, sizeof(peak_mb_)) ||
+      !ReadAll(answers_, times.data(), times.size() * sizeof(double))) {
+    return false;
+  }
+  times_.insert(times_.end(), times.begin(), times.end());
+  return true;
+}
+
+int TimedModel::Stop() {
+  if (pid_ <= 0) return 0;
+  close(requests_);  // it ends
+  int status = 0;
+  waitpid(pid_, &status, 0);
+  pid_ = 0;
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  throw Error(Printable(path()), ": its process was ended by signal ", WTERMSIG(status));
+}
+
+}  // namespace label_image

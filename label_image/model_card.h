@@ -1,0 +1,27 @@
+// What the json next to a graph says of it. freeze_graph.py writes it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace label_image {
+
+struct ModelCard {
+  std::string model;                 // "" if the json does not say
+  double accuracy = -1;              // -1 if it does not say
+  std::vector<std::string> classes;  // as they are to be printed
+};
+
+// Return the card of the graph at `path`: empty if there is no such file, or that of another graph.
+// A file that is no json is reported on stderr. Python: reading/model_card.py.
+ModelCard ReadModelCard(const std::string& path);
+
+// Return the fields of a card in a json text. `graph_bytes` is the size of the graph: if the json
+// names another one, the card is empty. Throws Error.
+ModelCard ParseModelCard(std::string_view json, size_t graph_bytes);
+
+// Return "path (model, accuracy 0.8876)", as far as the card says it.
+std::string GraphTitle(const std::string& path, const ModelCard& card);
+
+}  // namespace label_image

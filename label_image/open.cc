@@ -1,0 +1,44 @@
+#include "open.h"
+
+#include "backends/load.h"
+#include "backends/tensorflow/session_config.h"
+#include "error.h"
+#include "file.h"
+#include "runtime/crash_handler.h"
+#include "runtime/memory_limit.h"
+
+namespace label_image {
+namespace {
+
+// Throw UsageError if the flags are for another runtime.
+void CheckRuntime(const Flags& flags, const std::string& runtime) {
+  if (flags.model.precision == "bfloat16" && runtime != "tensorflow" && runtime != "openvino") {
+    throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",
+                     runtime);
+  }
+  if (runtime == "tensorflow") return;
+  if (flags.profile) throw UsageError("--profile is for the runtime tensorflow, not ", runtime);
+  if (!flags.session_config.empty()) {
+    throw UsageError("--session_config is for the runtime tensorflow, not ", runtime);
+  }
+}
+
+}  // namespace
+
+int RunWithModel(Flags flags, const Command& command) {
+  // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
+  const std::string runtime = ChooseRuntime(flags.graph, flags.runtime);
+  CheckRuntime(flags, runtime);
+  const ModelFile file = ReadModelFile(flags.graph, runtime, flags.feeds, flags.graph_name);
+  if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
+  flags.network.only_timed = flags.benchmark;
+  InstallCrashHandler();
+  SetEnvironment(flags.model.threads);
+  const auto backend = LoadBackend(runtime, flags.libraries);
+  LimitMemory(flags.memory_limit);
+  const auto model = backend->Open(file, flags.model);
+  Network network(model.get(), flags.network);
+  return command(flags, *backend, &network);
+}
+
+}  // namespace label_image

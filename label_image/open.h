@@ -1,0 +1,18 @@
+// Opens the model that the flags name, and hands it to a command.
+#pragma once
+
+#include <functional>
+
+#include "backends/backend.h"
+#include "flags.h"
+#include "runtime/network.h"
+
+namespace label_image {
+
+using Command = std::function<int(const Flags&, const Backend&, Network*)>;
+
+// Return what `command` returns for the model of `flags`. From then on, this process has no output
+// to stderr but PrintError's, and a limit on its memory. Throws Error.
+int RunWithModel(Flags flags, const Command& command);
+
+}  // namespace label_image

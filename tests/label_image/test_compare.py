@@ -1,0 +1,57 @@
+"""label_image --compare: several models in turn, in one table."""
+
+import json
+
+import pytest
+
+from tests.label_image.program import OWN, PROGRAM, execute
+from tests.label_image.test_runtimes import library, model
+
+
+@pytest.fixture(scope='module')
+def batch(tmp_path_factory):
+    """Four images of one colour, the last with a wrong label."""
+    path = tmp_path_factory.mktemp('batch') / 'batch.bin'
+    pixels = [bytes([255 if plane == label else 0]) * 1024
+              for label in (0, 1, 2, 2) for plane in range(3)]
+    path.write_bytes(b''.join(bytes([label]) + b''.join(pixels[3 * i:3 * i + 3])
+                              for i, label in enumerate((0, 1, 2, 0))))
+    return path
+
+
+def test_table(program, graph, batch):
+    flags = [OWN, library('litert'), library('onnxruntime'), '--runs=3', '--repeats=2',
+             '--warmup=1', '--batch_size=2', '--threads=1']
+    models = [graph, model('.tflite'), 'onnxruntime=' + model('.onnx')]
+    answer = json.loads(program('--compare', *models, *flags, '--batch_file', batch, '--json'))
+    assert [entry['graph'] for entry in answer['models']] == [
+        graph, model('.tflite'), model('.onnx')]
+    assert [entry['runtime'].rsplit(' ', 1)[0] for entry in answer['models']] == [
+        'TensorFlow', 'LiteRT', 'ONNX Runtime']
+    for entry in answer['models']:
+        assert (entry['images'], entry['correct']) == (4, 3)
+        latency = entry['latency_ms']
+        assert 0 < latency['min'] <= latency['median'] <= latency['p90'] <= latency['p99']
+        assert entry['images_per_second'] == pytest.approx(2000 / latency['median'], rel=1e-6)
+        assert entry['peak_rss_mb'] > 5 and entry['bytes'] > 100
+    lines = program('--compare', *models[:2], *flags).splitlines()
+    assert lines[0] == 'batch size 2, 1 thread, 2 x 3 runs in turn after 1 for warm-up'
+    assert lines[1].split()[:2] == ['file', 'runtime'] and 'correct' not in lines[1]
+    assert lines[2].startswith(graph) and '  1.000  ' in lines[2]
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize('models,code,text', [
+    (['nothing.tflite'], 1, 'nothing.tflite: No such file or directory'),
+    (['onnxruntime/bfloat16=nothing.onnx'], 2, 'nothing.onnx: --precision bfloat16 is for'),
+    (['openvino/int4=nothing.onnx'], 2, 'the precision must be float32 or bfloat16'),
+    ([], 2, 'no graph: give --graph FILE')])
+def test_mistakes_are_one_line(error_line, models, code, text):
+    assert text in error_line(code, '--compare', *models)
+
+
+def test_failure_of_one_model_ends_the_comparison(program, graph):
+    """The processes of the others end with it: otherwise this would wait for them."""
+    process = execute(PROGRAM, '--compare', graph, 'litert=' + graph, OWN, '--runs=1')
+    assert process.returncode == 1 and process.stdout == ''
+    assert process.stderr.count('\n') == 1 and 'is not a TensorFlow Lite model' in process.stderr
