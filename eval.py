@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Evaluate a run, or a frozen graph with --graph FILE.pb: python eval.py --run runs/tuto/1."""
+"""Evaluate a run: python eval.py --run runs/tuto/1; or a graph: --graph FILE [--images *.png]."""
 
 import os
 import sys
@@ -22,13 +22,16 @@ command.define_flags()
 FLAGS = flags.FLAGS
 
 
-def main():
+def main(*images):
+    if FLAGS.images or images:
+        return command.classify(FLAGS, images)
     run, metrics = command.evaluate(FLAGS)
     if FLAGS.results:
         print('result:', printable(results.record(FLAGS.results, run, metrics)))
     if run:
         run_report.write(run)
+    return 0
 
 
 if __name__ == '__main__':
-    run_script(main, prints_result=True)
+    run_script(main, max_arguments=1000000, prints_result=True)

@@ -19,7 +19,7 @@ SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.p
            'tools/report.py', 'tools/sample_images.py', 'tools/dev/soak.py',
            'tools/dev/netns_cluster.py', 'tools/dev/fuzz_graphs.py', 'tools/dev/fuzz_eval.py',
            'benchmarks']
-NO_FLAGS_OF_OURS = ['tools/doctor.py', 'tools/dev/check_manifests.py']
+NO_FLAGS_OF_OURS = ['tools/doctor.py', 'tools/write_graph.py', 'tools/dev/check_manifests.py']
 BANNED = re.compile(
     r'\b(wants|besides?|mend|mends|mended|parted|heeds|(is|are) said|is taken)\b', re.IGNORECASE)
 
@@ -151,6 +151,9 @@ MISTAKES = [
     (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),
     (['train.py', '--run='], '--run is empty'),
     (['train.py', '--output=a.png'], '--output needs --plot or --lr_range_test'),
+    (['train.py', '--plot', '--lr_range_test'], 'draw different charts: give one of them'),
+    (['eval.py', '--follow', '--step=5'], 'evaluates every new checkpoint: leave --step out'),
+    real(['train.py', '--distillation_weight=0.5'], 'needs a --teacher to learn from'),
     (['train.py', '--set=batch_size=-5'], 'batch_size must be a whole number from 1 to'),
     (['train.py', '--set=image_size=0'], 'image_size must be a whole number from 1 to'),
     (['train.py', '--set=ema_decay=1.5'], 'ema_decay'),
@@ -170,7 +173,8 @@ MISTAKES = [
     (['eval.py', '--split=tset'], 'test'),
     (['eval.py', '--tta=flop'], 'flip_shift'),
     (['eval.py', '--node=x'], '--node needs --graph'),
-    (['eval.py', '--crop_size=24'], '--image_size needs --graph'),
+    (['eval.py', '--crop_size=24'], '--crop_size needs --graph'),
+    (['tools/write_graph.py', 'saved'], 'name a SavedModel directory'),
     (['info.py', '--run=runs/a', '--model=tuto'], '--run can be combined with --json only'),
     (['info.py', '--model=tutoo'], 'did you mean tuto?'),
     (['info.py', '--image_size=-4'], 'image_size'),

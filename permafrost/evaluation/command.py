@@ -3,13 +3,18 @@
 Nothing here imports TensorFlow before the flags, the run or the file are known to be right.
 """
 
-from typing import Any, Dict, Optional, Tuple
+import contextlib
+import os
+import sys
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from absl import flags
 
 from permafrost import flags as shared_flags, isolation, runs, runtime
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError, shown
 from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.tta import TTA
 
 flags.disclaim_key_flags()
@@ -30,7 +35,11 @@ def define_flags() -> None:
     flags.DEFINE_bool('profile', False, 'Also write a trace of one batch for ui.perfetto.dev.')
     flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished '
                         'run.')
-    flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to evaluate instead of a run.')
+    flags.DEFINE_string('graph', None, 'Frozen graph to evaluate instead of a run: .pb, .pbtxt, a '
+                        'SavedModel directory, .tflite, .onnx, or a run that is frozen.')
+    flags.DEFINE_multi_string('images', [], 'With --graph: classify these image files (PNG, JPEG '
+                              'or BMP) instead, as label_image does.')
+    flags.DEFINE_integer('top', 3, 'With --images: number of classes to print.', 1)
     shared_flags.define_graph_flags()
     flags.DEFINE_bool('allow_any_op', False, 'With --graph: also run operations that inference '
                       'does not need. They can write files: do not use it for graphs from '
@@ -45,14 +54,15 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     """
     run = None
     if not shared_flags.uses_frozen_graph(values):
+        if values.follow and values.step is not None:
+            raise UsageError('--follow evaluates every new checkpoint: leave --step out')
         run = values.run or runs.latest_run(values.log_dir)
         runs.read_config(run)  # report a wrong directory before the slow import
     else:
         if values.split == 'validation':
             raise UsageError('a frozen graph does not say which images its run held out: name the '
                              'run with --run to evaluate it on --split validation')
-        file_kinds.check_graph_file(values.graph)
-        isolation.continue_in_child(values.graph)
+        _check_graph(_graph(values))
     session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     images = {name: values[name].value
@@ -62,6 +72,45 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
             run, session_config, step=values.step, continuous=values.follow,
             profile=values.profile, require_same_data=bool(values.results),
             weights=values.weights, **images)
-    stated = evaluate.Statement(**{name: values[name].value for name in shared_flags.GRAPH_FLAGS})
-    return None, evaluate.evaluate_frozen_graph(values.graph, session_config, stated, **images,
-                                                allow_any_op=values.allow_any_op)
+    return None, evaluate.evaluate_frozen_graph(_graph(values), session_config, _stated(values),
+                                                **images, allow_any_op=values.allow_any_op)
+
+
+def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
+    """Print the classes of the images that the flags and `more_images` name; return an exit code.
+
+    Raises like `evaluate`.
+    """
+    if not values.images:
+        raise UsageError(f'unexpected argument {shown(more_images[0])}; image files follow '
+                         '--images')
+    if not shared_flags.uses_frozen_graph(values):
+        raise UsageError('--images needs --graph: freeze_graph.py makes one of a run')
+    for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta'):
+        if name in shared_flags.explicitly_set(values):
+            raise UsageError(f'--{name} applies to datasets: leave it out with --images')
+    path = _graph(values)
+    _check_graph(path)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+        session_config = runtime.prepare()
+    from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
+    return evaluate.classify_images(path, [*values.images, *more_images], session_config,
+                                    _stated(values), values.top, values.allow_any_op)
+
+
+def _check_graph(path: str) -> None:
+    """Raise UserError if there is no graph; go on in a child process if TensorFlow runs it."""
+    if os.path.splitext(path)[1] not in client.RUNTIME_OF:
+        file_kinds.check_graph_file(path)
+        isolation.continue_in_child(path)
+    elif not os.path.isfile(path):
+        raise UserError(f'cannot read {path}: name a file; freeze_graph.py makes one of a run')
+
+
+def _graph(values: flags.FlagValues) -> str:
+    """Return the file or directory that --graph names; of a run, its frozen graph."""
+    return file_kinds.graph_file(values.graph)
+
+
+def _stated(values: flags.FlagValues) -> Statement:
+    return Statement(**{name: values[name].value for name in shared_flags.GRAPH_FLAGS})

@@ -1,18 +1,22 @@
 """Evaluation of a run or of a frozen graph: prints the metrics and returns them."""
 
+import contextlib
 import os
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Iterator, Optional, Sequence, Tuple, Union
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError, one_line, printable
-from permafrost.evaluation import inference_graph
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
+from permafrost.evaluation.frozen_graphs import classification, graph_def
+from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
+from permafrost.evaluation.frozen_graphs.reading import model_card
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.evaluation.metrics import (
     BATCH_SIZE, Metrics, compute_metrics, format_classes, format_metrics, format_totals)
+from permafrost.evaluation.runtimes import client
+from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.training.checkpoints import finding
 
 
@@ -55,23 +59,53 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
 
     Raises UserError if the file holds no graph, or one that cannot classify these images.
     """
-    graph = graph_def.read_graph(path)
     data = loading.open_dataset(dataset or 'cifar10', data_dir)
     images, labels = loading.load(data, split)
-    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        frozen = inference_graph.FrozenGraph(graph, path, data, stated, allow_any_op)
-        _check_classes(path, frozen.labels, data)
+    with _opened(path, session_config, data, stated, allow_any_op) as (session, frozen):
+        check_classes(path, frozen.labels, data)
         try:
             metrics = compute_metrics(session, frozen, images, labels, batch_size, tta)
         except (tf.errors.OpError, ValueError) as error:
             raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
     metrics.update(graph=path, split=split)
-    print(frozen.describe())
-    print(format_metrics(metrics, data.classes))
+    lines = [f'graph: {model_card.read_model_card(path).title(path)}', *frozen.describe()]
+    if not frozen.labels:
+        lines.append(f'classes: not named in the graph, those of {data.name} in their order')
+    print('\n'.join([*lines, format_metrics(metrics, data.classes)]))
     return metrics
 
 
-def _check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> None:
+def classify_images(path: str, images: Sequence[str], session_config: Optional[tf.ConfigProto],
+                    stated: Statement = NOTHING_STATED, top: int = 3,
+                    allow_any_op: bool = False) -> int:
+    """Print the `top` classes of each file in `images` by the frozen graph at `path`.
+
+    Returns an exit code. Raises like evaluate_frozen_graph.
+    """
+    with _opened(path, session_config, None, stated, allow_any_op) as (session, frozen):
+        try:
+            return classification.classify(
+                session, frozen, model_card.read_model_card(path), images, top)
+        except (tf.errors.OpError, ValueError) as error:
+            raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
+
+
+@contextlib.contextmanager
+def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[loading.Dataset],
+            stated: Statement, allow_any_op: bool
+            ) -> Iterator[Tuple[Optional[tf.Session], Union[FrozenGraph, ConvertedModel]]]:
+    """Open the graph at `path`, by the runtime that its suffix says: a session, and the network."""
+    runtime = client.RUNTIME_OF.get(os.path.splitext(path)[1])
+    if runtime:
+        with client.runtime(runtime) as child:
+            yield None, ConvertedModel(child, path, data, stated)
+        return
+    graph = graph_def.read_graph(path)
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
+        yield session, FrozenGraph(graph, path, data, stated, allow_any_op)
+
+
+def check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> None:
     """Raise UserError if a graph names other classes than `data`, or in another order."""
     if not labels or list(labels) == list(data.classes):
         return

@@ -17,6 +17,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE, Metrics, compute_metrics
 from permafrost.schema import limited
 from permafrost.training.checkpoints import finding, saving
+from permafrost.training.compression import pruning
 from permafrost.training.tensorboard import pictures
 from permafrost.training.tensorboard.event_writer import EventWriter
 from permafrost.training.tensorboard.summaries import TAGS
@@ -84,6 +85,7 @@ class Evaluator(contextlib.AbstractContextManager):
         UserError if the checkpoint cannot be read or is of another model.
         """
         saving.restore(self._saver, self.session, checkpoint, self._variables)
+        pruning.apply_masks(self.session, checkpoint, self._variables)
         metrics = compute_metrics(self.session, self.inference, self._images, self._labels,
                                   self._batch_size, self._tta, NUM_MISTAKES, before_batch)
         mistakes = metrics.pop('mistakes')

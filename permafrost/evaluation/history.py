@@ -5,10 +5,10 @@ import dataclasses
 import io
 import os
 import typing
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from permafrost import files, schema
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, printable
 from permafrost.schema import limited
 
 FILE = 'results.csv'
@@ -48,21 +48,40 @@ def read(run: str) -> List[EpochRow]:
 
     A row that is damaged is left out.
     """
+    return _read(run)[0]
+
+
+def _read(run: str) -> Tuple[List[EpochRow], bool]:
+    """Return what `read` returns, and whether the file holds anything else."""
+    path = os.path.join(run, FILE)
     try:
-        with files.open_regular(os.path.join(run, FILE)) as stream:
-            text = stream.read(MAX_BYTES).decode('utf-8', 'replace')
+        with files.open_regular(path) as stream:
+            text = stream.read(MAX_BYTES + 1).decode('utf-8', 'replace')
     except OSError:
-        return []
+        return [], os.path.lexists(path)
     rows: Dict[int, EpochRow] = {}
-    lines = text.replace('\0', '').splitlines()
+    lines = text[:MAX_BYTES].replace('\0', '').splitlines()
+    is_damaged = len(text) > MAX_BYTES or bool(lines and lines[0] != ','.join(COLUMNS))
     try:
         for fields in csv.DictReader(lines):
             row = _parse(fields)
             if row is not None:
                 rows[row.step] = row
+            is_damaged = is_damaged or row is None
     except csv.Error:  # a field that is too long
-        pass
-    return [rows[step] for step in sorted(rows)]
+        is_damaged = True
+    return [rows[step] for step in sorted(rows)], is_damaged
+
+
+def keep_damaged(run: str) -> None:
+    """Rename a results.csv that cannot be read in full; its good rows are written anew."""
+    rows, is_damaged = _read(run)
+    if is_damaged:
+        path = os.path.join(run, FILE)
+        os.replace(path, path + '.corrupt')
+        print(f'note: {printable(path)} is damaged: kept as {FILE}.corrupt; {len(rows)} of its '
+              'rows are good', flush=True)
+        write(run, rows)
 
 
 def _parse(fields: Dict[str, str]) -> Optional[EpochRow]:

@@ -10,7 +10,10 @@ import models
 from permafrost import files, isolation, runs, runtime
 from permafrost.commands import next_command
 from permafrost.datasets import registry
-from permafrost.errors import UsageError, printable, unknown_name_error
+from permafrost.errors import UsageError, UserError, printable, unknown_name_error
+from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.frozen_graphs.reading import model_card
+from permafrost.evaluation.runtimes import client
 from permafrost.recipes import catalog
 
 CONVENTION = '''For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per
@@ -100,6 +103,11 @@ def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = Non
 
     `image_size` is that of the images if the graph leaves it open.
     """
+    path = file_kinds.graph_file(path)
+    if os.path.splitext(path)[1] in client.RUNTIME_OF:
+        raise UserError(f"{path} is no graph of TensorFlow, whose operations are counted: "
+                        f'{path}.json has the counts of this file')
+    file_kinds.check_graph_file(path)
     isolation.continue_in_child(path)
     _prepare_runtime()
     size = measure_graph(path, image_size)
@@ -107,7 +115,8 @@ def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = Non
         print(json.dumps([size], indent=2))
         return
     types = sorted(size['op_types'].items(), key=lambda item: (-item[1], item[0]))
-    lines = [f"{printable(path)}, {size['bytes']:,} bytes", '', *_layer_table(size), '',
+    title = model_card.read_model_card(path).title(path)
+    lines = [f"{title}, {size['bytes']:,} bytes", '', *_layer_table(size), '',
              'operations: ' + ', '.join(f'{count} {printable(name)}' for name, count in types)]
     if size['not_counted']:
         lines.append('not counted: ' + ', '.join(map(printable, size['not_counted'])))
@@ -135,7 +144,9 @@ def measure_graph(path: str, image_size: Optional[int] = None) -> Size:
     from permafrost.export import layer_counts
     graph = graph_def.read_graph(path)
     layers, not_counted = layer_counts.count_layers(graph, image_size)
-    return {'graph': path, 'bytes': os.path.getsize(path),
+    files_of = [os.path.join(folder, name) for folder, _, names in os.walk(path)
+                for name in names] or [path]  # of a SavedModel
+    return {'graph': path, 'bytes': sum(map(os.path.getsize, files_of)),
             'op_types': layer_counts.op_types(graph), 'not_counted': not_counted,
             'layers': [dict(layer._asdict()) for layer in layers], **layer_counts.totals(layers)}
 

@@ -46,6 +46,23 @@ def test_another_file_has_no_rows(tmp_path, content):
     assert history.read(str(tmp_path)) == []
 
 
+def test_a_file_that_is_not_read_in_full_is_kept(tmp_path, capsys):
+    path, corrupt = tmp_path / 'results.csv', tmp_path / 'results.csv.corrupt'
+    history.keep_damaged(str(tmp_path))
+    history.write(str(tmp_path), [row(3), row(6)])
+    good = path.read_bytes()
+    history.keep_damaged(str(tmp_path))
+    assert path.read_bytes() == good and not corrupt.exists() and not capsys.readouterr().out
+    for content, rows in ((good + b'9,nonsense\n', 2), (good[:-9], 1), (b'my notes\nabc\n', 0),
+                          (good.replace(b'step', b'stop', 1), 0), (good + b'"' * 200000, 2)):
+        path.write_bytes(content)
+        history.keep_damaged(str(tmp_path))
+        assert corrupt.read_bytes() == content
+        assert history.read(str(tmp_path)) == [row(3), row(6)][:rows]
+        assert f'results.csv is damaged: kept as results.csv.corrupt; {rows} of its rows' in (
+            capsys.readouterr().out)
+
+
 def test_the_best_row_is_the_first_of_the_best_validation_accuracy():
     rows = [row(1, .2), row(2, .7), row(3, .7), row(4, .6)]
     assert history.best(rows) == rows[1]

@@ -11,7 +11,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.evaluation.frozen_graphs.statement import Statement
-from permafrost.evaluation.inference_graph import FrozenGraph
+from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.recipes import overrides
 from permafrost.training.checkpoints import finding
 from tests import networks

@@ -1,4 +1,4 @@
-"""RGB images: decoded from a file, cropped to a square, resized. As label_image/images/image.cc."""
+"""RGB images: decoded from a file, cropped to a shape, resized. As label_image/images/image.cc."""
 
 import errno
 import os
@@ -28,21 +28,25 @@ def read(path: str, size: int) -> np.ndarray:
 
     Raises BadImage, or OSError if the file could not be read this time, as after a disk error.
     """
+    return decode_square(read_file(path), size)
+
+
+def read_file(path: str) -> bytes:
+    """Return the content of an image file. Raises like `read`."""
     try:
         if os.path.getsize(path) > MAX_FILE_BYTES:
             raise BadImage('the file is larger than 1 GiB')
         with open(path, 'rb') as stream:
-            content = stream.read()
+            return stream.read()
     except OSError as error:
         if error.errno not in LASTING_ERRORS:
             raise
         raise BadImage(error.strerror) from error
-    return decode_square(content, size)
 
 
 def decode_square(content: bytes, size: int) -> np.ndarray:
     """Return the central square of the image in `content`, resized: uint8 [size, size, 3], RGB."""
-    return _resize_square(decode(content), size)
+    return resize(decode(content), size, size)
 
 
 def decode(content: bytes) -> Image.Image:
@@ -63,13 +67,17 @@ def decode(content: bytes) -> Image.Image:
     raise BadImage('not a PNG, JPEG or BMP image' if content else 'the file is empty')
 
 
-def _resize_square(image: Image.Image, size: int) -> np.ndarray:
-    """Resize the largest central square bilinearly, with antialiasing: uint8 [size, size, 3]."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))
-    if side == size:
+def resize(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """Resize the largest central part of this shape bilinearly, with antialiasing.
+
+    Returns uint8 [height, width, 3].
+    """
+    crop_width = min(image.width, max(1, image.height * width // height))
+    crop_height = min(image.height, max(1, image.width * height // width))
+    left, top = (image.width - crop_width) // 2, (image.height - crop_height) // 2
+    image = image.crop((left, top, left + crop_width, top + crop_height))
+    if image.size == (width, height):
         return np.array(image)
     # In floating point, as label_image does: Pillow rounds uint8 between rows and columns.
-    bands = [band.convert('F').resize((size, size), Image.BILINEAR) for band in image.split()]
+    bands = [band.convert('F').resize((width, height), Image.BILINEAR) for band in image.split()]
     return (np.stack(bands, 2) + 0.5).clip(0, 255).astype(np.uint8)

@@ -89,7 +89,7 @@ def for_one_image(graph: tf.GraphDef) -> tf.GraphDef:
 def check_sizes(graph: tf.Graph, name: str = 'the graph') -> None:
     """Raise UserError if tensors or the work of an imported `graph` are too large, or are empty.
 
-    An unknown size counts as 1, so feed one image. C++: runtime/size_limits.cc.
+    An unknown size counts as 1, so feed one image. C++: backends/tensorflow/size_limits.cc.
     """
     total = work = 0
     for operation in graph.get_operations():

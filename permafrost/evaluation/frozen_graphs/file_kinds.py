@@ -3,33 +3,57 @@
 label_image/file_kind.cc has the same table. Nothing here imports TensorFlow.
 """
 
+import contextlib
 import os
+import re
+import sys
 from typing import Optional
 
-from permafrost import files
+from permafrost import files, runs
 from permafrost.commands import next_command
-from permafrost.errors import UserError
+from permafrost.errors import UserError, printable
 
 FREEZE = 'python -m tensorflow.python.tools.freeze_graph'
+TEACHER = 'teacher.pb'  # in a run: the graph that it learnt from, not its own
 # (offset, bytes) -> kind
 SIGNATURES = {
     (0, b'\x89PNG\r\n'): 'is an image (PNG)', (0, b'\xff\xd8\xff'): 'is an image (JPEG)',
     (0, b'BM'): 'is an image (BMP)', (0, b'GIF8'): 'is an image (GIF)',
-    (4, b'TFL3'): 'is a TensorFlow Lite model, which cannot be converted back: freeze the model '
-                  'that it was made from',
+    (4, b'TFL3'): 'is a TensorFlow Lite model: its name must end in .tflite',
     (0, b'\x89HDF\r\n'): 'is a Keras model or its weights (HDF5): load it in Keras, save it as a '
                          'SavedModel, and freeze that',
     (0, b'\x1f\x8b'): 'is compressed: unpack it with gunzip first',
     (0, b'\x80\x02'): 'is a Python pickle, such as a PyTorch model: convert it to TensorFlow first',
-    (0, b'\x08\x01\x12'): f'is the file of a SavedModel: freeze its directory with {FREEZE} '
-                          '--input_saved_model_dir=DIRECTORY --output_node_names=NODE '
-                          '--output_graph=FILE.pb',
-    (0, b'\x08'): 'is an ONNX model: convert it to TensorFlow first',
+    (0, b'\x08\x01\x12'): 'is the file of a SavedModel: name its directory',
+    (0, b'\x08'): 'is an ONNX model: its name must end in .onnx',
     (8, b'{"'): 'has weights alone (safetensors): convert the model to TensorFlow first'}
 
 
+def graph_file(path: str) -> str:
+    """Return `path` or, of the directory of a run, its frozen graph.
+
+    Raises UserError if the run has none, or several. label_image.sh has the same rule.
+    """
+    if not (runs.exists(path) and os.path.isdir(runs.train_dir(path))):
+        return path
+    graphs = sorted(name for name in os.listdir(path)
+                    if name.endswith('.pb') and name != TEACHER)
+    if len(graphs) > 1:
+        raise UserError(f"{path} has several frozen graphs: name one: {', '.join(graphs)}")
+    command = next_command('freeze_graph.py', '--run', path)
+    if not graphs:
+        raise UserError(f'{path} is not frozen: freeze it first: {command}')
+    graph = os.path.join(path, graphs[0])
+    with contextlib.suppress(OSError):
+        checkpoint = os.path.join(runs.train_dir(path), 'checkpoint')
+        if os.path.getmtime(checkpoint) > os.path.getmtime(graph):
+            print(f'note: {printable(path)} has been trained on since it was frozen; to freeze it '
+                  f'again: {command}', file=sys.stderr)
+    return graph
+
+
 def check_graph_file(path: str) -> None:
-    """Raise UserError if `path` is no file, or a file of another kind than a frozen graph.
+    """Raise UserError if `path` is neither a graph nor a SavedModel directory.
 
     Damaged graphs are left to graph_def.read_graph.
     """
@@ -70,11 +94,10 @@ def file_kind(begin: bytes, end: bytes) -> Optional[str]:
     return _text_kind(begin)
 
 
-def _directory_kind(path: str) -> str:
+def _directory_kind(path: str) -> Optional[str]:
     names = os.listdir(path)
     if 'saved_model.pb' in names or 'saved_model.pbtxt' in names:
-        return (f'is a SavedModel: freeze it with {FREEZE} --input_saved_model_dir={path} '
-                '--output_node_names=NODE --output_graph=FILE.pb')
+        return None
     if {'config.json', 'train'} <= set(names):
         return ('is a run: name it with --run, or freeze it first: '
                 + next_command('freeze_graph.py', '--run', path))
@@ -92,15 +115,22 @@ def _is_meta_graph(begin: bytes) -> bool:
     return begin[:1] == b'\n' and begin[index + 1:index + 2] == b'\x12'
 
 
+def is_text_graph(begin: bytes) -> bool:
+    """Return whether a file that begins so is a GraphDef as text (.pbtxt)."""
+    return _is_text(begin) and re.match(rb'\s*(#.*\n\s*)*(node|versions|library)\s*[:{]', begin
+                                        ) is not None
+
+
+def _is_text(begin: bytes) -> bool:
+    return not any((byte < 0x20 and byte not in b'\n\r\t') or byte == 0x7f for byte in begin)
+
+
 def _text_kind(begin: bytes) -> Optional[str]:
-    if any((byte < 0x20 and byte not in b'\n\r\t') or byte == 0x7f for byte in begin):
+    if not _is_text(begin) or is_text_graph(begin):
         return None
     text = begin.lstrip()
     if text[:1] in (b'{', b'['):
         return 'is a JSON file'
     if b'saved_model_schema_version' in text:
-        return 'is the text file of a SavedModel: load the SavedModel and freeze it'
-    if text.startswith(b'node') and (b'{' in text or b':' in text):
-        return ('is a graph as text (pbtxt): write it as binary with tf.io.write_graph(graph, '
-                'DIRECTORY, NAME, as_text=False)')
+        return 'is the text file of a SavedModel: name its directory'
     return 'is a text file'

@@ -1,26 +1,39 @@
 """Frozen graphs of any origin: read from a file, cut to what inference needs, imported."""
 
+import os
 from typing import Any, Dict, Iterable, Optional
 
 import tensorflow.compat.v1 as tf
-from google.protobuf import message
+from google.protobuf import message, text_format
 
-from permafrost.errors import UserError, one_line
+from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation.frozen_graphs import allowed_ops
-from permafrost.evaluation.frozen_graphs.file_kinds import check_graph_file
+from permafrost.evaluation.frozen_graphs.file_kinds import check_graph_file, is_text_graph
+from permafrost.evaluation.frozen_graphs.reading.saved_model import read_saved_model
 
 MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')  # their second input is the weights
 
 
 def read_graph(path: str) -> tf.GraphDef:
-    """Return the GraphDef in the file at `path`. Raises UserError if the file holds none."""
+    """Return the GraphDef at `path`: a file (.pb, as text .pbtxt) or a SavedModel directory.
+
+    Raises UserError if there is none.
+    """
     check_graph_file(path)
+    if os.path.isdir(path):
+        return read_saved_model(path)
     graph = tf.GraphDef()
     try:
         with open(path, 'rb') as stream:
-            graph.ParseFromString(stream.read())
+            content = stream.read()
+        if is_text_graph(content[:1000]):
+            text_format.Parse(content, graph)
+        else:
+            graph.ParseFromString(content)
     except OSError as error:
         raise UserError(f'cannot read {path} ({error.strerror}): name another frozen graph')
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} is damaged: {printable(one_line(error))}: write it again')
     except message.DecodeError:
         graph.Clear()
     if not graph.node or not all(node.name and node.op for node in graph.node):

@@ -12,8 +12,12 @@ from permafrost.errors import UsageError, UserError, printable
 
 MAX_CANDIDATES = 8  # to name in a question
 INDEX_OPS = ('ArgMax', 'TopK', 'TopKV2')  # return the index of a class
+DECODE_OPS = ('DecodeJpeg', 'DecodePng', 'DecodeBmp', 'DecodeImage')
 NO_NUMBERS_OPS = ('Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'LessEqual', 'InTopK',
                   'InTopKV2', 'Shape', 'ShapeN', 'Size', 'Rank', 'Assert', 'NoOp')
+# Values of placeholders that inference sets, by what their names contain.
+SWITCH_NAMES = ('train', 'phase', 'learning')  # false
+KEEP_NAMES, DROP_NAMES = ('keep',), ('drop',)  # 1: keep all; 0: drop none
 VARIABLE_OPS = ('Variable', 'VariableV2', 'VarHandleOp', 'ReadVariableOp', 'AutoReloadVariable')
 
 Shape = Optional[List[Optional[int]]]  # None: unknown, also of a dimension
@@ -25,6 +29,7 @@ class Nodes(NamedTuple):
     output: str
     questions: Tuple[str, ...] = ()
     defaults: Tuple[str, ...] = ()  # other placeholders, which have a default value
+    assumed: Tuple[str, ...] = ()  # NAME=VALUE of others, which every inference sets so
 
     @property
     def is_own(self) -> bool:
@@ -55,6 +60,12 @@ class _Graph:
 
     def first_input(self, node: tf.NodeDef) -> Optional[tf.NodeDef]:
         return self.nodes.get(node_name(node.input[0])) if node.input else None
+
+    def decoder(self, node: tf.NodeDef) -> tf.NodeDef:
+        """Return the only reader of `node` if that decodes images, else `node`."""
+        readers = self.readers[node.name]
+        is_encoded = len(readers) == 1 and readers[0].op in DECODE_OPS
+        return readers[0] if is_encoded else node
 
     def upstream(self, outputs: Iterable[tf.NodeDef], feed: str = '') -> List[tf.NodeDef]:
         """Return what `outputs` depend on, with these, but not what only `feed` depends on.
@@ -89,11 +100,13 @@ def output_type(node: tf.NodeDef) -> int:
     for attribute in ('dtype', 'T', 'DstT'):
         if attribute in node.attr:
             return node.attr[attribute].type
-    return 0
+    return tf.uint8.as_datatype_enum if node.op in DECODE_OPS else 0
 
 
 def output_shape(node: tf.NodeDef) -> Shape:
     """Return the shape of the first output of `node`, as far as its attributes say it."""
+    if node.op in DECODE_OPS:
+        return [None, None, node.attr['channels'].i or 3]
     if 'shape' in node.attr:
         shape = node.attr['shape'].shape
     elif '_output_shapes' in node.attr and node.attr['_output_shapes'].list.shape:
@@ -109,10 +122,11 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
     """Return the nodes to feed and to fetch: those that the user names, else found.
 
     The input is `images` or `inputs` if there is such a node, else the only placeholder that images
-    can be fed to. The output is `predictions` or `probabilities`, else the only node that has float
-    values, depends on the input, and that nothing else reads. An ArgMax counts as what it reads.
-    Raises UserError if a named node does not exist or returns indices, or if the graph is not
-    frozen.
+    can be fed to; if that receives encoded images, the node that decodes them. The output is
+    `predictions` or `probabilities`, else the only node that has float values, depends on the
+    input, and that nothing else reads. An ArgMax counts as what it reads, and of several outputs
+    the one counts of which it chooses the largest. Raises UserError if a named node does not exist
+    or returns indices, or if the graph is not frozen.
     """
     graph = _Graph(definition, path)
     fed = graph.named('node', node) if node else (
@@ -129,9 +143,14 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
         questions.append(_question('output', outputs))
     if questions:
         return Nodes(fed.name if fed else '', '', tuple(questions))
-    defaults = []
+    fed = graph.decoder(fed)
+    defaults, assumed = [], []
     for each in graph.upstream(outputs, fed.name):
         if each.name == fed.name:
+            continue
+        value = _value_in_inference(each)
+        if value:
+            assumed.append(f'{each.name}={value}')
             continue
         if each.op == 'PlaceholderWithDefault':
             defaults.append(each.name)
@@ -142,11 +161,26 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
                             'python -m tensorflow.python.tools.freeze_graph')
         if _is_fed(each):
             questions.append(f'--feed {each.name}=VALUE')
-    return Nodes(fed.name, outputs[0].name, tuple(questions), tuple(sorted(defaults)))
+    return Nodes(fed.name, outputs[0].name, tuple(questions), tuple(sorted(defaults)),
+                 tuple(sorted(assumed)))
 
 
 def _is_fed(node):
     return node.op.startswith('Placeholder') and not node.input
+
+
+def _value_in_inference(node):
+    """Return the value of a placeholder of one number or bool that its name tells, or ''."""
+    name, kind = node.name.lower(), output_type(node)
+    if not node.op.startswith('Placeholder') or any(size != 1 for size in output_shape(node) or []):
+        return ''
+    if kind == tf.bool.as_datatype_enum and any(part in name for part in SWITCH_NAMES):
+        return 'false'
+    if kind == tf.float32.as_datatype_enum:
+        for value, names in (('1', KEEP_NAMES), ('0', DROP_NAMES)):
+            if any(part in name for part in names):
+                return value
+    return ''
 
 
 def _image_placeholders(placeholders):
@@ -179,10 +213,16 @@ def _output_candidates(graph, name, inputs):
         node = graph.nodes.get(conventional)
         if node is not None and node.op not in INDEX_OPS:
             return [node]
-    return [node for node in graph.downstream(inputs)
+    downstream = graph.downstream(inputs)
+    ends = [node for node in downstream
             if not node.op.startswith('Placeholder') and node.op not in INDEX_OPS
             and _has_floats(node)
             and all(reader.op in INDEX_OPS for reader in graph.readers[node.name])]
+    chosen = {node_name(node.input[0]) for node in downstream
+              if node.op in INDEX_OPS and node.input}
+    classified = [node for node in ends if node.name in chosen
+                  or (node.input and node_name(node.input[0]) in chosen)]
+    return classified if len(ends) > 1 and len(classified) == 1 else ends
 
 
 def _has_floats(node):

@@ -14,7 +14,7 @@ from permafrost.evaluation.frozen_graphs.nodes import Nodes, node_name
 KINDS = ('logits', 'softmax', 'sigmoid', 'raw')
 SUM_TOLERANCE = 1e-3  # of probabilities; float16 included
 
-PASSING_OPS = ('Identity', 'Reshape', 'Squeeze', 'ExpandDims', 'Cast', 'StopGradient',
+PASSING_OPS = ('Identity', 'IdentityN', 'Reshape', 'Squeeze', 'ExpandDims', 'Cast', 'StopGradient',
                'CheckNumerics', 'EnsureShape', 'Snapshot', 'PreventGradient')
 LINEAR_OPS = ('MatMul', 'BatchMatMul', 'BatchMatMulV2', 'BiasAdd', 'BiasAddV1', 'Add', 'AddV2',
               'Conv2D')  # layers without an activation
@@ -56,9 +56,35 @@ class Output:
         becomes the logits of two classes. Raises UserError if there is no row of finite numbers for
         each image, or if these cannot be of their kind; UsageError if their kind must be stated.
         """
+        values = self._rows(values, count)
+        smallest = np.finfo(np.float32).tiny
+        if self._columns == 1 and self.kind == 'logits':
+            return np.concatenate([np.zeros_like(values), values], 1)
+        if self._columns == 1 and self.kind == 'sigmoid':
+            return np.log(np.clip(np.concatenate([1 - values, values], 1), smallest, 1))
+        return np.log(np.clip(values, smallest, 1)) if self.kind == 'softmax' else values
+
+    def probabilities(self, values: np.ndarray, count: int) -> np.ndarray:
+        """Return probabilities float32 [count, classes], as label_image prints them.
+
+        Scores of the kind raw stay as they are. Raises like `read`.
+        """
+        values = self._rows(values, count)
+        if self._columns == 1 and self.kind != 'raw':
+            if self.kind == 'logits':
+                values = 1 / (1 + np.exp(-values))
+            values = np.clip(values, 0, 1)
+            values = np.concatenate([1 - values, values], 1)
+        elif self.kind == 'logits':
+            powers = np.exp(values - values.max(1, keepdims=True))
+            values = powers / powers.sum(1, keepdims=True)
+        return values.astype(np.float32)
+
+    def _rows(self, values, count):
+        """Return the numbers float64 [count, columns], checked; decide their kind."""
         sizes = [size for size in values.shape[1:] if size != 1]
         if values.ndim < 2 or len(values) != count or len(sizes) > 1 or values.dtype not in (
-                np.float32, np.float64):
+                np.float16, np.float32, np.float64):
             shape = ', '.join(map(str, values.shape))
             raise UserError(f"{self._path}: node '{self._node}' returns {values.dtype} [{shape}] "
                             f"for {count} image{'s' * (count != 1)}, not a row of floats for each")
@@ -71,12 +97,7 @@ class Output:
                             'its weights or the preprocessing are wrong')
         self.kind = self.kind or self._decide(values)
         self._check(values)
-        smallest = np.finfo(np.float32).tiny
-        if self._columns == 1 and self.kind == 'logits':
-            return np.concatenate([np.zeros_like(values), values], 1)
-        if self._columns == 1 and self.kind == 'sigmoid':
-            return np.log(np.clip(np.concatenate([1 - values, values], 1), smallest, 1))
-        return np.log(np.clip(values, smallest, 1)) if self.kind == 'softmax' else values
+        return values
 
     def _decide(self, values):
         fractions = _are_fractions(values)

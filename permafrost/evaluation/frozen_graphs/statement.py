@@ -1,6 +1,6 @@
 """Statement: what the user says about a frozen graph.
 
-Nothing is guessed: what neither the file nor the user says is asked for, all in one line.
+What neither the file nor the user says is assumed and printed, or asked for, all in one line.
 """
 
 from typing import NamedTuple, Optional, Sequence
@@ -12,6 +12,9 @@ class Statement(NamedTuple):
     output: Optional[str] = None
     feed: Sequence[str] = ()
     image_size: Optional[int] = None
+    crop_size: Optional[int] = None
+    input_width: Optional[int] = None
+    input_height: Optional[int] = None
     standardize: Optional[str] = None
     input_mean: Optional[str] = None
     input_std: Optional[str] = None

@@ -20,11 +20,10 @@ def write_files(directory):
         with open(path(name), 'wb') as stream:
             stream.write(content)
 
-    with tf.Graph().as_default() as graph, tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session() as session:
         x = tf.placeholder(tf.float32, [None, 2], name='x')
         y = tf.identity(x * tf.get_variable('w', [2]), name='y')
         session.run(tf.global_variables_initializer())
-        tf.io.write_graph(graph, str(directory), 'frozen.pbtxt')
         tf.train.Saver().save(session, path('model.ckpt'))
         tf.saved_model.simple_save(session, path('saved'), {'x': x}, {'y': y})
     for name in ('model.keras', 'model.pt'):
@@ -36,22 +35,21 @@ def write_files(directory):
     os.makedirs(path('folder'))
     write('nothing', b'')
     write('photo.PB', b'\x89PNG\r\n\x1a\n')
-    write('model.tflite', b'\x1c\0\0\0TFL3' + bytes(50))
+    write('lite.pb', b'\x1c\0\0\0TFL3' + bytes(50))
     write('model.h5', b'\x89HDF\r\n\x1a\n' + bytes(50))
-    write('model.onnx', b'\x08\x08\x12\x07pytorch' + bytes(50))
+    write('onnx.pb', b'\x08\x08\x12\x07pytorch' + bytes(50))
     write('frozen.pb.gz', b'\x1f\x8b\x08' + bytes(50))
     write('model.pkl', b'\x80\x02}q\x00.')
     write('model.safetensors', np.uint64(40).tobytes() + b'{"w":{"dtype":"F32"}}')
     write('graph.json', b'{"nodes": []}')
     write('notes', b'see the other file\n')
     return {path(name): text for name, text in {
-        'frozen.pbtxt': 'is a graph as text', 'model.ckpt.meta': 'is a MetaGraph',
-        'model.ckpt.index': 'is the index of a checkpoint', 'saved': 'is a SavedModel: freeze it',
+        'model.ckpt.meta': 'is a MetaGraph', 'model.ckpt.index': 'is the index of a checkpoint',
         'saved/saved_model.pb': 'is the file of a SavedModel', 'model.keras': 'is a Keras model',
         'model.pt': 'is a PyTorch model', 'run': 'is a run:', 'folder': 'is a directory',
         'nothing': 'is empty', 'photo.PB': 'is an image (PNG)',
-        'model.tflite': 'is a TensorFlow Lite model', 'model.h5': 'is a Keras model or its weights',
-        'model.onnx': 'is an ONNX model', 'frozen.pb.gz': 'gunzip', 'model.pkl': 'pickle',
+        'lite.pb': 'is a TensorFlow Lite model', 'model.h5': 'is a Keras model or its weights',
+        'onnx.pb': 'is an ONNX model', 'frozen.pb.gz': 'gunzip', 'model.pkl': 'pickle',
         'model.safetensors': 'safetensors', 'graph.json': 'is a JSON file',
         'notes': 'is a text file'}.items()}
 

@@ -4,7 +4,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
-from permafrost.evaluation.frozen_graphs.nodes import Nodes, find_nodes
+from permafrost.evaluation.frozen_graphs.nodes import (
+    Nodes, find_nodes, output_shape, output_type)
 from tests.evaluation.frozen_graphs.helpers import build, images
 
 
@@ -40,6 +41,35 @@ def test_questions_name_the_candidates():
     assert nodes_of(network, 'a', 'one').questions == ('--feed b=VALUE',)
     assert nodes_of(lambda: tf.constant(1., name='c')).questions == (
         '--node NAME (candidates: none)', '--output NAME (candidates: none)')
+
+
+def test_of_two_outputs_the_one_counts_of_which_an_index_is_the_largest():
+    def network():
+        logits = tf.reduce_mean(images(), [1, 2], name='logits')
+        tf.nn.softmax(logits, name='main')
+        tf.argmax(logits, 1, name='classes')
+        tf.nn.softmax(2 * logits, name='auxiliary')
+    assert nodes_of(network) == Nodes('x', 'main')
+
+
+def test_switches_of_training_and_dropout_are_assumed():
+    def network():
+        keep = tf.placeholder(tf.float32, name='keep_prob')
+        drop = tf.placeholder_with_default(0.5, [], name='dropout')
+        training = tf.placeholder_with_default(True, [], name='is_training')
+        factor = keep + drop + tf.cast(training, tf.float32)
+        tf.reduce_mean(images() * factor, [1, 2], name='y')
+    assert nodes_of(network) == Nodes(
+        'x', 'y', assumed=('dropout=0', 'is_training=false', 'keep_prob=1'))
+
+
+def test_encoded_images_are_fed_after_their_decoder():
+    def network():
+        pixels = tf.io.decode_jpeg(tf.placeholder(tf.string, [], name='bytes'), 3, name='decoded')
+        tf.reduce_mean(tf.cast(pixels[None], tf.float32), [1, 2], name='y')
+    assert nodes_of(network) == nodes_of(network, 'bytes') == Nodes('decoded', 'y')
+    decoder = next(node for node in build(network).node if node.name == 'decoded')
+    assert (output_type(decoder), output_shape(decoder)) == (tf.uint8, [None, None, 3])
 
 
 def test_variables_are_not_frozen():

@@ -1,6 +1,6 @@
 """Preprocessing: how pixels become the floats that a frozen graph is fed.
 
-label_image/runtime/preprocessing.cc has the same flags and rules.
+label_image/feeding/preprocessing.cc has the same flags and rules.
 """
 
 from typing import Optional
@@ -31,8 +31,13 @@ class Preprocessing:
         """True if any flag says something."""
         return self._standardize is not None or self._mean is not None
 
+    def require_one_channel(self) -> None:
+        """Raise UsageError if a number is stated for each of three channels."""
+        if any(numbers is not None and len(numbers) > 1 for numbers in (self._mean, self._std)):
+            raise UsageError('--input_mean and --input_std must be one number for grey images')
+
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """Return uint8 [N, H, W, 3] as float32."""
+        """Return uint8 [N, H, W, channels] as float32."""
         if self._mean is not None:
             return ((images - self._mean) / self._std).astype(np.float32)
         if self._standardize != 'per_image':

@@ -5,20 +5,20 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
-from permafrost.evaluation.frozen_graphs.feed import feed_constants
+from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
 from permafrost.evaluation.frozen_graphs.nodes import Nodes, find_nodes
 from tests.evaluation.frozen_graphs.helpers import build, images
 
 
 def test_other_placeholders_are_named_unless_they_have_defaults():
     def network():
-        keep = tf.placeholder(tf.float32, [], name='keep_prob')
-        training = tf.placeholder_with_default(1., [], name='training')
-        tf.reduce_mean(images() * keep * training, [1, 2], name='y')
+        scale = tf.placeholder(tf.float32, [], name='scale')
+        factor = tf.placeholder_with_default(1., [], name='factor')
+        tf.reduce_mean(images() * scale * factor, [1, 2], name='y')
     found = find_nodes(build(network), 'a.pb')
     assert (found.input, found.output) == ('x', 'y')
-    assert found.questions == ('--feed keep_prob=VALUE',) and found.defaults == ('training',)
-    fed = feed_constants(build(network), 'a.pb', ['keep_prob=0.5', 'training:0=2'])
+    assert found.questions == ('--feed scale=VALUE',) and found.defaults == ('factor',)
+    fed = feed_constants(build(network), 'a.pb', ['scale=0.5', 'factor:0=2'])
     assert find_nodes(fed, 'a.pb') == Nodes('x', 'y')
     with tf.Graph().as_default(), tf.Session() as session:
         tf.import_graph_def(fed, name='')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from permafrost.errors import UsageError
-from permafrost.evaluation.frozen_graphs.preprocessing import Preprocessing
+from permafrost.evaluation.frozen_graphs.feeding.preprocessing import Preprocessing
 
 
 def test_preprocessing_equals_numpy():

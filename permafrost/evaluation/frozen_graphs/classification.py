@@ -1,0 +1,75 @@
+"""Classification of image files by a graph, printed to the digit as label_image prints it."""
+
+import re
+import sys
+from typing import Iterator, List, Sequence, Tuple, Union
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost.datasets.images import image
+from permafrost.datasets.images.bad_image import BadImage
+from permafrost.errors import UserError, printable
+from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
+from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
+from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+
+BATCH_SIZE = 100  # as label_image's
+
+Model = Union[FrozenGraph, ConvertedModel]
+
+
+def classify(session: tf.Session, frozen: Model, card: ModelCard, paths: Sequence[str],
+             top: int = 3) -> int:
+    """Print the `top` classes of each image file; return an exit code.
+
+    An image that cannot be read is reported on stderr, the others are classified, and the code is
+    1. Raises UserError if there is not a name for each class.
+    """
+    failed: List[str] = []
+    is_first = True
+    for names, rows in _batches(session, frozen, paths, failed):
+        classes = class_names(frozen, card, rows.shape[1])
+        if is_first:
+            print('\n'.join([f'graph: {card.title(frozen.path)}', *frozen.describe()]))
+            is_first = False
+        for path, row in zip(names, rows):
+            print(printable(path))
+            for index in np.argsort(-row, kind='stable')[:top]:
+                value = (f'{row[index]:10.6g}' if frozen.output.kind == 'raw'
+                         else f'{100 * row[index].astype(float):6.2f} %')
+                print(f'  {value}  {classes[index]}')
+    return int(bool(failed))
+
+
+def class_names(frozen: Model, card: ModelCard, count: int) -> List[str]:
+    """Return the names of `count` classes, to be printed: stated, in the graph, in its json, or
+    their numbers.
+
+    Raises UserError if there are more or fewer names.
+    """
+    names = list(frozen.labels or card.classes or map(str, range(count)))
+    if len(names) != count:
+        raise UserError(f'{frozen.path}: {len(names)} labels for {count} classes: give --labels '
+                        'FILE with a name for each class')
+    return [printable(re.sub('[\n\r\t]', ' ', name)) for name in names]
+
+
+def _batches(session: tf.Session, frozen: Model, paths: Sequence[str],
+             failed: List[str]) -> Iterator[Tuple[List[str], np.ndarray]]:
+    """Yield paths and their probabilities float32 [N, classes]; append bad files to `failed`."""
+    size = 1 if frozen.input.takes_any_size else BATCH_SIZE
+    names: List[str] = []
+    images: List[np.ndarray] = []
+    for number, path in enumerate(paths, 1):
+        try:
+            picture = image.decode(image.read_file(path))
+            images.append(image.resize(picture, *(frozen.input.read_size or picture.size[::-1])))
+            names.append(path)
+        except (BadImage, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f'error: {printable(path)}: {reason}', file=sys.stderr)
+            failed.append(path)
+        if names and (len(names) == size or number == len(paths)):
+            yield names, frozen.probabilities(session, np.stack(images))
+            names, images = [], []

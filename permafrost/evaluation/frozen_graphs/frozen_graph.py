@@ -1,0 +1,148 @@
+"""FrozenGraph: a frozen graph of any origin as a function from images to logits."""
+
+from typing import List, Optional, Sequence
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost.datasets.loading import Dataset
+from permafrost.errors import UsageError, UserError, printable
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
+from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
+from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
+from permafrost.evaluation.frozen_graphs.labels import class_names
+from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
+from permafrost.evaluation.frozen_graphs.output import Output
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
+
+
+class FrozenGraph:
+    """A frozen graph in the default graph. `input` says what it is fed, `labels` its classes."""
+
+    def __init__(self, graph: tf.GraphDef, path: str, dataset: Optional[Dataset] = None,
+                 stated: Statement = NOTHING_STATED, allow_any_op: bool = False):
+        """Import what `graph` has between the nodes to feed and to fetch.
+
+        `path` names it in messages; `stated` is what the user says of it; the images are those of
+        `dataset`, or come from files. Raises UsageError if what is needed is neither in the graph
+        nor stated: one message names all that is missing. Raises UserError if images cannot be fed,
+        or those of `dataset` do not fit.
+        """
+        self.path, self._dataset = path, dataset
+        graph = feed_constants(graph, path, stated.feed)
+        self._nodes = find_nodes(graph, path, stated.node, stated.output)
+        if not self._nodes.input:
+            _ask_for(path, '', list(self._nodes.questions))
+        graph = feed_constants(graph, path, self._nodes.assumed)
+        self.output = Output(graph, path, self._nodes, stated.output_kind)
+        self.labels = class_names(graph, path, stated.labels)
+        fed = next(node for node in graph.node if node.name == self._nodes.input)
+        size = dataset and dataset.image_shape[:2]
+        self.input = ImageInput(path, fed.name, output_type(fed),
+                                self._infer_shape(graph, fed, allow_any_op), stated, size)
+        _ask_for(path, fed.name, [*self._nodes.questions, *self.input.questions()])
+        if dataset:
+            self.input.check_dataset(dataset.name, dataset.image_shape[:2])
+        placeholder = tf.NodeDef(name=fed.name, op='Placeholder')
+        placeholder.attr['dtype'].type = self.input.dtype.as_datatype_enum
+        placeholder.attr['shape'].shape.CopyFrom(tf.TensorShape(self.input.shape()).as_proto())
+        fed.CopyFrom(placeholder)
+        subgraph = graph_def.extract_subgraph(graph, [self._nodes.output])
+        graph_def.import_graph(subgraph, None, path, allow_any_op)
+        # Dropout that is switched off draws numbers, too.
+        self._may_be_random = not allow_any_op and any(
+            each.op == 'RandomUniform' for each in subgraph.node)
+
+    def _infer_shape(self, graph: tf.GraphDef, node: tf.NodeDef, allow_any_op: bool) -> Shape:
+        """Return the shape of `node`: what it says, or what TensorFlow infers from `images`."""
+        shape = output_shape(node)
+        if shape is not None or node.name == 'images' or not any(
+                each.name == 'images' for each in graph.node):
+            return shape
+        with tf.Graph().as_default() as imported:
+            subgraph = graph_def.extract_subgraph(graph, [node.name])
+            graph_def.import_graph(subgraph, None, self.path, allow_any_op)
+            inferred = imported.get_tensor_by_name(node.name + ':0').shape
+            return None if inferred.ndims is None else inferred.as_list()
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of the dataset."""
+        assert self._dataset
+        return len(self._dataset.classes)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """True if the logits have a cross entropy."""
+        return self.output.has_probabilities
+
+    def logits(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
+        """Return logits float [N, classes] of uint8 images; see Output.read for other scores."""
+        # A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
+        size = self.input.batch or len(images)
+        self._check_repeats(session, self.input.feed(_filled(images[:size], size)))
+        logits = np.concatenate([
+            self.output.read(*self._run(session, images[first:first + size], size))
+            for first in range(0, len(images), size)])
+        if logits.shape[1] != self.num_classes:
+            raise UserError(f'{self.path} returns {logits.shape[1]} classes, but '
+                            f'{self._dataset.name if self._dataset else ""} has '
+                            f'{self.num_classes}')
+        return logits
+
+    def probabilities(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
+        """Return what label_image prints for uint8 images: float32 [N, classes]."""
+        size = self.input.batch or len(images)
+        self._check_repeats(session, self.input.feed(_filled(images[:size], size)))
+        return np.concatenate([
+            self.output.probabilities(*self._run(session, images[first:first + size], size))
+            for first in range(0, len(images), size)])
+
+    def _run(self, session, images, size):
+        """Return what the graph returns for at most `size` images, and their number."""
+        values = self._fetch(session, self.input.feed(_filled(images, size)))
+        return values[:len(images)] if len(values) == size else values, len(images)
+
+    def _fetch(self, session, fed):
+        """Return what the graph returns, with a dimension for the images."""
+        values = np.asarray(session.run(self._nodes.output + ':0', {self._nodes.input + ':0': fed}))
+        is_row = values.ndim == 0 or (values.ndim == 1 and not self.input.layout.is_batched)
+        return values[None] if is_row else values
+
+    def _check_repeats(self, session, fed):
+        """Raise UserError, at the first call, if two runs give two answers."""
+        if not self._may_be_random:
+            return
+        self._may_be_random = False
+        first, second = (self._fetch(session, fed) for _ in range(2))
+        if not np.array_equal(first, second):
+            raise UserError(f'{self.path} gives another answer in each run: RandomUniform is not '
+                            'allowed in inference (--allow_any_op runs it anyway): switch dropout '
+                            'off, e.g. with --feed')
+
+    def describe(self) -> List[str]:
+        """Return lines of text, after the first run: what was found in the graph and assumed."""
+        lines = []
+        if not (self._nodes.is_own and self.input.is_raw and self.output.kind == 'logits'):
+            lines += [f'input: {self.input}', f'output: {self.output}']
+        if self._nodes.assumed:
+            lines.append(f"assumed: {printable(', '.join(self._nodes.assumed))} (--feed changes "
+                         'it)')
+        if self._nodes.defaults:
+            lines.append(f"defaults of the graph: {printable(', '.join(self._nodes.defaults))} "
+                         '(--feed changes them)')
+        return lines
+
+
+def _filled(images: np.ndarray, size: int) -> np.ndarray:
+    """Return `images`, the first one repeated, so that there are `size`."""
+    return np.concatenate([images, np.repeat(images[:1], size - len(images), 0)])
+
+
+def _ask_for(path: str, node: str, missing: Sequence[str]) -> None:
+    """Raise UsageError if flags are missing."""
+    if missing:
+        place = f" is fed at '{printable(node)[:100]}' and" if node else ''
+        raise UsageError(f"{path}{place} does not say all that is needed: add "
+                         + ' '.join(missing))

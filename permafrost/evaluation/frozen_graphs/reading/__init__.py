@@ -1,0 +1,1 @@
+"""Files and folders that hold a graph, and what is written next to them."""

@@ -1,0 +1,1 @@
+"""Runtimes: exported files (.tflite, .onnx) run in children that have environments of their own."""

@@ -1,0 +1,98 @@
+"""The parent's side: start children, each in .venv/<environment>, and ask them.
+
+The children import nothing of Permafrost but their own protocol, which server.py documents.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from typing import Any, Dict
+
+import numpy as np
+
+from permafrost.commands import ROOT
+from permafrost.errors import UserError, one_line, printable
+
+RUNTIMES = ('litert', 'onnxruntime', 'openvino')  # each has an environment and a server
+RUNTIME_OF = {'.tflite': 'litert', '.onnx': 'onnxruntime'}  # by the suffix of a file
+BATCH_SIZE = 100  # images; an int8 file gives the same answers for any
+
+
+def python(environment: str) -> str:
+    """Return the Python of .venv/<environment>; build it if necessary. Raises UserError."""
+    if subprocess.call([os.path.join(ROOT, 'tools', 'setup.sh'), environment],
+                       stdin=subprocess.DEVNULL):
+        raise UserError(f'this needs the environment {environment}: fix what tools/setup.sh '
+                        'reports above')
+    return os.path.join(ROOT, '.venv', environment, 'bin', 'python')
+
+
+class Child:
+    """A running child. Use it as a context manager; `version` is that of its library."""
+
+    def __init__(self, module: str, environment: str):
+        """Start `module` in `environment`. Raises UserError if it cannot start."""
+        self._module, self._environment = module, environment
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [python(environment), '-m', module], cwd=ROOT, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True)
+        self.version = self._answer()['version']
+
+    def __enter__(self) -> 'Child':
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended
+            self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def ask(self, **request: Any) -> Dict[str, Any]:
+        """Return the answer to `request`. Raises UserError if the child cannot answer."""
+        try:
+            self._process.stdin.write(json.dumps(request) + '\n')
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: _answer says why
+        answer = self._answer()
+        if 'error' in answer:
+            raise UserError(f"{self._environment}: {printable(answer['error'])}")
+        return answer
+
+    def _answer(self) -> Dict[str, Any]:
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        self._log.seek(0)
+        last = (self._log.read().decode('utf-8', 'replace').strip().splitlines() or [''])[-1]
+        raise UserError(f'{self._environment} exited with code {code}: '
+                        f'{printable(one_line(last)) or "it printed nothing"} (run '
+                        f'.venv/{self._environment}/bin/python -m {self._module} to see more)')
+
+
+def runtime(name: str) -> Child:
+    """Start the runtime `name`, one of RUNTIMES. Raises UserError."""
+    return Child(f'permafrost.evaluation.runtimes.{name}_server', name)
+
+
+def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE
+            ) -> np.ndarray:
+    """Return the outputs, float32 [N, classes], of the file at `path` for uint8 images.
+
+    `batch_size` images go in at a time. Raises UserError if the runtime cannot run the file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = (os.path.join(folder, name) for name in ('images.npy', 'output.npy'))
+        np.save(source, images)
+        child.ask(predict=os.path.abspath(path), images=source, output=output,
+                  batch_size=batch_size)
+        return np.load(output)

@@ -1,0 +1,39 @@
+"""ONNX Runtime. Input and output are bound once, as label_image creates its tensor once."""
+
+from typing import Any, Callable, Dict
+
+import onnxruntime
+
+from permafrost.evaluation.runtimes import server
+
+
+def load(path: str, threads: int) -> Callable:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+
+    def bind(array):
+        binding = session.io_binding()
+        binding.bind_ortvalue_input(session.get_inputs()[0].name,
+                                    onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        binding.bind_output(session.get_outputs()[0].name)
+        return (lambda: session.run_with_iobinding(binding),
+                lambda: binding.copy_outputs_to_cpu()[0])
+
+    return bind
+
+
+def describe(path: str) -> Dict[str, Any]:
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    source = session.get_inputs()[0]
+    kind = source.type[len('tensor('):-1]
+    labels = session.get_modelmeta().custom_metadata_map.get('labels', '')
+    return {'input': {'name': source.name,
+                      'dtype': {'float': 'float32', 'double': 'float64'}.get(kind, kind),
+                      'shape': [size if isinstance(size, int) else -1 for size in source.shape]},
+            'output': session.get_outputs()[0].name, 'labels': labels.splitlines()}
+
+
+if __name__ == '__main__':
+    server.serve_inference(onnxruntime.__version__, load, describe)

@@ -1,0 +1,79 @@
+"""A child: a line of json per request on stdin, one per answer on stdout. Needs only NumPy.
+
+The first line is {"version": of the library}. A request that fails is answered by {"error": line}.
+A runtime answers
+
+{"predict": file, "images": file.npy, "output": file.npy, "batch_size": N}: write the outputs,
+    float32 [images, classes], for uint8 images [images, H, W, 3]. Answer: {}.
+{"describe": file}: {"input": {"name", "dtype", "shape"}, "output": name, "labels": [names]}; a size
+    of -1 is open. Not all runtimes answer it.
+{"load": name, "path": file, "shape": [N, h, w, 3], "threads": T}: load a model, to be timed on
+    random floats of that shape. Answer: {}.
+{"time": name, "warmup": W, "runs": R}: time R runs after W others. Answer: {"median": ms}.
+"""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Callable, Dict, Optional
+
+import numpy as np
+
+
+def serve_inference(version: str, load: Callable[[str, int], Callable],
+                    describe: Optional[Callable[[str], Dict[str, Any]]] = None) -> None:
+    """Answer the requests of a runtime until stdin ends.
+
+    `load(path, threads)` returns `bind(array)`, which returns `(run, output)`: `run()` computes
+    the outputs of that batch, `output()` returns the last ones, an array [N, classes].
+    `describe(path)` answers that request.
+    """
+    loaded: Dict[str, Callable] = {}
+
+    def answer(request):
+        if 'load' in request:
+            array = np.random.RandomState(1).standard_normal(request['shape'])
+            bind = load(request['path'], request['threads'])
+            loaded[request['load']] = bind(array.astype(np.float32))[0]
+            return {}
+        if 'describe' in request and describe:
+            return describe(request['describe'])
+        if 'time' in request:
+            return _time(loaded[request['time']], request['warmup'], request['runs'])
+        images, size = np.load(request['images']), request['batch_size']
+        bind, outputs = load(request['predict'], len(os.sched_getaffinity(0))), []
+        for start in range(0, len(images), size):
+            run, output = bind(images[start:start + size])
+            run()
+            outputs.append(np.array(output(), np.float32))
+        np.save(request['output'], np.concatenate(outputs))
+        return {}
+
+    answer_lines(version, answer)
+
+
+def answer_lines(version: str, answer: Callable[[Any], Dict[str, Any]]) -> None:
+    """Write {"version": version}, then `answer(request)` for each request, until stdin ends."""
+    answers = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # libraries print to stderr from now on: stdout is for answers
+
+    def write(value):
+        answers.write(json.dumps(value) + '\n')
+        answers.flush()
+
+    write({'version': version})
+    for line in sys.stdin:
+        try:
+            write(answer(json.loads(line)))
+        except Exception as error:  # the client shows it
+            write({'error': ' '.join(str(error).split())[:300] or type(error).__name__})
+
+
+def _time(run, warmup, runs):
+    times = []
+    for _ in range(warmup + runs):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return {'median': 1e3 * float(np.median(times[warmup:]))}

@@ -1,0 +1,29 @@
+"""The json next to a graph."""
+
+import json
+
+import pytest
+
+from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard, read_model_card
+
+
+@pytest.mark.parametrize('name, card', [('a.pb', 'a.json'), ('a.tflite', 'a.tflite.json')])
+def test_the_title_names_file_model_and_accuracy(tmp_path, name, card):
+    path = str(tmp_path / name)
+    assert read_model_card(path) == ModelCard() and ModelCard().title(path) == path
+    (tmp_path / name).write_bytes(b'12345')
+    facts = {'model': 'lenet5\x1b', 'accuracy': 0.81234, 'classes': ['a', 'b'], 'bytes': 5, 'x': 1}
+    (tmp_path / card).write_text(json.dumps(facts))
+    found = read_model_card(path)
+    assert list(found.classes) == ['a', 'b']
+    assert found.title(path) == path + ' (lenet5\\x1b, accuracy 0.8123)'
+    (tmp_path / name).write_bytes(b'another graph')
+    assert read_model_card(path) == ModelCard()
+
+
+@pytest.mark.parametrize('text', ['{"accuracy": 7}', '[]', '{', '{"classes": [1]}'])
+def test_a_damaged_json_is_a_note(tmp_path, capsys, text):
+    (tmp_path / 'a.json').write_text(text)
+    assert read_model_card(str(tmp_path / 'a.pb')) == ModelCard()
+    output = ''.join(capsys.readouterr())
+    assert 'is damaged' in output and output.count('\n') == 1

@@ -1,0 +1,43 @@
+"""The runtimes: each has a server and an environment."""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client
+from tests.evaluation.runtimes.environments import needs
+from tests.processes import ROOT
+
+
+@pytest.mark.parametrize('name', client.RUNTIMES)
+def test_a_runtime_has_a_server_and_an_environment(name):
+    folder = os.path.dirname(client.__file__)
+    assert os.path.exists(os.path.join(folder, name + '_server.py'))
+    assert os.path.exists(os.path.join(ROOT, 'requirements', name + '.txt'))
+    done = subprocess.run(
+        [os.path.join(ROOT, 'tools', 'setup.sh'), name], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=60,
+        env=dict(os.environ, PERMAFROST_CACHE='/dev/null'))  # known, but nowhere to build it
+    assert 'unknown engine' not in done.stdout
+
+
+def test_an_environment_that_cannot_be_built_is_one_line(monkeypatch):
+    monkeypatch.setattr(client, 'ROOT', '/nowhere')
+    monkeypatch.setattr(client.subprocess, 'call', lambda command, stdin: 1)
+    with pytest.raises(UserError, match='needs the environment litert: fix what tools/setup.sh'):
+        client.python('litert')
+
+
+@pytest.mark.parametrize('name, suffix', [pytest.param(name, suffix, marks=needs(name))
+                                          for suffix, name in client.RUNTIME_OF.items()])
+def test_a_damaged_file_is_one_line(name, suffix, tmp_path):
+    path = tmp_path / ('damaged' + suffix)
+    path.write_bytes(b'\x1c\0\0\0TFL3' + bytes(range(200)))
+    with client.runtime(name) as child:
+        assert child.version[0].isdigit()
+        with pytest.raises(UserError, match=name) as error:
+            client.predict(child, str(path), np.zeros((1, 4, 4, 3), np.uint8))
+    assert '\n' not in str(error.value)

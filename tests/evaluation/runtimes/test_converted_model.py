@@ -1,0 +1,36 @@
+"""Converted files answer as the graph does, in its own words."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client
+from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.export.conversion import converters
+from tests.evaluation.frozen_graphs.helpers import build
+from tests.evaluation.runtimes.environments import needs
+from tests.label_image.program import LABELS, mean_colour, softmax
+
+IMAGES = np.random.RandomState(5).randint(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+
+
+def colours():
+    tf.constant(LABELS, name='labels')
+    mean_colour(tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind, suffix', [
+    pytest.param('tflite', '.tflite', marks=needs('litert', 'tf2')),
+    pytest.param('onnx', '.onnx', marks=needs('onnxruntime'))])
+def test_a_converted_file_answers_as_the_graph_does(kind, suffix, tmp_path):
+    path = str(tmp_path / ('colours' + suffix))
+    converters.convert(kind, build(colours), path, labels=LABELS)
+    with client.runtime(client.RUNTIME_OF[suffix]) as child:
+        model = ConvertedModel(child, path)
+        probabilities = model.probabilities(None, IMAGES)
+        with pytest.raises(UserError):
+            ConvertedModel(child, path + 'none')
+    np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2)) / 32), atol=1e-5)
+    assert list(model.labels) == LABELS and not model.describe() and model.input.is_own

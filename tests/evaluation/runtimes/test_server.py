@@ -1,0 +1,64 @@
+"""The protocol between a runtime's child and its client, with a server that has no library."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client
+
+# A server without a network, whose library prints to stdout.
+FAKE_SERVER = '''
+import os
+from permafrost.evaluation.runtimes import server
+calls = []
+
+def load(path, threads):
+    print('a line of the library', flush=True)
+    if path == 'crash':
+        os.write(2, b'first line\\nthe last line\\n')
+        os._exit(3)
+    if threads > 99:
+        raise ValueError('too many\\nthreads')
+    def bind(array):
+        return (lambda: calls.append(array.shape),
+                lambda: array.reshape(len(array), -1)[:, :10] + 1.0 * len(calls))
+    return bind
+
+server.serve_inference('1.0', load)
+'''
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    (tmp_path / 'fake_server.py').write_text(FAKE_SERVER)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.setattr(client, 'python', lambda environment: sys.executable)
+    with client.Child('fake_server', 'fake') as child:
+        yield child
+
+
+def test_a_server_answers_although_its_library_prints(fake):
+    assert fake.version == '1.0'
+    assert fake.ask(load='m', path='p', shape=[2, 4, 4, 3], threads=1) == {}
+    answer = fake.ask(time='m', warmup=1, runs=5)
+    assert set(answer) == {'median'} and answer['median'] > 0
+    with pytest.raises(UserError, match='^fake: too many threads$'):
+        fake.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=100)
+    assert fake.ask(load='m', path='p', shape=[1, 4, 4, 3], threads=1) == {}  # it goes on
+
+
+def test_every_image_is_answered_once(fake):
+    images = np.random.RandomState(1).randint(0, 256, (25, 4, 4, 3)).astype(np.uint8)
+    batch = np.repeat([1, 2, 3], [10, 10, 5])  # calls of run so far
+    output = client.predict(fake, 'p', images, batch_size=10)
+    assert output.dtype == np.float32
+    np.testing.assert_array_equal(output, images.reshape(25, -1)[:, :10] + batch[:, None])
+
+
+def test_a_crash_is_one_line_with_what_the_library_said_last(fake):
+    for _ in range(2):  # the second request finds it gone
+        with pytest.raises(UserError, match='^fake exited with code 3: the last line .run '
+                                            '.venv/fake/bin/python -m fake_server to see more.$'):
+            fake.ask(load='m', path='crash', shape=[1, 4, 4, 3], threads=1)
