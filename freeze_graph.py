@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Freeze a run into one file: python freeze_graph.py --run runs/tuto/1."""
+"""Freeze a run into one file, and convert that to TFLite, ONNX, ...: see docs/deploy.md.
+
+python freeze_graph.py --run runs/tuto/1 --formats pb,tflite,onnx --quantize none,int8
+"""
 
 import os
 import sys
@@ -12,28 +15,23 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost import runs, runtime
 from permafrost.experiments.reports import run_report
 from permafrost.export import formats
+from permafrost.export.conversion import command
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags, run_script
 
 define_checkpoint_flags()
 define_run_dataset_flags()
 flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file next to it '
-                    'describes it. Default: <run>/<model>.pb.')
+                    'describes it. Default: <run>/<model>.pb. Other formats get its name.')
 formats.define_flags()
 FLAGS = flags.FLAGS
 
 
 def main():
-    run = FLAGS.run or runs.latest_run(FLAGS.log_dir)
-    runs.read_config(run)  # report a wrong directory before the slow import
-    session_config = runtime.prepare()
-    from permafrost.export import freeze  # imports TensorFlow, after its threads are set
-    freeze.freeze(run, session_config, step=FLAGS.step, weights=FLAGS.weights,
-                  output=FLAGS.output, dataset=FLAGS.dataset, data_dir=FLAGS.data_dir,
-                  formats=formats.chosen(FLAGS))
-    run_report.write(run)
+    run = command.freeze(FLAGS)
+    if run:
+        run_report.write(run)
 
 
 if __name__ == '__main__':

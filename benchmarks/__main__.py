@@ -1,7 +1,7 @@
 """Time this machine: python -m benchmarks [NAME] --models tuto.
 
-NAME: pipeline (default), inference, latency, training, cluster or scaling; see docs/speed.md and
-docs/scaling.md.
+NAME: pipeline (default), inference, latency, deploy, training, cluster or scaling; see
+docs/speed.md, docs/deploy.md and docs/scaling.md.
 """
 
 import os

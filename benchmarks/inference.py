@@ -7,7 +7,6 @@ runtime for all test images, from the whole file, are compared with those of lab
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,11 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.runner import Options
-from benchmarks.runtimes import client
 from permafrost import runtime
+from permafrost.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client
 
 MODELS = ('squeeze1', 'nin2')
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
@@ -53,7 +53,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         graphs = {model: _frozen_graph(model, folder) for model in options.models or MODELS}
-        runtimes = {name: stack.enter_context(client.Runtime(name)) for name in client.CONVERTERS}
+        runtimes = {name: stack.enter_context(client.runtime(name)) for name in client.RUNTIMES}
         versions = {name: other.version for name, other in runtimes.items()}
         settings = [Setting(model, *setting) for model in graphs for setting in SETTINGS]
         for model, graph in graphs.items():
@@ -77,13 +77,13 @@ def benchmark(options: Options) -> Dict[str, Any]:
 
 
 def _call(*command):
-    if subprocess.call(command, cwd=client.ROOT, stdin=subprocess.DEVNULL):
+    if subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL):
         raise UserError(f"{' '.join(command)} failed: see above")
 
 
 def _frozen_graph(model, folder):
     """Return the path of a frozen graph: of trained_models/, or of a short training."""
-    path = os.path.join(client.ROOT, 'trained_models', model + '.pb')
+    path = os.path.join(ROOT, 'trained_models', model + '.pb')
     if not os.path.exists(path):
         run, path = os.path.join(folder, model), os.path.join(folder, model + '.pb')
         _call(sys.executable, 'train.py', f'--model={model}', f'--steps={TRAIN_STEPS}',
@@ -95,8 +95,8 @@ def _frozen_graph(model, folder):
 def _label_image(graph, engine, *arguments):
     """Return the json that label_image prints with the library of `engine`. Raises UserError."""
     done = subprocess.run(
-        [os.path.join(client.ROOT, 'label_image', 'build', 'label_image'), '--graph=' + graph,
-         '--library=' + os.path.join(client.ROOT, '.venv', engine), '--json', *arguments],
+        [os.path.join(ROOT, 'label_image', 'build', 'label_image'), '--graph=' + graph,
+         '--library=' + os.path.join(ROOT, '.venv', engine), '--json', *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         universal_newlines=True)
     if done.returncode:
@@ -107,20 +107,16 @@ def _label_image(graph, engine, *arguments):
 def _compare_predictions(model, graph, runtimes, dataset, folder):
     """Count the test images for which each runtime's prediction differs from label_image's."""
     images, labels = loading.load(dataset, 'test')
-    images_path, lines = os.path.join(folder, 'images.npy'), os.path.join(folder, 'predictions')
-    np.save(images_path, images)
+    lines = os.path.join(folder, 'predictions')
     with open(os.path.join(folder, 'images.bin'), 'wb') as stream:
         stream.write(record_format.encode(images, labels).tobytes())
     _label_image(graph, 'tf2', '--batch_file=' + stream.name, '--predictions=' + lines)
     expected = np.loadtxt(lines, usecols=2, dtype=int)
-    copy = shutil.copy(graph, os.path.join(folder, model + '-images.pb'))
     figures = {}
     for name, other in runtimes.items():
-        output = os.path.join(folder, 'predicted.npy')
-        other.ask(predict=client.convert(name, copy, 'images', images.shape[1], folder),
-                  images=images_path, output=output, batch_size=100)
+        logits = client.predict(other, convert(name, graph, 'images', folder), images)
         figures[f'{model} {name} different'] = measure.measurement(
-            [np.sum(np.load(output) != expected)], 'images')
+            [np.sum(logits.argmax(1) != expected)], 'images')
     return figures
 
 
@@ -138,11 +134,8 @@ def _candidates(setting, graph, runtimes, folder, seconds, versions):
         return result['latency_ms']['median']
 
     size, key = trial['input_shape'][1], str(setting)
-    network = os.path.join(folder, setting.model + '-inputs.pb')
-    if not os.path.exists(network):
-        extract_network(graph, size, network)
     for name, other in runtimes.items():
-        other.ask(load=key, path=client.convert(name, network, NODE, size, folder),
+        other.ask(load=key, path=convert(name, graph, NODE, folder),
                   threads=setting.threads, shape=[setting.batch_size, size, size, 3])
     def time_runtime(name):
         return runtimes[name].ask(time=key, warmup=WARMUP, runs=runs)['median']
@@ -151,15 +144,23 @@ def _candidates(setting, graph, runtimes, folder, seconds, versions):
             for name in ENGINES + tuple(runtimes)}
 
 
-def extract_network(graph: str, size: int, output: str) -> None:
-    """Write the subgraph from NODE, as floats [N, size, size, 3], to the logits."""
+def convert(name: str, graph: str, node: str, folder: str) -> str:
+    """Return the path of the frozen graph at `graph` for runtime `name`, fed at `node`.
+
+    It is made once in `folder`: OpenVINO reads the part of the frozen graph after `node`.
+    """
+    stem = os.path.join(folder, f'{os.path.basename(graph)[:-3]}-{node}')
+    output = stem + {'litert': '.tflite', 'onnxruntime': '.onnx', 'openvino': '.pb'}[name]
+    if os.path.exists(output):  # for another batch size
+        return output
     # Without runtime.prepare(), because label_image would inherit the threads that it sets.
     with runtime.held_stderr():
         from permafrost.evaluation.frozen_graphs import graph_def
-        network = graph_def.extract_subgraph(graph_def.read_graph(graph), ['predictions'], [NODE])
-    for node in network.node:
-        if node.name == NODE:
-            for dimension in (-1, size, size, 3):
-                node.attr['shape'].shape.dim.add(size=dimension)
-    with open(output, 'wb') as stream:
-        stream.write(network.SerializeToString())
+        from permafrost.export.conversion import converters, network
+    frozen = graph_def.read_graph(graph)
+    if name == 'openvino':
+        with open(output, 'wb') as stream:
+            stream.write(network.extract(frozen, node, graph).SerializeToString())
+    else:
+        converters.convert(output.split('.')[-1], frozen, output, node=node, path=graph)
+    return output

@@ -15,10 +15,11 @@ from typing import Any, Dict
 
 import numpy as np
 
-from benchmarks import graphs, measure
+from benchmarks import measure
 from benchmarks.runner import Options
-from benchmarks.runtimes.client import ROOT
+from benchmarks.runtimes import graphs
 from permafrost import runtime
+from permafrost.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets import loading, packing
 from permafrost.errors import UserError

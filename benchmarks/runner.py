@@ -12,7 +12,7 @@ from permafrost.errors import UsageError, unknown_name_error
 
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
-BENCHMARKS = ('pipeline', 'inference', 'latency', 'training', 'cluster', 'scaling')
+BENCHMARKS = ('pipeline', 'inference', 'latency', 'deploy', 'training', 'cluster', 'scaling')
 CIFAR10_ONLY = ('inference', 'training')
 
 
@@ -42,7 +42,7 @@ def run(name: str, options: Options) -> None:
     if options.models == ['all']:
         options = options._replace(models=list(models.MODELS))
     for model in options.models or []:
-        if model not in models.ALL:
+        if model not in models.ALL and not (name == 'deploy' and model.endswith('.pb')):
             raise unknown_name_error('model', model, models.ALL)
     if name in CIFAR10_ONLY and options.dataset != 'cifar10':
         raise UsageError(f'{name} times networks for CIFAR-10: leave --dataset out')

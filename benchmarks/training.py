@@ -18,6 +18,7 @@ from benchmarks.runner import Options
 from benchmarks.runtimes import client, server
 from permafrost import runtime
 from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.recipes import catalog, durations, overrides
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
@@ -59,13 +60,13 @@ def benchmark(options: Options) -> Dict[str, Any]:
     names += [name for name in BFLOAT16
               if runtime.has_bfloat16('tf2') and name.split('-')[0] in names]
     for name in names:
-        client.python(client.SERVERS[name].environment)
+        runtime_client.python(client.SERVERS[name].environment)
     _compare_logits([model for model in models if model in NETWORKS])
     results: Dict[str, Result] = {}
     versions: Dict[str, str] = {}
     for model in models:
         with contextlib.ExitStack() as stack:  # new processes: MKL's never return memory
-            runtimes = {name: stack.enter_context(client.Runtime(name)) for name in names
+            runtimes = {name: stack.enter_context(client.start(name)) for name in names
                         if PYTORCH not in name or model in NETWORKS}
             versions.update((name, each.version) for name, each in runtimes.items())
             results[model] = _measure(model, runtimes, options.seconds / 8, options.rounds)
@@ -102,8 +103,8 @@ def _compare_logits(models):
     """Raise UserError if PyTorch's logits differ from TensorFlow's."""
     if not models:
         return
-    with tempfile.TemporaryDirectory() as folder, client.Runtime('tf2') as engine, \
-            client.Runtime(PYTORCH) as pytorch:
+    with tempfile.TemporaryDirectory() as folder, client.start('tf2') as engine, \
+            client.start(PYTORCH) as pytorch:
         path = os.path.join(folder, 'weights.npz')
         for model in models:
             engine.ask(logits=model, path=path, image_size=catalog.image_size(model))

@@ -34,4 +34,4 @@ def build(name: str, net: Net, images: Tensor) -> Tensor:
     """
     if name not in ALL:
         raise ValueError(f"unknown model {name!r} (choose from: {', '.join(sorted(ALL))})")
-    return ALL[name](net, images)
+    return net.rounded(ALL[name](net, images))

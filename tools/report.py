@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Update the tables and pictures of README.md and docs/speed.md: tools/report.py [--check]."""
+"""Update the tables and pictures of README.md and docs: tools/report.py [--check]."""
 
 import os
 import sys
@@ -16,25 +16,24 @@ from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, 
 from permafrost.experiments.reports import readme_pictures
 from permafrost.flags import run_script
 
-flags.DEFINE_string('readme', None, 'File with the accuracy tables. Default: README.md, without '
-                    '--speed.')
-flags.DEFINE_string('speed', None, 'File with the speed tables. Default: docs/speed.md, without '
-                    '--readme.')
+PAGES = {'readme': 'README.md', 'speed': 'docs/speed.md', 'deploy': 'docs/deploy.md'}
+for name, page in PAGES.items():
+    flags.DEFINE_string(name, None, 'File with the tables of ' + page + '. Default: all pages.')
 flags.DEFINE_string('results', 'results', 'Folder of the results.')
 flags.DEFINE_bool('check', False, 'Write nothing. Exit with code 1 if a table is stale.')
 FLAGS = flags.FLAGS
 
 
 def main():
-    readme, speed = FLAGS.readme, FLAGS.speed
-    if readme is speed is None:
-        readme, speed = 'README.md', 'docs/speed.md'
-        readme_pictures.update(readme, FLAGS.results, readme_pictures.FOLDER, FLAGS.check)
-    if readme:
-        accuracies = accuracy_tables.table(results.load(FLAGS.results))
-        markdown.update_block(readme, 'results', accuracies, FLAGS.check)
-    for name, tables in benchmark_tables.TABLES.items() if speed else ():
-        markdown.update_block(speed, name, tables(FLAGS.results), FLAGS.check)
+    folder, check = FLAGS.results, FLAGS.check
+    named = {name: FLAGS[name].value for name in PAGES if FLAGS[name].value}
+    if not named:
+        readme_pictures.update(PAGES['readme'], folder, readme_pictures.FOLDER, check)
+    tables = {'readme': {'results': lambda folder: accuracy_tables.table(results.load(folder))},
+              'speed': benchmark_tables.TABLES, 'deploy': benchmark_tables.DEPLOY_TABLES}
+    for name, path in (named or PAGES).items():
+        for block, table in tables[name].items():
+            markdown.update_block(path, block, table(folder), check)
 
 
 if __name__ == '__main__':

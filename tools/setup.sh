@@ -2,7 +2,8 @@
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
 #   tools/setup.sh [ENGINE]         tf1, tf1-mkl or tf2. Default: .venv/default, or else the fastest
 #   tools/setup.sh lint             the tools of `make lint`
-#   tools/setup.sh onnxruntime      or litert, openvino, pytorch: for `python -m benchmarks`
+#   tools/setup.sh onnxruntime      or litert, openvino, tflite-micro: to convert and run other formats
+#   tools/setup.sh pytorch          for `python -m benchmarks training`
 #   tools/setup.sh --find ENGINE    prints the Python that ENGINE would use
 #   tools/setup.sh --versions ENGINE  prints the versions of Python that ENGINE supports, best first
 # The first engine set up becomes .venv/default. Does nothing if the environment is up to date.
@@ -76,6 +77,7 @@ case $engine in
   onnxruntime) versions='3.13 3.12 3.11'; megabytes=2100; package=onnxruntime ;;
   litert) versions='3.13 3.12 3.11'; megabytes=150; package=ai_edge_litert ;;
   openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;
+  tflite-micro) versions='3.13 3.12 3.11'; megabytes=90; package=tflite_micro ;;
   pytorch) versions='3.11 3.13 3.12'; megabytes=1000; package=torch ;;
   *) say "unknown engine '$engine' (choose from: tf1, tf1-mkl, tf2)"; exit 2 ;;
 esac
@@ -89,7 +91,7 @@ hash=$({ sha256sum "$requirements" 2>/dev/null || shasum -a 256 "$requirements";
 link() {  # links .venv/ENGINE to the environment $1
   mkdir -p .venv
   ln -sfn "$1" ".venv/$engine"
-  case $engine in tf*) [ -L .venv/default ] || ln -s "$engine" .venv/default ;; esac
+  case $engine in tf1*|tf2) [ -L .venv/default ] || ln -s "$engine" .venv/default ;; esac
 }
 ready() { [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null; }
 

@@ -1,14 +1,6 @@
-"""The server side: a line of json per request on stdin, one per answer on stdout. Needs only NumPy.
+"""A server that trains: permafrost.evaluation.runtimes.server has the protocol. Needs only NumPy.
 
-A server of inference answers:
-
-{"load": name, "path": file, "shape": [N, h, w, 3], "threads": T}: load a model, to be timed on
-    random floats of that shape. Answer: {}.
-{"time": name, "warmup": W, "runs": R}: time R runs after W others. Answer: {"median": ms}.
-{"predict": file, "images": file.npy, "output": file.npy, "batch_size": N}: write the class with
-    the highest output for each uint8 image. Answer: {}.
-
-A server of training answers:
+It answers
 
 {"load": model, "batch_size": N, "image_size": h, "compute_dtype": "float32" or "bfloat16"}: load a
     model, to be trained on one batch of random floats, and drop the previous one. Answer: facts.
@@ -22,42 +14,12 @@ A server of training answers:
 
 import contextlib
 import gc
-import json
-import os
-import sys
-import time
 
 import numpy as np
 
+from permafrost.evaluation.runtimes.server import answer_lines
+
 SIDE = 2048  # of the matrices
-
-
-def serve_inference(version, load):
-    """Answer requests until stdin ends.
-
-    `load(path, threads)` returns `bind(array)`, which returns `(run, output)`: `run()` computes
-    the outputs of that batch, `output()` returns the last ones, an array [N, classes].
-    """
-    loaded = {}
-
-    def answer(request):
-        if 'load' in request:
-            array = np.random.RandomState(1).standard_normal(request['shape'])
-            bind = load(request['path'], request['threads'])
-            loaded[request['load']] = bind(array.astype(np.float32))[0]
-            return {}
-        if 'time' in request:
-            return _time(loaded[request['time']], request['warmup'], request['runs'])
-        images, size = np.load(request['images']), request['batch_size']
-        bind, classes = load(request['predict'], 1), []
-        for start in range(0, len(images), size):
-            run, output = bind(images[start:start + size])
-            run()
-            classes.append(np.argmax(output(), 1))
-        np.save(request['output'], np.concatenate(classes))
-        return {}
-
-    _answer_lines(version, answer)
 
 
 def serve_training(version, load, logits):
@@ -80,7 +42,7 @@ def serve_training(version, load, logits):
             runs.update(new_runs)
             return facts
 
-        _answer_lines(version, answer)
+        answer_lines(version, answer)
 
 
 def batch(request):
@@ -93,28 +55,3 @@ def batch(request):
 def matrices():
     """Return the two matrices of the product, float32 [SIDE, SIDE]."""
     return np.random.RandomState(1).uniform(-1, 1, (2, SIDE, SIDE)).astype(np.float32)
-
-
-def _answer_lines(version, answer):
-    answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # libraries print to stderr from now on: stdout is for answers
-
-    def write(value):
-        answers.write(json.dumps(value) + '\n')
-        answers.flush()
-
-    write({'version': version})
-    for line in sys.stdin:
-        try:
-            write(answer(json.loads(line)))
-        except Exception as error:  # the client shows it
-            write({'error': ' '.join(str(error).split())[:300] or type(error).__name__})
-
-
-def _time(run, warmup, runs):
-    times = []
-    for _ in range(warmup + runs):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return {'median': 1e3 * float(np.median(times[warmup:]))}

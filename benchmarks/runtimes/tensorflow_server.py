@@ -14,7 +14,7 @@ with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 import models  # noqa: E402
-from benchmarks import graphs  # noqa: E402
+from benchmarks.runtimes import graphs  # noqa: E402
 from models.layers.net import Net  # noqa: E402
 from permafrost.config import Config  # noqa: E402
 from permafrost.experiments import model_info  # noqa: E402

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from models.layers import activations, initializers, random_seeds, whitening
+from models.layers.fake_quant import FakeQuant
 
 BIAS_OPS, RELU_OPS, LRN_OPS = 1, 2, 36  # per element of the output
 
@@ -49,6 +50,8 @@ class Net:
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
     is_frozen: Callable[[str], bool] = lambda name: False
+    # Rounds weights, and what a layer takes that integers can compute; None: nothing is rounded.
+    fake_quant: Optional[FakeQuant] = None
     padding: str = 'SAME'  # or VALID, of convolutions and pools
     activation: str = 'relu'  # see models.layers.activations
     initializer: str = 'glorot_normal'  # see models.layers.initializers
@@ -65,6 +68,7 @@ class Net:
              norm: bool = False, stride: int = 1, bias: bool = True,
              activation: Optional[str] = None) -> tf.Tensor:
         """Return convolution, bias or norm, activation: [N, H, W, C] -> [N, H', W', filters]."""
+        x = self.rounded(x)
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
             x = self._conv2d(x, self._weights(shape, weight_decay), stride, self.padding)
@@ -72,6 +76,7 @@ class Net:
 
     def depthwise(self, name: str, x: tf.Tensor, size: int, stride: int = 1) -> tf.Tensor:
         """Return the convolution of each channel on its own: [N, H, W, C] -> [N, H', W', C]."""
+        x = self.rounded(x)
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], 1]
             x = tf.nn.depthwise_conv2d(x, self._weights(shape, depthwise=True),
@@ -92,6 +97,7 @@ class Net:
         [N, H, W, C] -> [N, H', W', size * size * C], or twice as many channels `with_negatives`.
         The weights are not trained: they follow from `sample_images`, or are random without it.
         """
+        x = self.rounded(x)
         with tf.variable_scope(name) as scope:
             channels = x.shape.as_list()[-1]
             shape = [size, size, channels, size * size * channels * (2 if with_negatives else 1)]
@@ -102,6 +108,7 @@ class Net:
                 initial = initializers.initialize('pytorch_default', shape,
                                                   random_seeds.seeds(self.seed, scope.name))
             weights = tf.get_variable('weights', initializer=initial, trainable=False)
+            weights = self.fake_quant.weights(weights) if self.fake_quant else weights
             x = self._conv2d(x, weights, 1, padding or self.padding)
             return self._complete('whiten', name, x, shape, bias, activation='linear')
 
@@ -109,6 +116,7 @@ class Net:
            activation: Optional[str] = None, bias: bool = True, norm: bool = False,
            initializer: Optional[str] = None) -> tf.Tensor:
         """Return a fully connected layer, completed as conv: [N, ...] -> [N, units]."""
+        x = self.rounded(x)
         with tf.variable_scope(name):
             shape = [product(x.shape.as_list()[1:]), units]
             x = tf.reshape(x, [-1, shape[0]]) if x.shape.ndims > 2 else x
@@ -130,10 +138,12 @@ class Net:
 
     def add(self, name: str, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """Return the sum of two tensors of one shape."""
+        x, y = self.rounded(x), self.rounded(y)
         return self._add_layer('add', name, tf.add(x, y, name=name), ops_per_element=1)
 
     def multiply(self, name: str, x: tf.Tensor, factor: float) -> tf.Tensor:
         """Return `x` times a constant `factor`."""
+        x = self.rounded(x)
         return self._add_layer('multiply', name, tf.multiply(x, factor, name=name),
                                ops_per_element=1)
 
@@ -143,26 +153,30 @@ class Net:
         It is option A of He et al. 2015 (https://arxiv.org/abs/1512.03385, section 4.2).
         """
         padding = filters - x.shape.as_list()[-1]
+        x = self.rounded(x)
         with tf.name_scope(name):
-            x = x[:, ::stride, ::stride]
-            x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [padding // 2, padding - padding // 2]])
-        return self._add_layer('shortcut', name, x)
+            y = x[:, ::stride, ::stride]
+            y = tf.pad(y, [[0, 0], [0, 0], [0, 0], [padding // 2, padding - padding // 2]])
+        return self._add_layer('shortcut', name, self._on_same_grid(y, x))
 
     def max_pool(self, name: str, x: tf.Tensor, size: int = 3, stride: int = 2,
                  padding: Optional[str] = None) -> tf.Tensor:
         """Return the maxima of windows: [N, H, W, C] -> [N, H', W', C]."""
-        x = tf.nn.max_pool(x, [1, size, size, 1], [1, stride, stride, 1],
+        x = self.rounded(x)
+        y = tf.nn.max_pool(x, [1, size, size, 1], [1, stride, stride, 1],
                            padding or self.padding, name=name)
-        return self._add_layer('max_pool', name, x)
+        return self._add_layer('max_pool', name, self._on_same_grid(y, x))
 
     def avg_pool(self, name: str, x: tf.Tensor, size: int = 3, stride: int = 2) -> tf.Tensor:
         """Return the means of windows, without what pads them; shapes as max_pool."""
+        x = self.rounded(x)
         x = tf.nn.avg_pool(x, [1, size, size, 1], [1, stride, stride, 1], self.padding, name=name)
         return self._add_layer('avg_pool', name, x)
 
     def global_avg_pool(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Return the means over all positions: [N, H, W, C] -> [N, C]."""
-        return self._add_layer('global_avg_pool', name, tf.reduce_mean(x, [1, 2], name=name))
+        return self._add_layer('global_avg_pool', name,
+                               tf.reduce_mean(self.rounded(x), [1, 2], name=name))
 
     def lrn(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Return the response normalization over 9 channels (Krizhevsky et al. 2012, 3.3)."""
@@ -174,17 +188,25 @@ class Net:
 
         The mask depends only on seed, name and step.
         """
+        x = y = self.rounded(x)
         if self.training:
             with tf.variable_scope(name) as scope:
                 noise = tf.random.stateless_uniform(
                     tf.shape(x), random_seeds.seeds(self.seed, scope.name, self.step),
                     dtype=x.dtype)
-                x *= tf.cast(noise >= rate, x.dtype) / (1. - rate)
-        return self._add_layer('dropout', name, x)
+                y = x * (tf.cast(noise >= rate, x.dtype) / (1. - rate))
+        return self._add_layer('dropout', name, self._on_same_grid(y, x))
 
     def concat(self, name: str, xs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Return maps joined by channels: [N, H, W, C1], [N, H, W, C2] ... -> [N, H, W, sum]."""
         return self._add_layer('concat', name, tf.concat(xs, 3, name=name))
+
+    def rounded(self, x: tf.Tensor) -> tf.Tensor:
+        """Return activations as integers hold them; see FakeQuant. Without one, return `x`."""
+        return self.fake_quant.activations(x) if self.fake_quant else x
+
+    def _on_same_grid(self, y, x):
+        return self.fake_quant.same_range(y, x) if self.fake_quant else y
 
     def _conv2d(self, x, weights, stride, padding):
         dtype = tf.as_dtype(self.compute_dtype) if self.training else tf.float32
@@ -202,6 +224,9 @@ class Net:
         weights = tf.get_variable('weights', shape, initializer=initial)
         if weight_decay and not self.is_frozen(full_name):
             self.weight_decay_vars.append((weights, weight_decay))
+        if self.fake_quant:
+            return (self.fake_quant.depthwise_weights if depthwise else self.fake_quant.weights)(
+                weights)
         return weights
 
     def _complete(self, kind, name, x, weights_shape, bias=False, norm=False, activation=None):
@@ -277,4 +302,6 @@ class Net:
         shape = tuple(x.shape.as_list()[1:])
         ops = 2 * macs + ops_per_element * product(shape)
         self.layers.append(Layer(name, kind, shape, params, ops, macs))
+        if self.fake_quant:
+            self.fake_quant.name(x, name)
         return x

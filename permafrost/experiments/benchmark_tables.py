@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md, made from results/benchmark-*.json."""
+"""The tables of docs/speed.md and docs/deploy.md, made from results/benchmark-*.json."""
 
 import dataclasses
 import glob
@@ -60,6 +60,35 @@ class InferenceFile:
     """The fields of benchmark-inference.json."""
     graphs: Dict[str, Any]
     figures: Dict[str, FigureJson]
+
+
+@dataclasses.dataclass
+class DeployedFile:
+    """A file in a runtime; `ms` has medians by '<batch size> <threads>'."""
+    file: str
+    runtime: str
+    bytes: int
+    correct: int
+    images: int
+    ms: Dict[str, float]
+
+
+@dataclasses.dataclass
+class DeployFile:
+    """The fields of benchmark-deploy.json."""
+    models: Dict[str, List[DeployedFile]]
+
+
+@dataclasses.dataclass
+class MicroFile:
+    """The fields of tflm/*.json, which freeze_graph.py wrote."""
+    model: str
+    bytes: int
+    arena_bytes: int
+    correct: int
+    images: int
+    agreement: float
+    ops_to_register: List[str]
 
 
 def pipeline(folder: str) -> List[str]:
@@ -149,6 +178,42 @@ def inference(folder: str) -> List[str]:
     return lines[:-1]
 
 
+def deploy(folder: str) -> List[str]:
+    """Return Markdown: a table for each model, the least of each column of times in bold."""
+    benchmark = _read(folder, 'benchmark-deploy.json', DeployFile)
+    if not benchmark:
+        return NOT_RECORDED
+    lines = []
+    for model, files in benchmark['models'].items():
+        times = {key: {str(place): each['ms'][key] for place, each in enumerate(files)
+                       if key in each['ms']} for key in ('1 1', '1 2', '32 1', '32 2')}
+        rows = []
+        for place, each in enumerate(files):
+            one, two, *batches = (_bold_if_least(column, str(place)) for column in times.values())
+            rates = [f"{32e3 / each['ms'][key]:,.0f}" if each['ms'].get(key) else '–'
+                     for key in ('32 1', '32 2')]
+            rates = [f'**{rate}**' if text.startswith('**') else rate
+                     for rate, text in zip(rates, batches)]
+            rows.append([markdown.escape(each['file']), markdown.escape(each['runtime']),
+                         f"{100 * each['correct'] / max(1, each['images']):.2f} %",
+                         f"{each['bytes'] / 1e3:,.0f}", f'{one} / {two}', ' / '.join(rates)])
+        lines += [*markdown.table([markdown.escape(model), 'runtime', 'accuracy', 'kB',
+                                   'ms, 1 image', 'images/s, batch 32'], rows), '']
+    return lines[:-1]
+
+
+def micro(folder: str) -> List[str]:
+    """Return Markdown: the models that were measured in TensorFlow Lite Micro."""
+    files = [schema.read(path, MicroFile, FIX) for path in sorted(
+                 glob.glob(os.path.join(glob.escape(folder), 'tflm', '*.json')))]
+    return markdown.table(
+        ['model', 'kB', 'arena, kB', 'accuracy', 'as the frozen graph', 'operations'],
+        [[markdown.escape(each['model']), f"{each['bytes'] / 1e3:,.0f}",
+          f"{each['arena_bytes'] / 1e3:.1f}", f"{100 * each['correct'] / each['images']:.2f} %",
+          f"{100 * each['agreement']:.2f} %", str(len(each['ops_to_register']))]
+         for each in files]) if files else NOT_RECORDED
+
+
 def _read(folder: str, name: str, kind: type) -> Dict[str, Any]:
     try:
         return schema.read(os.path.join(folder, name), kind, FIX)
@@ -179,4 +244,5 @@ def _short(value: Optional[float]) -> str:
     return f'{value:.0f}' if value >= 100 else f'{value:#.3g}'
 
 
+DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md
 TABLES = {'pipeline': pipeline, 'training': training, 'inference': inference}

@@ -1,63 +1,85 @@
-"""The formats that freezing writes next to the frozen graph, each with a flag of its name.
+"""The formats of exported files, and the flags that choose them.
 
 Importing this module does not import TensorFlow, so that a wrong flag fails at once.
 """
 
 import os
-import tempfile
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 from absl import flags
 
-from permafrost.errors import UserError, one_line
+from permafrost.errors import UsageError, unknown_name_error
 
 flags.disclaim_key_flags()
 
+QUANTIZE = ('none', 'float16', 'int8')
+
 
 class Format(NamedTuple):
-    """A format: the help of its flag, and the function that writes it."""
-    help: str
-    write: Callable[[Any, str, Any], None]  # of the frozen tf.GraphDef, a path, a tf.ConfigProto
-
-
-def write_saved_model(graph: Any, directory: str, session_config: Any) -> None:
-    """Write a SavedModel to the new `directory`, which appears when it is complete."""
-    import tensorflow.compat.v1 as tf
-
-    from permafrost.evaluation import inference_graph
-    parent = os.path.dirname(os.path.abspath(directory))
-    try:
-        os.makedirs(parent, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, prefix='.saved_model') as temporary, \
-                tf.Graph().as_default(), tf.Session(config=session_config) as session:
-            tensors = inference_graph.import_own_graph(graph)
-            signature = tf.saved_model.predict_signature_def(
-                {'images': tensors.images},
-                {'probabilities': tensors.probabilities, 'predictions': tensors.predictions})
-            builder = tf.saved_model.Builder(os.path.join(temporary, 'model'))
-            builder.add_meta_graph_and_variables(
-                session, [tf.saved_model.SERVING],
-                {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature},
-                strip_default_attrs=True)
-            builder.save()
-            os.rename(os.path.join(temporary, 'model'), directory)
-    except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, 'strerror', None) or one_line(error)
-        raise UserError(f'cannot write {directory} ({reason}): name another --saved_model')
+    """A format of exported files."""
+    suffix: str
+    quantize: Sequence[str]  # what it may be quantized to
+    environments: Sequence[str] = ()  # that convert to it, and run it
+    runtime: str = ''  # that measures its files, one of client.RUNTIMES
 
 
 FORMATS: Dict[str, Format] = {
-    'saved_model': Format('Also write a SavedModel for TensorFlow Serving to this new directory.',
-                          write_saved_model),
+    'pb': Format('.pb', ('none',)),
+    'saved_model': Format('.saved_model', ('none',)),
+    'tflite': Format('.tflite', QUANTIZE, ('tf2', 'litert'), 'litert'),
+    'onnx': Format('.onnx', QUANTIZE, ('onnxruntime',), 'onnxruntime'),
+    'tflm': Format('.tflm', ('int8',), ('tf2', 'tflite-micro')),
 }
 
 
+class Target(NamedTuple):
+    """A file to write."""
+    format: str
+    quantize: str  # one of QUANTIZE
+
+    def path(self, frozen: str) -> str:
+        """Return the path of this file, next to the frozen graph at the path `frozen`."""
+        stem = os.path.splitext(frozen)[0]
+        middle = '' if self.quantize == 'none' or self.format == 'tflm' else '.' + self.quantize
+        return stem + middle + FORMATS[self.format].suffix
+
+
 def define_flags() -> None:
-    """Define a flag for each format: the path to write it to."""
-    for name, each in FORMATS.items():
-        flags.DEFINE_string(name, None, each.help)
+    """Define the flags that choose formats."""
+    flags.DEFINE_list('formats', ['pb'], 'Formats to write, next to the frozen graph: '
+                      f"{', '.join(FORMATS)}. saved_model is a directory; tflm is C code for "
+                      'TensorFlow Lite Micro, in int8.')
+    flags.DEFINE_list('quantize', ['none'], f"Numbers in files of tflite and onnx: "
+                      f"{', '.join(QUANTIZE)}. Several give several files. int8 is calibrated on "
+                      'training images.')
+    flags.DEFINE_float('max_loss', 1., 'A file may lose so many points of accuracy against the '
+                       'frozen graph; one that loses more is not written.', 0, 100)
+    flags.DEFINE_string('saved_model', None, 'Also write a SavedModel for TensorFlow Serving to '
+                        'this new directory.')
+    flags.DEFINE_string('graph', None, 'Frozen graph (.pb) of freeze_graph.py to convert, instead '
+                        'of a run.')
 
 
-def chosen(values: Any) -> Dict[str, str]:
-    """Return {name: path} of the formats that the flags (absl FlagValues) ask for."""
-    return {name: values[name].value for name in FORMATS if values[name].value}
+def targets(formats: Sequence[str], quantize: Sequence[str]) -> List[Target]:
+    """Return the files to write, without the .pb. Raises UsageError for a wrong name."""
+    for kind, names, known in (('format', formats, FORMATS), ('quantization', quantize, QUANTIZE)):
+        for name in names:
+            if name not in known:
+                raise unknown_name_error(kind, name, known)
+    chosen = []
+    for name in FORMATS:
+        possible = FORMATS[name].quantize
+        if name in formats and name != 'pb':
+            chosen += [Target(name, each) for each in possible
+                       if len(possible) == 1 or each in quantize]
+    unused = set(quantize) - {each.quantize for each in chosen} - {'none'}
+    if unused:
+        names = [name for name, each in FORMATS.items() if len(each.quantize) > 1]
+        raise UsageError(f"--quantize {min(unused)} is for {' and '.join(names)}: add e.g. "
+                         f'--formats pb,{names[0]}')
+    return chosen
+
+
+def chosen(values: Any) -> List[Target]:
+    """Return the files that the flags (absl FlagValues) ask for. Raises UsageError."""
+    return targets(values.formats, values.quantize)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from benchmarks import graphs
+from benchmarks.runtimes import graphs
 
 
 def test_a_session_has_its_own_graph():

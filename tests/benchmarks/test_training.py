@@ -11,6 +11,7 @@ import pytest
 from benchmarks import runner, training
 from benchmarks.runtimes import client
 from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
 from tests.processes import ROOT
@@ -48,7 +49,7 @@ def benchmark(tmp_path, monkeypatch):
             (tmp_path / (module + '.py')).write_text(FAKE_SERVER.format(facts=json.dumps(facts)))
             monkeypatch.setitem(client.SERVERS, name, client.Server(module, ''))
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
-        monkeypatch.setattr(client, 'python', lambda environment: sys.executable)
+        monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
         return training.benchmark(runner.Options(models=['tuto'], rounds=3, seconds=.01))
     return run
 
@@ -112,8 +113,8 @@ def test_training_has_two_or_three_products_a_layer(model, expected):
 
 
 def test_an_engine_trains_on_its_batch(monkeypatch):
-    monkeypatch.setattr(client, 'python', lambda environment: sys.executable)
-    with client.Runtime('tf2') as engine:  # the engine of this Python
+    monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
+    with client.start('tf2') as engine:  # the engine of this Python
         facts = engine.ask(load='lenet5', batch_size=16, image_size=32, compute_dtype='float32')
         assert facts['params'] == model_info.measure_model('lenet5', 32)['params']
         assert engine.ask(run='product') == {'loss': None}
@@ -134,9 +135,9 @@ def pytorch_and_engine():
             os.path.exists(python)) else True:
         pytest.skip('no PyTorch: tools/setup.sh pytorch installs it')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, 'python',
+        patch.setattr(runtime_client, 'python',
                       lambda name: python if name == 'pytorch' else sys.executable)
-        with client.Runtime('pytorch') as pytorch, client.Runtime('tf2') as engine:
+        with client.start('pytorch') as pytorch, client.start('tf2') as engine:
             yield pytorch, engine
 
 

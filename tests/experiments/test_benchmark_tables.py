@@ -31,6 +31,35 @@ def test_pipeline_targets_are_shown_with_each_engine(tmp_path):
         '| tuto ratio | at least 0.95 | 0.930 (**not met**) | 1.01 |']
 
 
+def test_exported_files_have_a_table_for_each_model(tmp_path):
+    assert benchmark_tables.deploy(str(tmp_path)) == ['Not recorded yet.']
+    rows = [{'file': name, 'runtime': runtime, 'bytes': size, 'correct': correct, 'images': 10000,
+             'ms': {'1 1': ms, '1 2': ms / 2, '32 1': 20 * ms, '32 2': 10 * ms}}
+            for name, runtime, size, correct, ms in (
+                ('a.pb', 'TensorFlow 2', 594819, 8876, .2),
+                ('a.int8.tflite', '<b>', 185265, 8871, .05))]
+    del rows[0]['ms']['32 2']
+    files.write_json(str(tmp_path / 'benchmark-deploy.json'), {'models': {'a': rows}})
+    assert benchmark_tables.deploy(str(tmp_path)) == [
+        '| a | runtime | accuracy | kB | ms, 1 image | images/s, batch 32 |',
+        '| --- | --- | --- | --- | --- | --- |',
+        '| a.pb | TensorFlow 2 | 88.76 % | 595 | 0.200 / 0.100 | 8,000 / – |',
+        '| a.int8.tflite | &#60;b&#62; | 88.71 % | 185 | **0.0500** / **0.0250** | '
+        '**32,000** / **64,000** |']
+
+
+def test_micro_has_a_row_for_each_model(tmp_path):
+    assert benchmark_tables.micro(str(tmp_path)) == ['Not recorded yet.']
+    (tmp_path / 'tflm').mkdir()
+    for name, arena_bytes in ('b', 59248), ('a|', 123904):
+        files.write_json(str(tmp_path / 'tflm' / f'{name[0]}.tflm.json'), {
+            'model': name, 'bytes': 182672, 'arena_bytes': arena_bytes, 'correct': 8872,
+            'images': 10000, 'agreement': .9934, 'ops_to_register': ['AddConv2D', 'AddMean']})
+    assert benchmark_tables.micro(str(tmp_path))[2:] == [
+        '| a&#124; | 183 | 123.9 | 88.72 % | 99.34 % | 2 |',
+        '| b | 183 | 59.2 | 88.72 % | 99.34 % | 2 |']
+
+
 def test_inference_has_a_table_for_each_graph(tmp_path):
     assert benchmark_tables.inference(str(tmp_path)) == ['Not recorded yet.']
     times = dict(zip(benchmark_tables.RUNTIMES, (2., 1.5, .5, .4, 1., 3.)))

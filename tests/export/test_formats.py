@@ -1,53 +1,46 @@
-"""The SavedModel that is written next to a frozen graph."""
+"""The formats of exported files: their names, and what may be combined."""
 
 import os
-import sys
 
-import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 
-from permafrost.errors import UserError
-from permafrost.export import freeze
-from tests import processes
-from tests.export.helpers import logits_of, some_images
-
-
-def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, synthetic, tmp_path):
-    directory = str(tmp_path / 'new' / '1')
-    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
-    assert os.listdir(str(tmp_path / 'new')) == ['1']
-    images = some_images(synthetic)
-    with tf.Graph().as_default(), tf.Session() as session:
-        loaded = tf.saved_model.loader.load(session, [tf.saved_model.tag_constants.SERVING],
-                                            directory)
-        signature = loaded.signature_def['serving_default']
-        assert signature.method_name == 'tensorflow/serving/predict'
-        outputs = session.run({name: tensor.name for name, tensor in signature.outputs.items()},
-                              {signature.inputs['images'].name: images})
-    np.testing.assert_allclose(outputs['predictions'], logits_of(file, images), atol=1e-5)
-    np.testing.assert_allclose(outputs['probabilities'], logits_of(file, images, 'probabilities'),
-                               atol=1e-5)
-    with pytest.raises(UserError, match='exists: name another --saved_model'):
-        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
+from permafrost.errors import UsageError
+from permafrost.evaluation.runtimes import client
+from permafrost.export import formats
+from tests.processes import ROOT
 
 
-def test_an_unwritable_directory_is_one_line(run, tmp_path):
-    (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='name another --saved_model'):
-        freeze.freeze(run, None, output=str(tmp_path / 'a.pb'),
-                      formats={'saved_model': str(tmp_path / 'file' / 'model')})
-    assert sorted(os.listdir(str(tmp_path))) == ['a.json', 'a.pb', 'file']
+def paths(names, quantize=('none',)):
+    return [target.path('a/net.pb') for target in formats.targets(names, quantize)]
 
 
-@pytest.mark.slow
-def test_saved_model_cli_shows_the_signature(run, tmp_path):
-    directory = str(tmp_path / '1')
-    freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), formats={'saved_model': directory})
-    tool = os.path.join(os.path.dirname(sys.executable), 'saved_model_cli')
-    output = processes.finish([tool, 'show', '--dir', directory, '--all'])
-    assert "signature_def['serving_default']" in output
-    for line in ("inputs['images'] tensor_info", 'dtype: DT_UINT8', 'shape: (-1, 32, 32, 3)',
-                 "outputs['probabilities'] tensor_info", "outputs['predictions'] tensor_info",
-                 'Method name is: tensorflow/serving/predict'):
-        assert line in output, output
+def test_each_file_has_its_name():
+    assert paths(['pb']) == []  # the frozen graph itself is no target
+    assert paths(['onnx', 'pb', 'tflite']) == ['a/net.tflite', 'a/net.onnx']
+    assert paths(['tflite', 'saved_model'], ['int8', 'none']) == [
+        'a/net.saved_model', 'a/net.tflite', 'a/net.int8.tflite']
+    assert paths(['onnx'], ['float16']) == ['a/net.float16.onnx']
+    assert paths(['tflm', 'tflite']) == ['a/net.tflite', 'a/net.tflm']  # always int8
+
+
+@pytest.mark.parametrize('names, quantize, message', [
+    (['tflit'], ['none'], "unknown format 'tflit'; did you mean tflite?"),
+    (['pb'], ['int4'], "unknown quantization 'int4'"),
+    (['pb', 'saved_model'], ['int8'],
+     '--quantize int8 is for tflite and onnx: add e.g. --formats pb,tflite'),
+    (['pb', 'tflm'], ['float16'], '--quantize float16 is for tflite and onnx')])
+def test_a_wrong_choice_is_refused(names, quantize, message):
+    with pytest.raises(UsageError) as error:
+        formats.targets(names, quantize)
+    assert message in str(error.value)
+
+
+def test_every_format_names_environments_and_runtimes_that_exist():
+    for name, each in formats.FORMATS.items():
+        assert set(each.quantize) <= set(formats.QUANTIZE), name
+        assert not each.runtime or each.runtime in client.RUNTIMES, name
+        for environment in each.environments:
+            path = os.path.join(ROOT, 'requirements', environment + '.txt')
+            assert os.path.exists(path), name
+    assert {each.runtime for each in formats.FORMATS.values()} - {''} == set(
+        client.RUNTIME_OF.values())

@@ -1,0 +1,101 @@
+"""Exported files in C++: accuracy, size and latency of each, in each runtime of label_image."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from typing import Any, Dict, List, Optional
+
+from benchmarks import measure
+from benchmarks.runner import Options
+from permafrost import runtime
+from permafrost.commands import ROOT
+from permafrost.datasets import loading, record_format
+from permafrost.errors import UserError
+from permafrost.evaluation.runtimes import client
+
+MODELS = ('tuto', 'squeeze1', 'sprint')  # in trained_models/
+SETTINGS = ((1, 1), (1, 2), (32, 1), (32, 2))  # batch size, threads
+RUNS, REPEATS = {1: 50, 32: 5}, 5  # timed runs of a batch size, in each of REPEATS turns
+# What is compared: a runtime and a file. {} is the path without .pb.
+FILES = {
+    'tensorflow': '{}.pb', 'tensorflow/bfloat16': '{}.pb', 'openvino': '{}.pb',
+    'openvino/bfloat16': '{}.pb', 'litert float16': '{}.float16.tflite',
+    'litert': '{}.tflite', 'litert int8': '{}.int8.tflite',
+    'onnxruntime': '{}.onnx', 'onnxruntime int8': '{}.int8.onnx', 'openvino int8': '{}.int8.onnx'}
+
+
+def benchmark(options: Options) -> Dict[str, Any]:
+    """Measure, print a table, and return the result to record.
+
+    `options.models` are models of trained_models/, or paths of frozen graphs.
+    """
+    dataset = loading.open_dataset(options.dataset, options.data_dir)
+    for environment in ('tf2', *client.RUNTIMES):
+        client.python(environment)
+    _run(['make', '-s', '-C', 'label_image'])
+    rows: Dict[str, List[Dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        batch_file = os.path.join(folder, 'test.bin')
+        with open(batch_file, 'wb') as stream:
+            stream.write(record_format.encode(*loading.load(dataset, 'test')).tobytes())
+        for model in options.models or MODELS:
+            graph = model if model.endswith('.pb') else os.path.join(
+                ROOT, 'trained_models', model + '.pb')
+            rows[os.path.basename(graph)[:-3]] = _measure(graph, folder, batch_file, options)
+    return dict(measure.machine(), models=rows, settings=SETTINGS, runs=RUNS, repeats=REPEATS,
+                versions={'engine': runtime.installed()})
+
+
+def _measure(graph: str, folder: str, batch_file: str, options: Options) -> List[Dict[str, Any]]:
+    """Return what is known of each of FILES, made from `graph`."""
+    copy = os.path.join(folder, os.path.basename(graph))
+    with open(graph, 'rb') as source, open(copy, 'wb') as stream:
+        stream.write(source.read())
+    data_dir = ['--data_dir=' + options.data_dir] if options.data_dir else []
+    _run([sys.executable, 'freeze_graph.py', '--graph=' + copy, '--formats=tflite,onnx',
+          '--quantize=none,float16,int8', '--dataset=' + options.dataset, *data_dir])
+    compared = []
+    for name, pattern in FILES.items():
+        path, (chosen, *_) = pattern.format(copy[:-3]), name.split()
+        compared.append(f'{chosen}={path}')
+    rows: List[Dict[str, Any]] = [  # ms: medians, by batch size and threads
+        {'file': os.path.basename(path), 'correct_in_python': _correct(path), 'ms': {}}
+        for path in (each.partition('=')[2] for each in compared)]
+    for batch_size, threads in SETTINGS:
+        flags = [f'--batch_size={batch_size}', f'--threads={threads}', f'--repeats={REPEATS}',
+                 f'--runs={RUNS[batch_size]}']
+        if (batch_size, threads) == SETTINGS[-1]:
+            flags.append('--batch_file=' + batch_file)
+        for row, answer in zip(rows, _compare(compared, flags)):
+            row.update({key: answer[key] for key in ('runtime', 'bytes', 'correct', 'images')
+                        if key in answer})
+            row['ms'][f'{batch_size} {threads}'] = round(answer['latency_ms']['median'], 4)
+    return rows
+
+
+def _correct(path: str) -> Optional[int]:
+    """Return how many test images the file answers rightly in Python, by the json next to it."""
+    with contextlib.suppress(FileNotFoundError), open(path + '.json') as stream:
+        return json.load(stream)['correct']
+    return None
+
+
+def _compare(files: List[str], flags: List[str]) -> List[Dict[str, Any]]:
+    libraries = [f"--library={os.path.join(ROOT, '.venv', name)}"
+                 for name in ('tf2', *client.RUNTIMES)]
+    program = os.path.join(ROOT, 'label_image', 'build', 'label_image')
+    output = _run([program, '--compare', '--json', *libraries, *flags, *files])
+    print(' '.join(flags), flush=True)
+    return json.loads(output)['models']
+
+
+def _run(command: List[str]) -> str:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ['no output'])[-1]
+        raise UserError(f'{os.path.basename(command[0])} failed: {last}')
+    return done.stdout

@@ -1,0 +1,59 @@
+"""The files that the flags of freeze_graph.py ask for: a run frozen, a frozen graph converted."""
+
+import os
+from typing import Optional
+
+from absl import flags
+
+from permafrost import isolation, runs, runtime
+from permafrost.datasets import loading
+from permafrost.errors import UsageError, UserError
+from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.runtimes import client
+from permafrost.export import formats
+
+RUN_FLAGS = ('run', 'step', 'weights', 'saved_model')
+
+
+def freeze(values: flags.FlagValues) -> Optional[str]:
+    """Write the files that `values` ask for; return the run, None with --graph.
+
+    Raises UsageError if flags do not fit each other, UserError if a file cannot be read or written.
+    """
+    targets = formats.chosen(values)
+    if values.graph:
+        given = [name for name in RUN_FLAGS if values[name].present]
+        if given or not targets:
+            raise UsageError(f'--{given[0]} is for a run: leave it or --graph out' if given else
+                             '--graph is already frozen: choose e.g. --formats tflite')
+        file_kinds.check_graph_file(values.graph)
+    run = None if values.graph else values.run or runs.latest_run(values.log_dir)
+    if run:
+        config, _ = runs.read_config(run)  # report a wrong directory before the slow import
+    frozen = values.graph or values.output or os.path.join(run, config.model + '.pb')
+    _check_places(targets, values.output or frozen)
+    for environment in sorted({name for target in targets
+                               for name in formats.FORMATS[target.format].environments}):
+        client.python(environment)  # builds it, before the slow part
+    if values.graph:
+        isolation.continue_in_child(values.graph)
+    session_config = runtime.prepare()
+    from permafrost.export import freeze  # imports TensorFlow, after its threads are set
+    from permafrost.export.conversion import exporting
+    if run:
+        freeze.freeze(run, session_config, step=values.step, weights=values.weights,
+                      output=values.output, dataset=values.dataset, data_dir=values.data_dir,
+                      saved_model=values.saved_model)
+    if targets:
+        data = (loading.open_for_run(config, values.dataset, values.data_dir) if run else
+                loading.open_dataset(values.dataset or 'cifar10', values.data_dir))
+        exporting.export(frozen, targets, data, session_config, values.max_loss, values.output)
+    return run
+
+
+def _check_places(targets, frozen):
+    """Raise UserError, before the slow part, if a target is there that is not replaced."""
+    for target in targets:
+        place = target.path(frozen)
+        if os.path.isdir(place):
+            raise UserError(f'{place} exists: remove it, or name another --output')

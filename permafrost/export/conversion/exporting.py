@@ -1,0 +1,221 @@
+"""Exporting: a frozen graph becomes files of other formats; each is run on all test images.
+
+    frozen graph -> converter -> file -> its runtime -> accuracy, agreement -> file + json
+"""
+
+import contextlib
+import gzip
+import hashlib
+import os
+import tempfile
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from permafrost import files, runs, runtime
+from permafrost.datasets import loading
+from permafrost.errors import UserError, printable
+from permafrost.evaluation import inference_graph
+from permafrost.evaluation.evaluate import check_classes
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.labels import class_names
+from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
+from permafrost.evaluation.metrics import BATCH_SIZE
+from permafrost.evaluation.runtimes import client
+from permafrost.export import fake_quant, layer_counts
+from permafrost.export.conversion import converters, network, saved_model
+from permafrost.export.formats import FORMATS, Target
+
+CALIBRATION_IMAGES = 500
+
+
+class Source(NamedTuple):
+    """A frozen graph, and what its conversions are made and judged with."""
+    path: str
+    graph: tf.GraphDef
+    classes: Sequence[str]
+    calibration: np.ndarray  # uint8 [n, H, W, 3], evenly spaced training images
+    images: np.ndarray  # uint8 [N, H, W, 3], all of the test split
+    labels: np.ndarray  # int64 [N]
+    is_test: bool  # False: there are no test images; these are the calibration images
+    predicted: np.ndarray  # int64 [N], the classes that the frozen graph answers
+    facts: Dict[str, Any]  # for each json
+
+    @property
+    def correct(self) -> int:
+        return int((self.predicted == self.labels).sum())
+
+
+def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
+           session_config: Optional[tf.ConfigProto], max_loss: float = 1.,
+           output: Optional[str] = None) -> List[Dict[str, Any]]:
+    """Write `targets` next to the frozen graph at `path`, or as if that were at `output`.
+
+    Next to each, a json file describes it. `max_loss` is in points of accuracy. Returns the values
+    of the json files. Raises UserError if a file cannot be converted, run or written and, after
+    the others are written, if one loses more than `max_loss`.
+    """
+    source = read_source(path, dataset, session_config)
+    results, lossy = [], []
+    with Exporter(source, session_config) as exporter:
+        for target in targets:
+            place = target.path(output or path)
+            contents, result = exporter.convert(target, place)
+            loss = 100 * (source.correct - (result['correct'] or 0)) / len(source.images)
+            if loss > max_loss:
+                lossy.append(f'{printable(place)} loses {loss:.2f} points of accuracy')
+                continue
+            _save(contents, place, result)
+            print(_text(place, result, source), flush=True)
+            results.append(result)
+    if lossy:
+        raise UserError(f"not written: {', '.join(lossy)}, more than --max_loss {max_loss:g}: "
+                        'allow it with --max_loss, or train with --quantization_aware_epochs')
+    return results
+
+
+def read_source(path: str, dataset: loading.Dataset,
+                session_config: Optional[tf.ConfigProto]) -> Source:
+    """Return the frozen graph at `path` with images of `dataset`, and what it answers.
+
+    Raises UserError if it is no frozen graph of ours, or has other classes than `dataset`.
+    """
+    graph = graph_def.read_graph(path)
+    network.extract(graph, 'images', path)  # report a graph of someone else at once
+    classes = class_names(graph, path, None)
+    check_classes(path, classes, dataset)
+    step = max(1, dataset.counts['train'] // CALIBRATION_IMAGES)
+    calibration = loading.every_nth(dataset, 'train', step)[:CALIBRATION_IMAGES]
+    is_test = bool(dataset.counts['test'])
+    images, labels = (loading.load(dataset, 'test') if is_test else
+                      (calibration, np.full(len(calibration), -1)))
+    layers, _ = layer_counts.count_layers(graph)
+    with open(path, 'rb') as stream:
+        content = stream.read()
+    facts = dict(
+        layer_counts.totals(layers), model=read_model_card(path).model or _stem(path),
+        classes=list(classes), image_shape=list(dataset.image_shape), data_set=dataset.name,
+        data_set_identity=dataset.identity, input=_tensor('images', 'uint8', dataset.image_shape),
+        output=_tensor('predictions', 'float32', [len(classes)]),
+        source={'file': os.path.basename(path), 'sha256': hashlib.sha256(content).hexdigest()},
+        preprocessing='in the file: it takes decoded images')
+    predicted = _predict(graph, images, session_config)
+    return Source(path, graph, classes, calibration, images, labels, is_test, predicted, facts)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _tensor(name: str, dtype: str, shape: Sequence[int]) -> Dict[str, Any]:
+    return {'name': name, 'dtype': dtype, 'shape': [-1, *shape]}  # -1: any batch size
+
+
+def _predict(graph: tf.GraphDef, images: np.ndarray,
+             session_config: Optional[tf.ConfigProto]) -> np.ndarray:
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
+        inference = inference_graph.import_own_graph(graph)
+        return np.concatenate([
+            inference.logits(session, images[first:first + BATCH_SIZE]).argmax(1)
+            for first in range(0, len(images), BATCH_SIZE)])
+
+
+class Exporter:
+    """Converts one frozen graph, and runs the results; starts each child once."""
+
+    def __init__(self, source: Source, session_config: Optional[tf.ConfigProto]):
+        self._source, self._session_config = source, session_config
+        self._stack = contextlib.ExitStack()
+        self._children: Dict[str, client.Child] = {}
+
+    def __enter__(self) -> 'Exporter':
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def convert(self, target: Target, path: str) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
+        """Return {path: content} of the file at `path`, and the value of its json file.
+
+        A SavedModel is a directory, which is written at once. Raises UserError.
+        """
+        source = self._source
+        if target.format == 'tflm':
+            from permafrost.export.tflite_micro import conversion
+            contents, facts = conversion.convert(source, os.path.splitext(path)[0])
+            facts.update(_accuracy(source, facts['correct']))
+        elif target.format == 'saved_model':
+            saved_model.write(source.graph, path, self._session_config)
+            predicted = saved_model.predict(path, source.images, self._session_config).argmax(1)
+            contents, facts = {}, dict(
+                _size(saved_model.content(path)), **_answers(source, predicted),
+                runtime={'name': 'tensorflow', 'version': tf.__version__})
+        else:
+            contents, facts = self._convert_file(target, path)
+        qat = target.quantize == 'int8' and bool(fake_quant.ranges(source.graph))
+        calibration = {'images': len(source.calibration), 'data_set': source.facts['data_set'],
+                       'split': 'train', 'chosen': 'evenly spaced'}
+        facts = dict(source.facts, format=target.format, quantize=target.quantize, qat=qat,
+                     calibration=calibration if target.quantize == 'int8' else None,
+                     date=runs.utc_now(), engine=runtime.installed(), **facts)
+        facts['versions'] = dict(runtime.versions(), **facts.get('versions', {}))
+        return contents, facts
+
+    def _convert_file(self, target: Target, path: str) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
+        source, name = self._source, FORMATS[target.format].runtime
+        with tempfile.TemporaryDirectory() as folder:
+            output = os.path.join(folder, os.path.basename(path))
+            version = converters.convert(
+                target.format, source.graph, output, target.quantize,
+                calibration=source.calibration if target.quantize == 'int8' else None,
+                labels=source.classes, path=source.path,
+                child=self._child(target.format, lambda: converters.start(target.format)))
+            run = self._child(name, lambda: client.runtime(name))
+            predicted = client.predict(run, output, source.images).argmax(1)
+            with open(output, 'rb') as stream:
+                content = stream.read()
+        return {path: content}, dict(
+            _size(content), **_answers(source, predicted), versions={'converter': version},
+            runtime={'name': name, 'version': run.version})
+
+    def _child(self, name: str, start: Callable[[], client.Child]) -> client.Child:
+        if name not in self._children:
+            self._children[name] = self._stack.enter_context(start())
+        return self._children[name]
+
+
+def _size(content: bytes) -> Dict[str, Any]:
+    return {'bytes': len(content), 'gzip_bytes': len(gzip.compress(content)),
+            'sha256': hashlib.sha256(content).hexdigest()}
+
+
+def _answers(source: Source, predicted: np.ndarray) -> Dict[str, Any]:
+    """Return what a json file says of the classes that a file answers for all images."""
+    return dict(_accuracy(source, int((predicted == source.labels).sum())),
+                agreement=float((predicted == source.predicted).mean()))
+
+
+def _accuracy(source: Source, correct: int) -> Dict[str, Any]:
+    if not source.is_test:
+        return {'correct': None, 'accuracy': None, 'images': 0}
+    count = len(source.images)
+    return {'correct': correct, 'accuracy': correct / count, 'images': count,
+            'accuracy_of': 'this file in this runtime, on the test images'}
+
+
+def _save(contents: Dict[str, bytes], path: str, result: Dict[str, Any]) -> None:
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        files.write_files_atomically({**contents, path + '.json': files.json_text(result)})
+    except OSError as error:
+        raise UserError(f'cannot write {path} ({error.strerror}): name another --output')
+
+
+def _text(path: str, result: Dict[str, Any], source: Source) -> str:
+    runtime_name = f"{result['runtime']['name']} {result['runtime']['version']}"
+    accuracy = (f"{result['correct']} of {result['images']} test images correct "
+                f"({result['correct'] - source.correct:+d}), accuracy {result['accuracy']:.4f}, "
+                if source.is_test else '')
+    return (f"{result['format']}: {printable(path)}, {result['bytes']} bytes: {accuracy}"
+            f"{100 * result['agreement']:.2f} % of the answers as before ({runtime_name})")

@@ -1,0 +1,54 @@
+"""The part of a frozen graph that is converted: from the node to feed to `predictions`.
+
+The children import this module too: TensorFlow is imported where it is used.
+"""
+
+from typing import TYPE_CHECKING
+
+from permafrost.errors import UserError, printable
+
+if TYPE_CHECKING:
+    import tensorflow.compat.v1 as tf
+
+PREPROCESSING = 'preprocessing/'  # begins the names of what computes `inputs` from `images`
+INTERFACE = ('images', 'inputs', 'predictions')
+
+
+def is_preprocessing(name: str) -> bool:
+    """Return whether the node `name` of a graph that `extract` made preprocesses images."""
+    return name == 'inputs' or name.startswith(PREPROCESSING)
+
+
+def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.GraphDef':
+    """Return the part of a frozen graph of ours from `node`, `images` or `inputs`, to the logits.
+
+    The shape of `node` is that of a batch, [-1, H, W, 3]. Converters keep the names of nodes, so
+    the quantizers find what preprocesses by PREPROCESSING. Raises UserError if `graph`, from the
+    file at `path`, has no such nodes.
+    """
+    import tensorflow.compat.v1 as tf
+
+    from permafrost.evaluation.frozen_graphs import graph_def
+    names = {each.name for each in graph.node}
+    missing = [name for name in INTERFACE if name not in names]
+    if missing:
+        raise UserError(f"{printable(path)} has no node {', '.join(missing)}: only frozen "
+                        'graphs that freeze_graph.py wrote can be converted')
+    inside = {each.name for each in graph_def.extract_subgraph(graph, ['inputs']).node}
+    inside -= set(INTERFACE)
+    renamed = tf.GraphDef(versions=graph.versions)
+    for each in graph.node:
+        copy = renamed.node.add()
+        copy.CopyFrom(each)
+        copy.name = PREPROCESSING + each.name if each.name in inside else each.name
+        copy.input[:] = [PREPROCESSING + name if name in inside else name for name in each.input]
+    with tf.Graph().as_default() as imported:
+        graph_def.import_graph(renamed, None, path)
+        shape = [-1] + imported.get_tensor_by_name(node + ':0').shape.as_list()[1:]
+    result = graph_def.extract_subgraph(renamed, ['predictions'],
+                                        ['inputs'] if node == 'inputs' else [])
+    for each in result.node:
+        if each.name == node:
+            each.attr['shape'].shape.CopyFrom(tf.TensorShape(
+                [None if size < 0 else size for size in shape]).as_proto())
+    return result

@@ -1,0 +1,67 @@
+"""Conversion for TensorFlow Lite Micro: frozen graph -> int8 model -> C source and its facts."""
+
+import gzip
+import hashlib
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any, Dict, Tuple
+
+import numpy as np
+
+from permafrost.evaluation.runtimes import client
+from permafrost.export.conversion import converters
+from permafrost.export.tflite_micro import c_source, preprocessing
+
+if TYPE_CHECKING:
+    from permafrost.export.conversion.exporting import Source
+
+ENVIRONMENT = 'tflite-micro'
+MODULE = 'permafrost.export.tflite_micro.interpreter'
+
+
+def convert(source: 'Source', stem: str) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
+    """Return the files <stem>.tflm.h and .tflm.cc, {path: bytes}, and the facts for their json.
+
+    What C cannot include is replaced in their names. The model takes preprocessed int8 numbers:
+    TensorFlow Lite Micro cannot slice uint8 images. It answers all of `source.images` in that
+    interpreter. Raises UserError if the model has an
+    operation, or a preprocessing, for which there is none.
+    """
+    before = preprocessing.find(source.graph, source.images[:8], source.path)
+    inputs = before.apply(source.calibration).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder, client.Child(MODULE, ENVIRONMENT) as child:
+        path, arrays, answers = (os.path.join(folder, name)
+                                 for name in ('model.tflite', 'inputs.npy', 'outputs.npy'))
+        converter = converters.convert('tflite', source.graph, path, 'int8', 'inputs', inputs,
+                                       path=source.path)
+        facts = child.ask(describe=path)
+        minutes = len(source.images) * facts['seconds'] / 60
+        if minutes >= 1:
+            print(f'note: running {len(source.images)} images in TensorFlow Lite Micro takes about '
+                  f'{minutes:.0f} min', flush=True)
+        grid = facts['input']['scale'], facts['input']['zero_point']
+        np.save(arrays, np.concatenate([
+            before.quantize(before.apply(source.images[first:first + 500]), *grid)
+            for first in range(0, len(source.images), 500)]))
+        child.ask(predict=path, arena_bytes=facts['arena_bytes'], inputs=arrays, output=answers)
+        predicted = np.load(answers).argmax(1)
+        version = child.version
+        with open(path, 'rb') as stream:
+            content = stream.read()
+    folder, name = os.path.split(stem)
+    model = c_source.Model(
+        c_source.identifier(name), c_source.file_name(name), content,
+        hashlib.sha256(content).hexdigest(), facts, source.classes, before)
+    files = os.path.join(folder, model.file)
+    contents = {files + '.h': c_source.header(model).encode(),
+                files + '.cc': c_source.source(model).encode()}
+    return contents, {
+        'correct': int((predicted == source.labels).sum()),
+        'agreement': float((predicted == source.predicted).mean()),
+        'bytes': len(content), 'gzip_bytes': len(gzip.compress(content)),
+        'sha256': model.sha256, 'arena_bytes': facts['arena_bytes'],
+        'ops_to_register': [c_source.add_method(op) for op in facts['ops']],
+        'preprocessing': before.to_json(), 'input': dict(facts['input'], name='inputs'),
+        'output': dict(facts['output'], name='predictions'),
+        'runtime': {'name': ENVIRONMENT, 'version': version},
+        'versions': {'converter': converter}}
