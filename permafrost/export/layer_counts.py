@@ -4,6 +4,7 @@ import collections
 import re
 from typing import Dict, List, Optional, Set, Tuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from models.layers import net
@@ -19,9 +20,10 @@ ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
     **dict.fromkeys(('Relu', 'Relu6', 'LeakyRelu', 'Elu', 'Selu', 'Erf', 'Sigmoid', 'Tanh'),
                     net.RELU_OPS)}
 FREE_OPS = ('MaxPool', 'AvgPool', 'Mean', 'ConcatV2', 'Reshape', 'Squeeze', 'Pad', 'StridedSlice',
-            'Softmax', 'ExpandDims', 'Shape', 'Pack', 'Transpose', 'Cast', 'Dequantize')
+            'Softmax', 'LogSoftmax', 'ExpandDims', 'Shape', 'Pack', 'Transpose', 'Cast',
+            'Dequantize')
 COMPLETING_OPS = ('BiasAdd', 'Relu', 'Identity')  # belong to the layer before
-NO_LAYER_OPS = {'Const', 'Identity', 'Placeholder', 'PlaceholderWithDefault', 'NoOp'}
+NO_LAYER_OPS = {'Const', 'Identity', 'IdentityN', 'Placeholder', 'PlaceholderWithDefault', 'NoOp'}
 # Types of constants that hold weights; integers of 32 and 64 bits are shapes and axes.
 WEIGHT_TYPES = {dtype.as_datatype_enum for dtype in (
     tf.float16, tf.bfloat16, tf.float32, tf.float64, tf.int8, tf.uint8, tf.qint8, tf.quint8,
@@ -34,6 +36,18 @@ Shapes = Dict[str, List[int]]  # name of a node -> shape of its first output for
 def op_types(graph: tf.GraphDef) -> Dict[str, int]:
     """Return {type: number of nodes} of all of `graph`."""
     return dict(collections.Counter(node.op for node in graph.node))
+
+
+def sparsity(graph: tf.GraphDef) -> float:
+    """Return the share of zeros among the weights of convolutions and matrix products, 0 to 1."""
+    nodes = {node.name: node for node in graph.node}
+    zeros = total = 0
+    for node in graph.node:
+        weights = nodes.get(_node_name(node.input[1])) if node.op in MATMUL_OPS else None
+        if weights is not None and weights.op == 'Const':
+            value = tf.make_ndarray(weights.attr['value'].tensor)
+            zeros, total = zeros + int(np.sum(value == 0)), total + value.size
+    return zeros / max(total, 1)
 
 
 def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None

@@ -37,10 +37,24 @@ def check(recipe: Recipe) -> None:
     except ValueError:
         raise UsageError(f'wrong schedule {shown(str(recipe.schedule))}: its peak must be within '
                          f'the {num_epochs:g} epochs of the recipe') from None
+    _check_pruning(recipe, num_epochs)
     for name, _ in augmentations(recipe):
         if name in ON_PIXELS and recipe.normalize in WHOLE_IMAGE:
             raise UsageError(f'{name} needs pixels, and normalize={recipe.normalize} changes them '
                              f'first: leave {name} out, or use normalize=per_channel')
+
+
+def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
+    if recipe.sparsity and recipe.structured_sparsity:
+        raise UsageError(f'{recipe.name} has two kinds of pruning: set sparsity or '
+                         'structured_sparsity to 0')
+    end = recipe.prune_start_epoch + recipe.prune_epochs
+    if not recipe.sparsity and not recipe.structured_sparsity and end:
+        raise UsageError('prune_start_epoch and prune_epochs have no effect without a sparsity: '
+                         'add --sparsity=0.8 or --structured_sparsity=0.5')
+    if end > num_epochs or end and recipe.prune_start_epoch == num_epochs:
+        raise UsageError(f'pruning ends at epoch {end:g}, and the training at epoch '
+                         f'{num_epochs:g}: lower prune_start_epoch or prune_epochs')
 
 
 def check_images(recipe: Recipe, height: int, width: int) -> None:

@@ -26,7 +26,10 @@ SYNONYMS = {
     **dict.fromkeys(('smoothing', 'ls'), 'label_smoothing'),
     **dict.fromkeys(('ema', 'moving_average_decay'), 'ema_decay'),
     **dict.fromkeys(('dtype', 'amp', 'mixed_precision'), 'compute_dtype'),
-    **dict.fromkeys(('normalization', 'norm', 'mean_std'), 'normalize')}
+    **dict.fromkeys(('normalization', 'norm', 'mean_std'), 'normalize'),
+    **dict.fromkeys(('qat', 'qat_epochs', 'quantize_epochs'), 'quantization_aware_epochs'),
+    **dict.fromkeys(('pruning', 'prune', 'final_sparsity', 'target_sparsity'), 'sparsity'),
+    **dict.fromkeys(('structured', 'filter_sparsity', 'prune_filters'), 'structured_sparsity')}
 
 
 # Optimizers of other programs, and what they are here.
@@ -44,8 +47,11 @@ FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
 FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
-FOLLOWERS = ('schedule', 'ema_epochs', 'param_groups')  # get_recipe rescales them
-FIELDS.update(schedule=str, augmentation=_names, param_groups=_names, decay_mode=str)
+# get_recipe rescales them
+FOLLOWERS = ('schedule', 'ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch',
+             'prune_epochs', 'param_groups')
+FIELDS.update(schedule=str, decay_mode=str,
+              **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))
 UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
 FIX = 'restore it, or name another --recipe'
 
@@ -121,6 +127,9 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
         rescaled['schedule'] = recipe.schedule.rescaled(longer)
     if 'ema_epochs' not in fields:
         rescaled['ema_epochs'] = recipe.ema_epochs * longer
+    for name in ('quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs'):
+        if name not in fields:
+            rescaled[name] = getattr(recipe, name) * longer
     if 'param_groups' not in fields:
         ratios = {field: getattr(recipe, field) / getattr(base, field)
                   for field in param_groups.RATES if getattr(base, field)}

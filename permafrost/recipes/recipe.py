@@ -82,6 +82,29 @@ class Recipe:
     compute_dtype: str = limited(
         'float32', names=COMPUTE_DTYPES, earlier='precision', text='Type of what convolutions '
         'multiply in training.')
+    quantization_aware_epochs: float = limited(
+        0., minimum=0, maximum=1e9, text='Train the last epochs with weights and activations '
+        'rounded to 8 bits, for int8 files (arXiv:1712.05877). 0: none.')
+    distillation_temperature: float = limited(
+        1., minimum=0.01, maximum=1000, text='With --teacher: divides the logits of both before '
+        'their softmax (arXiv:1503.02531).')
+    distillation_weight: float = limited(
+        0.9, minimum=0, maximum=1, text='With --teacher: share of the loss that is the divergence '
+        "from the teacher; the rest is the labels'.")
+    sparsity: float = limited(
+        0., minimum=0, below=1, text='Pruning: share of the weights of each layer that become zero '
+        '(arXiv:1710.01878). 0: none.')
+    structured_sparsity: float = limited(
+        0., minimum=0, below=1, text='Pruning: share of the filters of each layer that become '
+        'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')
+    prune_start_epoch: float = limited(
+        0., minimum=0, maximum=1e9, text='Epoch at which pruning begins.')
+    prune_epochs: float = limited(
+        0., minimum=0, maximum=1e9, text='Epochs over which the sparsity rises; afterwards the '
+        'network is fine-tuned. 0: half of the epochs that are left.')
+    spared_layers: Tuple[str, ...] = limited(
+        ('first', 'last'), count=(0, 100), text='Layers that are not pruned: first, last, names '
+        'such as conv1, or none.')
     description: str = _about(default='')  # a line; then the command, the time and the accuracy
     default_for: Tuple[str, ...] = _about(default=())  # the models that train with it by default
     published: Mapping[str, Published] = _about(default_factory=dict)  # by model
@@ -94,6 +117,7 @@ class Recipe:
         value = {field.name: getattr(self, field.name)
                  for field in dataclasses.fields(self) if field.compare}
         return dict(value, augmentation=list(self.augmentation), schedule=str(self.schedule),
+                    spared_layers=list(self.spared_layers),
                     param_groups=[str(group) for group in self.param_groups])
 
     @classmethod
@@ -109,6 +133,8 @@ class Recipe:
             value[DECAY_MODES[mode]] = value.pop('weight_decay', 0.)
         fields = schema.check(value, cls, where, closed=True)
         fields['augmentation'] = tuple(fields.get('augmentation', ()))
+        if 'spared_layers' in fields:
+            fields['spared_layers'] = tuple(fields['spared_layers'])
         fields['schedule'] = schedules.from_text(fields.get('schedule', 'constant'))
         groups = fields.pop('param_groups', ())
         recipe = cls(**fields)

@@ -4,7 +4,7 @@ Slots are their only state, so a run resumes from a checkpoint and the global st
 """
 
 import math
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import tensorflow.compat.v1 as tf
 
@@ -17,16 +17,19 @@ class Sgd(tf.train.Optimizer):
     """w -= learning_rate * (gradient + decoupled_weight_decay * w): the base class of the others.
 
     `factor` multiplies the learning rates of the recipe. It and `epoch` are float64 scalars.
-    Variables for whose name `is_frozen` is true get no gradient, and so no update.
+    Variables for whose name `is_frozen` is true get no gradient, and so no update. `masks`, by the
+    name of the variable, are 0 where the variable is and stays 0.
     """
 
     def __init__(self, recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor,
-                 global_step: tf.Variable, is_frozen: Callable[[str], bool] = lambda name: False):
+                 global_step: tf.Variable, is_frozen: Callable[[str], bool] = lambda name: False,
+                 masks: Mapping[str, tf.Variable] = {}):
         super().__init__(use_locking=False, name=type(self).__name__)
         self._recipe = recipe
         self._epoch = epoch
         self._global_step = global_step
         self._is_frozen = is_frozen
+        self._masks = masks
         of_recipe = ParamGroup('', recipe.learning_rate)  # with as many digits as in a group
         numbers = {group.learning_rate for group in (of_recipe, *recipe.param_groups)}
         self._rates = {number: tf.cast(number * factor, tf.float32)
@@ -42,10 +45,16 @@ class Sgd(tf.train.Optimizer):
         rate, decay = self._rates[group.learning_rate], group.decoupled_weight_decay
         if math.isfinite(group.freeze_epoch):
             rate = rate * tf.cast(self._epoch < group.freeze_epoch, tf.float32)
+        mask = self._masks.get(var.op.name)
+        grad = grad if mask is None else grad * mask
         with tf.control_dependencies([grad]):  # decay after all workers have read the weights
             decayed = [var.assign_sub(rate * decay * var)] if decay else []
         with tf.control_dependencies(decayed):
-            return self._update(grad, var, rate)
+            update = self._update(grad, var, rate)
+        if mask is None:
+            return update
+        with tf.control_dependencies([update]):  # Muon changes what has no gradient, too
+            return var.assign_sub(var * (1. - mask))
 
     def _update(self, grad, var, rate):
         return tf.raw_ops.ResourceApplyGradientDescent(var=var.handle, alpha=rate, delta=grad)
@@ -149,8 +158,10 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
 
 
 def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable,
-           is_frozen: Callable[[str], bool] = lambda name: False) -> Sgd:
+           is_frozen: Callable[[str], bool] = lambda name: False,
+           masks: Mapping[str, tf.Variable] = {}) -> Sgd:
     """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name."""
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
-    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen)
+    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen,
+                                        masks)

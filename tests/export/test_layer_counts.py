@@ -101,3 +101,13 @@ def test_a_frozen_graph_is_shown_as_text_and_json(file, capsys):
     model_info.show_graph(file, as_json=True)
     size, = json.loads(capsys.readouterr().out)
     assert size['ops'] == 22836024 and size['bytes'] == os.path.getsize(file)
+
+
+def test_zeros_are_counted_among_weights_alone():
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 2, 2, 3])
+        y = tf.nn.conv2d(x, tf.constant([[[[1.], [0.], [0.]]]]), 1, 'SAME')
+        y = tf.nn.bias_add(y, tf.constant([0.]))
+        tf.matmul(tf.reshape(y, [-1, 4]), tf.constant([[1.], [0.], [2.], [3.]]))
+    assert layer_counts.sparsity(graph.as_graph_def()) == pytest.approx(3 / 7)
+    assert layer_counts.sparsity(tf.GraphDef()) == 0

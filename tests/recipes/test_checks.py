@@ -49,6 +49,18 @@ def test_two_kinds_of_weight_decay_are_refused():
         checks.check(dataclasses.replace(TUTORIAL, weight_decay=0.1))
 
 
+@pytest.mark.parametrize('changes, message', [
+    ({'sparsity': .5, 'structured_sparsity': .5}, 'has two kinds of pruning'),
+    ({'prune_epochs': 3.}, 'have no effect without a sparsity'),
+    ({'sparsity': .5, 'prune_start_epoch': 20., 'prune_epochs': 6.},
+     'pruning ends at epoch 26, and the training at epoch 25.6'),
+    ({'structured_sparsity': .5, 'prune_start_epoch': 25.6}, 'lower prune_start_epoch')])
+def test_pruning_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(UsageError, match=message):
+        checks.check(dataclasses.replace(TUTORIAL, **changes))
+    checks.check(dataclasses.replace(TUTORIAL, sparsity=.5, prune_start_epoch=20.))
+
+
 @pytest.mark.parametrize('name', sorted(catalog.RECIPES))
 def test_every_recipe_is_right(name):
     checks.check(catalog.RECIPES[name])

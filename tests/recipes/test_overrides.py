@@ -11,6 +11,7 @@ from permafrost.config import Config
 from permafrost.errors import UsageError, UserError
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.param_groups import ParamGroup, param_group_for
+from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Linear
 
 
@@ -248,3 +249,15 @@ def test_a_damaged_recipe_file_is_one_line(write, value, message):
 def test_a_missing_recipe_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match='cannot read .*No such file'):
         overrides.get_recipe(str(tmp_path / 'no.json'))
+
+
+def test_a_longer_training_is_pruned_longer():
+    recipe = overrides.get_recipe('lenet5', ['sparsity=0.8', 'prune_start_epoch=2',
+                                             'prune_epochs=6', 'spared_layers=conv1,last'])
+    longer = overrides.with_changes(recipe, ['epochs=40'])
+    assert (longer.prune_start_epoch, longer.prune_epochs) == (4, 12)
+    assert longer.spared_layers == ('conv1', 'last')
+    assert overrides.with_changes(recipe, ['epochs=40', 'prune_epochs=6']).prune_epochs == 6
+    assert overrides.changes(recipe) == ['sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=6',
+                                         'spared_layers=conv1,last']
+    assert Recipe.from_json(longer.to_json()) == longer

@@ -11,12 +11,15 @@ COSTS: Tuple[Tuple[str, str, float, Callable[[float], str]], ...] = (
     ('parameters', 'params', 1, lambda value: f'{value:,.0f}'),
     ('operations (million)', 'ops', 1e6, lambda value: f'{value:,.2f}'),
     ('bytes', 'bytes', 1, lambda value: f'{value:,.0f}'),
+    ('bytes, gzip', 'gzip_bytes', 1, lambda value: f'{value:,.0f}'),
+    ('zeros (%)', 'sparsity', 0.01, lambda value: f'{value:.1f}'),
     ('latency in C++ (ms)', 'latency', 1, lambda value: f'{value:.3g}'),
     ('training (minutes)', 'train_seconds', 60, lambda value: f'{value:.1f}'))
 CHARTS = (  # of accuracy against a field of Row
     ('ops', 'operations', 'operations for one image (million)', 1e6),
     ('params', 'parameters', 'parameters (million)', 1e6),
-    ('bytes', 'size of the frozen graph', 'bytes of the frozen graph (MB)', 1e6),
+    ('bytes', 'size of the file', 'size of the file (MB)', 1e6),
+    ('gzip_bytes', 'compressed size', 'bytes after gzip (MB)', 1e6),
     ('latency', 'latency', 'latency of one image in C++ (ms)', 1))
 MAX_CURVES = 24  # variants, as many as there are looks of a line
 

@@ -49,6 +49,9 @@ class Description:
     bytes: int = limited(minimum=0)
     step: int = limited(0, minimum=0)
     sha256: str = ''
+    params: Optional[int] = limited(None, minimum=0)  # without the filters that pruning removed
+    ops: Optional[int] = limited(None, minimum=0)
+    sparsity: Optional[float] = limited(None, minimum=0, maximum=1)  # share of zeros
 
 
 @dataclasses.dataclass

@@ -127,11 +127,13 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
             tiles.append(('left, about', *_duration((config.steps - step) * seconds / step)))
     if status.get('images_per_second'):
         tiles.append(('speed', f"{status['images_per_second']:,.0f}", 'images/s'))
+    described, latency = run_facts.frozen(run, config.model)
     counts = run_facts.counts(config.model, config.recipe.image_size, len(classes))
+    if config.recipe.structured_sparsity and described and described.get('ops'):
+        counts = described
     if counts:
         tiles += [('parameters', f"{counts['params']:,}", ''),
                   ('operations per image', f"{counts['ops'] / 1e6:,.2f}", 'million')]
-    described, latency = run_facts.frozen(run, config.model)
     if described:
         tiles.append(('frozen graph', f"{described['bytes']:,}",
                       f"bytes, of step {described.get('step', 0):,}"))

@@ -1,0 +1,1 @@
+"""Training smaller networks: pruning, quantization-aware training, distillation."""

@@ -1,0 +1,109 @@
+"""Magnitude: the weights, or the whole filters, that pruning sets to zero next. NumPy alone."""
+
+import abc
+import dataclasses
+from typing import Dict, Mapping, Sequence, Tuple
+
+import numpy as np
+
+Arrays = Mapping[str, np.ndarray]  # by the name of the variable
+# Filters that processors compute at a time: 24 take as long as 32 with AVX-512.
+MULTIPLES = (16, 8)
+
+
+class Selection(abc.ABC):
+    """A choice of what is zero at some sparsity; masks are 1 for what is kept and 0 for the rest.
+
+    `shapes` are those of the masks, which broadcast to those of the variables they are for. `reads`
+    are the names of the variables by which `masks` chooses.
+    """
+    shapes: Dict[str, Tuple[int, ...]]
+    reads: Sequence[str]
+
+    @abc.abstractmethod
+    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+        """Return the masks at `sparsity`. What is zero in the masks `before` stays zero."""
+
+
+class Weights(Selection):
+    """In each variable the share `sparsity` of its entries, those nearest to zero.
+
+    Zhu and Gupta 2017 (https://arxiv.org/abs/1710.01878).
+    """
+
+    def __init__(self, shapes: Dict[str, Tuple[int, ...]]):
+        self.shapes, self.reads = shapes, list(shapes)
+
+    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+        chosen = {}
+        for name, mask in before.items():
+            scores = np.where(mask > 0, np.abs(values[name]), -1.).ravel()
+            mask = np.ones(scores.size, np.float32)
+            mask[_lowest(scores, round(sparsity * scores.size))] = 0.
+            chosen[name] = mask.reshape(values[name].shape)
+        return chosen
+
+
+@dataclasses.dataclass
+class Filters(Selection):
+    """In each layer the share `sparsity` of its filters, those of least importance.
+
+    Filters whose outputs are summed are one, of all layers that make them. Its importance is the
+    sum of its scales, gamma, in batch normalizations (Liu et al. 2017,
+    https://arxiv.org/abs/1708.06519), or without one the L1 norm of the weights that read its
+    channel. At `final`, the highest sparsity, see filters_to_keep.
+
+    The L1 norm of its own weights (Li et al. 2016, https://arxiv.org/abs/1608.08710) tells less
+    where Muon has made all filters alike: without 5 % of its filters, squeeze1 answers 59 % of
+    2,000 training images rightly; without 5 % at random, 62 %; without the least read, 82 %. For
+    alex2, which SGD trained, without 30 %: 71, 59 and 76 %.
+    """
+    shapes: Dict[str, Tuple[int, ...]]
+    layers: Sequence[Sequence[int]]  # numbers of the filters of each layer
+    filters: Mapping[str, np.ndarray]  # by variable with a mask: the number at each of its channels
+    # By variable that reads channels, whose second but last axis has them: the number at each.
+    weights: Mapping[str, np.ndarray]
+    gammas: Mapping[str, np.ndarray]  # likewise, by variable that scales channels
+    final: float
+
+    def __post_init__(self) -> None:
+        self.reads = [*self.weights, *self.gammas]
+
+    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+        importance = self._importance(values)
+        removed = {number for name, mask in before.items()
+                   for number in self.filters[name][np.ravel(mask) == 0]}
+        for layer in self.layers:
+            scores = np.array([-1. if each in removed else importance.get(each, 0.)
+                               for each in layer])
+            count = len(layer) - filters_to_keep(len(layer), self.final)
+            lowest = _lowest(scores, round(count * sparsity / self.final))
+            removed.update(layer[index] for index in lowest)
+        return {name: np.array([number not in removed for number in numbers], np.float32).reshape(
+            self.shapes[name]) for name, numbers in self.filters.items()}
+
+    def _importance(self, values: Arrays) -> Dict[int, float]:
+        read: Dict[int, float] = {}
+        scaled: Dict[int, float] = {}
+        for name, numbers in self.weights.items():
+            value = np.abs(values[name])
+            _add(read, numbers, value.sum(tuple(range(value.ndim - 2)) + (value.ndim - 1,)))
+        for name, numbers in self.gammas.items():
+            _add(scaled, numbers, np.abs(values[name]))
+        return {**read, **scaled}
+
+
+def _add(sums: Dict[int, float], numbers: np.ndarray, values: np.ndarray) -> None:
+    for number, value in zip(numbers, values):
+        sums[number] = sums.get(number, 0.) + float(value)
+
+
+def filters_to_keep(count: int, sparsity: float) -> int:
+    """Return how many of `count` filters stay: the nearest multiple of one of MULTIPLES, or one."""
+    multiple = next((each for each in MULTIPLES if count % each == 0 and count > each), 1)
+    return max(1, int((1 - sparsity) * count / multiple + 0.5)) * multiple
+
+
+def _lowest(scores: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the `count` lowest scores; of equal ones, the first."""
+    return np.argsort(scores, kind='stable')[:count]

@@ -1,0 +1,199 @@
+"""Pruning while training: the share of zeros rises, and what is zero stays zero.
+
+The masks are variables of the training, next to those that they are for: `conv1/weights/mask`. The
+optimizer multiplies gradients and updated variables by them. Evaluation and freezing multiply by
+the masks of the checkpoint, so that moving averages have the same zeros.
+"""
+
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import models
+from models.layers.net import Net
+from permafrost.config import Config
+from permafrost.errors import UserError, printable
+from permafrost.recipes import durations
+from permafrost.training.checkpoints import finding
+from permafrost.training.compression import magnitude
+from permafrost.training.compression.channels import Channels
+
+UPDATES = 100  # of the masks, from the first to the last
+
+
+def sparsity_at(config: Config, step: float) -> float:
+    """Return the share of zeros after `step`.
+
+    It is final * (1 - (1 - t)^3), for t from 0 to 1 in UPDATES stages: Zhu and Gupta 2017,
+    https://arxiv.org/abs/1710.01878, equation 1.
+    """
+    first, last = prune_steps(config)
+    share = min(max((step - first) / max(last - first, 1e-9), 0.), 1.)
+    stage = np.floor(share * UPDATES + 1e-9) / UPDATES
+    return (config.recipe.sparsity or config.recipe.structured_sparsity) * (1. - (1. - stage) ** 3)
+
+
+def prune_steps(config: Config) -> Tuple[float, float]:
+    """Return the steps at which pruning begins and has reached its sparsity, with fractions."""
+    recipe, per_epoch = config.recipe, durations.steps_per_epoch(config)
+    start = recipe.prune_start_epoch
+    length = recipe.prune_epochs or (durations.num_epochs(recipe) - start) / 2
+    return start * per_epoch, (start + length) * per_epoch
+
+
+class Pruning:
+    """The masks of a training, and the operations that change them; see create."""
+
+    def __init__(self, selection: magnitude.Selection):
+        self.selection = selection
+        self.variables = {variable.op.name: variable for variable in tf.trainable_variables()}
+        self.masks = {name: tf.get_variable(f'{name}/mask', shape, trainable=False,
+                                            initializer=tf.ones_initializer())
+                      for name, shape in selection.shapes.items()}
+        self.sparsity = tf.get_variable('pruning/sparsity', [], trainable=False,
+                                        initializer=tf.zeros_initializer())
+        with tf.name_scope('pruning'):
+            self._new_sparsity = tf.placeholder(tf.float32, [])
+            self._new_masks = {name: tf.placeholder(tf.float32, mask.shape)
+                               for name, mask in self.masks.items()}
+            changes: List[Any] = [self.sparsity.assign(self._new_sparsity)]
+            for name, mask in self._new_masks.items():
+                # A worker that updates the variable meanwhile loses nothing.
+                zeros = self.variables[name] * (1. - mask)
+                changes += [self.masks[name].assign(mask),
+                            self.variables[name].assign_sub(zeros)]
+            self._change = tf.group(*changes)
+
+    def prune(self, session: tf.Session, sparsity: float) -> None:
+        """Choose what is zero at `sparsity` by the weights of `session`, and make it so."""
+        values, before = session.run([
+            {name: self.variables[name] for name in self.selection.reads}, self.masks])
+        masks = self.selection.masks(values, before, sparsity)
+        session.run(self._change, {self._new_sparsity: sparsity, **{
+            self._new_masks[name]: mask for name, mask in masks.items()}})
+
+
+class PruningHook(tf.train.SessionRunHook):
+    """Prunes between steps, before they are evaluated and saved; `step` is as in other hooks."""
+
+    def __init__(self, pruning: Pruning, config: Config, step: tf.Tensor):
+        self._pruning, self._config, self._step = pruning, config, step
+        self._sparsity = 0.
+
+    def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
+        self._sparsity = float(session.run(self._pruning.sparsity))
+
+    def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
+        return tf.train.SessionRunArgs(self._step)
+
+    def after_run(self, context: Any, values: Any) -> None:
+        sparsity = float(np.float32(sparsity_at(self._config, int(values.results))))
+        if sparsity <= self._sparsity:
+            return
+        self._pruning.prune(context.session, sparsity)
+        self._sparsity = sparsity
+        recipe = self._config.recipe
+        if sparsity == np.float32(recipe.sparsity or recipe.structured_sparsity):
+            what = 'weights' if recipe.sparsity else 'filters'
+            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of each '
+                  'layer that is pruned', flush=True)
+
+
+def create(config: Config, num_classes: int,
+           is_frozen: Callable[[str], bool] = lambda name: False) -> Optional[Pruning]:
+    """Return the Pruning of a recipe, None if it has none; the network must have been built.
+
+    Layers in `spared_layers` and variables for which `is_frozen` is true stay as they are, and so
+    do depthwise convolutions, which have few weights: their channels go with those before them.
+    Raises UserError if a layer to spare does not exist, or nothing is left to prune.
+    """
+    recipe = config.recipe
+    if not (recipe.sparsity or recipe.structured_sparsity):
+        return None
+    with tf.Graph().as_default() as graph:
+        net = Net(training=False, num_classes=num_classes)
+        size = recipe.image_size
+        logits = models.build(config.model, net, tf.placeholder(tf.float32, (None, size, size, 3)))
+        channels = Channels(graph, logits.op.name)
+    names = [layer.name for layer in net.layers if layer.kind in ('conv', 'fc')]
+    spared = _spared(config, names)
+    pruned = [f'{name}/weights' for name in names
+              if name not in spared and not is_frozen(f'{name}/weights')]
+    shapes = {variable.op.name: tuple(variable.shape.as_list())
+              for variable in tf.trainable_variables() if not is_frozen(variable.op.name)}
+    selection: magnitude.Selection = magnitude.Weights({name: shapes[name] for name in pruned})
+    if recipe.structured_sparsity:
+        selection = _filters(channels, pruned, shapes, recipe.structured_sparsity)
+    if not selection.shapes:
+        raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
+                        '--freeze')
+    return Pruning(selection)
+
+
+def _spared(config: Config, names: List[str]) -> List[str]:
+    """Return those of the layers `names` that spared_layers means."""
+    spared: List[str] = []
+    for each in config.recipe.spared_layers:
+        found = {'first': names[:1], 'last': names[-1:]}.get(
+            each, [name for name in names if name == each or name.startswith(each + '/')])
+        if not found:
+            raise UserError(f'{config.model} has no layer {printable(each)} to spare: name first, '
+                            f"last, or some of {', '.join(names)}")
+        spared += found
+    return spared
+
+
+def _filters(channels: Channels, pruned: List[str], shapes: Dict[str, Tuple[int, ...]],
+             final: float) -> magnitude.Filters:
+    """Return the selection of the filters that only layers whose weights are `pruned` make."""
+    makers: Dict[int, List[str]] = {}
+    for use in channels.uses:
+        if use.makes:
+            for root in channels.root(use.ids):
+                makers.setdefault(root, []).append(use.parameter)
+    roots = np.array(sorted(makers))
+    layers: Dict[Tuple[str, ...], List[int]] = {}  # by those that make the filters
+    for root, is_fixed in zip(roots, channels.is_fixed(roots)):
+        if not is_fixed and set(makers[root]) <= set(pruned):
+            layers.setdefault(tuple(makers[root]), []).append(int(root))
+    numbers = {number for layer in layers.values() for number in layer}
+    uses = [(use, channels.root(use.ids)) for use in channels.uses
+            if use.parameter in shapes and (use.makes or len(shapes[use.parameter]) == 1)]
+    uses = [(use, ids) for use, ids in uses if numbers & set(ids)]
+    trained = {variable.op.name: variable.shape.ndims for variable in tf.trainable_variables()}
+    weights = {use.parameter: channels.root(use.ids) for use in channels.uses
+               if trained.get(use.parameter, 0) > 1 and not use.makes}
+    gammas = {use.parameter: ids for use, ids in uses if use.parameter.endswith('gamma')}
+    filters = {use.parameter: ids for use, ids in uses if use.parameter not in gammas}
+    masks = {name: (1,) * (len(shapes[name]) - 1) + (len(ids),) for name, ids in filters.items()}
+    return magnitude.Filters(masks, list(layers.values()), filters, weights, gammas,
+                             final)
+
+
+def masked(reader: Any, name: str, value: np.ndarray) -> np.ndarray:
+    """Return the value of variable `name` of a checkpoint times its mask, if it has one there.
+
+    `value` may be its moving average. The moving mean of a batch normalization has the mask of its
+    beta: a filter that is zero has no mean. Raises UserError if the mask has another shape.
+    """
+    owner = name[:-len('moving_mean')] + 'beta' if name.endswith('/moving_mean') else name
+    if not reader.has_tensor(f'{owner}/mask'):
+        return value
+    try:
+        return value * np.broadcast_to(reader.get_tensor(f'{owner}/mask'), value.shape)
+    except ValueError:
+        raise UserError(f'the checkpoint is damaged: {printable(owner)}/mask does not fit its '
+                        'variable: use another --step') from None
+
+
+def apply_masks(session: tf.Session, checkpoint: str, variables: Dict[str, tf.Variable]) -> None:
+    """Multiply restored `variables` by the masks that the checkpoint has for them, if any."""
+    with finding.open_checkpoint(checkpoint) as reader:
+        if not reader.has_tensor('pruning/sparsity'):
+            return
+        for variable in variables.values():
+            value = session.run(variable)
+            pruned = masked(reader, variable.op.name, value)
+            if pruned is not value:
+                variable.load(pruned, session)

@@ -1,0 +1,160 @@
+"""Pruning while training: the schedule, the zeros in every optimizer, and resuming."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.config import Config
+from permafrost.errors import UserError
+from permafrost.evaluation import evaluator
+from permafrost.export import trained_weights
+from permafrost.recipes import overrides
+from permafrost.training.checkpoints import finding
+from permafrost.training.compression import pruning
+from permafrost.training.optimizers import OPTIMIZERS
+from tests import networks
+from tests.training.helpers import train_graph
+
+STRUCTURED = ('structured_sparsity=0.5', 'spared_layers=none')
+
+
+def _config(*changes, **fields):
+    recipe = overrides.get_recipe('tutorial', ['batch_size=10', 'epochs=8', *changes])
+    return Config('tuto', recipe, 80, train_images=100, **fields)  # ten steps an epoch
+
+
+def test_the_schedule_is_the_published_cubic():
+    config = _config('sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=4')
+    assert pruning.prune_steps(config) == (20, 60)
+    for step in range(0, 81, 2):  # 40 steps have a stage each
+        t = min(max((step - 20) / 40, 0), 1)
+        assert pruning.sparsity_at(config, step) == pytest.approx(.8 - .8 * (1 - t) ** 3), step
+
+
+def test_half_of_what_is_left_is_for_pruning_by_default():
+    assert pruning.prune_steps(_config('structured_sparsity=0.5')) == (0, 40)
+    assert pruning.prune_steps(_config('sparsity=0.5', 'prune_start_epoch=2')) == (20, 50)
+
+
+@pytest.mark.parametrize('optimizer, changes', [
+    *((name, ('sparsity=0.7',)) for name in sorted(OPTIMIZERS)), ('muon', STRUCTURED)])
+def test_zeros_stay_and_everything_else_is_trained(optimizer, changes, default_graph):
+    """Also with weight decay, momentum and averages, which have seen the weights before."""
+    graph = train_graph('tutorial', [
+        f'optimizer={optimizer}', 'learning_rate=0.01', 'layer_weight_decay=0',
+        'decoupled_weight_decay=0.01', *changes])
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        session.run(graph.train)
+        graph.masks.prune(session, float(changes[0].partition('=')[2]))
+        masks = session.run(graph.masks.masks)
+        before = session.run(graph.masks.variables)
+        for _ in range(3):
+            session.run(graph.train)
+        after = session.run(graph.masks.variables)
+    assert masks
+    for name, value in after.items():
+        mask = np.broadcast_to(masks.get(name, np.float32(1)), value.shape)
+        assert not value[mask == 0].any() and not before[name][mask == 0].any(), name
+        if name.endswith('weights'):
+            assert (value != before[name])[mask == 1].mean() > .9, name
+            assert (mask == 0).any() == (name in masks)
+
+
+@pytest.mark.parametrize('changes', [('sparsity=0.5',), STRUCTURED])
+def test_masks_never_bring_anything_back(changes, default_graph):
+    graph = train_graph('lenet5', [*changes, 'compute_dtype=float32'])
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        earlier = session.run(graph.masks.masks)
+        for sparsity in (.1, .3, .5):
+            graph.masks.prune(session, sparsity)
+            masks = session.run(graph.masks.masks)
+            assert all((masks[name] <= earlier[name]).all() for name in masks)
+            earlier = masks
+            session.run(graph.train)
+        assert session.run(graph.scalars['sparsity']) == np.float32(.5)
+
+
+def _masked(changes, model='tuto', is_frozen=lambda name: False):
+    recipe = overrides.get_recipe('tutorial', ['sparsity=0.5', *changes])
+    with tf.Graph().as_default():
+        from models import build
+        from models.layers.net import Net
+        build(model, Net(training=True), tf.zeros([2, 24, 24, 3]))
+        return sorted(pruning.create(Config(model, recipe, 1), 10, is_frozen).masks)
+
+
+def test_first_last_and_frozen_layers_are_spared():
+    assert _masked([]) == ['conv2/weights', 'fc1/weights', 'fc2/weights']
+    assert _masked(['spared_layers=fc1,logits']) == [
+        'conv1/weights', 'conv2/weights', 'fc2/weights']
+    assert _masked([], is_frozen=lambda name: name.startswith('conv')) == [
+        'fc1/weights', 'fc2/weights']
+    assert len(_masked(['spared_layers=none'])) == 5
+    assert not [name for name in _masked(['spared_layers=fire1'], 'squeeze1') if 'fire1' in name]
+    assert not [name for name in _masked([], 'xception_mini') if 'depthwise' in name]
+
+
+def test_filters_that_read_neighbours_or_make_classes_are_spared():
+    assert _masked(['sparsity=0', 'structured_sparsity=0.5', 'spared_layers=none']) == [
+        'fc1/biases', 'fc1/weights', 'fc2/biases', 'fc2/weights']  # lrn follows both convolutions
+
+
+@pytest.mark.parametrize('changes, message', [
+    (['spared_layers=conv9'], 'tuto has no layer conv9 to spare: name first, last, or some of '
+                              'conv1, conv2, fc1, fc2, logits'),
+    (['spared_layers=conv1,conv2,fc1,fc2,logits'], 'nothing of tuto can be pruned')])
+def test_a_wrong_layer_is_one_line(changes, message):
+    with pytest.raises(UserError, match=message):
+        _masked(changes)
+
+
+@pytest.mark.parametrize('changes', [
+    ('structured_sparsity=0.5', 'ema_decay=0.9'),
+    pytest.param(('sparsity=0.75', 'ema_decay=0'), marks=pytest.mark.slow)])
+def test_a_resumed_training_is_bit_equal_and_its_zeros_are_evaluated(
+        changes, synthetic, tmp_path, capsys):
+    """Twenty steps an epoch; pruning takes the second, stops in its middle, and goes on."""
+    changes = ['epochs=3', 'prune_start_epoch=1', 'prune_epochs=1', *changes]
+    one, two = str(tmp_path / 'one'), str(tmp_path / 'two')
+    options = {'changes': changes, 'deterministic': True}
+    networks.train(synthetic, one, 45, **options)
+    assert 'pruned at step 40' in capsys.readouterr().out
+    networks.train(synthetic, two, 27, **options)
+    networks.train(synthetic, two, 45, resume=True, **options)
+    whole, parts = (tf.train.load_checkpoint(finding.find_checkpoint(run)[1])
+                    for run in (one, two))
+    names = whole.get_variable_to_shape_map()
+    for name in names:
+        np.testing.assert_array_equal(whole.get_tensor(name), parts.get_tensor(name), name)
+    assert whole.get_tensor('pruning/sparsity') == np.float32(changes[3].partition('=')[2])
+    with networks.registered():
+        with evaluator.Evaluator(one, None) as run:
+            run.evaluate(*finding.find_checkpoint(one))
+            weights = {v.op.name: run.session.run(v) for v in run.session.graph.get_collection(
+                tf.GraphKeys.GLOBAL_VARIABLES)}
+        config = Config('normed', overrides.get_recipe('tutorial'), 1)
+        initial = trained_weights.read(one, config, synthetic).values
+    masks = [name for name in names if name.endswith('/mask')]
+    assert 'conv2/weights/mask' in masks
+    for name in masks:
+        owner = name[:-len('/mask')]
+        zero = np.broadcast_to(whole.get_tensor(name), weights[owner].shape) == 0
+        assert zero.any() and not weights[owner][zero].any()
+        assert not initial[owner][zero].any()
+        if owner.endswith('beta'):  # as structured pruning needs it
+            mean = owner.replace('beta', 'moving_mean')
+            assert not weights[mean][zero].any() and weights[mean][~zero].all()
+
+
+def test_a_mask_of_another_shape_is_one_line():
+    class Reader:
+        def has_tensor(self, unused_name):
+            return True
+
+        def get_tensor(self, unused_name):
+            return np.ones((7, 3))
+
+    with pytest.raises(UserError, match='the checkpoint is damaged: a/mask does not fit'):
+        pruning.masked(Reader(), 'a', np.ones((3, 3)))
