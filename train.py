@@ -13,8 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost import runtime
-from permafrost.errors import UsageError
-from permafrost.flags import define_chart_flags, define_train_flags, run_script
+from permafrost.flags import check_chart_flags, define_chart_flags, define_train_flags, run_script
 from permafrost.training import setup
 
 define_train_flags()
@@ -23,8 +22,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    if FLAGS.output and not (FLAGS.plot or FLAGS.lr_range_test):
-        raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
+    check_chart_flags(FLAGS)
     if FLAGS.plot:
         from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)

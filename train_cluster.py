@@ -30,8 +30,13 @@ def train_chief(train_setup, session_config, **options):
     return observed_training.train(train_setup, session_config, **options)
 
 
+def with_teacher(train_setup, session_config):
+    from permafrost.export import teachers
+    return teachers.with_teacher(train_setup, session_config)
+
+
 def main():
-    return task.run(FLAGS, evaluate, train_chief)
+    return task.run(FLAGS, evaluate, train_chief, with_teacher)
 
 
 if __name__ == '__main__':

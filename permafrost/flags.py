@@ -22,10 +22,9 @@ flags.disclaim_key_flags()
 
 HELP_FLAGS = ('-h', '-help', '--help', '-helpshort', '--helpshort')
 # Older names of flags, and those that TensorFlow's label_image has.
-ALIASES = {'data_set': 'dataset', 'crop_size': 'image_size', 'input_layer': 'node',
-           'output_layer': 'output'}
-GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'standardize', 'input_mean', 'input_std',
-               'output_kind', 'labels')
+ALIASES = {'data_set': 'dataset', 'input_layer': 'node', 'output_layer': 'output'}
+GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'crop_size', 'input_width', 'input_height',
+               'standardize', 'input_mean', 'input_std', 'output_kind', 'labels')
 # Names of our flags in other programs; overrides.SYNONYMS has the fields of recipes.
 SYNONYMS = {
     **dict.fromkeys(('max_steps', 'num_steps', 'train_steps', 'iterations'), 'steps'),
@@ -64,6 +63,9 @@ def define_train_flags() -> None:
     flags.DEFINE_string('freeze', None, 'Do not train the variables in whose '
                         'names this regular expression is found, e.g. "conv|fire"; batch '
                         'normalization among them uses its moving statistics.')
+    flags.DEFINE_string('teacher', None, 'Also learn the predictions of a run (its directory), of '
+                        'a frozen graph of ours (its file) or of NAME in trained_models/, which '
+                        'sees the same augmented images: knowledge distillation.')
     flags.DEFINE_integer('steps', None, 'Number of training steps. Default: the length of the '
                          'recipe.', 1)
     define_dataset_flag()
@@ -105,6 +107,14 @@ def define_chart_flags() -> None:
                       'an epoch, plot the loss to --output, suggest a rate and exit.')
     flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
                         '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
+
+
+def check_chart_flags(values: flags.FlagValues) -> None:
+    """Raise UsageError if the flags of define_chart_flags do not go together."""
+    if values.output and not (values.plot or values.lr_range_test):
+        raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
+    if values.plot and values.lr_range_test:
+        raise UsageError('--plot and --lr_range_test draw different charts: give one of them')
 
 
 def define_recipe_flags() -> None:
@@ -200,17 +210,22 @@ def define_graph_flags() -> None:
     text('output', 'node to fetch. Default: predictions, probabilities, or the only output.')
     flags.DEFINE_multi_string('feed', [], 'With --graph: NAME=VALUE of another placeholder, such '
                               'as keep_prob=1 or is_training=false. May be repeated.')
-    flags.DEFINE_integer('image_size', None, 'With --graph: side in pixels of the central crop '
-                         'that the graph receives, if it does not say.', 1)
+    for name, what in (
+            ('image_size', 'side of the images that the graph receives, if it does not say; with '
+             '--crop_size: of the images before the crop. In pixels.'),
+            ('crop_size', 'side of the central crop that the graph receives, if it does not say.'),
+            ('input_width', 'width of the images that the graph receives, if it does not say.'),
+            ('input_height', 'height of the images that the graph receives, if it does not say.')):
+        flags.DEFINE_integer(name, None, 'With --graph: ' + what, 1, 10000)
     text('standardize', 'how pixels become floats: per_image (mean 0, deviation 1), or none '
-         '(0 to 255).')
+         '(0 to 255). Default: none.')
     text('input_mean', 'how pixels become floats: (x - mean) / std; one number, or R,G,B. '
          'Default: 0.')
     text('input_std', 'see --input_mean. Default: 1.')
     text('output_kind', 'what the graph returns: logits, softmax, sigmoid or raw. Default: what '
          'it says.')
     text('labels', 'file of class names, one per line. Default: those in the graph.')
-    for alias in ('crop_size', 'input_layer', 'output_layer'):
+    for alias in ('input_layer', 'output_layer'):
         flags.DEFINE_alias(alias, ALIASES[alias])
 
 

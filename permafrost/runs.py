@@ -1,6 +1,7 @@
 """The run directory `<log_dir>/<model>/<n>/`: its config.json, status.json and lock.
 
     config.json     the Config, the dataset's classes, versions and engine
+    teacher.pb      a copy of the teacher, if it has one
     status.json     state (running, stopped, done, failed), host, step, seconds trained
     cluster.json    the hosts of a cluster's tasks
     lock            held by the training process while it lives
@@ -43,6 +44,8 @@ class ConfigFile:
     dataset_identity: str = limited(
         '', earlier='data_set_identity', test=re.compile('[0-9a-f]{1,64}').fullmatch,
         meaning='a hexadecimal sha256')
+    teacher_sha256: str = limited('', test=re.compile('[0-9a-f]{64}').fullmatch,
+                                  meaning='a hexadecimal sha256')
 
 
 def is_date(text: str) -> bool:

@@ -252,6 +252,7 @@ FILES = {  # those that are read without TensorFlow
     'TF_CONFIG': _tf_config, 'manifest.json': _manifest, 'synthetic.json': _synthetic,
     'result.json': _result, 'pipeline.json': _benchmark('pipeline-tf2'),
     'training.json': _benchmark('training'), 'inference.json': _benchmark('inference'),
+    'deploy.json': _benchmark('deploy'),
     'statistics.json': _statistics}
 
 

@@ -19,6 +19,7 @@ from permafrost.training import setup
 flags.disclaim_key_flags()
 
 POLL_SECS = 1.
+WithTeacher = Callable[[setup.TrainSetup, Any], setup.TrainSetup]
 Evaluate = Callable[[str, Any, float], Any]  # of the arguments run, session_config, restart_timeout
 
 
@@ -44,10 +45,12 @@ def define_flags() -> None:
     flags.DEFINE_integer('task_index', None, 'Index of this task within its job, from 0.', 0)
 
 
-def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int]) -> int:
+def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
+        with_teacher: WithTeacher) -> int:
     """Run the task that the flags (absl FlagValues) ask for; return the exit code.
 
-    `train_chief` is loop.train, with the hooks of the script. The evaluator calls `evaluate`: it
+    `train_chief` is loop.train, with the hooks of the script. `with_teacher` reads the teacher of a
+    TrainSetup. The evaluator calls `evaluate`: it
     evaluates the checkpoints of a run until its training ends, and waits restart_timeout seconds
     for a training that has stopped to start again.
     """
@@ -64,7 +67,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int]) -> int
         saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
         values.wait_secs, values.overwrite, values.resume)
     if context.task.job == 'worker':
-        return train(context, options, values, train_chief)
+        return train(context, options, values, train_chief, with_teacher)
     if context.task.job == 'evaluator':
         evaluate_run(options, values, evaluate)
         return 0
@@ -74,10 +77,11 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int]) -> int
 
 
 def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
-          train_chief: Callable[..., int]) -> int:
+          train_chief: Callable[..., int], with_teacher: WithTeacher) -> int:
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
     session_config = runtime.prepare(train_setup.config)
+    train_setup = with_teacher(train_setup, session_config)
     from permafrost.cluster import session_creators, worker
     if not context.spec.ps:
         return train_chief(train_setup, session_config)

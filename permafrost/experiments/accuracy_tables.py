@@ -35,7 +35,8 @@ def table(results: List[Result]) -> List[str]:
 
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
-    changes = ', '.join(overrides.changes(Recipe.from_json(result['settings'])))
+    changes = ', '.join([*overrides.changes(Recipe.from_json(result['settings'])), *(
+        f'{name}={result[name]}' for name in ('teacher',) if result.get(name))])
     return markdown.escape(result['recipe'] + on_other_data + (f' ({changes})' if changes else ''))
 
 

@@ -1,4 +1,4 @@
-"""Latency in C++: frozen graphs timed in turn by label_image, so that all meet the same machine."""
+"""Latency in C++: files timed in turn by label_image, so that all meet the same machine."""
 
 import contextlib
 import dataclasses
@@ -16,6 +16,7 @@ import numpy as np
 from permafrost import files, runtime, schema
 from permafrost.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
+from permafrost.evaluation.runtimes.client import RUNTIME_OF
 from permafrost.experiments import child_process
 from permafrost.schema import limited
 
@@ -35,30 +36,32 @@ class Latency(NamedTuple):
     median_ms: float  # of an image alone: PERCENTILE of the medians of RUNS runs
     rounds: int
     engine: str
-    library: str  # the version of TensorFlow
+    library: str  # the version of the runtime
+    runtime: str = 'TensorFlow'
 
 
 @dataclasses.dataclass
 class Answer:
     """The fields that are read of the json that label_image prints."""
     repeat_medians_ms: Sequence[float] = limited(minimum=0, count=(1, 1000))
-    tensorflow: str = limited(count=(1, 100))
+    runtime: str = limited(count=(1, 100))
+    version: str = limited(count=(1, 100))
 
 
 def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
-    """Return the latency of frozen graphs, {path: Latency}: one image, one thread.
+    """Return the latency of .pb, .tflite and .onnx files, {path: Latency}: one image, one thread.
 
     A round starts label_image once for each graph, and lets them run in turn for SLICE: what else
     the machine does slows all of them alike. Graphs that cannot run are left out, with a note.
     """
     medians: Dict[str, List[float]] = {}
-    repeats, version, start, done = {}, '', time.monotonic(), 0
+    repeats, runtimes, start, done = {}, {}, time.monotonic(), 0
     for graph in graphs:
         answer = _label_image(graph, repeats=3)
         if answer:
             repeats[graph] = int(min(500, max(
                 10, SAMPLE_MS / RUNS / max(1e-3, min(answer['repeat_medians_ms'])))))
-            version, medians[graph] = answer['tensorflow'], []
+            runtimes[graph], medians[graph] = (answer['version'], answer['runtime']), []
     latencies: Dict[str, float] = {}
     while medians and done < MAX_ROUNDS:
         order = sorted(medians, reverse=bool(done % 2))
@@ -73,7 +76,7 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
                 abs(latencies[graph] - before[graph]) < CLOSE * before[graph]
                 for graph in before)):
             break
-    return {graph: Latency(each, done, runtime.installed(), version)
+    return {graph: Latency(each, done, runtime.installed(), *runtimes[graph])
             for graph, each in latencies.items()}
 
 
@@ -117,9 +120,11 @@ def _label_image(graph: str, repeats: int) -> Optional[Dict[str, Any]]:
 
 def _command(program: str, graph: str, repeats: int) -> List[str]:
     path = os.path.abspath(graph)
+    environment = RUNTIME_OF.get(os.path.splitext(path)[1])
+    library = os.path.join(ROOT, '.venv', environment) if environment else sys.prefix
     return [os.path.join(ROOT, program),
             *(['--graph=' + path] if program == PROGRAM else [path, '--']),
-            '--library=' + sys.prefix, '--benchmark', '--json', f'--runs={RUNS}',
+            '--library=' + library, '--benchmark', '--json', f'--runs={RUNS}',
             f'--repeats={repeats}']
 
 

@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import files
 from permafrost.config import Config
 from permafrost.errors import UsageError, one_line, printable
+from permafrost.export.teachers import with_teacher
 from permafrost.export.trained_weights import with_trained_weights
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
@@ -71,6 +72,7 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     ramp = ramped(config, max(steps, FEWEST))
     with Signals() as signals, tf.Graph().as_default():
         setup = with_trained_weights(setup._replace(config=ramp), session_config)
+        setup = with_teacher(setup, session_config)
         points = _train(setup, session_config, signals)
     if signals.code:
         return signals.code
@@ -100,7 +102,8 @@ def ramped(config: Config, steps: int) -> Config:
 def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals: Signals
            ) -> List[Tuple[float, float, float]]:
     """Return (rate, loss, average) of each step until the loss explodes."""
-    graph = build(setup.config, setup.dataset, SINGLE_PROCESS, session_config, setup.trained)
+    graph = build(setup.config, setup.dataset, SINGLE_PROCESS, session_config, setup.trained,
+                  setup.teacher)
     points: List[Tuple[float, float, float]] = []
     total = 0.
     fetches = [graph.scalars['learning_rate'], graph.scalars['loss'], graph.train]

@@ -4,14 +4,14 @@ from typing import Any
 
 from permafrost.evaluation import evaluation_hook
 from permafrost.experiments.reports import run_report
-from permafrost.export import trained_weights
+from permafrost.export import teachers, trained_weights
 from permafrost.training import loop
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 from permafrost.training.tensorboard import hparams
 
 
 def train(setup: Any, session_config: Any = None, strategy: Strategy = SINGLE_PROCESS) -> int:
-    """Train as loop.train does, from the weights of --init_from.
+    """Train as loop.train does, from the weights of --init_from, taught by --teacher.
 
     Evaluate, and renew report.html and what TensorBoard shows, while training and at the end.
     """
@@ -25,5 +25,6 @@ def train(setup: Any, session_config: Any = None, strategy: Strategy = SINGLE_PR
         hparams.write_end(run)
         run_report.write(run)
 
-    return loop.train(trained_weights.with_trained_weights(setup, session_config), session_config,
-                      strategy, extra_hooks=hooks, at_end=finish)
+    setup = trained_weights.with_trained_weights(setup, session_config)
+    return loop.train(teachers.with_teacher(setup, session_config), session_config, strategy,
+                      extra_hooks=hooks, at_end=finish)

@@ -54,6 +54,7 @@ class ResultFile:
     accuracy_tta: Optional[Summary] = None
     tta: Optional[str] = limited(None, test=PLAIN_NAME, meaning='a plain name')
     data_set_identity: Optional[str] = None
+    teacher: Optional[str] = None
     classes: int = limited(10, minimum=1)
     batch_size: int = limited(1, minimum=1)
     images: int = limited(1, minimum=1)
@@ -89,6 +90,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
 
     Runs that differ only in their seed share a file; see _name. A seed that is already there is
     replaced.
+    A run that --patience stopped is finished at its last step.
     Raises UserError if the run is not finished, if the metrics are not of the test images, or if
     the file holds a result of other settings.
     """
@@ -98,23 +100,27 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         raise UserError(f"a result must be of the test images, not of --split {metrics['split']}")
     if 'train_seconds' not in status:
         raise UserError(f'{run} has no complete status.json, so its training time is unknown')
-    if metrics['step'] < config.steps:
+    stopped_early = status.get('state') == 'done' and metrics['step'] == status.get('step')
+    if metrics['step'] < config.steps and not (config.patience and stopped_early):
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
     path = os.path.join(folder, _name(config, dataset, metrics))
     previous = read(path) if os.path.exists(path) else {}
     versions = extra.get('versions') or [{}]
+    steps = max(metrics['step'], previous.get('steps', 0))  # of the longest seed, with --patience
     result = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
-        'data_set': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
-        'epochs': round(metrics['step'] * recipe.batch_size / config.train_images, 2),
+        'data_set': dataset, 'classes': len(extra['classes']), 'steps': steps,
+        'epochs': round(steps * recipe.batch_size / config.train_images, 2),
         'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
         'engine': versions[-1].get('engine', 'unknown'), 'versions': versions,
         'train_seconds': max(status['train_seconds'],  # of the slowest seed
                              previous.get('train_seconds', 0.)),
         'images_per_second': status.get('images_per_second'),
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date']}
+    if config.teacher:
+        result['teacher'] = config.teacher
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['data_set_identity'] = extra['dataset_identity']
     if previous:
@@ -134,8 +140,12 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
     changes = overrides.changes(config.recipe)
     if metrics['weights'] != ('averaged' if config.recipe.ema_decay else 'raw'):
         changes.append(f"weights={metrics['weights']}")
+    # --patience ends each seed at another step; they share a file.
+    changes += [f'{name}={getattr(config, name)}' for name in ('patience', 'teacher')
+                if getattr(config, name)]
+    step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
-    return f"{files.safe_name('-'.join(parts))}-{metrics['step']}.json"
+    return f"{files.safe_name('-'.join(parts))}-{step}.json"
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:

@@ -3,40 +3,43 @@
     run -> inference graph -> constants -> graph passes -> verification -> file
 """
 
+import gzip
 import hashlib
 import os
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, runtime
+from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
-from permafrost.export import graph_passes, layer_counts
-from permafrost.export.formats import FORMATS
+from permafrost.export import channel_removal, fake_quant, graph_passes, layer_counts
+from permafrost.export.conversion import saved_model as saved_models
 from permafrost.export.verify import verify
 from permafrost.training.checkpoints import finding, saving
+from permafrost.training.compression import pruning
 
 
 def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, str, None] = None,
            weights: Optional[str] = None, output: Optional[str] = None,
-           formats: Optional[Dict[str, str]] = None, dataset: Optional[str] = None,
+           saved_model: Optional[str] = None, dataset: Optional[str] = None,
            data_dir: Optional[str] = None) -> Dict[str, Any]:
     """Freeze `run` to `output` and describe the file in a json file next to it.
 
     `step` may be finding.BEST. Defaults are the last step, the weights that eval.py uses,
-    <run>/<model>.pb, and the dataset where training found it. `formats`, {name in FORMATS: path},
-    are written too. Returns the value of the json file; without test images its accuracy is None.
-    Raises UserError if a file cannot be read or written, or if the frozen graph fails verification.
+    <run>/<model>.pb, and the dataset where training found it. A SavedModel is written too, to the
+    new directory `saved_model`. Returns the value of the json file; without test images its
+    accuracy is None. Raises UserError if a file cannot be read or written, or if the frozen graph
+    fails verification.
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join(run, config.model + '.pb')
     description = _description_path(output, config.model)
-    for name, path in (formats or {}).items():
-        if os.path.exists(path):
-            raise UserError(f"{path} exists: name another --{name}, e.g. {os.path.join(path, '1')}")
+    if saved_model:
+        saved_models.check_new(saved_model)
     step, checkpoint = finding.find_checkpoint(run, step)
     weights = weights or inference_graph.default_weights(config)
     data = loading.open_for_run(config, dataset, data_dir)
@@ -44,10 +47,8 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     split = 'test' if data.counts['test'] else 'train'
     images, labels = loading.load(data, split)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        inference = inference_graph.build_inference_graph(config, data.classes, data.image_shape)
-        variables = inference_graph.checkpoint_variable_map(config, weights)
-        saving.restore(tf.train.Saver(variables), session, checkpoint, variables)
-        graph = freeze_session(session, data.classes)
+        inference, graph = freeze_checkpoint(
+            session, config, data.classes, data.image_shape, checkpoint, weights)
         expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
     content = graph.SerializeToString(deterministic=True)
     metrics, difference = verify(content, session_config, images, labels, expected)
@@ -56,6 +57,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     layers, _ = layer_counts.count_layers(graph)
     result = dict(
         layer_counts.totals(layers), op_types=layer_counts.op_types(graph), bytes=len(content),
+        gzip_bytes=len(gzip.compress(content)), sparsity=layer_counts.sparsity(graph),
         sha256=hashlib.sha256(content).hexdigest(), model=config.model, run=os.path.normpath(run),
         step=step, weights=weights, recipe=config.recipe.name, data_set=data.name,
         data_set_identity=data.identity, classes=list(data.classes),
@@ -73,9 +75,9 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
         f"{metrics['accuracy']:.4f}" if split == 'test' else
         f'{data.name} has no test images, so the accuracy is unknown'))
-    for name, path in (formats or {}).items():
-        FORMATS[name].write(graph, path, session_config)
-        print(f'{name}: {printable(path)}')
+    if saved_model:
+        saved_models.write(graph, saved_model, session_config)
+        print(f'saved_model: {printable(saved_model)}')
     return result
 
 
@@ -103,13 +105,31 @@ def _description_path(output: str, model: str) -> str:
     return path
 
 
+def freeze_checkpoint(
+        session: tf.Session, config: Config, classes: Sequence[str],
+        image_shape: Tuple[int, int, int], checkpoint: str, weights: str
+) -> Tuple[inference_graph.InferenceGraph, tf.GraphDef]:
+    """Build the inference graph of a checkpoint in the graph of `session`; return it, and frozen.
+    """
+    inference = inference_graph.build_inference_graph(config, classes, image_shape)
+    variables = inference_graph.checkpoint_variable_map(config, weights)
+    saving.restore(tf.train.Saver(variables), session, checkpoint, variables)
+    pruning.apply_masks(session, checkpoint, variables)
+    graph = freeze_session(session, classes)
+    if config.recipe.structured_sparsity:
+        graph = channel_removal.remove_zero_channels(graph)
+    return inference, graph
+
+
 def freeze_session(session: tf.Session, classes: Sequence[str]) -> tf.GraphDef:
     """Return the frozen inference graph of `session`; `classes` become the node `labels`."""
     graph = tf.graph_util.convert_variables_to_constants(
         session, session.graph.as_graph_def(), ['probabilities'])
     graph.versions.CopyFrom(session.graph.graph_def_versions)  # TF 1.15 leaves them out
+    graph = fake_quant.round_weights(graph, session)
     for graph_pass in graph_passes.PASSES:
         graph = graph_pass(graph)
+    fake_quant.record_ranges(graph, session)
     labels = graph.node.add(name='labels', op='Const')
     labels.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(classes, tf.string))
     labels.attr['dtype'].type = tf.string.as_datatype_enum

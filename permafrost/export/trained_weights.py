@@ -15,6 +15,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def, labels
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import finding
+from permafrost.training.compression import pruning
 from permafrost.training.initialization import FoldedNorm, TrainedWeights
 from permafrost.training.setup import TrainSetup
 
@@ -44,13 +45,7 @@ def read(source: str, config: Config, dataset: Dataset,
     """
     if os.path.isdir(source):
         return _read_run(source, config)
-    bundled = os.path.join(MODELS, source + '.pb')
-    if os.path.exists(source) or os.sep in source or not os.path.exists(bundled):
-        bundled = source
-    if not os.path.exists(bundled):
-        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
-        raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
-                        f'graph, or one of {names} with --init_from')
+    bundled = find_graph(source, 'init_from')
     graph = graph_def.read_graph(bundled)
     classes = tuple(labels.class_names(graph, bundled, None))
     try:
@@ -63,6 +58,21 @@ def read(source: str, config: Config, dataset: Dataset,
     return TrainedWeights(bundled, values, classes, norms)
 
 
+def find_graph(source: str, flag: str) -> str:
+    """Return the path of the frozen graph that `flag` names: its file, or NAME in trained_models/.
+
+    Raises UserError if there is none.
+    """
+    bundled = os.path.join(MODELS, source + '.pb')
+    if os.path.exists(source) or os.sep in source or not os.path.exists(bundled):
+        bundled = source
+    if not os.path.exists(bundled):
+        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
+        raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
+                        f'graph, or one of {names} with --{flag}')
+    return bundled
+
+
 def _read_run(run: str, config: Config) -> TrainedWeights:
     """Return the weights of the last checkpoint of `run`, averaged if its recipe averages."""
     theirs, extra = runs.read_config(run)
@@ -70,7 +80,8 @@ def _read_run(run: str, config: Config) -> TrainedWeights:
     average = '/ExponentialMovingAverage'
     with finding.open_checkpoint(checkpoint) as reader:
         names = reader.get_variable_to_shape_map()
-        values = {name: reader.get_tensor(name + average if name + average in names else name)
+        values = {name: pruning.masked(reader, name, reader.get_tensor(
+            name + average if name + average in names else name))
                   for name in names if not name.endswith(average)}
     for field in ('normalize', 'image_size'):
         old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)

@@ -64,6 +64,25 @@ def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers
     return _cut_out(images, params.cutout, params.cutout_size) if params.cutout_size else images
 
 
+def teacher_view(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
+                 shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None) -> tf.Tensor:
+    """Return the images that preprocess_train shows the student, as decoded: uint8 [B, H, W, 3].
+
+    See there for the arguments. They are moved, flipped and changed in contrast and brightness
+    alike; the centre of each is the student's crop, and around it is more of the image, mirrored
+    where that ends. So a teacher, which crops the centre, sees the student's crop, or more or less
+    of the same view. Cutout hides pixels from the student alone.
+    """
+    height, width = images.shape.as_list()[1:3]
+    images = _pad(images, recipe)
+    params = sample_params(images, recipe, seed, step, shard, flip_now)
+    borders = [[side // 2, side - side // 2] for side in (
+        height - recipe.image_size, width - recipe.image_size)]
+    images = tf.pad(images, [[0, 0], *borders, [0, 0]], 'REFLECT')
+    views = apply_params(images, params, height, width)
+    return tf.saturate_cast(tf.round(views), tf.uint8)
+
+
 def preprocess_eval(images: tf.Tensor, recipe: Recipe,
                     statistics: Sequence[float] = ()) -> tf.Tensor:
     """Return the input of the network in inference: the centre, normalized; uint8 -> float32.
@@ -161,32 +180,37 @@ def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     return params
 
 
-def apply_params(images: tf.Tensor, params: Params, size: int) -> tf.Tensor:
-    """Return `images` [B, H, W, 3] cropped to `size` x `size`, augmented: float32, not clipped."""
-    count, height, width, _ = images.shape.as_list()
-    top, left = tf.unstack(params.offset, axis=1)
+def apply_params(images: tf.Tensor, params: Params, size: int,
+                 width: Optional[int] = None) -> tf.Tensor:
+    """Return images [B, H, W, 3] cropped to `size` x `width`, augmented: float32, not clipped.
 
-    def edges(first, side):  # first and last pixel of the crop, as fractions of the side
+    Without `width` the crop is square.
+    """
+    count, *sides, _ = images.shape.as_list()
+    top, left = tf.unstack(params.offset, axis=1)
+    width = width or size
+
+    def edges(first, size, side):  # first and last pixel of the crop, as fractions of the side
         # Kept a tenth of a pixel inside: a pixel that rounding puts outside would be black.
         return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
                 for edge in (first, first + size - 1)]
 
-    (top, bottom), (left, right) = edges(top, height), edges(left, width)
+    (top, bottom), (left, right) = map(edges, (top, left), (size, width), sides)
     flipped = params.flip[:, 0]
     # A box from right to left comes out flipped; 'nearest' copies pixels.
     boxes = tf.stack([top, tf.where_v2(flipped, right, left),
                       bottom, tf.where_v2(flipped, left, right)], 1)
-    images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, size],
+    images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, width],
                                       box_indices=tf.range(count))
     if not (tf.is_tensor(params.contrast) or tf.is_tensor(params.brightness)):
         return images
     # On whole rows: Eigen is slow if the last dimension is as short as the 3 channels.
-    rows = tf.reshape(images, [count, size, size * 3])
-    means = tf.reduce_mean(tf.reshape(tf.reduce_mean(rows, 1), [count, size, 3]), 1)
+    rows = tf.reshape(images, [count, size, width * 3])
+    means = tf.reduce_mean(tf.reshape(tf.reduce_mean(rows, 1), [count, width, 3]), 1)
     shift = (1 - params.contrast) * means + params.brightness
     rows = rows * tf.reshape(params.contrast + tf.zeros([count, 1]), [count, 1, 1])
-    rows += tf.reshape(tf.tile(shift, [1, size]), [count, 1, size * 3])
-    return tf.reshape(rows, [count, size, size, 3])
+    rows += tf.reshape(tf.tile(shift, [1, width]), [count, 1, width * 3])
+    return tf.reshape(rows, [count, size, width, 3])
 
 
 def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:

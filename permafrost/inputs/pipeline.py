@@ -30,6 +30,10 @@ SAMPLE = 5000  # images from which whitening filters are computed
 WORKER_SEED = 1000003  # between the seeds of two workers
 
 
+# Makes the teacher's logits, float32 [B, classes], of images uint8 [B, H, W, 3].
+Teach = Callable[[tf.Tensor], tf.Tensor]
+
+
 class RawBatch(NamedTuple):
     """A batch of a source, or a shard of it, as decoded."""
     images: tf.Tensor  # uint8 [B, H, W, 3]
@@ -39,14 +43,15 @@ class RawBatch(NamedTuple):
 
 
 def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, worker: int = 0,
-                     shard: Shard = WHOLE_BATCH) -> Tuple[tf.Tensor, tf.Tensor]:
+                     shard: Shard = WHOLE_BATCH, teach: Optional[Teach] = None
+                     ) -> Tuple[tf.Tensor, ...]:
     """Return the next batch of the endless stream of augmented training images and their labels.
 
     That is float32 [B / shard.count, h, w, 3] and int64 [B / shard.count]: slice `shard` of each
     batch of this `worker`, which has a stream of its own. The stream starts at image `step * B`
     when the session starts. From memory, batch k depends on the seed and on k alone, so a resumed
     run continues its stream, `deterministic` or not; the stream source continues in the same epoch
-    of files.
+    of files. With `teach`, the third tensor is what that returns for augmentation.teacher_view.
 
     Raises UserError if the source is unknown, has no image or too many, or B cannot be split.
     """
@@ -63,8 +68,15 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
         raw = SOURCES[config.source](dataset, batch_size, seed, step, shard)
         images = augmentation.preprocess_train(
             raw.images, config.recipe, seed, raw.index, shard, config.statistics, raw.flip_now)
-        ready = tf.FIFOQueue(PREFETCH, [tf.float32, tf.int64], [images.shape, raw.labels.shape])
-        _add_queue_runner(ready, ready.enqueue([images, raw.labels]))
+        batch = [images, raw.labels]
+        if teach:
+            views = augmentation.teacher_view(
+                raw.images, config.recipe, seed, raw.index, shard, raw.flip_now)
+            with tf.device(None):  # a GPU, if there is one
+                batch.append(teach(views))
+        ready = tf.FIFOQueue(PREFETCH, [tensor.dtype for tensor in batch],
+                             [tensor.shape for tensor in batch])
+        _add_queue_runner(ready, ready.enqueue(batch))
         return ready.dequeue()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import models
+from models.layers.fake_quant import FakeQuant
 from models.layers.net import Net
 from permafrost import runtime
 from permafrost.config import Config
@@ -16,6 +17,7 @@ from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
 from permafrost.recipes.recipe import Recipe
 from permafrost.training import initialization, optimizers, weight_averaging
+from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
@@ -26,34 +28,40 @@ class TrainGraph(NamedTuple):
     step: tf.Tensor  # the global step after the update of the same run
     scalars: Dict[str, tf.Tensor]  # losses, accuracy and learning rate of the batch, before it
     images: tf.Tensor  # the batch, preprocessed
+    masks: Optional[pruning.Pruning] = None
 
 
 def build(config: Config, dataset: Any, strategy: Strategy,
           session_config: Optional[tf.ConfigProto] = None,
-          trained: Optional[TrainedWeights] = None) -> TrainGraph:
+          trained: Optional[TrainedWeights] = None,
+          teacher: Optional[distillation.Teacher] = None) -> TrainGraph:
     """Build the training graph of `config`, with its input, in the default graph.
 
-    The variables begin with `trained`, if given.
+    The variables begin with `trained`, if given, and `teacher` teaches.
     """
     size = config.recipe.image_size
     with _explain_size(config, size, size):
         initial = initialization.choose(trained, config, dataset.classes) if trained else None
     with tf.name_scope('input'):
-        images, labels = strategy.batches(dataset, config, tf.train.get_or_create_global_step())
+        batch = strategy.batches(dataset, config, tf.train.get_or_create_global_step(),
+                                 teacher.logits if teacher else None)
+    images, labels, *teacher_logits = batch
     return build_train_graph(
         config, len(dataset.classes), images, labels, strategy,
-        functools.partial(pipeline.sample_images, dataset, config, session_config), initial)
+        functools.partial(pipeline.sample_images, dataset, config, session_config), initial,
+        *teacher_logits)
 
 
 def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, labels: tf.Tensor,
                       strategy: Strategy = SINGLE_PROCESS,
                       sample_images: Optional[Callable[[], np.ndarray]] = None,
-                      initial: Optional[initialization.Values] = None) -> TrainGraph:
+                      initial: Optional[initialization.Values] = None,
+                      teacher_logits: Optional[tf.Tensor] = None) -> TrainGraph:
     """Build the network, its loss, its updates and its averages in the default graph.
 
-    For `images` and `labels` see strategy.Batch, for `sample_images` see Net; `initial` are initial
-    values of variables. Raises UserError if the model cannot be built for such images or on this
-    engine, or if --freeze leaves nothing to train.
+    For `images`, `labels` and `teacher_logits` see strategy.Batch, for `sample_images` see Net;
+    `initial` are initial values of variables. Raises UserError if the model cannot be built for
+    such images or on this engine, or if --freeze leaves nothing to train.
     """
     recipe, engine = config.recipe, runtime.installed()
     if recipe.compute_dtype != 'float32' and engine != 'tf2':
@@ -63,24 +71,39 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
               sample_images=sample_images, compute_dtype=recipe.compute_dtype,
-              is_frozen=initialization.is_frozen(config))
+              is_frozen=initialization.is_frozen(config),
+              fake_quant=_fake_quant(config, global_step))
     _, height, width, _ = images.shape.as_list()
     with _explain_size(config, height, width), strategy.variable_scope(), \
             initialization.initial_values(initial):
         logits = models.build(config.model, net, images)
     initialization.check_freeze(config, tf.trainable_variables())
+    pruned = pruning.create(config, num_classes, net.is_frozen)
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
         factor = durations.schedule_factor_at(config, step64, tf)
         epoch = durations.epoch_at(config, step64)
-    optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen)
+    optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen,
+                                  pruned.masks if pruned else {})
     with tf.name_scope('losses'):
-        scalars = _losses(recipe, net, logits, labels)
+        scalars = _losses(recipe, net, logits, labels, teacher_logits)
     with tf.name_scope('update'):
         update, step = strategy.update(optimizer, scalars['loss'],
                                        weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
-    return TrainGraph(update, step, scalars, images)
+    if pruned:
+        scalars['sparsity'] = tf.identity(pruned.sparsity)
+    return TrainGraph(update, step, scalars, images, pruned)
+
+
+def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:
+    """Return what rounds in the last quantization_aware_epochs of the recipe; None if 0."""
+    recipe = config.recipe
+    if not recipe.quantization_aware_epochs:
+        return None
+    length = recipe.quantization_aware_epochs * durations.steps_per_epoch(config)
+    first_step = durations.num_steps(recipe, config.train_images) - length
+    return FakeQuant(training=True, step=global_step, first_step=first_step)
 
 
 @contextlib.contextmanager
@@ -94,12 +117,13 @@ def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
             f'try --image_size={catalog.image_size(config.model)}') from error
 
 
-def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor
-            ) -> Dict[str, tf.Tensor]:
+def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor,
+            teacher_logits: Optional[tf.Tensor] = None) -> Dict[str, tf.Tensor]:
     """Return the scalars 'loss', 'cross_entropy', 'weight_decay' and 'accuracy' of a batch.
 
     The loss is the sum of two: the cross entropy, with label smoothing if the recipe has it, and
-    the weight decay. The scalar 'cross_entropy' is without smoothing, as in an evaluation.
+    the weight decay. The scalar 'cross_entropy' is without smoothing, as in an evaluation. With a
+    teacher, the divergence from it, 'distillation', has its share of the loss.
     """
     plain = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=labels)
     if recipe.label_smoothing:
@@ -109,11 +133,16 @@ def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor
         smoothed = tf.nn.softmax_cross_entropy_with_logits_v2(logits=logits, labels=targets)
     else:
         smoothed = plain
+    loss, more = tf.reduce_mean(smoothed), {}
+    if teacher_logits is not None:
+        more['distillation'] = tf.reduce_mean(
+            distillation.soft_loss(recipe, logits, teacher_logits))
+        weight = recipe.distillation_weight
+        loss = (1 - weight) * loss + weight * more['distillation']
     weight_decay = _weight_decay(recipe, net)
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
-    return {'loss': tf.reduce_mean(smoothed) + weight_decay,
-            'cross_entropy': tf.reduce_mean(plain), 'weight_decay': weight_decay,
-            'accuracy': accuracy}
+    return {'loss': loss + weight_decay, 'cross_entropy': tf.reduce_mean(plain),
+            'weight_decay': weight_decay, 'accuracy': accuracy, **more}
 
 
 def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:

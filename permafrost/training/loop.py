@@ -14,6 +14,7 @@ from permafrost.errors import UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
 from permafrost.training.checkpoints import finding, hook, saving
+from permafrost.training.compression.pruning import PruningHook
 from permafrost.training.graph import TrainGraph, build
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
@@ -50,13 +51,13 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
     """
     config, dataset = setup.config, setup.dataset
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
-        graph = build(config, dataset, strategy, session_config, setup.trained)
+        graph = build(config, dataset, strategy, session_config, setup.trained, setup.teacher)
         if signals.code:
             return signals.code  # and leave no empty run behind
         run = setup.open_run()
         print(f'run: {printable(run)}', flush=True)
         with runs.lock(run), saving.explain_disk_errors(run):
-            step = _record_start(config, run, dataset)
+            step = _record_start(setup, run)
             progress = hooks.LoggingHook(graph, config, run)
             save = hook.CheckpointHook(run, config, graph.step)
             stop = hooks.StopHook(graph.step, config.steps, signals)
@@ -71,7 +72,8 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
             with contextlib.closing(EventWriter(
                     runs.train_dir(run), tf.get_default_graph())) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
-                train_hooks = [progress, *extra, save, stop,
+                prune = [PruningHook(graph.masks, config, graph.step)] if graph.masks else []
+                train_hooks = [progress, *prune, *extra, save, stop,
                                *summaries.summary_hooks(graph, config, writer, progress)]
                 try:
                     with strategy.session(run, save.saver, train_hooks, signals,
@@ -92,15 +94,19 @@ def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:
     return any(isinstance(each, FinalHook) and each.is_behind(step) for each in extra)
 
 
-def _record_start(config: Config, run: str, dataset: Any) -> int:
+def _record_start(setup: TrainSetup, run: str) -> int:
     """Write config.json and status.json; return the step from which the training continues."""
+    config, dataset, teacher = setup.config, setup.dataset, setup.teacher
     previous = runs.read_config(run)[1] if runs.exists(run) else {}
     if previous:
         runs.check_data(run, previous, dataset, resuming=True)
     versions = previous.get('versions', [])
     if runtime.versions() not in versions:
         versions = versions + [runtime.versions()]
+    if teacher:
+        teacher.save(run)  # first: config.json makes it a run, which needs its teacher
     runs.write_config(run, config, {
+        **({'teacher_sha256': teacher.sha256} if teacher else {}),
         'classes': list(dataset.classes), 'train_images': dataset.counts['train'],
         'dataset_identity': dataset.identity,
         'command': previous.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),

@@ -15,6 +15,7 @@ from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
 from permafrost.recipes import catalog, checks, durations, overrides
 from permafrost.recipes.param_groups import is_safe_pattern
+from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
 
 
@@ -29,6 +30,7 @@ class TrainSetup(NamedTuple):
     run: Optional[str] = None  # run directory; None: the next number in <log_dir>/<model>
     resume: bool = False  # continue `run`, which exists
     trained: Any = None  # an initialization.TrainedWeights: where the variables begin
+    teacher: Any = None  # a compression.distillation.Teacher
 
     def open_run(self) -> str:
         """Return the run directory; create it unless it is resumed.
@@ -127,6 +129,9 @@ def _check(config: Config) -> None:
     if config.patience and not config.validation:
         raise UsageError('--patience needs --validation: the test images must not decide when to '
                          'stop')
+    for name in ('distillation_temperature', 'distillation_weight'):
+        if config.teacher is None and getattr(config.recipe, name) != getattr(Recipe, name):
+            raise UsageError(f'--{name} needs a --teacher to learn from')
     if config.patience and not config.eval_epochs:
         raise UsageError('--patience needs evaluations: leave out --eval_epochs=0')
 

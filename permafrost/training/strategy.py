@@ -14,7 +14,9 @@ from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import saving
 from permafrost.training.signals import Signals
 
-Batch = Tuple[tf.Tensor, tf.Tensor]  # images (float [B, h, w, 3], preprocessed), labels (int64 [B])
+# Images (float [B, h, w, 3], preprocessed), labels (int64 [B]) and, with a teacher, its logits
+# (float [B, classes]).
+Batch = Tuple[tf.Tensor, ...]
 Update = Tuple[tf.Operation, tf.Tensor]  # makes one training step; the global step after it
 Session = ContextManager[tf.train.MonitoredSession]
 Hooks = List[tf.train.SessionRunHook]
@@ -46,8 +48,9 @@ class Strategy(abc.ABC):
         return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor) -> Batch:
-        """Return the images and labels of a step."""
+    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor,
+                teach: Optional[pipeline.Teach] = None) -> Batch:
+        """Return the images and labels of a step and, with `teach`, the teacher's logits."""
 
     def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Any) -> Update:
         """Return the operation that applies the gradients of `loss`, and the step after it.
@@ -74,8 +77,9 @@ class SingleProcess(Strategy):
     """Everything in this process."""
     script = 'train.py'
 
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor) -> Batch:
-        return pipeline.training_batches(dataset, config, global_step)
+    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor,
+                teach: Optional[pipeline.Teach] = None) -> Batch:
+        return pipeline.training_batches(dataset, config, global_step, teach=teach)
 
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
                 signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:

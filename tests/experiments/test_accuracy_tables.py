@@ -14,9 +14,13 @@ from tests import in_process
 from tests.processes import ROOT
 
 
+PAGES = ('README.md', 'docs/speed.md', 'docs/deploy.md')
+
+
 def test_no_table_is_stale():
     result = in_process.run('tools/report.py', '--check', f'--readme={ROOT}/README.md',
-                            f'--speed={ROOT}/docs/speed.md', f'--results={ROOT}/results')
+                            f'--speed={ROOT}/docs/speed.md', f'--deploy={ROOT}/docs/deploy.md',
+                            f'--results={ROOT}/results')
     assert result.code == 0, result.stderr
 
 
@@ -33,7 +37,7 @@ def test_a_changed_result_makes_the_readme_stale(tmp_path):
 
 
 def test_a_page_of_ones_own_is_the_only_one_that_is_written(tmp_path, monkeypatch):
-    for name in ('README.md', 'docs/speed.md'):
+    for name in PAGES:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         shutil.copy(os.path.join(ROOT, name), str(path))
@@ -41,12 +45,12 @@ def test_a_page_of_ones_own_is_the_only_one_that_is_written(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
 
     def changed():
-        return {name for name in ('README.md', 'docs/speed.md')
+        return {name for name in PAGES
                 if (tmp_path / name).read_text() != open(os.path.join(ROOT, name)).read()}
     result = in_process.run('tools/report.py', '--results=results', '--readme=README.md')
     assert result.code == 0 and changed() == {'README.md'}
     result = in_process.run('tools/report.py', '--results=results')
-    assert result.code == 0 and changed() == {'README.md', 'docs/speed.md'}
+    assert result.code == 0 and changed() == set(PAGES)
 
 
 def _expected_sentence(result):

@@ -5,12 +5,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
 from permafrost import runtime
 from permafrost.experiments import latency
 from tests.label_image.program import TUTO, make
+from tests.processes import ROOT
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -36,7 +38,7 @@ def answers(monkeypatch, take_turns):
     """Let `take_turns(graphs, repeats)` answer for label_image: the medians of a round."""
     monkeypatch.setattr(latency, '_take_turns', take_turns)
     monkeypatch.setattr(latency, '_label_image', lambda graph, repeats: {
-        'repeat_medians_ms': [1.] * repeats, 'tensorflow': '2.21.0'})
+        'repeat_medians_ms': [1.] * repeats, 'runtime': 'TensorFlow', 'version': '2.21.0'})
 
 
 def test_rounds_alternate_until_they_agree_and_other_load_does_not_count(monkeypatch):
@@ -101,3 +103,13 @@ def test_the_report_finds_the_latency(tmp_path):
     assert json.loads((tmp_path / 'latency.json').read_text()) == {
         'median_ms': 0.5123, 'engine': 'tf2', 'threads': 1, 'tensorflow': '2.21.0',
         'sha256': checksum}
+
+
+@pytest.mark.parametrize('name, place', [
+    ('a.pb', sys.prefix), ('a.int8.tflite', os.path.join(ROOT, '.venv', 'litert')),
+    ('a.onnx', os.path.join(ROOT, '.venv', 'onnxruntime'))])
+def test_each_file_has_the_library_of_its_runtime(name, place):
+    for program in ('label_image.sh', latency.PROGRAM):
+        command = latency._command(program, name, 3)
+        assert f'--library={place}' in command and any(
+            argument.endswith(os.sep + name) for argument in command)

@@ -10,7 +10,9 @@ from permafrost import files, runs
 from permafrost.errors import UserError
 from permafrost.datasets import registry
 from permafrost.evaluation import evaluate
-from permafrost.experiments import model_info, results
+from permafrost.experiments import accuracy_tables, model_info, results
+from permafrost.experiments.comparison import entries
+from permafrost.experiments.comparison.selection import Selected
 from permafrost.recipes import catalog
 from tests import networks
 from tests.processes import ROOT
@@ -141,6 +143,36 @@ def test_a_result_with_earlier_names_of_settings_is_compared(run, tmp_path):
     del settings['decoupled_weight_decay']
     files.write_json(path, result)
     assert results.record(str(tmp_path), run, METRICS) == path
+
+
+def test_runs_that_stopped_early_share_a_file(run, tmp_path):
+    """Each seed ends at another step, and is finished there."""
+    def early(seed, state, step):
+        other = _copy(run, tmp_path / f'{seed}{state}{step}', lambda value: value['config'].update(
+            seed=seed, steps=100, patience=3, validation=100))
+        runs.write_status(other, state=state, step=step)
+        return other
+
+    folder = str(tmp_path / 'results')
+    path = results.record(folder, early(1, 'done', 4), METRICS)
+    assert path.endswith('learning_rate=0.05,patience=3-100.json')
+    assert results.record(folder, early(2, 'done', 7), dict(METRICS, step=7)) == path
+    result = results.read(path)
+    assert result['seeds'] == [1, 2] and result['steps'] == 7
+    for other, step in ((early(3, 'stopped', 4), 4), (early(3, 'done', 7), 4)):
+        with pytest.raises(UserError, match='is at step 4 of 100: finish its training first'):
+            results.record(folder, other, dict(METRICS, step=step))
+
+
+def test_a_taught_run_has_a_result_of_its_own(run, tmp_path):
+    taught = _copy(run, tmp_path / 'taught', lambda value: value['config'].update(teacher='a/b'))
+    alone, path = (results.record(str(tmp_path / 'results'), each, METRICS)
+                   for each in (run, taught))
+    assert alone != path and os.path.dirname(path) == str(tmp_path / 'results')
+    assert results.read(path)['teacher'] == 'a/b' and 'teacher' not in results.read(alone)
+    assert any('teacher=a/b' in line for line in accuracy_tables.table([results.read(path)]))
+    entry, = entries.read_result(Selected(path, is_result=True))
+    assert entry.settings['teacher'] == 'a/b' and 'teacher' in entry.changed
 
 
 def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):

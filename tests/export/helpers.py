@@ -50,7 +50,7 @@ def untrained(name, images, recipe=None, changes=()):
         for variable in tf.global_variables():
             if variable.op.name.endswith(('biases', 'beta', 'moving_mean')):
                 initial[variable.initial_value] = 0.1 * random.randn(*variable.shape.as_list())
-            elif not variable.op.name.endswith('weights'):
+            elif not variable.op.name.endswith(('weights', 'activation_min')):
                 initial[variable.initial_value] = random.uniform(0.5, 2, variable.shape.as_list())
         session.run(tf.global_variables_initializer(), initial)
         expected = session.run(inference.predictions, {inference.images: images})

@@ -160,7 +160,7 @@ def test_mistakes_are_refused_and_leave_nothing_behind(run, tmp_path):
     (tmp_path / 'd.pb').rmdir()
     refused(UsageError, 'no checkpoint at step 5', step=5)
     refused(UserError, 'cannot write', output=str(tmp_path / 'file/a.pb'))
-    refused(UserError, 'exists: name another --saved_model', formats={'saved_model': str(tmp_path)})
+    refused(UserError, 'exists: name another --saved_model', saved_model=str(tmp_path))
     empty = str(tmp_path / 'empty')
     shutil.copytree(run, empty, ignore=shutil.ignore_patterns('model.ckpt*'))
     refused(UserError, 'no checkpoint in', run=empty)
@@ -279,7 +279,8 @@ np.save(output, logits)
 @pytest.fixture(scope='module')
 def engines():
     """Paths of the interpreters of all engines that are set up."""
-    pythons = sorted(glob.glob(os.path.join(processes.ROOT, '.venv', 'tf*', 'bin', 'python')))
+    pythons = [path for name in ('tf1', 'tf1-mkl', 'tf2')
+               for path in glob.glob(os.path.join(processes.ROOT, '.venv', name, 'bin', 'python'))]
     if len(pythons) < 2:
         pytest.skip('only one engine is set up: run make setup ENGINE=... for another')
     return pythons
@@ -325,3 +326,28 @@ def test_every_engine_has_the_operations_of_few_models(name, engines, synthetic,
         processes.finish([python, '-c', LOAD_AND_RUN, path, '', str(tmp_path / 'images.npy'),
                           output])
         np.testing.assert_allclose(np.load(output), expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize('changes', [
+    'structured_sparsity=0.5', pytest.param('sparsity=0.75', marks=pytest.mark.slow)])
+def test_a_pruned_run_is_smaller(changes, synthetic, tmp_path):
+    """Zeros compress; filters that are zero are left out."""
+    dense, pruned = str(tmp_path / 'dense'), str(tmp_path / 'pruned')
+    with networks.registered():
+        networks.train(synthetic, dense, 5)
+        networks.train(synthetic, pruned, 5,
+                       changes=[changes, 'prune_epochs=0.002', 'spared_layers=last'])
+        first, second = freeze.freeze(dense, None), freeze.freeze(pruned, None)
+        with Evaluator(pruned, None) as evaluator:
+            metrics = evaluator.evaluate(*finding.find_checkpoint(pruned))
+    assert second['correct'] == metrics['correct'] and first['sparsity'] == 0
+    assert read_json(second['run'] + '/normed.pb') == second
+    if changes == 'sparsity=0.75':
+        weights, last = (5 * 5 * 3 * 16, 3 * 3 * 16 * 24), 24 * 10
+        assert second['sparsity'] == pytest.approx(.75 * sum(weights) / (sum(weights) + last))
+        assert second['gzip_bytes'] < .55 * first['gzip_bytes']
+        assert second['params'] == first['params']
+    else:  # 8 of 16 filters, 16 of 24
+        assert second['params'] == 5 * 5 * 3 * 8 + 8 + 3 * 3 * 8 * 16 + 16 + 16 * 10 + 10 + (
+            first['params'] - (5 * 5 * 3 * 16 + 16 + 3 * 3 * 16 * 24 + 24 + 24 * 10 + 10))
+        assert second['bytes'] < .6 * first['bytes'] and second['ops'] < .6 * first['ops']

@@ -181,6 +181,43 @@ def test_training_without_augmentation_is_evaluation():
     np.testing.assert_allclose(trained, evaluated, atol=1e-6)
 
 
+@pytest.mark.parametrize('augmentations, size', [
+    (('crop', 'flip'), 24), (('pad_crop:4', 'flip'), 32), (('reflect_crop:2', 'crop'), 28),
+    ((), 24), (('crop', 'flip', 'contrast', 'brightness:9'), 24)])
+def test_a_teacher_that_crops_as_the_student_sees_the_same_pixels(augmentations, size):
+    """Rounded to whole values; contrast is about the mean of the larger view."""
+    images = (IMAGES // 4 + 96).astype(np.uint8)  # far from 0 and 255, where views are clipped
+    settings = recipe(augmentations, size, 'per_channel')
+    student, view = run(lambda: [
+        preprocess_train(tf.constant(images), settings, 3, 5, statistics=STATISTICS),
+        augmentation.teacher_view(tf.constant(images), settings, 3, 5)])
+    teacher = run(lambda: augmentation.preprocess_eval(tf.constant(view), settings, STATISTICS))
+    assert view.shape == images.shape and view.dtype == np.uint8
+    difference = np.abs(student - teacher) * np.array(STATISTICS[3:])
+    assert difference.max() < (6 if 'contrast' in augmentations else 1e-3)
+    assert np.abs(student).mean() > 0.2  # so the bound of 6 of 255 says something
+
+
+def test_a_teacher_of_whole_images_sees_around_the_crop_what_is_there():
+    """Of a crop at the top left, four rows and columns beyond the image, mirrored."""
+    params = [draw(64, ('crop',), 3, step) for step in range(3)]
+    views = [run(lambda step=step: augmentation.teacher_view(
+        tf.constant(IMAGES), recipe(('crop',)), 3, step)) for step in range(3)]
+    for drawn, seen in zip(params, views):
+        for image, offset, view in zip(IMAGES, drawn.offset, seen):
+            padded = np.pad(image, [(4, 4), (4, 4), (0, 0)], 'reflect')
+            top, left = offset.astype(int)
+            np.testing.assert_array_equal(view, padded[top:top + 32, left:left + 32])
+
+
+def test_a_teacher_sees_images_that_are_not_square():
+    view = run(lambda: augmentation.teacher_view(
+        tf.constant(IMAGES[:, :26]), recipe(('flip',)), 1, 0))
+    assert view.shape == (64, 26, 32, 3)
+    for image, seen in zip(IMAGES[:, :26], view):
+        assert (seen == image).all() or (seen == image[:, ::-1]).all()
+
+
 @pytest.mark.parametrize('name, mode', [('pad_crop', 'constant'), ('reflect_crop', 'reflect')])
 def test_images_are_moved_with_their_borders(name, mode):
     padded = by_channel(np.pad(IMAGES, [(0, 0), (3, 3), (3, 3), (0, 0)], mode))

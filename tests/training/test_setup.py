@@ -199,9 +199,10 @@ def test_a_resumed_run_may_change_when_it_is_evaluated_but_not_on_what(
 
 def test_flags_of_fields_change_the_recipe_of_a_new_run(prepare, capsys):
     config = prepare('--model=lenet5', '--learning_rate=1/8', '--epochs=2', '--set=batch_size=64',
-                     '--init_from=a', '--freeze=conv1').config
+                     '--init_from=a', '--freeze=conv1', '--teacher=b').config
     assert config.recipe.learning_rate == 0.125 and config.steps == 20
-    assert (config.train_images, config.init_from, config.freeze) == (640, 'a', 'conv1')
+    assert (config.init_from, config.freeze, config.teacher) == ('a', 'conv1', 'b')
+    assert config.train_images == 640
     assert 'learning_rate=0.125 (not 0.05)' in capsys.readouterr().out
 
 
@@ -223,6 +224,6 @@ def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
                                                              '--optimizer=momentum']):
         with pytest.raises(UsageError, match='started with another recipe'):
             prepare(*run, *other)
-    for other in ('--freeze=conv', '--init_from=a'):
+    for other in ('--freeze=conv', '--init_from=a', '--teacher=a'):
         with pytest.raises(UsageError, match=f'started with {other.split("=")[0]}=None, not'):
             prepare(*run, other)

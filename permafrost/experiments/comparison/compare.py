@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
+import gzip
 import os
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from permafrost import runtime
+from permafrost import runs, runtime
+from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.experiments import latency, model_info
 from permafrost.experiments.comparison import entries as entry_files
@@ -16,7 +18,8 @@ from permafrost.experiments.comparison import intervals, selection
 from permafrost.experiments.comparison.entries import Entry
 from permafrost.experiments.comparison.grouping import Group, group
 from permafrost.experiments.comparison.table import Comparison, Row
-from permafrost.experiments.reports import run_report
+from permafrost.experiments.reports import run_facts, run_report
+from permafrost.experiments.sweeps import exports
 
 
 def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Optional[str] = None,
@@ -54,9 +57,9 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
         rows = [_row(each, sizes, notes) for each in groups]
     for number, graph in graphs.items():
         rows[number] = dataclasses.replace(
-            rows[number], bytes=os.path.getsize(graph),
+            rows[number], **_measured_size(groups[number], graph),
             latency=times[graph].median_ms if graph in times else None)
-        if graph in times:
+        if graph in times and graph.endswith('.pb'):
             run = os.path.dirname(graph)
             latency.record(run, graph, times[graph])
             if os.path.exists(os.path.join(run, run_report.NAME)):
@@ -72,6 +75,8 @@ def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) 
     """Return `entry` with its accuracy; evaluate a finished run if `session_config` is given."""
     if not entry.is_run:
         return entry
+    if entry.export:
+        return _exported(entry, split, session_config, notes)
     if split == 'validation' and not entry.validation:
         notes.append(f'{printable(entry.path)}: held no images out for validation')
         return entry
@@ -91,18 +96,44 @@ def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) 
     return entry_files.with_accuracy(entry, split)
 
 
+def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -> Entry:
+    """Return the `entry` of an exported file with that file's accuracy.
+
+    The file is made if `session_config` is given.
+    """
+    name = printable(exports.path_of(_graph_of(entry), entry.export))
+    if split != 'test':
+        notes.append(f'{name}: measured on test images alone: add --split test')
+        return entry
+    found = exports.read(_graph_of(entry), entry.export)
+    if found is None and entry.is_finished and session_config is not None:
+        from permafrost.export import freeze  # imports TensorFlow
+        from permafrost.export.conversion import exporting
+        try:
+            if not os.path.isfile(_graph_of(entry)):
+                freeze.freeze(entry.path, session_config)
+            exporting.export(_graph_of(entry), [exports.TARGETS[entry.export]],
+                             loading.open_for_run(runs.read_config(entry.path)[0]),
+                             session_config, max_loss=100)  # a comparison shows every loss
+            found = exports.read(_graph_of(entry), entry.export)
+        except UserError as error:
+            notes.append(f'{name}: not made: {error}')
+    return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images']) if (
+        found) else entry
+
+
 def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:
-    """Return {number of the row: frozen graph of one of its runs}; freeze those that are not."""
+    """Return {number of the row: file of one of its runs}; freeze those that are not frozen."""
     from permafrost.export import freeze  # imports TensorFlow
     graphs = {}
     for number, each in enumerate(groups):
         stopped = [entry for entry in each.entries if entry.is_run
                    and entry.state not in ('running', 'empty', 'not started')]
         stopped.sort(key=lambda entry: not entry.is_finished)
-        frozen = [path for path in map(_graph_of, stopped) if os.path.isfile(path)]
+        frozen = [path for path in map(_file_of, stopped) if os.path.isfile(path)]
         if frozen:
             graphs[number] = frozen[0]
-        elif stopped:
+        elif stopped and not stopped[0].export:
             try:
                 freeze.freeze(stopped[0].path, session_config)
                 graphs[number] = _graph_of(stopped[0])
@@ -114,6 +145,27 @@ def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> D
 def _graph_of(entry: Entry) -> str:
     """Return the path at which freeze writes the graph of a run."""
     return os.path.join(entry.path, entry.model + '.pb')
+
+
+def _file_of(entry: Entry) -> str:
+    """Return the path of the file that an entry is about."""
+    return exports.path_of(_graph_of(entry), entry.export)
+
+
+def _measured_size(group_of_row: Group, path: str) -> Dict[str, Any]:
+    """Return the fields of Row that tell how large the file at `path` is.
+
+    Pruning makes parameters and operations fewer than those of the model.
+    """
+    with open(path, 'rb') as stream:
+        content = stream.read()
+    size = {'bytes': len(content), 'gzip_bytes': len(gzip.compress(content))}
+    entry = next(each for each in group_of_row.entries if each.is_run and _file_of(each) == path)
+    if any(entry.settings[name] != '0' for name in ('sparsity', 'structured_sparsity')):
+        described = run_facts.frozen(entry.path, entry.model)[0] or {}
+        size.update((name, described[name]) for name in ('params', 'ops', 'sparsity')
+                    if described.get(name) is not None)
+    return size
 
 
 def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) -> Row:
@@ -158,5 +210,7 @@ def _describe(times: Dict[str, latency.Latency]) -> str:
     if not times:
         return ''
     one = next(iter(times.values()))
-    return (f'one image, one thread, TensorFlow {one.library}, {one.rounds} rounds in turn, on '
+    libraries = ', '.join(dict.fromkeys(
+        f'{each.runtime} {each.library}' for each in times.values()))
+    return (f'one image, one thread, {libraries}, {one.rounds} rounds in turn, on '
             f"{runtime.cpu_info('model name') or 'this processor'}")

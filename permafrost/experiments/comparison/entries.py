@@ -13,6 +13,7 @@ from permafrost.evaluation import history
 from permafrost.experiments import results
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.experiments.comparison.table import Curve
+from permafrost.experiments.sweeps import exports
 from permafrost.recipes import catalog, durations, number_text, overrides
 from permafrost.recipes.recipe import Recipe
 from permafrost.schema import limited
@@ -44,6 +45,7 @@ class Entry:
     classes: int
     engine: str
     is_run: bool = True
+    export: str = ''  # the file of the run that is compared: see sweeps.exports; '': the .pb
     state: str = 'done'
     step: int = 0
     steps: int = 0
@@ -83,13 +85,17 @@ def read_run(selected: Selected) -> Entry:
                 for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}
     settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine)
     settings, changed = _with_recipe(settings, config.recipe)
+    settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
         changed += ('steps',)
-    changed += tuple(name for name in ('validation', 'patience', 'init_from', 'freeze', 'source')
-                     if getattr(config, name) != getattr(Config, name, None))
+    changed += tuple(
+        name for name in ('validation', 'patience', 'init_from', 'freeze', 'teacher', 'source')
+        if getattr(config, name) != getattr(Config, name, None))
+    changed += (exports.SETTING,) * bool(selected.export)
     return Entry(
         run, selected.variant, config.model, config.seed, settings, changed,
-        config.recipe.image_size, len(extra['classes']), engine, state=state, step=step,
+        config.recipe.image_size, len(extra['classes']), engine, export=selected.export,
+        state=state, step=step,
         steps=config.steps, validation=config.validation,
         weights='averaged' if config.recipe.ema_decay else 'raw',
         train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed))
@@ -138,9 +144,11 @@ def read_result(selected: Selected) -> List[Entry]:
     recipe = Recipe.from_json(result['settings'])
     settings, changed = _with_recipe(
         {'model': result['model'], 'dataset': result['data_set'], 'engine': result['engine'],
-         'steps': str(result['steps']), 'weights': result['weights']}, recipe)
+         'steps': str(result['steps']), 'weights': result['weights'],
+         'teacher': to_text(result.get('teacher'))}, recipe)
     weights = 'averaged' if recipe.ema_decay else 'raw'
     changed += ('weights',) * (result['weights'] != weights)
+    changed += ('teacher',) * ('teacher' in result)
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,
         result.get('classes', 10), result['engine'], is_run=False,

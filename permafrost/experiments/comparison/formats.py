@@ -59,7 +59,7 @@ def markdown_table(comparison: Comparison) -> List[str]:
         f'{comparison.split} accuracy (%)': accuracy,
         'difference': lambda row: difference(row, comparison, '**{}**'),
         'parameters / operations (M)': pair('params M', 'ops M'),
-        'frozen (MB) / latency (ms)': pair('.pb MB', 'ms'),
+        'file (MB) / latency (ms)': pair('file MB', 'ms'),
         'training': MEASURES['training']}
     lines = markdown.table(list(columns), [
         [column(row) for column in columns.values()] for row in comparison.rows])
@@ -74,7 +74,7 @@ def csv_text(comparison: Comparison) -> str:
     writer.writerow([
         'variant', *comparison.settings, 'split', 'seeds', 'accuracies', 'accuracy', 'std', 'low',
         'high', 'difference', 'difference_low', 'difference_high', 'method', 'params', 'ops',
-        'bytes', 'latency_ms', 'train_seconds', 'runs'])
+        'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'runs'])
     for row in comparison.rows:
         change = row.difference
         writer.writerow([
@@ -84,7 +84,8 @@ def csv_text(comparison: Comparison) -> str:
             *map(_number, (row.mean, row.std, *(row.interval or (None, None)))),
             *map(_number, (change.value, *change.interval) if change else (None,) * 3),
             change.method if change else '', *map(_number, (
-                row.params, row.ops, row.bytes, row.latency, row.train_seconds)),
+                row.params, row.ops, row.bytes, row.gzip_bytes, row.sparsity, row.latency,
+                row.train_seconds)),
             _cell(' '.join(row.runs))])
     return stream.getvalue()
 
@@ -161,7 +162,9 @@ def duration(seconds: Optional[float]) -> str:
 MEASURES: Dict[str, Callable[[Row], str]] = {
     'params M': lambda row: _millions(row.params),
     'ops M': lambda row: _millions(row.ops),
-    '.pb MB': lambda row: _millions(row.bytes),
+    'file MB': lambda row: _millions(row.bytes),
+    'gzip MB': lambda row: _millions(row.gzip_bytes),
+    'zeros %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
     'ms': lambda row: NONE if row.latency is None else (
         f'{row.latency:#.3g}' if row.latency < 100 else f'{row.latency:.0f}'),
     'training': lambda row: duration(row.train_seconds)}

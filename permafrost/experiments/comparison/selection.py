@@ -1,5 +1,6 @@
 """Selection: what the arguments of compare.py name: runs, studies, folders, results, patterns."""
 
+import contextlib
 import glob
 import os
 import re
@@ -7,14 +8,16 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 from permafrost import files, runs
 from permafrost.errors import UserError, printable
+from permafrost.experiments.sweeps import exports, study, variants
 
 MAX_RUNS = 2000
 
 
 class Selected(NamedTuple):
-    """A run directory or a results/*.json."""
+    """A run directory, one of its exported files, or a results/*.json."""
     path: str
     variant: str = ''  # its name in a study
+    export: str = ''  # the file: see sweeps.exports; '': the frozen graph
     is_result: bool = False
 
 
@@ -49,9 +52,9 @@ def _in(path: str) -> List[Selected]:
         paths = _runs_of_study(path)
     else:
         paths = runs.list_runs(path)
-        for study in glob.glob(os.path.join(glob.escape(path), '*', 'study.json')):
-            paths += _runs_of_study(os.path.dirname(study))
-    found = [Selected(each, _variant(each)) for each in sorted(paths, key=natural)]
+        for each in glob.glob(os.path.join(glob.escape(path), '*', 'study.json')):
+            paths += _runs_of_study(os.path.dirname(each))
+    found = [selected for each in sorted(paths, key=natural) for selected in _with_exports(each)]
     if not found:
         for name in sorted(glob.glob(os.path.join(glob.escape(path), '*.json')), key=natural):
             found += [Selected(name, is_result=True)] if is_result(name) else []
@@ -76,6 +79,19 @@ def _variant(run: str) -> str:
     if re.fullmatch(r'seed\d+', name) and is_study(os.path.dirname(parent)):
         return variant
     return ''
+
+
+def _with_exports(run: str) -> List[Selected]:
+    """Return a run and, of a study, the exports of it that are variants, too."""
+    trained = _variant(run)
+    with contextlib.suppress(UserError):  # a damaged study.json: its runs are there all the same
+        the_study = study.read(study.path_of(os.path.join(run, *[os.pardir] * 3)))
+        if exports.has_any(the_study):
+            for name, group in exports.of_trainings(variants.variants_of(the_study)).items():
+                if files.safe_name(name) == trained:
+                    return [Selected(run, trained if variant == name else variant, export)
+                            for variant, export in group]
+    return [Selected(run, trained)]
 
 
 def is_result(path: str) -> bool:

@@ -48,8 +48,10 @@ class Row:
     interval: Optional[Interval] = None  # of mean: Student's t over seeds, or Wilson's over images
     difference: Optional[Difference] = None  # None for the baseline, too
     params: Optional[int] = None
-    ops: Optional[int] = None  # for one image, as info.py counts
-    bytes: Optional[int] = None  # of the frozen graph
+    ops: Optional[int] = None  # for one image, as info.py counts; of the file if it has fewer
+    bytes: Optional[int] = None  # of the frozen graph, or of the file exported of it
+    gzip_bytes: Optional[int] = None  # of the same file, compressed by gzip
+    sparsity: Optional[float] = None  # share of zeros among the weights of the frozen graph
     latency: Optional[float] = None  # milliseconds for one image in C++
     train_seconds: Optional[float] = None  # the mean over the seeds
     curves: Tuple[Curve, ...] = ()

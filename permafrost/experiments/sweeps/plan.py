@@ -15,6 +15,7 @@ from permafrost.config import RESUMABLE, Config
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.evaluation import history
+from permafrost.experiments.sweeps import exports
 from permafrost.experiments.sweeps.study import Settings, Study
 from permafrost.experiments.sweeps.variants import Variant
 from permafrost.recipes import overrides
@@ -97,7 +98,7 @@ def planned_run(study: Study, variant: Variant, seed: int, folder: str, config: 
 
 def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
     """Return the flags of train.py for the base with `settings`."""
-    merged = {**study.base, **settings}
+    merged = exports.trained({**study.base, **settings})
     return [*(f'--set={name}={text}' if name in overrides.FIELDS else f'--{name}={text}'
               for name, text in merged.items()), f'--seed={seed}']
 

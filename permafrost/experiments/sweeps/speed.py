@@ -20,7 +20,8 @@ def kind_of(run: PlannedRun) -> Kind:
     """Return what decides the speed of a run."""
     recipe = run.config.recipe
     return (run.config.model, run.config.dataset, run.config.source, str(recipe.image_size),
-            str(recipe.batch_size), recipe.compute_dtype, str(run.config.deterministic))
+            str(recipe.batch_size), recipe.compute_dtype, str(run.config.deterministic),
+            str(run.config.teacher))
 
 
 def recorded(planned: Iterable[PlannedRun]) -> Dict[Kind, float]:

@@ -10,6 +10,7 @@ from absl import flags
 from permafrost import files, schema
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
+from permafrost.experiments.sweeps import exports
 from permafrost.flags import explicitly_set
 from permafrost.recipes import overrides
 from permafrost.recipes.recipe import PLAIN_NAME
@@ -37,7 +38,7 @@ class Study:
     description: str = ''
     base: Dict[str, Any] = dataclasses.field(default_factory=dict)  # {setting: value}
     vary: Dict[str, Tuple[Any, ...]] = dataclasses.field(default_factory=dict)  # {setting: values}
-    # {name: settings}: changes of several settings at once
+    # {name: settings}: changes of several settings at once; `export`: see exports
     variants: Dict[str, Dict[str, Any]] = dataclasses.field(default_factory=dict)
     method: str = limited('one_at_a_time', names=METHODS)
     count: int = limited(0, minimum=0, maximum=MAX_COUNT)  # variants of random, trials of search
@@ -46,8 +47,15 @@ class Study:
 
     def check(self) -> 'Study':
         """Return the study, with its values as text. Raises UsageError."""
-        for name in [*self.base, *self.vary, *(n for s in self.variants.values() for n in s)]:
+        for name in self.base:
             _check_setting(name)
+        for name, values in [*self.vary.items(), *(
+                (name, (value,)) for each in self.variants.values()
+                for name, value in each.items())]:
+            if name != exports.SETTING:
+                _check_setting(name)
+            for value in values if name == exports.SETTING else ():
+                exports.check(to_text(value))
         for name in self.variants:
             if not PLAIN_NAME(name) or name == 'baseline':
                 raise UsageError(f'variant {name!r} needs another name: letters, digits, _ and -')
@@ -57,6 +65,9 @@ class Study:
         if len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f'seeds {list(self.seeds)}: one appears twice')
         if self.method in ('random', 'search'):
+            if exports.SETTING in self.vary:
+                raise UsageError(f'--{self.method} chooses what is trained: leave '
+                                 f'{exports.SETTING} out')
             if not self.vary or self.variants:
                 raise UsageError(f'--{self.method} draws from the values of --vary, and from no '
                                  'other variants: give at least one --vary')

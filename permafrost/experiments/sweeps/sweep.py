@@ -27,6 +27,9 @@ def run(values: Any, folder: str) -> int:
     print(f'study: {printable(folder)}, {method.replace("_", " ")}: {num_variants} variants x '
           f'{len(the_study.seeds)} seeds, {planned[0].config.validation} validation images',
           flush=True)
+    if 'validation' not in the_study.base and not planned[0].config.validation:
+        print('note: study.json holds no images out, so its accuracies are of the test images: to '
+              f'choose by them, add "validation": {study.VALIDATION} to its base', flush=True)
     if values.dry_run:
         return _dry_run(planned, values.parallel)
     study.write(folder, the_study)
@@ -52,12 +55,17 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     if not (config.validation and config.eval_epochs) or CHOOSING & set(the_study.vary):
         raise UsageError('--search chooses by validation accuracy: it needs --validation and '
                          '--eval_epochs above 0, the same for all trials')
+    for name, values_of_name in the_study.vary.items():
+        if len(values_of_name) > 1 and any(
+                variants.parse_range(name, value) for value in values_of_name):
+            raise UsageError(f'--search draws {name} from one range or from a list of values, not '
+                             f'from {",".join(values_of_name)}: give one of them')
     print(f'search: {printable(folder)}, {the_study.count} trials of at most {config.steps} steps, '
           f'{len(the_study.seeds)} seeds, {config.validation} validation images', flush=True)
     if values.dry_run:
-        baseline = variants.Variant(variants.BASELINE, {})
-        return _dry_run([plan.planned_run(the_study, baseline, seed, folder, config)
-                         for seed in the_study.seeds] * the_study.count, values.parallel)
+        trial = variants.Variant('each trial', {})
+        return _dry_run([plan.planned_run(the_study, trial, seed, folder, config)
+                         for seed in the_study.seeds], values.parallel, the_study.count)
     files.make_folder(folder)
     url = database.url_of(values.storage or the_study.storage, folder)
     with database.one_line_errors(url):
@@ -71,8 +79,11 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     return code
 
 
-def _dry_run(planned: List[PlannedRun], parallel: int) -> int:
-    """List the runs with their times; measure the speed of each kind that is not known."""
+def _dry_run(planned: List[PlannedRun], parallel: int, trials: int = 1) -> int:
+    """List the runs with their times; measure the speed of each kind that is not known.
+
+    A search has `trials` of the same runs.
+    """
     speeds = speed.recorded(planned)
     flags = pool.thread_flags(parallel, runtime.cores())
     times = []
@@ -87,6 +98,7 @@ def _dry_run(planned: List[PlannedRun], parallel: int) -> int:
         print(f'{each.label}: {each.config.model}, {each.config.steps} steps'
               f"{f', continues at {step}' * (step > 0)}, {speed.duration(times[-1])} at "
               f'{speeds[speed.kind_of(each)]:.0f} images/s', flush=True)
+    times *= trials
     total = speed.duration(speed.total_seconds(times, parallel))
     print(f'{len(times)} runs to train, {parallel} at once: {total}', flush=True)
     return 0

@@ -21,7 +21,8 @@ METRICS = (('eval/validation', 'accuracy', 'validation accuracy'),
            ('eval/test', 'cross_entropy', 'test cross entropy'),
            ('train', 'loss', 'training loss'))
 FIRST = ('model', 'recipe', 'learning_rate', 'augmentation', 'seed')  # the columns shown at first
-SETTINGS = ('model', 'steps', 'dataset', 'seed', 'validation', 'init_from', 'freeze')  # of Config
+SETTINGS = ('model', 'steps', 'dataset', 'seed', 'validation', 'init_from', 'freeze',
+            'teacher')  # of Config
 
 
 def hyperparameters(config: Config) -> Dict[str, Union[float, str]]:

@@ -13,8 +13,9 @@ from permafrost.training.tensorboard.event_writer import EventWriter
 # The tag of each scalar of the training and each metric of an evaluation. One tag is one quantity,
 # so TensorBoard shows it in one chart for train, eval/validation and eval/test.
 TAGS = {'loss': 'loss/total', 'cross_entropy': 'loss/cross_entropy',
-        'weight_decay': 'loss/weight_decay', 'accuracy': 'accuracy/top1',
-        'accuracy_tta': 'accuracy/top1_tta', 'learning_rate': 'schedule/learning_rate',
+        'weight_decay': 'loss/weight_decay', 'distillation': 'loss/distillation',
+        'accuracy': 'accuracy/top1', 'accuracy_tta': 'accuracy/top1_tta',
+        'learning_rate': 'schedule/learning_rate', 'sparsity': 'schedule/sparsity',
         'images_per_second': 'speed/images_per_second',
         'eval_images_per_second': 'speed/eval_images_per_second'}
 

@@ -1,16 +1,21 @@
 """Comparisons of real runs: evaluated, frozen, timed; what cannot be is a line."""
 
+import hashlib
+import json
 import os
+import shutil
 import statistics
 
 import pytest
 
-from permafrost import runtime
+from permafrost import files, runtime
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
 from permafrost.experiments import latency
 from permafrost.experiments.comparison.compare import compare
+from permafrost.export.conversion import exporting
 from tests.experiments.comparison.conftest import HOSTILE
+from tests import networks
 from tests.processes import ROOT
 
 
@@ -92,6 +97,18 @@ def test_a_hostile_folder_is_written_into_and_nowhere_else(folder, measured):
     assert '\n' not in comparison.title and '\x1b' not in comparison.title
 
 
+@pytest.mark.parametrize('change, zeros, left', [
+    ('sparsity=0.5', .5, 1.),
+    pytest.param('structured_sparsity=0.5', 0., .6, marks=pytest.mark.slow)])
+def test_a_pruned_run_has_the_counts_of_its_graph(folder, measured, synthetic, change, zeros, left):
+    networks.train(synthetic, folder / 'pruned', 4, 'tiny', changes=[
+        change, 'prune_epochs=0.001', 'spared_layers=none'])
+    dense, pruned = compare([str(folder / 'runs/tiny/killed'), str(folder / 'pruned')]).rows
+    assert pruned.ops <= left * dense.ops + 1 and dense.sparsity is None
+    assert pruned.sparsity == pytest.approx(zeros, abs=.01)
+    assert pruned.gzip_bytes < dense.gzip_bytes and dense.gzip_bytes <= dense.bytes
+
+
 def test_results_are_compared_as_they_were_recorded():
     comparison = compare([os.path.join(ROOT, 'results')], measure=False)
     sprint = next(row for row in comparison.rows if row.model == 'sprint')
@@ -99,6 +116,67 @@ def test_results_are_compared_as_they_were_recorded():
     assert {'model', 'recipe'} <= set(comparison.settings) and not comparison.notes
     with pytest.raises(UserError, match='leave out --split'):
         compare([os.path.join(ROOT, 'results')], split='validation')
+
+
+def write_study(folder, **variants):
+    files.write_json(str(folder / 'study' / 'study.json'), {
+        'seeds': [1, 2], 'vary': {'learning_rate': [0.01]}, 'variants': variants})
+
+
+def test_an_exported_file_is_a_row_with_its_own_accuracy_and_size(folder, measured, monkeypatch):
+    """It shares the trainings of the variant that trains the same."""
+    def export(path, targets, dataset, session_config, max_loss):
+        file, = (target.path(path) for target in targets)
+        assert dataset.counts['test'] == 500 and max_loss == 100
+        with open(path, 'rb') as stream:
+            checksum = hashlib.sha256(stream.read()).hexdigest()
+        files.write_atomically(file, 'x' * 77)
+        files.write_json(file + '.json', {
+            'accuracy': 0.25 if 'seed1' in path else 0.75, 'images': 500, 'bytes': 77,
+            'source': {'sha256': checksum}})
+
+    monkeypatch.setattr(exporting, 'export', export)
+    write_study(folder, int8={'export': 'int8.tflite'})
+    comparison = compare([str(folder / 'study')])
+    dense, int8, slower = comparison.rows
+    assert [row.name for row in comparison.rows] == ['baseline', 'int8', 'learning_rate=0.01']
+    assert comparison.settings == ('learning_rate', 'export')
+    assert (dense.settings['export'], int8.settings['export']) == ('pb', 'int8.tflite')
+    assert int8.accuracies == (0.25, 0.75) and int8.seeds == (1, 2) and int8.runs == dense.runs
+    assert int8.bytes == 77 and dense.bytes > 77 and int8.latency == 0.5
+    assert int8.difference.value == pytest.approx(0.5 - dense.mean)
+    assert [os.path.basename(path) for path in measured] == [
+        'tiny.pb', 'tiny.int8.tflite', 'tiny.pb']
+    with open(os.path.join(dense.runs[0], 'latency.json')) as stream:  # of the .pb
+        assert json.load(stream)['sha256'] != hashlib.sha256(b'x' * 77).hexdigest()
+    monkeypatch.setattr(exporting, 'export', None)  # they are made once
+    assert compare([str(folder / 'study')]).rows[1].accuracies == (0.25, 0.75)
+    held_out = compare([str(folder / 'study')], split='validation', measure=False)
+    assert any('tiny.int8.tflite: measured on test images alone' in note
+               for note in held_out.notes)
+
+
+def test_a_file_that_cannot_be_made_is_a_line(folder, measured, monkeypatch):
+    def fail(*unused, **options):
+        raise UserError('litert is broken')
+    monkeypatch.setattr(exporting, 'export', fail)
+    write_study(folder, int8={'export': 'int8.tflite'})
+    comparison = compare([str(folder / 'study')])
+    assert comparison.rows[1].mean is None and comparison.rows[1].bytes is None
+    assert any('seed2/tiny.int8.tflite: not made: litert is broken' in note
+               for note in comparison.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.exists(os.path.join(ROOT, '.venv', 'litert')),
+                    reason='needs tools/setup.sh litert')
+def test_a_real_file_is_made_and_measured(folder, measured):
+    for run in (folder / 'study' / 'runs').glob('*/seed2'):
+        shutil.rmtree(str(run))
+    write_study(folder, int8={'export': 'int8.tflite'})
+    dense, int8, _ = compare([str(folder / 'study')]).rows
+    assert abs(int8.mean - dense.mean) < 0.05 and int8.images == 500
+    assert int8.bytes < dense.bytes and measured[1].endswith('/tiny.int8.tflite')
 
 
 def test_runs_without_validation_are_told(folder):

@@ -30,7 +30,7 @@ COMPARISON = Comparison('study', (
 def test_the_terminal_shows_what_differs_and_marks_what_is_no_noise():
     lines = formats.text(COMPARISON).splitlines()
     assert lines[0].split() == [
-        'learning_rate', 'seeds', 'accuracy', '%', 'difference', 'params', 'M', 'ops', 'M', '.pb',
+        'learning_rate', 'seeds', 'accuracy', '%', 'difference', 'params', 'M', 'ops', 'M', 'file',
         'MB', 'ms', 'training']
     assert '81.00 ± 1.41' in lines[1] and 'baseline' in lines[1] and '27 min' in lines[1]
     assert lines[1].split()[-5:] == ['37.75', '4.28', '0.457', '27', 'min']
@@ -47,6 +47,16 @@ def test_markdown_has_six_columns_and_is_bold_without_noise():
     assert len(table) == 6 and all(line.count(' | ') == 5 for line in table)
     assert '| **+1.10 [+0.10, +2.10]** |' in table[3] and '**' not in ''.join(table[4:])
     assert '- x: left out' in lines
+
+
+def test_compressed_size_and_zeros_are_shown_where_they_are_known():
+    pruned = Comparison('runs', (
+        row('dense', '1', gzip_bytes=550000), row('sparse', '2', gzip_bytes=160256, sparsity=.776)))
+    lines = formats.text(pruned).splitlines()
+    assert 'gzip MB  zeros %' in lines[0]
+    assert ' 0.55        –' in lines[1] and ' 0.16     77.6' in lines[2]
+    rows = list(csv.DictReader(io.StringIO(formats.csv_text(pruned))))
+    assert (rows[1]['gzip_bytes'], rows[1]['sparsity']) == ('160256', '0.776')
 
 
 def test_csv_has_every_number():

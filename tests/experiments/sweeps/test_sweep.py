@@ -7,6 +7,7 @@ import re
 import pytest
 
 from permafrost import runs
+from permafrost.errors import UsageError
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps import speed, sweep
 from tests import in_process
@@ -68,6 +69,40 @@ def test_a_dry_run_trains_nothing(synthetic, tmp_path, capsys, monkeypatch):
     assert re.search(r'^baseline seed 1: lenet5, 3000 steps, 0:\d\d:\d\d at \d+ images/s$', out,
                      re.M)
     assert re.search(r'^2 runs to train, 1 at once: 0:\d\d:\d\d$', out, re.M)
+    assert not (tmp_path / 'study').exists()
+
+
+def test_a_study_without_held_out_images_says_what_its_accuracies_are(synthetic, tmp_path, capsys,
+                                                                      monkeypatch):
+    monkeypatch.setattr(speed, 'MEASURED_SECS', .1)
+    settings = {'model': 'lenet5', 'dataset': 'synthetic', 'data_dir': synthetic.directory,
+                'batch_size': 32, 'steps': 20}
+    for folder, base, notes in (
+            ('without', settings, 1), ('zero', {**settings, 'validation': 0}, 0),
+            ('some', {**settings, 'validation': 100}, 0)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'study.json').write_text(json.dumps({'base': base}))
+        assert helpers.run_fast(tmp_path / folder, '--dry_run') == 0
+        assert capsys.readouterr().out.count(
+            'note: study.json holds no images out, so its accuracies are of the test') == notes
+
+
+def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, 'MEASURED_SECS', .1)
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=log:0.01..1', '--search=50',
+                               '--seeds=2', '--dry_run')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    assert 'baseline' not in out
+    assert re.findall(r'^each trial seed (\d): lenet5', out, re.M) == ['1', '2']
+    assert re.search(r'^100 runs to train, 1 at once: ', out, re.M)
+
+
+def test_a_search_draws_a_setting_from_one_range(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=0.01..0.1,0.5..1', '--search=5')
+    with pytest.raises(UsageError, match='draws learning_rate from one range or from a list of '
+                       'values, not from 0.01..0.1,0.5..1'):
+        helpers.run_fast(tmp_path / 'study', *flags)
     assert not (tmp_path / 'study').exists()
 
 

@@ -1,0 +1,83 @@
+"""Exports: a variant of a study may be another file of a training, such as its int8.tflite.
+
+Such a variant has the setting `export`. It has a training of its own only if no variant before it
+trains the same.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from permafrost import files, schema
+from permafrost.errors import unknown_name_error
+from permafrost.export.formats import FORMATS, Target
+from permafrost.schema import limited
+
+SETTING = 'export'
+TARGETS: Dict[str, Target] = {  # by the suffix of the file
+    target.path('x.pb')[len('x.'):]: target for target in (
+        Target(name, quantize) for name, each in FORMATS.items() if each.runtime
+        for quantize in each.quantize)}
+
+
+@dataclasses.dataclass
+class Source:
+    """The frozen graph that a file was made from."""
+    sha256: str = ''
+
+
+@dataclasses.dataclass
+class Description:
+    """The fields of the json of an exported file that a comparison shows."""
+    source: Source
+    accuracy: Optional[float] = limited(minimum=0, maximum=1)  # None: there are no test images
+    images: int = limited(minimum=0)
+    bytes: int = limited(minimum=1)
+
+
+def check(export: str) -> None:
+    """Raise UsageError unless `export` is the suffix of a file that label_image runs."""
+    if export not in TARGETS:
+        raise unknown_name_error(SETTING, export, TARGETS)
+
+
+def has_any(study: Any) -> bool:
+    """Return whether any variant of a study, a study.Study, is an export."""
+    return SETTING in study.vary or any(SETTING in each for each in study.variants.values())
+
+
+def trained(settings: Mapping[str, str]) -> Dict[str, str]:
+    """Return the `settings` that decide what is trained: all but the export."""
+    return {name: value for name, value in settings.items() if name != SETTING}
+
+
+def of_trainings(variants: Sequence[Any]) -> Dict[str, List[Tuple[str, str]]]:
+    """Return {variant that is trained: [(variant, export), ...]}, each list with itself.
+
+    `variants` are those of a study, variants.Variant; the export of a .pb is ''.
+    """
+    first: Dict[Any, str] = {}
+    found: Dict[str, List[Tuple[str, str]]] = {}
+    for variant in variants:
+        key = frozenset(trained(variant.settings).items())
+        name = first.setdefault(key, variant.name)
+        found.setdefault(name, []).append((variant.name, variant.settings.get(SETTING, '')))
+    return found
+
+
+def path_of(frozen: str, export: str) -> str:
+    """Return the path of the file `export` next to the frozen graph at `frozen`; '': itself."""
+    return TARGETS[export].path(frozen) if export else frozen
+
+
+def read(frozen: str, export: str) -> Optional[Dict[str, Any]]:
+    """Return the Description of an exported file; None if it is missing, or of an earlier graph."""
+    path = path_of(frozen, export)
+    description = schema.read_if_valid(path + '.json', Description, None)
+    with contextlib.suppress(OSError), files.open_regular(frozen) as stream:
+        checksum = hashlib.sha256(stream.read()).hexdigest()
+        if description and os.path.isfile(path) and description['source']['sha256'] == checksum:
+            return description
+    return None
