@@ -2,24 +2,21 @@
 
 import dataclasses
 import json
-import time
-from concurrent import futures
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.cluster import cluster_spec, parameter_server, task, watchdog, worker
+from permafrost.cluster import cluster_spec, parameter_server, task, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
+from permafrost.export import teachers
 from permafrost.training import loop
 from permafrost.training.checkpoints import finding
 from permafrost.training.graph import build
-from permafrost.training.hooks import StopHook
 from tests import in_process, networks
 from tests.cluster import helpers
 
@@ -69,9 +66,10 @@ def test_variables_are_spread_over_the_servers_and_the_rest_is_on_the_worker(syn
 
 @pytest.mark.parametrize('mode', ['async', 'sync'])
 def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
-    """Moving statistics of batch normalization, weight averages and weights are equal."""
+    """Moving statistics of batch normalization, weight averages, weights and masks are equal."""
     one_thread = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-    setups = [networks.train_setup(synthetic, tmp_path / name, 5, 'normed', deterministic=True)
+    setups = [networks.train_setup(synthetic, tmp_path / name, 5, 'normed', deterministic=True,
+                                   changes=['sparsity=0.5', 'prune_epochs=0.001'])
               for name in ('single', 'cluster')]
     with networks.registered():
         assert loop.train(setups[0], one_thread) == 0
@@ -82,10 +80,38 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
     single, cluster = (tf.train.load_checkpoint(finding.find_checkpoint(setup.run)[1])
                        for setup in setups)
     names = single.get_variable_to_shape_map()
+    assert single.get_tensor('conv2/weights/mask').mean() == .5
     assert sorted(cluster.get_variable_to_shape_map()) == sorted(names)
     for name in names:
         np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
                                    atol=1e-4, err_msg=name)
+
+
+def test_a_taught_worker_trains_as_a_taught_process_does(synthetic, tmp_path):
+    """The teacher answers in the input pipeline of the worker: the servers hold nothing of it."""
+    one_thread = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+    with networks.registered():
+        networks.train(synthetic, tmp_path / 'teacher', 3)
+        setups = [teachers.with_teacher(networks.train_setup(
+            synthetic, tmp_path / name, 3, 'normed', deterministic=True,
+            teacher=str(tmp_path / 'teacher'))) for name in ('single', 'cluster')]
+        assert loop.train(setups[0], one_thread) == 0
+        chief = _worker(setups[1], 1, 'sync', one_thread)
+        with helpers.serving(chief.spec):
+            assert loop.train(setups[1], one_thread, chief) == 0
+        chief.close()
+    single, cluster = (tf.train.load_checkpoint(finding.find_checkpoint(setup.run)[1])
+                       for setup in setups)
+    assert sorted(cluster.get_variable_to_shape_map()) == sorted(
+        single.get_variable_to_shape_map())
+    for name in ('conv1/weights', 'conv3/weights'):
+        np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
+                                   atol=1e-4, err_msg=name)
+    options, context = task.TaskOptions('async', 0, 60), ClusterSpec(('p:1',), ('a:1', 'b:1'))
+    here, there = (worker.training_of(setup, options, context) for setup in (
+        setups[0], setups[0]._replace(config=dataclasses.replace(
+            setups[0].config, teacher='elsewhere'))))
+    assert here == there and here['teacher'] == setups[0].teacher.sha256
 
 
 @pytest.mark.parametrize('mode', ['async', 'sync'])
@@ -114,21 +140,6 @@ def test_a_chief_evaluates_and_stops_early_as_a_single_process_does(synthetic, t
     statuses = [runs.read_status(setup.run) for setup in setups]
     assert {status['state'] for status in statuses} == {'done'}
     assert statuses[0]['best_step'] == statuses[1]['best_step'] == history.best(single).step
-
-
-def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
-    finishing = Finishing(served)
-    finishing.servers.send('saved', id=1)
-    finishing.result.result(60.)
-    hook = finishing.hook
-    hook.saved, hook._last_look = False, time.monotonic()
-    hook._follow_chief()
-    assert not hook._stop.reason  # it has just looked
-    hook._last_look -= 2 * worker.LOOK_SECS
-    hook._follow_chief()
-    assert hook._stop.reason == 'the chief has ended the training'
-    hook.finish(None, 3)  # before the last step
-    assert hook.saved
 
 
 def test_what_all_workers_must_agree_on(synthetic):
@@ -186,72 +197,6 @@ def test_a_chief_that_is_refused_leaves_no_run_and_changes_nothing(synthetic, tm
     for name in expected.get_variable_to_shape_map():
         np.testing.assert_allclose(first.get_tensor(name), expected.get_tensor(name), rtol=1e-5,
                                    atol=1e-6, err_msg=name)
-
-
-@pytest.fixture(scope='module')
-def served():
-    """The spec of a cluster, and the Publisher of its parameter server."""
-    spec = helpers.free_spec(1, 2)
-    with helpers.serving(spec) as (publisher,):
-        yield spec, publisher
-
-
-class Finishing:
-    """The FinishHook of worker 1 after the last step of run 1, in a thread of its own."""
-
-    def __init__(self, served, wait_secs=60.):
-        spec, self.publisher = served
-        self.publisher.restart()
-        self.servers = parameter_server.Servers(spec, tf.ConfigProto())
-        self.servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
-        self.servers.send('ready', id=1)
-        helpers.wait_until_ready(self.servers)
-        member = SimpleNamespace(spec=spec, task=Task('worker', 1), servers=self.servers,
-                                 config=SimpleNamespace(steps=9))
-        admission = SimpleNamespace(run_id=1, wait_secs=wait_secs)
-        self.signals = SimpleNamespace(code=0)
-        self.hook = worker.FinishHook(member, admission, watchdog.Watchdog({}, {}, wait_secs),
-                                      self.signals, None, [StopHook(None, 9, self.signals)])
-        self._pool = futures.ThreadPoolExecutor(1)
-        self.result = self._pool.submit(self.hook.finish, None, 9)
-
-    def wait_for(self, field):
-        while getattr(self.publisher.state, field) != [1]:
-            time.sleep(.01)
-
-
-def test_a_worker_is_done_when_the_chief_has_saved(served):
-    finishing = Finishing(served)
-    finishing.wait_for('finished')
-    assert not finishing.result.done() and not finishing.hook.saved
-    finishing.servers.send('saved', id=1)
-    finishing.result.result(60.)
-    assert finishing.hook.saved
-    finishing.wait_for('left')
-
-
-def test_a_worker_goes_on_where_the_chief_restores_a_checkpoint(served):
-    finishing = Finishing(served)
-    finishing.wait_for('finished')
-    finishing.servers.send('initializing', id=1)
-    with pytest.raises(tf.errors.UnavailableError):
-        finishing.result.result(60.)
-    assert not finishing.hook.saved
-
-
-def test_a_worker_whose_chief_does_not_save_fails(served):
-    finishing = Finishing(served, wait_secs=-1.)
-    with pytest.raises(UserError, match='the chief, has not saved step 9 within '):
-        finishing.result.result(60.)
-    assert not finishing.hook.saved
-
-
-def test_a_signal_ends_the_waiting_for_the_chief(served):
-    finishing = Finishing(served)
-    finishing.wait_for('finished')
-    finishing.signals.code = 143
-    finishing.result.result(60.)
-    assert not finishing.hook.saved
 
 
 def test_the_next_command_starts_the_chief_again(monkeypatch):

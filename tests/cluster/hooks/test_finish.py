@@ -1,0 +1,96 @@
+"""How the tasks of a cluster end together, with a parameter server of this process."""
+
+import time
+from concurrent import futures
+from types import SimpleNamespace
+
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost.cluster import parameter_server, watchdog
+from permafrost.cluster.cluster_spec import Task
+from permafrost.cluster.hooks import finish
+from permafrost.errors import UserError
+from permafrost.training.hooks import StopHook
+from tests.cluster import helpers
+
+
+@pytest.fixture(scope='module')
+def served():
+    """The spec of a cluster, and the Publisher of its parameter server."""
+    spec = helpers.free_spec(1, 2)
+    with helpers.serving(spec) as (publisher,):
+        yield spec, publisher
+
+
+class Finishing:
+    """The FinishHook of worker 1 after the last step of run 1, in a thread of its own."""
+
+    def __init__(self, served, wait_secs=60.):
+        spec, self.publisher = served
+        self.publisher.restart()
+        self.servers = parameter_server.Servers(spec, tf.ConfigProto())
+        self.servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
+        self.servers.send('ready', id=1)
+        helpers.wait_until_ready(self.servers)
+        member = SimpleNamespace(spec=spec, task=Task('worker', 1), servers=self.servers,
+                                 config=SimpleNamespace(steps=9))
+        admission = SimpleNamespace(run_id=1, wait_secs=wait_secs)
+        self.signals = SimpleNamespace(code=0)
+        self.hook = finish.FinishHook(member, admission, watchdog.Watchdog({}, {}, wait_secs),
+                                      self.signals, None, [StopHook(None, 9, self.signals)])
+        self._pool = futures.ThreadPoolExecutor(1)
+        self.result = self._pool.submit(self.hook.finish, None, 9)
+
+    def wait_for(self, field):
+        while getattr(self.publisher.state, field) != [1]:
+            time.sleep(.01)
+
+
+def test_a_worker_is_done_when_the_chief_has_saved(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    assert not finishing.result.done() and not finishing.hook.saved
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    assert finishing.hook.saved
+    finishing.wait_for('left')
+
+
+def test_a_worker_goes_on_where_the_chief_restores_a_checkpoint(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    finishing.servers.send('initializing', id=1)
+    with pytest.raises(tf.errors.UnavailableError):
+        finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_a_worker_whose_chief_does_not_save_fails(served):
+    finishing = Finishing(served, wait_secs=-1.)
+    with pytest.raises(UserError, match='the chief, has not saved step 9 within '):
+        finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_a_signal_ends_the_waiting_for_the_chief(served):
+    finishing = Finishing(served)
+    finishing.wait_for('finished')
+    finishing.signals.code = 143
+    finishing.result.result(60.)
+    assert not finishing.hook.saved
+
+
+def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
+    finishing = Finishing(served)
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    hook = finishing.hook
+    hook.saved, hook._last_look = False, time.monotonic()
+    hook._follow_chief()
+    assert not hook._stop.reason  # it has just looked
+    hook._last_look -= 2 * finish.LOOK_SECS
+    hook._follow_chief()
+    assert hook._stop.reason == 'the chief has ended the training'
+    hook.finish(None, 3)  # before the last step
+    assert hook.saved
