@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import shlex
 import sys
 from typing import List, NamedTuple, Optional
@@ -51,7 +52,9 @@ def run(name: str, options: Options) -> None:
         os.makedirs(options.results, exist_ok=True)
         engine = '-' + result['engine'] if 'engine' in result else ''
         path = os.path.join(options.results, f'benchmark-{name}{engine}.json')
-        arguments = [name] + [argument for argument in sys.argv[1:] if argument != name]
+        # Without directories of this machine.
+        arguments = [name] + [re.sub(r'(^|(?<=[,=]))/[^,]*/', '', argument)
+                              for argument in sys.argv[1:] if argument != name]
         command = 'python -m benchmarks ' + ' '.join(map(shlex.quote, arguments))
         files.write_json(path, dict(result, benchmark=name, command=command))
         print('recorded: ' + path, flush=True)

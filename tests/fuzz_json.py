@@ -221,7 +221,8 @@ def _result(folder):
 def _benchmark(name):
     def prepare(folder):
         path = shutil.copy(os.path.join(ROOT, 'results', f'benchmark-{name}.json'), folder)
-        table = benchmark_tables.TABLES[name.split('-')[0]]
+        tables = {**benchmark_tables.TABLES, **benchmark_tables.DEPLOY_TABLES}
+        table = tables[name.split('-')[0]]
         return path, lambda: _one_table(table(folder))
     return prepare
 

@@ -77,6 +77,7 @@ class DeployedFile:
 class DeployFile:
     """The fields of benchmark-deploy.json."""
     models: Dict[str, List[DeployedFile]]
+    machine: Dict[str, Any]
 
 
 @dataclasses.dataclass
@@ -183,7 +184,9 @@ def deploy(folder: str) -> List[str]:
     benchmark = _read(folder, 'benchmark-deploy.json', DeployFile)
     if not benchmark:
         return NOT_RECORDED
-    lines = []
+    machine = benchmark['machine']
+    lines = [f"Measured on {machine.get('cores', '?')} cores of "
+             f"{markdown.escape(str(machine.get('cpu', 'an unknown processor')))}.", '']
     for model, files in benchmark['models'].items():
         times = {key: {str(place): each['ms'][key] for place, each in enumerate(files)
                        if key in each['ms']} for key in ('1 1', '1 2', '32 1', '32 2')}

@@ -39,8 +39,10 @@ def test_exported_files_have_a_table_for_each_model(tmp_path):
                 ('a.pb', 'TensorFlow 2', 594819, 8876, .2),
                 ('a.int8.tflite', '<b>', 185265, 8871, .05))]
     del rows[0]['ms']['32 2']
-    files.write_json(str(tmp_path / 'benchmark-deploy.json'), {'models': {'a': rows}})
+    files.write_json(str(tmp_path / 'benchmark-deploy.json'), {
+        'models': {'a': rows}, 'machine': {'cores': 2, 'cpu': 'a <CPU>'}})
     assert benchmark_tables.deploy(str(tmp_path)) == [
+        'Measured on 2 cores of a &#60;CPU&#62;.', '',
         '| a | runtime | accuracy | kB | ms, 1 image | images/s, batch 32 |',
         '| --- | --- | --- | --- | --- | --- |',
         '| a.pb | TensorFlow 2 | 88.76 % | 595 | 0.200 / 0.100 | 8,000 / – |',
