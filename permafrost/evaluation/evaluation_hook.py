@@ -123,8 +123,9 @@ class EvaluationHook(FinalHook):
         return now > before and not self._training.stop.signals.code
 
     def _evaluate(self, session: tf.Session, step: int) -> None:
-        """Save `session`, which is at `step`, evaluate it and record the row."""
+        """Save `session`, which is at `step`, evaluate the checkpoint and record the row."""
         self._training.save.save_now(session, step)
+        step = self._training.save.last_step  # later than `step` if other workers went on
         start = time.monotonic()
         images_per_second = self._images_per_second(step)
         train_seconds = self._training.save.train_seconds

@@ -99,3 +99,4 @@ def test_random_kills_lose_nothing_that_was_saved():
         'tools/dev/soak.py', '--minutes=1', '--least=10', '--most=20'),
         timeout=580)
     assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output
+    assert 'is passed over' not in output  # a save is whole, and has the name of its step

@@ -48,17 +48,19 @@ def restore_newest(saver: tf.train.Saver, session: tf.Session, run: str) -> Opti
     return newest.step
 
 
-def save(saver: tf.train.Saver, session: tf.Session, run: str, step: int) -> None:
+def save(saver: tf.train.Saver, session: tf.Session, run: str, step: int) -> int:
     """Save the variables of `saver`, so that the checkpoint is whole if it is there at all.
 
     The files get their names when the disk has their contents, and this returns when the disk has
-    the names. Raises UserError if the disk is full or fails.
+    the names. Return the step of the checkpoint: `step`, or a later one if other workers of an
+    asynchronous cluster have made steps meanwhile. Raises UserError if the disk is full or fails.
     """
     folder, temporary = runs.train_dir(run), finding.path_of(run, step, _TEMPORARY)
     with explain_disk_errors(run, finding.path_of(run, step)):
         with finding.without_pattern(temporary) as name:
             session.run(saver.saver_def.save_tensor_name,
                         {saver.saver_def.filename_tensor_name: name})
+            step = int(tf.train.NewCheckpointReader(name).get_tensor('global_step'))
         pattern = re.escape(os.path.basename(temporary)) + f'({ENDING})'
         matches = [re.fullmatch(pattern, name) for name in sorted(os.listdir(folder))]
         endings = [match.group(1) for match in matches if match]
@@ -69,6 +71,7 @@ def save(saver: tf.train.Saver, session: tf.Session, run: str, step: int) -> Non
         for ending in endings:  # sorted: the data first, so that no index is without them
             os.replace(temporary + ending, finding.path_of(run, step, ending))
         files.sync(folder)
+    return step
 
 
 def delete(run: str, step: int) -> None:

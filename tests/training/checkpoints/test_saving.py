@@ -52,6 +52,17 @@ def test_a_name_is_no_pattern(tmp_path, default_graph, name):
     assert [sorted(os.listdir(os.path.join(run, 'train'))) for run in runs_[:2]] == before
 
 
+def test_a_checkpoint_has_the_name_of_the_step_that_is_in_it(tmp_path, default_graph):
+    """Other workers of an asynchronous cluster make steps while the chief saves."""
+    step, run = tf.train.get_or_create_global_step(), runs.create('', '', str(tmp_path / 'run'))
+    saver = tf.train.Saver()
+    with tf.Session() as session:
+        for chief, others in ((5, 5), (7, 9)):
+            step.load(others, session)
+            assert saving.save(saver, session, run, chief) == others
+        assert steps(run) == [5, 9] and finding.newest_checkpoint(run).step == 9
+
+
 def test_a_run_of_such_a_name_is_trained_resumed_and_evaluated(synthetic, trained, tmp_path):
     other = shutil.copytree(trained, str(tmp_path / 'lr1'))
     before = sorted(os.listdir(os.path.join(other, 'train')))
@@ -106,8 +117,8 @@ def test_a_power_cut_loses_no_finished_save(synthetic, tmp_path, monkeypatch):
     saved = {}  # number of states when a save was finished: its step
 
     def save(*arguments):
-        save_(*arguments)
-        saved[len(recorder.states)] = arguments[-1]
+        saved[len(recorder.states)] = step = save_(*arguments)
+        return step
 
     with monkeypatch.context() as patch:
         recorder, save_ = power_cut.Recorder(os.path.join(run, 'train'), patch), saving.save
