@@ -50,9 +50,8 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     """Run the task that the flags (absl FlagValues) ask for; return the exit code.
 
     `train_chief` is loop.train, with the hooks of the script. `with_teacher` reads the teacher of a
-    TrainSetup. The evaluator calls `evaluate`: it
-    evaluates the checkpoints of a run until its training ends, and waits restart_timeout seconds
-    for a training that has stopped to start again.
+    TrainSetup. The evaluator calls `evaluate`: it evaluates the checkpoints of a run until its
+    training ends, and waits restart_timeout seconds for a training that has stopped to start again.
     """
     run_dir = run_directory(values)
     context = cluster_spec.resolve_cluster(

@@ -6,10 +6,19 @@ import signal
 import subprocess
 import sys
 
+from permafrost import commands
 from tests.processes import ROOT
 
 TOOLS = ('awk bash cat cut df dirname env grep head kill ln mkdir readlink rm sed sha256sum '
          'sleep tail tee touch uname').split()
+SCRIPTS = {verb: script for script, verb in commands.VERBS.items() if script.endswith('.py')}
+VOLUME = '/dev/shm'  # on any Linux this is a mount of its own, as a volume of a container is
+
+
+def read(name):
+    """Return the text of a file of the repository."""
+    with open(os.path.join(ROOT, name)) as stream:
+        return stream.read()
 
 
 def write_script(path, text):

@@ -1,35 +1,19 @@
-"""The entry point of the container, its image, the Compose file and the TFJob, without a daemon.
+"""The entry point of the container, in a folder like the file system of its image."""
 
-tools/dev/check_image.sh tests a built image.
-"""
-
-import fnmatch
-import json
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 
 import pytest
 
-from permafrost import commands
-from tests import in_process, processes
 from tests.processes import ROOT
-from tests.tools.helpers import one_line, write_script
+from tests.tools.helpers import SCRIPTS, VOLUME, one_line, write_script
 
-SCRIPTS = {verb: script for script, verb in commands.VERBS.items() if script.endswith('.py')}
 NOBODY = 65534
-VOLUME = '/dev/shm'  # on any Linux this is a mount of its own, as a volume is
-
-
-def read(name):
-    with open(os.path.join(ROOT, name)) as stream:
-        return stream.read()
 
 
 class Container:
@@ -80,8 +64,6 @@ def container():
             os.chmod(path, 0o755)
         yield Container(pathlib.Path(folder), pathlib.Path(volumes))
 
-
-# The entry point
 
 @pytest.mark.parametrize('command', sorted(set(SCRIPTS) - {'doctor'}))
 def test_a_command_runs_its_script_in_the_process_that_receives_signals(container, command):
@@ -135,12 +117,6 @@ def test_there_is_no_note_if_nothing_is_missing(container, arguments):
 
 
 # Files that are lost with the container
-
-@pytest.fixture
-def volume():
-    with tempfile.TemporaryDirectory(dir=VOLUME) as folder:
-        yield folder
-
 
 @pytest.fixture
 def outside():
@@ -215,207 +191,3 @@ def test_a_signal_ends_label_and_its_program(container, number, code):
     assert process.returncode == code
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
-
-
-# The image
-
-def copies_of_last_stage():
-    """Return (sources, destination) of each COPY from the checkout to the image itself."""
-    stage = read('Dockerfile').replace('\\\n', ' ').rsplit('\nFROM ', 1)[1]
-    words = [line.split() for line in re.findall(r'^COPY (?!--from)(.*)$', stage, re.MULTILINE)]
-    return [(names[:-1], names[-1]) for names in words]
-
-
-def ignored(path):
-    """Return whether .dockerignore excludes `path`, which is relative to the checkout."""
-    patterns = [line for line in read('.dockerignore').splitlines()
-                if line and not line.startswith('#')]
-    parts = path.split('/')
-    for pattern in patterns:
-        for end in range(1, len(parts) + 1):
-            head = '/'.join(parts[:end])
-            if pattern.startswith('**/'):
-                if fnmatch.fnmatch(parts[end - 1], pattern[3:]):
-                    return True
-            elif fnmatch.fnmatch(head, pattern) and head.count('/') == pattern.count('/'):
-                return True
-    return False
-
-
-def test_the_build_context_excludes_what_git_ignores():
-    for name in ('.git', '.venv/tf1/bin/python', 'runs/tuto/1/config.json', 'data/x', 'a/b.pyc',
-                 'tests/__pycache__/x.py', 'label_image/build/main.o', 'models/a.tmp', 'b.part'):
-        assert ignored(name), name
-    rules = [line.strip('/') for line in read('.gitignore').splitlines()]
-    patterns = [line.replace('**/', '') for line in read('.dockerignore').splitlines()]
-    assert [rule for rule in rules if rule not in patterns] == []
-
-
-def test_the_build_context_has_every_tracked_file():
-    if not os.path.exists(os.path.join(ROOT, '.git')):
-        pytest.skip('no git checkout, as in the build of the image')
-    files = subprocess.check_output(  # the checkout may belong to another user
-        ['git', '-c', 'safe.directory=' + os.path.realpath(ROOT), 'ls-files'], cwd=ROOT,
-        universal_newlines=True).splitlines()
-    assert 'train.py' in files
-    assert [path for path in files if ignored(path)] == []
-
-
-@pytest.fixture(scope='module')
-def image(tmp_path_factory):
-    """The entry point in a folder with what the image copies from the checkout."""
-    root = tmp_path_factory.mktemp('image') / 'opt/permafrost'
-    for patterns, destination in copies_of_last_stage():
-        target = os.path.join(str(root), destination)
-        for path in [path for pattern in patterns for path in pathlib.Path(ROOT).glob(pattern)]:
-            assert not ignored(str(path.relative_to(ROOT)))
-            if path.is_dir():
-                shutil.copytree(str(path), target, ignore=shutil.ignore_patterns('__pycache__'))
-            else:
-                os.makedirs(os.path.dirname(target + 'x'), exist_ok=True)
-                shutil.copy(str(path), target)
-    for engine in {'default', os.environ.get('ENGINE') or 'default'}:  # make sets it
-        write_script(root / '.venv' / engine / 'bin/python',
-                     f'exec {shlex.quote(sys.executable)} "$@"\n')
-    return str(root / 'deploy/entrypoint.sh')
-
-
-@pytest.mark.parametrize('command', sorted(set(SCRIPTS) - {'doctor'}))
-def test_the_image_has_all_that_its_commands_import(image, monkeypatch, tmp_path, command):
-    monkeypatch.chdir(tmp_path)
-    assert 'flags:' in processes.finish([image, command, '--help'])
-
-
-def test_the_image_has_what_doctor_needs(image, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    output = subprocess.run([image, 'doctor'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            universal_newlines=True).stdout
-    assert output.splitlines()[-1].startswith('doctor: '), output
-
-
-def test_the_models_and_recipes_are_in_the_image(image, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert re.search(r'^tutorial \(.*\btuto\b', processes.finish([image, 'info', '--recipes']))
-
-
-@pytest.mark.slow
-def test_a_stopped_container_saves_and_can_resume(image, synthetic, monkeypatch, volume):
-    monkeypatch.chdir(volume)
-    monkeypatch.delenv('PERMAFROST_COMMAND', raising=False)
-    arguments = processes.train_command(synthetic, 'runs/a', '--steps=100000')[2:]
-    code, output = processes.interrupt([image, 'train', *arguments], r'step [0-9]*[1-9]')
-    assert code == 143, output
-    step = int(re.search(r'^stopped at step (\d+)', output, re.MULTILINE).group(1))
-    output = processes.finish([image, 'train', '--run=runs/a', '--resume', f'--steps={step + 3}'])
-    assert f'resuming at step {step}\n' in output and f'done at step {step + 3}' in output
-    assert 'next: permafrost eval --run runs/a\n' in output
-    assert f'step {step + 3}: ' in processes.finish([image, 'eval', '--run=runs/a'])
-
-
-def test_label_image_runs_without_make_and_a_compiler(tmp_path):
-    """As in the image, which has the built program only."""
-    shutil.copy(os.path.join(ROOT, 'label_image.sh'), str(tmp_path))
-    write_script(tmp_path / 'label_image/build/label_image', 'echo "$1" "${@:3}"')
-    (tmp_path / '.venv/default').mkdir(parents=True)
-    (tmp_path / 'a.pb').write_text('')
-    for tool in ('bash', 'dirname'):
-        (tmp_path / 'bin').mkdir(exist_ok=True)
-        (tmp_path / 'bin' / tool).symlink_to(shutil.which(tool))
-    done = subprocess.run(['bash', 'label_image.sh', 'a.pb', 'b.png'], cwd=str(tmp_path),
-                          env={'PATH': str(tmp_path / 'bin')}, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True)
-    assert (done.returncode, done.stdout) == (0, '--graph=a.pb -- b.png\n')
-
-
-def test_the_image_runs_as_a_user_and_stops_on_sigterm():
-    stage = read('Dockerfile').rsplit('\nFROM ', 1)[1]
-    assert re.findall(r'^USER (.*)$', stage, re.MULTILINE) == ['1000:1000']
-    assert 'STOPSIGNAL' not in stage, 'the default is SIGTERM'
-    assert '\nENTRYPOINT ["/opt/permafrost/deploy/entrypoint.sh"]\n' in stage
-    assert 'PYTHONUNBUFFERED=1' in stage
-
-
-# The Compose file and the TFJob
-
-def documents(name):
-    """Return the YAML documents in a file of the checkout."""
-    python = os.path.join(ROOT, '.venv', 'lint', 'bin', 'python')
-    if not os.path.exists(os.path.join(os.path.dirname(python), 'mypy')):
-        pytest.skip('.venv/lint cannot read YAML: run make lint with Python 3.10 or newer')
-    output = subprocess.run([python, '-c', 'import json, sys, yaml; '
-                             'print(json.dumps(list(yaml.safe_load_all(sys.stdin))))'],
-                            input=read(name), stdout=subprocess.PIPE, universal_newlines=True,
-                            check=True).stdout
-    return json.loads(output)
-
-
-def parse(arguments):
-    """Return (command, {flag: value}) of a container's arguments, which must be valid."""
-    command = arguments[0]
-    if command == 'tensorboard':
-        return command, {}
-    return command, in_process.parse_flags(SCRIPTS[command], arguments[1:])
-
-
-@pytest.fixture(scope='module')
-def compose():
-    return documents('docker-compose.yml')[0]
-
-
-def test_compose_isolates_the_cluster(compose):
-    services, networks = compose['services'], compose['networks']
-    assert networks['cluster'] == {'internal': True}
-    for name, service in services.items():
-        assert service['cap_drop'] == ['ALL'] and service['read_only'] is True
-        assert service['security_opt'] == ['no-new-privileges:true']
-        other_networks = {'tensorboard': ['curves'], 'data': ['internet']}
-        assert service['networks'] == other_networks.get(name, ['cluster'])
-        ports = service.get('ports', [])
-        assert ports == (['127.0.0.1:6006:6006'] if name == 'tensorboard' else [])
-        data = [volume for volume in service['volumes'] if ':/data' in volume]
-        assert all(volume.endswith(':ro') for volume in data) or name == 'data'
-
-
-def test_the_commands_of_compose_are_valid(compose):
-    tasks = {}
-    for name, service in compose['services'].items():
-        words = re.sub(r'\$\{(?:TRAIN|RUN):-([^}]*)\}', r'\1', service['command'])
-        assert '$' not in words
-        command, flags = parse(shlex.split(words))
-        if command == 'cluster':
-            tasks[name] = flags
-    assert {name: (flags['job_name'], flags['task_index']) for name, flags in tasks.items()} == {
-        'ps': ('ps', 0), 'worker0': ('worker', 0), 'worker1': ('worker', 1),
-        'evaluator': ('evaluator', 0)}
-    for flags in tasks.values():
-        assert flags['ps_hosts'] == ['ps:2222']
-        assert flags['worker_hosts'] == ['worker0:2222', 'worker1:2222']
-        assert flags['run'] == 'runs/cluster' and flags['resume'] is True
-
-
-def test_the_job_is_isolated_and_its_commands_are_valid():
-    objects = documents('deploy/kubernetes/tfjob.yaml')
-    claims = [item['metadata']['name'] for item in objects
-              if item['kind'] == 'PersistentVolumeClaim']
-    policy, = [item['spec'] for item in objects if item['kind'] == 'NetworkPolicy']
-    job, = [item['spec'] for item in objects if item['kind'] == 'TFJob']
-    labels = policy['podSelector']['matchLabels']
-    assert sorted(policy['policyTypes']) == ['Egress', 'Ingress']
-    peers = [{'podSelector': {'matchLabels': labels}}]
-    assert [rule['from'] for rule in policy['ingress']] == [peers]
-    ports = {port['port'] for rule in policy['ingress'] for port in rule['ports']}
-    assert set(job['tfReplicaSpecs']) == {'Chief', 'Worker', 'PS', 'Evaluator'}
-    for replica in job['tfReplicaSpecs'].values():
-        template = replica['template']
-        assert labels.items() <= template['metadata']['labels'].items()
-        assert template['spec']['securityContext']['runAsNonRoot'] is True
-        assert template['spec']['automountServiceAccountToken'] is False
-        for volume in template['spec']['volumes']:
-            assert volume.get('persistentVolumeClaim', {}).get('claimName', claims[0]) in claims
-        container, = template['spec']['containers']
-        assert {port['containerPort'] for port in container['ports']} == ports == {2222}
-        assert container['securityContext']['readOnlyRootFilesystem'] is True
-        assert container['securityContext']['capabilities'] == {'drop': ['ALL']}
-        command, flags = parse(container['args'])
-        assert command == 'cluster'
-        assert flags['run'] == 'runs/cluster' and flags['resume'] is True
