@@ -120,7 +120,7 @@ need() {
   library+=("--library=$root/.venv/$environment")
 }
 
-# The runtimes are those of --runtime, or else of the models' suffixes.
+# A model's runtime is the one before its "=", else that of --runtime, else of its suffix.
 runtime='' previous='' models=("$graph") own_library=1
 for flag in "$@"; do
   case $flag in
@@ -133,10 +133,14 @@ for flag in "$@"; do
 done
 for model in "${models[@]}"; do
   [ -n "$own_library" ] || break
-  case ${runtime:-$model} in
-    litert|litert=*|*.tflite) need litert ;;
-    onnxruntime|onnxruntime=*|*.onnx) need onnxruntime ;;
-    openvino|openvino=*|openvino/*=*|*.xml) need openvino ;;
+  case $model in
+    tensorflow[=/]*|litert[=/]*|onnxruntime[=/]*|openvino[=/]*) model=${model%%[=/]*} ;;
+    *) model=${runtime:-$model} ;;
+  esac
+  case $model in
+    litert|*.tflite) need litert ;;
+    onnxruntime|*.onnx) need onnxruntime ;;
+    openvino|*.xml) need openvino ;;
     *) need tensorflow ;;
   esac
 done
@@ -153,5 +157,5 @@ if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&
     fail 1 'building label_image failed: see above'
   }
 fi
-exec "$root/label_image/build/label_image" "--graph=$graph" ${named[@]+"${named[@]}"} ${library[@]+"${library[@]}"} "$@" \
-  ${images[@]+-- "${images[@]}"}
+exec "$root/label_image/build/label_image" "--graph=$graph" ${named[@]+"${named[@]}"} \
+  ${library[@]+"${library[@]}"} "$@" ${images[@]+-- "${images[@]}"}

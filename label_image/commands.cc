@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
-#include <sstream>
 
 #include "error.h"
 #include "file.h"
@@ -16,22 +15,13 @@
 namespace label_image {
 namespace {
 
-std::vector<std::string> ReadLabels(const std::string& path) {
-  std::vector<std::string> labels;
-  std::string text = ReadFile(path, 1 << 20);
-  if (text.substr(0, 3) == "\xef\xbb\xbf") text.erase(0, 3);  // the byte order mark
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const std::string label = OneLine(line.substr(0, line.find_last_not_of(" \r\t") + 1), 100);
-    if (!label.empty()) labels.push_back(label);
-  }
-  return labels;
-}
+constexpr size_t kMaxLabelBytes = 1 << 20;
 
 // Return the class names: from --labels, else from the graph, its json, or class indices.
 std::vector<std::string> ClassNames(const Flags& flags, const Network& network, size_t classes) {
   const bool in_graph = flags.labels.empty();
-  std::vector<std::string> names = in_graph ? network.model().Labels() : ReadLabels(flags.labels);
+  std::vector<std::string> names =
+      in_graph ? network.model().Labels() : Lines(ReadFile(flags.labels, kMaxLabelBytes));
   if (in_graph && names.empty()) names = network.card().classes;
   if (in_graph && names.empty()) {
     for (size_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
@@ -41,23 +31,19 @@ std::vector<std::string> ClassNames(const Flags& flags, const Network& network, 
               " classes: give --labels FILE with a name for each class");
 }
 
-std::string Precision(const Flags& flags) {
-  return flags.model.precision.empty() ? "float32" : flags.model.precision;
-}
-
 // Print one JSON object: the members that every command prints, then `members`.
 void PrintJson(const Flags& flags, const Backend& backend, const Network& network,
                const json::Object& members) {
   json::Object object = {{"graph", network.path()},
-                         {"runtime", backend.name()},
-                         {"version", backend.version()},
-                         {"precision", Precision(flags)},
-                         {"library", backend.library()},
+                         {"runtime", backend.name},
+                         {"version", backend.version},
+                         {"precision", flags.model.precision},
+                         {"library", backend.library},
                          {"node", network.node()},
                          {"output", network.output()}};
   if (!network.card().model.empty()) object.push_back({"model", network.card().model});
   if (network.card().accuracy >= 0) object.push_back({"graph_accuracy", network.card().accuracy});
-  if (backend.name() == "TensorFlow") object.push_back({"tensorflow", backend.version()});
+  if (backend.name == "TensorFlow") object.push_back({"tensorflow", backend.version});
   object.insert(object.end(), members.begin(), members.end());
   printf("%s\n", json::Value(object).text.c_str());
 }
@@ -96,20 +82,14 @@ json::Object TopClasses(const Flags& flags, const std::string& path, const float
   return {{"image", path}, {"top", top}};
 }
 
-// Return e.g. "TensorFlow 2.21.0, bfloat16".
-std::string RuntimeText(const Flags& flags, const Backend& backend) {
-  return backend.name() + " " + backend.version() +
-         (Precision(flags) == "float32" ? "" : ", " + Precision(flags));
-}
-
 void PrintBenchmark(const Flags& flags, const Backend& backend, const Network& network,
                     const BenchmarkResult& result, const std::vector<OperationTime>& profile) {
   const Latency& latency = result.latency_ms;
   printf("graph: %s\n%s -> %s, batch size %d, %d thread%s, %s, %d x %d runs after %d for warm-up\n",
          GraphTitle(network.path(), network.card()).c_str(), OneLine(network.node()).c_str(),
          OneLine(network.output()).c_str(), flags.batch_size, flags.model.threads,
-         flags.model.threads == 1 ? "" : "s", RuntimeText(flags, backend).c_str(), flags.repeats,
-         flags.runs, flags.warmup);
+         flags.model.threads == 1 ? "" : "s", RuntimeText(backend, flags.model).c_str(),
+         flags.repeats, flags.runs, flags.warmup);
   printf("  latency in ms: min %.3f  median %.3f  mean %.3f  p90 %.3f  p99 %.3f\n", latency.min,
          latency.median, latency.mean, latency.p90, latency.p99);
   printf("  %.1f images/s, peak memory %.0f MB, allocator %s\n", result.images_per_second,
@@ -127,8 +107,8 @@ void PrintBenchmark(const Flags& flags, const Backend& backend, const Network& n
 // Print what answers, with the runtime unless it is the one of the suffix, in float32.
 void PrintHead(const Flags& flags, const Backend& backend, const Network& network) {
   fputs(network.Describe().c_str(), stdout);
-  if (!flags.runtime.empty() || Precision(flags) != "float32") {
-    printf("runtime: %s\n", RuntimeText(flags, backend).c_str());
+  if (!flags.runtime.empty() || flags.model.precision != "float32") {
+    printf("runtime: %s\n", RuntimeText(backend, flags.model).c_str());
   }
 }
 
@@ -139,6 +119,7 @@ int ClassifyImages(const Flags& flags, const Backend& backend, Network* network)
   const size_t batch_size = network->any_size() ? 1 : flags.batch_size;
   int height = 0, width = 0;
   bool any_failed = false;
+  std::vector<std::string> names;
   for (const std::string& path : flags.images) {
     try {
       const Image image = ReadImage(path, *network);
@@ -153,7 +134,9 @@ int ClassifyImages(const Flags& flags, const Backend& backend, Network* network)
     if (paths.empty() || (!full && &path != &flags.images.back())) continue;
     const Probabilities probabilities =
         network->Classify(pixels.data(), paths.size(), height, width);
-    const auto names = ClassNames(flags, *network, probabilities.classes);
+    if (names.size() != probabilities.classes) {
+      names = ClassNames(flags, *network, probabilities.classes);
+    }
     const bool raw = network->meaning().kind() == OutputKind::kRaw;
     if (!flags.json && results.empty()) PrintHead(flags, backend, *network);
     for (size_t j = 0; j < paths.size(); ++j) {
@@ -210,18 +193,13 @@ int RunBenchmark(const Flags& flags, const Backend& backend, Network* network) {
     PrintBenchmark(flags, backend, *network, result, profile);
     return 0;
   }
-  const Latency& latency = result.latency_ms;
   json::Object object = {{"input_shape", network->input_shape()},
                          {"batch_size", flags.batch_size},
                          {"threads", flags.model.threads},
                          {"warmup", flags.warmup},
                          {"runs", flags.runs},
                          {"repeats", flags.repeats},
-                         {"latency_ms", json::Object{{"min", latency.min},
-                                                     {"median", latency.median},
-                                                     {"mean", latency.mean},
-                                                     {"p90", latency.p90},
-                                                     {"p99", latency.p99}}},
+                         {"latency_ms", LatencyJson(result.latency_ms)},
                          {"repeat_medians_ms", result.medians_ms},
                          {"images_per_second", result.images_per_second},
                          {"peak_rss_mb", result.peak_rss_mb},

@@ -1,4 +1,4 @@
-// The three things that the program does.
+// The commands for a single model.
 #pragma once
 
 #include "flags.h"

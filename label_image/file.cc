@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "error.h"
@@ -62,6 +63,18 @@ void WriteFile(const std::string& path, std::string_view bytes) {
 
 bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+std::vector<std::string> Lines(std::string_view text) {
+  if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);  // the byte order mark
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    const std::string printed = OneLine(line.substr(0, line.find_last_not_of(" \r\t") + 1), 100);
+    if (!printed.empty()) lines.push_back(printed);
+  }
+  return lines;
 }
 
 }  // namespace label_image

@@ -1,10 +1,11 @@
-// Whole files: read up to a size limit, written atomically. Numbers in binary files.
+// Whole files: read up to a size limit, written atomically. Lines of text, numbers in binary files.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace label_image {
 
@@ -18,6 +19,9 @@ void WriteFile(const std::string& path, std::string_view bytes);
 
 // Return whether `text` ends with `end`.
 bool EndsWith(std::string_view text, std::string_view end);
+
+// Return the lines of a text to be printed, without spaces at their ends and without empty lines.
+std::vector<std::string> Lines(std::string_view text);
 
 // Return the number that these at most 8 bytes encode.
 inline uint64_t LittleEndian(std::string_view bytes) {

@@ -135,11 +135,14 @@ void CheckFlags(const Flags& flags) {
     throw UsageError("--limit, --label_bytes and --predictions require --batch_file");
   }
   const std::string& precision = flags.model.precision;
-  if (!precision.empty() && precision != "float32" && precision != "bfloat16") {
+  if (precision != "float32" && precision != "bfloat16") {
     throw UsageError("--precision must be float32 or bfloat16, not ", Quote(precision));
   }
   if (precision == "bfloat16" && !flags.session_config.empty()) {
     throw UsageError("give either --precision bfloat16 or --session_config");
+  }
+  if (flags.compare && !flags.predictions.empty()) {
+    throw UsageError("--predictions is for a single model, not for --compare");
   }
   if (flags.profile && !flags.benchmark) throw UsageError("--profile requires --benchmark");
 }

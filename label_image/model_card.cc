@@ -2,8 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
-#include <limits>
 
 #include "error.h"
 #include "file.h"
@@ -63,7 +63,6 @@ class Parser {
     Require('{');
     if (Take('}')) return;
     do {
-      Peek();
       const std::string name = String();
       Require(':');
       read(name);
@@ -76,7 +75,7 @@ class Parser {
     Require('[');
     if (Take(']')) return strings;
     do {
-      if (Peek() != '"') throw Error("a class is no text");
+      if (Peek() != '"') throw Error("a class is not a string");
       strings.push_back(OneLine(String(), 100));
     } while (Take(','));
     Require(']');
@@ -171,8 +170,8 @@ ModelCard ParseModelCard(std::string_view json, size_t graph_bytes) {
 }
 
 ModelCard ReadModelCard(const std::string& path) {
-  const bool is_pb = path.size() > 3 && path.substr(path.size() - 3) == ".pb";
-  const std::string json = (is_pb ? path.substr(0, path.size() - 3) : path) + ".json";
+  const std::string json =
+      (EndsWith(path, ".pb") ? path.substr(0, path.size() - 3) : path) + ".json";
   struct stat graph, status;
   if (stat(path.c_str(), &graph) != 0 || stat(json.c_str(), &status) != 0) return {};
   try {

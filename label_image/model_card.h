@@ -1,4 +1,4 @@
-// What the json next to a graph says of it. freeze_graph.py writes it.
+// The json next to a graph, which freeze_graph.py writes: its model, accuracy and classes.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ struct ModelCard {
 };
 
 // Return the card of the graph at `path`: empty if there is no such file, or that of another graph.
-// A file that is no json is reported on stderr. Python: reading/model_card.py.
+// A file that is not json is reported on stderr. Python: reading/model_card.py.
 ModelCard ReadModelCard(const std::string& path);
 
 // Return the fields of a card in a json text. `graph_bytes` is the size of the graph: if the json

@@ -1,6 +1,7 @@
 #include "open.h"
 
 #include "backends/load.h"
+#include "backends/processor.h"
 #include "backends/tensorflow/session_config.h"
 #include "error.h"
 #include "file.h"
@@ -10,11 +11,14 @@
 namespace label_image {
 namespace {
 
-// Throw UsageError if the flags are for another runtime.
+// Throw UsageError if the flags are for another runtime, Error if they are for another processor.
 void CheckRuntime(const Flags& flags, const std::string& runtime) {
-  if (flags.model.precision == "bfloat16" && runtime != "tensorflow" && runtime != "openvino") {
-    throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",
-                     runtime);
+  if (flags.model.precision == "bfloat16") {
+    if (runtime != "tensorflow" && runtime != "openvino") {
+      throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",
+                       runtime);
+    }
+    CheckBfloat16();
   }
   if (runtime == "tensorflow") return;
   if (flags.profile) throw UsageError("--profile is for the runtime tensorflow, not ", runtime);
@@ -31,14 +35,14 @@ int RunWithModel(Flags flags, const Command& command) {
   CheckRuntime(flags, runtime);
   const ModelFile file = ReadModelFile(flags.graph, runtime, flags.feeds, flags.graph_name);
   if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
-  flags.network.only_timed = flags.benchmark;
+  flags.network.only_timed = flags.benchmark || (flags.compare && flags.batch_files.empty());
   InstallCrashHandler();
   SetEnvironment(flags.model.threads);
-  const auto backend = LoadBackend(runtime, flags.libraries);
+  const Backend backend = LoadBackend(runtime, flags.libraries);
   LimitMemory(flags.memory_limit);
-  const auto model = backend->Open(file, flags.model);
+  const auto model = backend.open(file, flags.model);
   Network network(model.get(), flags.network);
-  return command(flags, *backend, &network);
+  return command(flags, backend, &network);
 }
 
 }  // namespace label_image

@@ -63,4 +63,9 @@ Nodes ChooseNodes(const std::string& path, const Names& inputs, const Names& out
   return nodes;
 }
 
+std::string RuntimeText(const Backend& backend, const ModelOptions& options) {
+  return backend.name + " " + backend.version +
+         (options.precision == "float32" ? "" : ", " + options.precision);
+}
+
 }  // namespace label_image

@@ -1,7 +1,8 @@
-// What the program needs of a runtime (TensorFlow, LiteRT, ONNX Runtime or OpenVINO): a loaded
-// library opens models, a model opens sessions, and a session runs.
+// The interface of a runtime (TensorFlow, LiteRT, ONNX Runtime or OpenVINO): a loaded library opens
+// models, a model opens sessions, and a session runs.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,13 +35,13 @@ class Session {
   virtual Tensor Run(const Tensor& input, std::string* trace = nullptr) = 0;
 };
 
-// What is fed to a model.
+// The type and shape of a tensor that a model is fed.
 struct InputInfo {
   int type = 0;  // DataType; 0: unknown
   Shape shape;   // {}: unknown; -1: any size
 };
 
-// A file that a runtime has opened: what it says of its input and output.
+// A file that a runtime has opened, with its input and output.
 class Model {
  public:
   explicit Model(std::string path) : path_(std::move(path)) {}
@@ -67,17 +68,17 @@ class Model {
   std::string source_op_;
 };
 
-// The bytes of a file and, if it is a GraphDef, the graph in it.
+// The bytes of a file and, if it is a GraphDef, the graph in it. Messages call it `name`.
 struct ModelFile {
-  std::string path, bytes;
+  std::string path, name, bytes;
   std::shared_ptr<const Graph> graph;
 };
 
 struct ModelOptions {
-  std::string node, output;   // to feed and to fetch; "": see FindNodes
-  std::string precision;      // float32 or bfloat16; "": float32
-  std::string config;         // serialized ConfigProto of TensorFlow; "": that of session_config.h
-  bool allow_any_op = false;  // see graph/subgraph.h
+  std::string node, output;           // to feed and to fetch; "": see FindNodes
+  std::string precision = "float32";  // or bfloat16
+  std::string config;                 // ConfigProto of TensorFlow; "": see session_config.h
+  bool allow_any_op = false;          // see graph/subgraph.h
   int threads = 0;
 };
 
@@ -88,19 +89,14 @@ Nodes ChooseNodes(const std::string& path, const std::vector<std::string>& input
                   const std::vector<std::string>& outputs, const ModelOptions& options);
 
 // A loaded library. It is never unloaded.
-class Backend {
- public:
-  virtual ~Backend() = default;
-
+struct Backend {
+  std::string name, version;  // of the runtime, for people
+  std::string library;        // its path
   // Throws Error, or UsageError if the options do not fit the file.
-  virtual std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const = 0;
-
-  const std::string& name() const { return name_; }        // of the runtime, for people
-  const std::string& version() const { return version_; }
-  const std::string& library() const { return library_; }  // its path
-
- protected:
-  std::string name_, version_, library_;
+  std::function<std::unique_ptr<Model>(const ModelFile&, const ModelOptions&)> open;
 };
+
+// Return e.g. "TensorFlow 2.21.0, bfloat16".
+std::string RuntimeText(const Backend& backend, const ModelOptions& options);
 
 }  // namespace label_image

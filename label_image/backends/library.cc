@@ -75,18 +75,19 @@ std::string FindInPaths(const LibraryNames& names, const std::vector<std::string
 
 }  // namespace
 
-void* LoadLibrary(const LibraryNames& names, const std::vector<std::string>& paths,
-                  std::string* path) {
+void* Library::Find(const char* name) const {
+  void* symbol = dlsym(handle, name);
+  if (!symbol) throw Error(path, " is not a ", runtime, " library: it has no ", name);
+  return symbol;
+}
+
+Library LoadLibrary(const LibraryNames& names, const std::vector<std::string>& paths) {
   // Lazy binding, because other libraries may lack some of the functions.
   constexpr int kFlags = RTLD_LAZY | RTLD_LOCAL;
-  if (paths.empty()) {
-    for (const std::string& name : names.system) {
-      *path = name;
-      if (void* library = dlopen(name.c_str(), kFlags)) return library;
-    }
-  } else {
-    *path = FindInPaths(names, paths);
-    if (void* library = dlopen(path->c_str(), kFlags)) return library;
+  const auto candidates =
+      paths.empty() ? names.system : std::vector<std::string>{FindInPaths(names, paths)};
+  for (const std::string& path : candidates) {
+    if (void* handle = dlopen(path.c_str(), kFlags)) return {handle, names.runtime, path};
   }
   const std::string reason = OneLine(dlerror());
   const char* folders = std::getenv("LD_LIBRARY_PATH");
@@ -95,13 +96,6 @@ void* LoadLibrary(const LibraryNames& names, const std::vector<std::string>& pat
               : folders && *folders
                   ? ". Unset LD_LIBRARY_PATH, which may name libraries of another one"
                   : "");
-}
-
-void* FindSymbol(void* library, const std::string& path, const std::string& runtime,
-                 const char* name) {
-  void* symbol = dlsym(library, name);
-  if (!symbol) throw Error(path, " is not a ", runtime, " library: it has no ", name);
-  return symbol;
 }
 
 }  // namespace label_image

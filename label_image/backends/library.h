@@ -13,15 +13,24 @@ struct LibraryNames {
   std::vector<std::string> system;    // what the system's loader is asked for
 };
 
+struct Library {
+  void* handle = nullptr;
+  std::string runtime, path;
+
+  // Set `*function` to the function `name`. Throws Error if there is none.
+  template <typename Function>
+  void Find(const char* name, Function* function) const {
+    *function = reinterpret_cast<Function>(Find(name));
+  }
+
+ private:
+  void* Find(const char* name) const;
+};
+
 // Load a library: the first of `paths` that is a library of these names, or a directory that has
 // one: a virtual environment, a `site-packages`, an installed package or an unpacked archive. No
-// paths: that of the system. A single path that is a file need not have such a name. Return its
-// handle; `*path` is the file. Throws Error.
-void* LoadLibrary(const LibraryNames& names, const std::vector<std::string>& paths,
-                  std::string* path);
-
-// Return the function `name` of a library. Throws Error, which names the file `path`.
-void* FindSymbol(void* library, const std::string& path, const std::string& runtime,
-                 const char* name);
+// paths: that of the system. A single path that is a file need not have such a name. Throws
+// Error.
+Library LoadLibrary(const LibraryNames& names, const std::vector<std::string>& paths);
 
 }  // namespace label_image

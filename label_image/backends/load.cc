@@ -10,6 +10,7 @@
 #include "feed.h"
 #include "file.h"
 #include "file_kind.h"
+#include "graph/tflite_file.h"
 #include "runtime/crash_handler.h"
 
 namespace label_image {
@@ -17,7 +18,7 @@ namespace {
 
 struct Runtime {
   const char *flag, *name, *suffix;
-  std::unique_ptr<Backend> (*load)(const std::vector<std::string>& libraries);
+  Backend (*load)(const std::vector<std::string>& libraries);
 };
 
 constexpr Runtime kRuntimes[] = {
@@ -54,30 +55,28 @@ bool IsRuntime(const std::string& name) {
 
 ModelFile ReadModelFile(const std::string& path, const std::string& runtime,
                         const std::vector<std::string>& feeds, const std::string& name) {
-  ModelFile file = {name.empty() ? path : name, "", nullptr};
+  ModelFile file = {path, name.empty() ? path : name, "", nullptr};
   const std::string own = ChooseRuntime(path, "");  // that of the suffix
   if (runtime == "tensorflow" || (runtime == "openvino" && own == "tensorflow")) {
     file.graph =
-        std::make_shared<const Graph>(Feed(ReadGraphFile(path), file.path, feeds), file.path);
+        std::make_shared<const Graph>(Feed(ReadGraphFile(path), file.name, feeds), file.name);
     return file;
   }
   if (!feeds.empty()) throw UsageError("--feed is for TensorFlow's graphs alone");
   file.bytes = ReadFile(path);
   // The other runtimes say little of a file that is not theirs.
   const std::string kind = FileKind(file.bytes);
-  const bool is_tflite = file.bytes.size() > 8 && file.bytes.compare(4, 4, "TFL3") == 0;
-  if (runtime == "litert" && !is_tflite) {
-    throw Error(file.path, " is not a TensorFlow Lite model",
+  if (runtime == "litert" && !IsTflite(file.bytes)) {
+    throw Error(file.name, " is not a TensorFlow Lite model",
                 kind.empty() ? ": its bytes 5 to 8 are not TFL3" : ": it " + kind);
   }
   if (runtime == "onnxruntime" && !kind.empty() && file.bytes[0] != 0x08) {
-    throw Error(file.path, " is not an ONNX model: it ", kind);
+    throw Error(file.name, " is not an ONNX model: it ", kind);
   }
   return file;
 }
 
-std::unique_ptr<Backend> LoadBackend(const std::string& runtime,
-                                     const std::vector<std::string>& libraries) {
+Backend LoadBackend(const std::string& runtime, const std::vector<std::string>& libraries) {
   const Runtime& found = Find(runtime);
   crash_runtime = found.name;
   return found.load(libraries);

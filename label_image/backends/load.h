@@ -1,7 +1,6 @@
 // Which runtime opens a file, and loading it.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,14 +15,12 @@ std::string ChooseRuntime(const std::string& path, const std::string& runtime);
 // Return whether a runtime has this name.
 bool IsRuntime(const std::string& name);
 
-// Read a file for a runtime. `feeds`: see feed.h; `name` replaces the path in messages and answers,
-// unless it is "". Throws Error if it is of another kind, UsageError if
-// `feeds` do not fit.
+// Read a file for a runtime. `feeds`: see feed.h; `name`: that of the file, "" for its path. Throws
+// Error if it is of another kind, UsageError if `feeds` do not fit.
 ModelFile ReadModelFile(const std::string& path, const std::string& runtime,
                         const std::vector<std::string>& feeds, const std::string& name = "");
 
 // Load the library of a runtime; see LoadLibrary. Throws Error.
-std::unique_ptr<Backend> LoadBackend(const std::string& runtime,
-                                     const std::vector<std::string>& libraries);
+Backend LoadBackend(const std::string& runtime, const std::vector<std::string>& libraries);
 
 }  // namespace label_image

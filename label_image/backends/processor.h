@@ -1,4 +1,4 @@
-// What this process has of the processor.
+// The processors that this process may use, and their instructions.
 #pragma once
 
 namespace label_image {

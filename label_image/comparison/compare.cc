@@ -29,18 +29,18 @@ void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {
          flags.runs, flags.warmup);
   size_t width = 4, runtime_width = 7;
   for (const TimedModel& model : models) {
-    width = std::max(width, Printable(model.path()).size());
+    width = std::max(width, Printable(model.name()).size());
     runtime_width = std::max(runtime_width, strlen(model.ready().runtime));
   }
   printf("%-*s  %-*s  %9s  %9s  %8s  %7s  %7s", static_cast<int>(width), "file",
-         static_cast<int>(runtime_width), "runtime", "median ms", "images/s", "by first", "peak MB",
+         static_cast<int>(runtime_width), "runtime", "median ms", "images/s", "vs first", "peak MB",
          "kB");
   printf(flags.batch_files.empty() ? "\n" : "  correct\n");
   const double first = Summarize(models[0].times()).median;
   for (const TimedModel& model : models) {
     const double median = Summarize(model.times()).median;
     printf("%-*s  %-*s  %9.4f  %9.0f  %8.3f  %7.0f  %7.0f", static_cast<int>(width),
-           Printable(model.path()).c_str(), static_cast<int>(runtime_width),
+           Printable(model.name()).c_str(), static_cast<int>(runtime_width),
            model.ready().runtime, median, 1000 * flags.batch_size / median, median / first,
            model.peak_mb(), FileSize(model.path()) / 1000.);
     if (model.ready().images) {
@@ -55,14 +55,10 @@ void PrintJson(const Flags& flags, const std::vector<TimedModel>& models) {
   std::vector<json::Object> objects;
   for (const TimedModel& model : models) {
     const Latency latency = Summarize(model.times());
-    json::Object object = {{"graph", model.path()},
+    json::Object object = {{"graph", model.name()},
                           {"runtime", model.ready().runtime},
                           {"bytes", FileSize(model.path())},
-                          {"latency_ms", json::Object{{"min", latency.min},
-                                                      {"median", latency.median},
-                                                      {"mean", latency.mean},
-                                                      {"p90", latency.p90},
-                                                      {"p99", latency.p99}}},
+                          {"latency_ms", LatencyJson(latency)},
                           {"images_per_second", 1000 * flags.batch_size / latency.median},
                           {"peak_rss_mb", model.peak_mb()}};
     if (model.ready().images) {

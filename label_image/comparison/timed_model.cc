@@ -27,6 +27,8 @@ constexpr int64_t kEvaluationBatch = 100;
 Flags ParseModel(const Flags& flags, const std::string& text) {
   Flags result = flags;
   result.graph = text;
+  // --graph_name is that of --graph alone.
+  if (text != flags.graph || flags.graph_name.empty()) result.graph_name = text;
   const size_t equals = text.find('='), slash = text.find('/');
   if (equals == text.npos) return result;
   const std::string runtime = text.substr(0, std::min(equals, slash));
@@ -34,10 +36,10 @@ Flags ParseModel(const Flags& flags, const std::string& text) {
   result.runtime = runtime;
   if (slash < equals) result.model.precision = text.substr(slash + 1, equals - slash - 1);
   const std::string& precision = result.model.precision;
-  if (!precision.empty() && precision != "float32" && precision != "bfloat16") {
+  if (precision != "float32" && precision != "bfloat16") {
     throw UsageError(text, ": the precision must be float32 or bfloat16");
   }
-  result.graph = text.substr(equals + 1);
+  result.graph = result.graph_name = text.substr(equals + 1);
   return result;
 }
 
@@ -64,9 +66,8 @@ bool WriteAll(int descriptor, const void* data, size_t size) {
 
 int Serve(const Flags& flags, const Backend& backend, Network* network, int requests, int answers) {
   Ready ready;
-  snprintf(ready.runtime, sizeof(ready.runtime), "%s %s%s", backend.name().c_str(),
-           backend.version().c_str(),
-           flags.model.precision == "bfloat16" ? ", bfloat16" : "");
+  snprintf(ready.runtime, sizeof(ready.runtime), "%s",
+           RuntimeText(backend, flags.model).c_str());
   if (!flags.batch_files.empty()) {
     Batch batch;
     for (const std::string& path : flags.batch_files) {
@@ -103,12 +104,12 @@ int RunChild(const Flags& flags, int requests, int answers) {
       return Serve(own, backend, network, requests, answers);
     });
   } catch (const UsageError& error) {
-    PrintError(WithPath(flags.graph, error.what()));
+    PrintError(WithPath(flags.graph_name, error.what()));
     return 2;
   } catch (const Error& error) {
-    PrintError(WithPath(flags.graph, error.what()));
+    PrintError(WithPath(flags.graph_name, error.what()));
   } catch (const std::bad_alloc&) {
-    PrintError(Printable(flags.graph) + ": not enough memory");
+    PrintError(Printable(flags.graph_name) + ": not enough memory");
   }
   return 1;
 }
@@ -160,7 +161,7 @@ int TimedModel::Stop() {
   waitpid(pid_, &status, 0);
   pid_ = 0;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  throw Error(Printable(path()), ": its process was ended by signal ", WTERMSIG(status));
+  throw Error(Printable(name()), ": its process was ended by signal ", WTERMSIG(status));
 }
 
 }  // namespace label_image

@@ -11,7 +11,7 @@
 
 namespace label_image {
 
-// What the process tells first.
+// The first message of the process.
 struct Ready {
   char runtime[100] = "";
   int64_t images = 0, correct = 0;
@@ -34,6 +34,7 @@ class TimedModel {
   int Stop();
 
   const std::string& path() const { return flags_.graph; }
+  const std::string& name() const { return flags_.graph_name; }  // for people
   const Ready& ready() const { return ready_; }
   double peak_mb() const { return peak_mb_; }                   // memory of the process
   const std::vector<double>& times() const { return times_; }  // of all turns, in ms

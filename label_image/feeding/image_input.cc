@@ -139,12 +139,10 @@ void ImageInput::FillOne(const uint8_t* image, int height, int width, size_t ind
   pixels.reserve(size_t{1} * layout_.channels * rows * columns);
   for (int y = 0; y < rows; ++y) {
     const uint8_t* row = image + size_t{3} * ((top + y) * width + left);
-    for (const uint8_t* pixel = row; pixel < row + 3 * columns; pixel += 3) {
-      if (layout_.channels == 1) {
-        pixels.push_back(Luminance(pixel));
-      } else {
-        pixels.insert(pixels.end(), pixel, pixel + 3);
-      }
+    if (layout_.channels == 3) {
+      pixels.insert(pixels.end(), row, row + 3 * columns);
+    } else {
+      for (int x = 0; x < columns; ++x) pixels.push_back(Luminance(row + 3 * x));
     }
   }
   const size_t channels = layout_.channels;

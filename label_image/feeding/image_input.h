@@ -39,9 +39,9 @@ class ImageInput {
   int width() const { return width_; }
   const Preprocessing& preprocessing() const { return preprocessing_; }
 
-  // What the model is to be opened with.
+  // Return the type and shape to open the model with.
   InputInfo info() const;
-  // The shape that is fed for `count` images of this size.
+  // Return the shape that is fed for `count` images of this size.
   Shape shape(int64_t count, int height, int width) const;
   // Write what is fed for RGB images [count, height, width, 3]: their centres, if they are larger.
   void Fill(const uint8_t* images, int64_t count, int height, int width, void* target) const;

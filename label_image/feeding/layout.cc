@@ -1,5 +1,6 @@
 #include "feeding/layout.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace label_image {

@@ -130,7 +130,7 @@ struct FileFormat {
   const char* name;
   const char* extension;
   void (*read)(const std::string&);
-  int share;                            // of mutants
+  int share;                            // of the mutants, relative to the others
   std::vector<std::string> seeds = {};  // valid files
   int mutants = 0, rejected = 0;
 };

@@ -36,7 +36,7 @@ int Classify(int argc, char** argv) {
     const ModelFile file = ReadModelFile(flags.graph, "tensorflow", {});
     InstallCrashHandler();
     LimitMemory(flags.memory_limit);
-    const auto model = loaded->Open(file, flags.model);
+    const auto model = loaded->open(file, flags.model);
     Network network(model.get(), flags.network);
     return RunCommand(flags, *loaded, &network);
   } catch (const Error& error) {
@@ -86,6 +86,6 @@ int main(int argc, char** argv) {
   }
   label_image::SetEnvironment(1);
   const auto backend = label_image::LoadBackend("tensorflow", {argv[1]});
-  label_image::loaded = backend.get();
+  label_image::loaded = &backend;
   for (int i = 3; i < argc; ++i) label_image::RunInChild(argv[2], argv[i]);
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "graph/tflite_file.h"
+#include "file.h"
 #include "graph/wire.h"
 
 namespace label_image {

@@ -1,4 +1,4 @@
-// What can be read of an ONNX file (a ModelProto) without a runtime.
+// Reads ONNX files (ModelProto) without a runtime.
 #pragma once
 
 #include <string>

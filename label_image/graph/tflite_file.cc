@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "error.h"
 #include "file.h"
 
 namespace label_image {
@@ -48,16 +47,6 @@ std::string_view FindInZip(std::string_view bytes, std::string_view name) {
 }
 
 }  // namespace
-
-std::vector<std::string> Lines(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    if (end > 0) lines.push_back(OneLine(text.substr(0, end), 100));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 std::vector<std::string> TfliteLabels(std::string_view model) {
   return Lines(FindInZip(model, "labels.txt"));

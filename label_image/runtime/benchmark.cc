@@ -54,6 +54,11 @@ Latency Summarize(std::vector<double> times) {
   return {times[0], percentile(0.5), mean, percentile(0.9), percentile(0.99)};
 }
 
+json::Object LatencyJson(const Latency& latency) {
+  return {{"min", latency.min}, {"median", latency.median}, {"mean", latency.mean},
+          {"p90", latency.p90}, {"p99", latency.p99}};
+}
+
 Tensor RandomInput(const Network& network, int64_t batch_size) {
   const int height = network.image_height(), width = network.image_width();
   std::vector<uint8_t> images(size_t{3} * height * width * batch_size);

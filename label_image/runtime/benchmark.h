@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "json.h"
 #include "runtime/network.h"
 
 namespace label_image {
@@ -17,6 +18,9 @@ struct Latency {
 };
 
 Latency Summarize(std::vector<double> times);
+
+// Return the members of `latency` for --json.
+json::Object LatencyJson(const Latency& latency);
 
 // Return random images as the network expects them, the same each time.
 Tensor RandomInput(const Network& network, int64_t batch_size);

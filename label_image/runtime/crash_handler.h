@@ -4,7 +4,7 @@
 
 namespace label_image {
 
-// What crashes and when, in its line: "TensorFlow", "while running the graph".
+// The library that crashes and the phase, for its line: "TensorFlow", "while running the graph".
 extern const char* volatile crash_runtime;
 extern const char* volatile crash_phase;
 

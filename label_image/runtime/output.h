@@ -1,4 +1,4 @@
-// What the numbers that a graph returns mean: probabilities of classes, or what becomes of them.
+// The meaning of the numbers that a graph returns: probabilities, or what becomes of them.
 #pragma once
 
 #include <string>

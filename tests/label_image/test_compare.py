@@ -39,6 +39,9 @@ def test_table(program, graph, batch):
     assert lines[1].split()[:2] == ['file', 'runtime'] and 'correct' not in lines[1]
     assert lines[2].startswith(graph) and '  1.000  ' in lines[2]
     assert len(lines) == 4
+    named = json.loads(program('--compare', '--graph', graph, '--graph_name=other', models[1],
+                               *flags, '--json'))
+    assert [entry['graph'] for entry in named['models']] == ['other', model('.tflite')]
 
 
 @pytest.mark.parametrize('models,code,text', [
@@ -48,6 +51,11 @@ def test_table(program, graph, batch):
     ([], 2, 'no graph: give --graph FILE')])
 def test_mistakes_are_one_line(error_line, models, code, text):
     assert text in error_line(code, '--compare', *models)
+
+
+def test_predictions_are_of_a_single_model(error_line, graph, batch, tmp_path):
+    line = error_line(2, '--compare', graph, '--batch_file', batch, '--predictions', tmp_path / 'p')
+    assert '--predictions is for a single model' in line
 
 
 def test_failure_of_one_model_ends_the_comparison(program, graph):

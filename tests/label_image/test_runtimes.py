@@ -37,7 +37,7 @@ def test_probabilities_and_labels(program, picture, runtime):
     answer = json.loads(program('--graph', model(suffix), library(runtime), '--runtime', runtime,
                                 '--json', picture))
     assert (answer['runtime'], answer['precision']) == (name, 'float32')
-    assert answer['version'][0].isdigit() and name.replace(' ', '').lower() in runtime.lower()
+    assert answer['version'][0].isdigit()
     assert (answer['node'], answer['output'], answer['output_kind']) == (
         'images', 'predictions', 'logits')
     probabilities = {top['label']: top['probability'] for top in answer['images'][0]['top']}
@@ -52,6 +52,13 @@ def test_openvino_runs_files_of_other_runtimes(program, graph, picture, suffix):
     assert lines[1].startswith('runtime: OpenVINO ')
     want = max(expected(noise(32, 32)).items(), key=lambda item: item[1])
     assert lines[3].split() == [f'{100 * want[1]:.2f}', '%', want[0]]
+
+
+@pytest.mark.parametrize('runtime', RUNTIMES)
+def test_graph_name_is_for_answers_alone(program, picture, runtime):
+    answer = json.loads(program('--graph', model(RUNTIMES[runtime][0]), library(runtime),
+                                '--runtime', runtime, '--graph_name=other', '--json', picture))
+    assert answer['graph'] == 'other'
 
 
 @pytest.mark.parametrize('runtime', RUNTIMES)
@@ -82,8 +89,8 @@ def test_suffix_chooses_the_runtime(program, picture):
         assert answer['input_shape'] == [1, 32, 32, 3] and answer['peak_rss_mb'] > 5
 
 
-def test_foreign_model_is_fed_as_the_flags_say(program, tmp_path):
-    """A model of floats, with other names and no json: as a frozen graph of others."""
+def test_the_answer_says_how_a_foreign_model_is_fed(program, tmp_path):
+    """A model with other names and no json, as with a frozen graph of others."""
     onnx_model = tmp_path / 'other.onnx'
     with open(model('.onnx'), 'rb') as stream:
         content = stream.read()

@@ -56,10 +56,9 @@ void LiteRt::Check(int status, const char* failure) const {
 
 LiteRt LoadLiteRt(const std::vector<std::string>& libraries) {
   LiteRt litert;
-  void* library = LoadLibrary(kNames, libraries, &litert.path);
-#define LABEL_IMAGE_FIND(name, parameters)        \
-  litert.name = reinterpret_cast<int(*) parameters>( \
-      FindSymbol(library, litert.path, "LiteRT", "LiteRt" #name));
+  const Library library = LoadLibrary(kNames, libraries);
+  litert.path = library.path;
+#define LABEL_IMAGE_FIND(name, parameters) library.Find("LiteRt" #name, &litert.name);
   LABEL_IMAGE_LITERT_FUNCTIONS(LABEL_IMAGE_FIND)
 #undef LABEL_IMAGE_FIND
   litert.version = WheelVersion(litert.path);

@@ -42,7 +42,7 @@ bool IsPassing(int code) {
 class LiteRtModel : public Model {
  public:
   LiteRtModel(const LiteRt& litert, const ModelFile& file, const ModelOptions& options)
-      : Model(file.path), litert_(litert), bytes_(file.bytes), labels_(TfliteLabels(file.bytes)) {
+      : Model(file.name), litert_(litert), bytes_(file.bytes), labels_(TfliteLabels(file.bytes)) {
     crash_phase = "while loading the model";
     LiteRtModelT* model = nullptr;
     litert.Check(litert.CreateModelFromBuffer(litert.environment, bytes_.data(), bytes_.size(),
@@ -136,7 +136,7 @@ class LiteRtModel : public Model {
     litert_.Check(litert_.AddOpaqueOptions(options, cpu), "cannot set threads");
     litert_.Check(litert_.CreateCompiledModel(litert_.environment, model, options, &compiled_),
                   "rejects the model");
-    if (input_.shape.empty() || input_.shape[0] != 1) return;
+    if (nodes_.output.empty() || input_.shape.empty() || input_.shape[0] != 1) return;
     // Converters write a batch size of 1 for any. Some graphs have it in a Reshape, too.
     Shape two = input_.shape;
     two[0] = 2;
@@ -158,7 +158,8 @@ class LiteRtModel : public Model {
 
 class LiteRtSession : public Session {
  public:
-  explicit LiteRtSession(const LiteRtModel& model) : model_(model) {}
+  explicit LiteRtSession(const LiteRtModel& model)
+      : model_(model), index_(model.output_index()) {}
 
   Tensor NewInput(const Shape& shape) override {
     if (shape == input_.shape) return input_;
@@ -167,57 +168,44 @@ class LiteRtSession : public Session {
     input_ = Tensor();
     litert.Check(model_.Resize(shape, &layouts), "does not take images of this number and size");
     outputs_.clear();
+    fetched_.clear();
     for (size_t i = 0; i < layouts.size(); ++i) {
       const LiteRtRankedTensorType type = {model_.output_types()[i].element_type, layouts[i]};
       outputs_.push_back(NewTensor(litert, type, ReadInfo(type).shape));
+      fetched_.push_back(static_cast<LiteRtTensorBufferT*>(outputs_[i].owner.get()));
     }
     return input_ = NewTensor(litert, model_.input_type(), shape);
   }
 
   Tensor Run(const Tensor& input, std::string*) override {
     auto* fed = static_cast<LiteRtTensorBufferT*>(input.owner.get());
-    std::vector<LiteRtTensorBufferT*> fetched;
-    for (const Tensor& output : outputs_) {
-      fetched.push_back(static_cast<LiteRtTensorBufferT*>(output.owner.get()));
-    }
     crash_phase = "while running the model";
     model_.litert().Check(model_.litert().RunCompiledModel(model_.compiled(), kSignature, 1, &fed,
-                                                           fetched.size(), fetched.data()),
+                                                           fetched_.size(), fetched_.data()),
                           "cannot run the model");
-    return outputs_[model_.output_index()];
+    return outputs_[index_];
   }
 
  private:
   const LiteRtModel& model_;
+  const size_t index_;  // of the output
   Tensor input_;
   std::vector<Tensor> outputs_;
+  std::vector<LiteRtTensorBufferT*> fetched_;  // those of outputs_
 };
 
 std::unique_ptr<Session> LiteRtModel::Open(const InputInfo&, bool) {
   return std::make_unique<LiteRtSession>(*this);
 }
 
-class LiteRtBackend : public Backend {
- public:
-  explicit LiteRtBackend(const std::vector<std::string>& libraries)
-      : litert_(LoadLiteRt(libraries)) {
-    name_ = "LiteRT";
-    version_ = litert_.version;
-    library_ = litert_.path;
-  }
-
-  std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const override {
-    return std::make_unique<LiteRtModel>(litert_, file, options);
-  }
-
- private:
-  const LiteRt litert_;
-};
-
 }  // namespace
 
-std::unique_ptr<Backend> LoadLiteRtBackend(const std::vector<std::string>& libraries) {
-  return std::make_unique<LiteRtBackend>(libraries);
+Backend LoadLiteRtBackend(const std::vector<std::string>& libraries) {
+  const auto litert = std::make_shared<const LiteRt>(LoadLiteRt(libraries));
+  return {"LiteRT", litert->version, litert->path,
+          [litert](const ModelFile& file, const ModelOptions& options) {
+            return std::make_unique<LiteRtModel>(*litert, file, options);
+          }};
 }
 
 }  // namespace label_image

@@ -1,7 +1,6 @@
 // TensorFlow Lite models (.tflite) run by LiteRT with XNNPACK.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,6 @@
 namespace label_image {
 
 // Load LiteRT; see LoadLibrary. Throws Error.
-std::unique_ptr<Backend> LoadLiteRtBackend(const std::vector<std::string>& libraries);
+Backend LoadLiteRtBackend(const std::vector<std::string>& libraries);
 
 }  // namespace label_image

@@ -37,6 +37,7 @@ Tensor NewTensor(const LiteRt& litert, const LiteRtRankedTensorType& type, const
     if (theirs == type.element_type) size = bytes;
   }
   for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 0) throw Error("the model has a tensor whose size is unknown");
     ranked.layout.dimensions[i] = static_cast<int32_t>(shape[i]);
     size *= static_cast<size_t>(shape[i]);
   }

@@ -25,9 +25,11 @@ void Ort::Check(OrtStatus* status, const char* failure) const {
 
 Ort LoadOrt(const std::vector<std::string>& libraries) {
   Ort ort;
-  void* library = LoadLibrary(kNames, libraries, &ort.path);
-  const auto base = reinterpret_cast<const OrtApiBase* (*)()>(
-      FindSymbol(library, ort.path, "ONNX Runtime", "OrtGetApiBase"))();
+  const Library library = LoadLibrary(kNames, libraries);
+  ort.path = library.path;
+  const OrtApiBase* (*get_base)() = nullptr;
+  library.Find("OrtGetApiBase", &get_base);
+  const OrtApiBase* base = get_base();
   ort.version = base->GetVersionString();
   void* const* api = base->GetApi(kApiVersion);
   if (!api) throw Error("ONNX Runtime ", ort.version, " is too old: version 1.11 is needed");

@@ -1,7 +1,5 @@
 #include "backends/onnxruntime/model.h"
 
-#include <algorithm>
-
 #include "backends/onnxruntime/api.h"
 #include "error.h"
 #include "graph/onnx_file.h"
@@ -94,7 +92,7 @@ class OnnxSession : public Session {
 class OnnxModel : public Model {
  public:
   OnnxModel(const Ort& ort, const ModelFile& file, const ModelOptions& options)
-      : Model(file.path), ort_(ort) {
+      : Model(file.name), ort_(ort) {
     crash_phase = "while loading the model";
     OrtSessionOptions* settings = nullptr;
     ort.Check(ort.CreateSessionOptions(&settings), "cannot make options");
@@ -108,12 +106,10 @@ class OnnxModel : public Model {
               "rejects the model");
     session_.reset(session, ort.ReleaseSession);
     labels_ = OnnxLabels(file.bytes);
-    const auto inputs = Names(ort.SessionGetInputCount, ort.SessionGetInputName);
-    nodes_ = ChooseNodes(path(), inputs, Names(ort.SessionGetOutputCount, ort.SessionGetOutputName),
-                         options);
+    nodes_ = ChooseNodes(path(), Names(ort.SessionGetInputCount, ort.SessionGetInputName),
+                         Names(ort.SessionGetOutputCount, ort.SessionGetOutputName), options);
     source_op_ = OnnxSourceOp(file.bytes, nodes_.output);
-    const auto index = std::find(inputs.begin(), inputs.end(), nodes_.input) - inputs.begin();
-    if (!nodes_.input.empty()) input_ = ReadInput(index);
+    if (!nodes_.input.empty()) input_ = ReadInput();
     nodes_.own = nodes_.own && input_.type == kUint8;
   }
 
@@ -138,9 +134,9 @@ class OnnxModel : public Model {
     return names;
   }
 
-  InputInfo ReadInput(size_t index) const {
+  InputInfo ReadInput() const {
     OrtTypeInfo* type = nullptr;
-    ort_.Check(ort_.SessionGetInputTypeInfo(session_.get(), index, &type), "cannot read a type");
+    ort_.Check(ort_.SessionGetInputTypeInfo(session_.get(), 0, &type), "cannot read a type");
     const std::unique_ptr<OrtTypeInfo, decltype(ort_.ReleaseTypeInfo)> owner(type,
                                                                              ort_.ReleaseTypeInfo);
     int kind = 0;
@@ -156,26 +152,14 @@ class OnnxModel : public Model {
   std::shared_ptr<OrtSession> session_;
 };
 
-class OnnxBackend : public Backend {
- public:
-  explicit OnnxBackend(const std::vector<std::string>& libraries) : ort_(LoadOrt(libraries)) {
-    name_ = "ONNX Runtime";
-    version_ = ort_.version;
-    library_ = ort_.path;
-  }
-
-  std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const override {
-    return std::make_unique<OnnxModel>(ort_, file, options);
-  }
-
- private:
-  const Ort ort_;
-};
-
 }  // namespace
 
-std::unique_ptr<Backend> LoadOnnxRuntime(const std::vector<std::string>& libraries) {
-  return std::make_unique<OnnxBackend>(libraries);
+Backend LoadOnnxRuntime(const std::vector<std::string>& libraries) {
+  const auto ort = std::make_shared<const Ort>(LoadOrt(libraries));
+  return {"ONNX Runtime", ort->version, ort->path,
+          [ort](const ModelFile& file, const ModelOptions& options) {
+            return std::make_unique<OnnxModel>(*ort, file, options);
+          }};
 }
 
 }  // namespace label_image

@@ -1,7 +1,6 @@
 // ONNX models (.onnx) run by ONNX Runtime.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,6 @@
 namespace label_image {
 
 // Load ONNX Runtime; see LoadLibrary. Throws Error.
-std::unique_ptr<Backend> LoadOnnxRuntime(const std::vector<std::string>& libraries);
+Backend LoadOnnxRuntime(const std::vector<std::string>& libraries);
 
 }  // namespace label_image

@@ -48,10 +48,9 @@ void OpenVino::Check(int status, const char* failure) const {
 
 OpenVino LoadOpenVino(const std::vector<std::string>& libraries) {
   OpenVino openvino;
-  void* library = LoadLibrary(kNames, libraries, &openvino.path);
-#define LABEL_IMAGE_FIND(name, result, parameters)             \
-  openvino.name = reinterpret_cast<result(*) parameters>(      \
-      FindSymbol(library, openvino.path, "OpenVINO", "ov_" #name));
+  const Library library = LoadLibrary(kNames, libraries);
+  openvino.path = library.path;
+#define LABEL_IMAGE_FIND(name, result, parameters) library.Find("ov_" #name, &openvino.name);
   LABEL_IMAGE_OPENVINO_FUNCTIONS(LABEL_IMAGE_FIND)
 #undef LABEL_IMAGE_FIND
   LoadTbbBind(std::filesystem::path(openvino.path).parent_path());

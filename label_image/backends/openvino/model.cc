@@ -7,7 +7,6 @@
 
 #include "backends/graph_model.h"
 #include "backends/openvino/api.h"
-#include "backends/processor.h"
 #include "error.h"
 #include "file.h"
 #include "graph/onnx_file.h"
@@ -26,10 +25,6 @@ int ToDataType(int type) {
     if (theirs == type) return ours;
   }
   return -1;
-}
-
-bool IsTflite(const std::string& bytes) {
-  return bytes.size() > 8 && bytes.compare(4, 4, "TFL3") == 0;
 }
 
 // A directory with one file, which is removed at the end: OpenVINO reads graphs from files alone.
@@ -151,7 +146,7 @@ class OpenVinoGraph : public GraphModel {
 class OpenVinoModel : public Model {
  public:
   OpenVinoModel(const OpenVino& ov, const ModelFile& file, const ModelOptions& options)
-      : Model(file.path), ov_(ov), options_(options), model_(Read(ov, file.path)) {
+      : Model(file.name), ov_(ov), options_(options), model_(Read(ov, file.path)) {
     const auto inputs = Names(ov.model_inputs_size, ov.model_const_input_by_index);
     const auto outputs = Names(ov.model_outputs_size, ov.model_const_output_by_index);
     nodes_ = ChooseNodes(path(), inputs, outputs, options);
@@ -217,29 +212,15 @@ class OpenVinoModel : public Model {
   size_t output_ = 0;
 };
 
-class OpenVinoBackend : public Backend {
- public:
-  explicit OpenVinoBackend(const std::vector<std::string>& libraries)
-      : ov_(LoadOpenVino(libraries)) {
-    name_ = "OpenVINO";
-    version_ = ov_.version;
-    library_ = ov_.path;
-  }
-
-  std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const override {
-    if (options.precision == "bfloat16") CheckBfloat16();
-    if (file.graph) return std::make_unique<OpenVinoGraph>(ov_, file.graph, options);
-    return std::make_unique<OpenVinoModel>(ov_, file, options);
-  }
-
- private:
-  const OpenVino ov_;
-};
-
 }  // namespace
 
-std::unique_ptr<Backend> LoadOpenVinoBackend(const std::vector<std::string>& libraries) {
-  return std::make_unique<OpenVinoBackend>(libraries);
+Backend LoadOpenVinoBackend(const std::vector<std::string>& libraries) {
+  const auto ov = std::make_shared<const OpenVino>(LoadOpenVino(libraries));
+  return {"OpenVINO", ov->version, ov->path,
+          [ov](const ModelFile& file, const ModelOptions& options) -> std::unique_ptr<Model> {
+            if (file.graph) return std::make_unique<OpenVinoGraph>(*ov, file.graph, options);
+            return std::make_unique<OpenVinoModel>(*ov, file, options);
+          }};
 }
 
 }  // namespace label_image

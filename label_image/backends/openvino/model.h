@@ -1,7 +1,6 @@
 // Frozen graphs, TensorFlow Lite, ONNX and OpenVINO's own models run by OpenVINO.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,6 @@
 namespace label_image {
 
 // Load OpenVINO; see LoadLibrary. Throws Error.
-std::unique_ptr<Backend> LoadOpenVinoBackend(const std::vector<std::string>& libraries);
+Backend LoadOpenVinoBackend(const std::vector<std::string>& libraries);
 
 }  // namespace label_image

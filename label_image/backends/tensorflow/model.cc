@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "backends/graph_model.h"
-#include "backends/processor.h"
 #include "backends/tensorflow/session_config.h"
 #include "backends/tensorflow/size_limits.h"
 #include "backends/tensorflow/tensorflow.h"
@@ -51,34 +50,18 @@ class TensorFlowModel : public GraphModel {
   const TensorFlow& tf_;
 };
 
-class TensorFlowBackend : public Backend {
- public:
-  explicit TensorFlowBackend(const std::vector<std::string>& libraries)
-      : tf_(LoadTensorFlow(libraries)) {
-    name_ = "TensorFlow";
-    version_ = tf_.version;
-    library_ = tf_.path;
-  }
-
-  std::unique_ptr<Model> Open(const ModelFile& file, const ModelOptions& options) const override {
-    if (options.precision == "bfloat16") {
-      CheckBfloat16();
-      if (version_[0] == '1') {
-        throw Error("TensorFlow ", version_, " has no bfloat16: --precision bfloat16 needs "
-                    "TensorFlow 2");
-      }
-    }
-    return std::make_unique<TensorFlowModel>(tf_, file.graph, options);
-  }
-
- private:
-  const TensorFlow tf_;
-};
-
 }  // namespace
 
-std::unique_ptr<Backend> LoadTensorFlowBackend(const std::vector<std::string>& libraries) {
-  return std::make_unique<TensorFlowBackend>(libraries);
+Backend LoadTensorFlowBackend(const std::vector<std::string>& libraries) {
+  const auto tf = std::make_shared<const TensorFlow>(LoadTensorFlow(libraries));
+  return {"TensorFlow", tf->version, tf->path,
+          [tf](const ModelFile& file, const ModelOptions& options) {
+            if (options.precision == "bfloat16" && tf->version[0] == '1') {
+              throw Error("TensorFlow ", tf->version, " has no bfloat16: --precision bfloat16 "
+                          "needs TensorFlow 2");
+            }
+            return std::make_unique<TensorFlowModel>(*tf, file.graph, options);
+          }};
 }
 
 }  // namespace label_image

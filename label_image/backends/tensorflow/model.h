@@ -1,7 +1,6 @@
 // Frozen graphs (GraphDef files) run by TensorFlow: their nodes found and their operations checked.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,6 @@
 namespace label_image {
 
 // Load TensorFlow; see LoadTensorFlow. Throws Error.
-std::unique_ptr<Backend> LoadTensorFlowBackend(const std::vector<std::string>& libraries);
+Backend LoadTensorFlowBackend(const std::vector<std::string>& libraries);
 
 }  // namespace label_image

@@ -48,10 +48,9 @@ void CheckStatus(const TensorFlow& tf, const TF_Status* status, const char* fail
 TensorFlow LoadTensorFlow(const std::vector<std::string>& paths) {
   TensorFlow tf;
   // The library of the 1.15 wheels needs symbols of Python, which the Makefile provides.
-  void* library = LoadLibrary(kNames, paths, &tf.path);
-#define LABEL_IMAGE_FIND(name, result, parameters)        \
-  tf.name = reinterpret_cast<result(*) parameters>(       \
-      FindSymbol(library, tf.path, "TensorFlow", "TF_" #name));
+  const Library library = LoadLibrary(kNames, paths);
+  tf.path = library.path;
+#define LABEL_IMAGE_FIND(name, result, parameters) library.Find("TF_" #name, &tf.name);
   LABEL_IMAGE_TF_FUNCTIONS(LABEL_IMAGE_FIND)
 #undef LABEL_IMAGE_FIND
   tf.version = tf.Version();
