@@ -41,7 +41,7 @@ class Config:
     # variables that are not trained: a regular expression, searched for in their names
     freeze: Optional[str] = limited(None, count=(1, 200), test=is_safe_pattern,
                                     meaning='a regular expression with few repetitions')
-    teacher: Optional[str] = None  # run, frozen graph or model: whose soft targets are learned
+    teacher: Optional[str] = None  # run, frozen graph or shipped model to learn from
     train_images: int = limited(50000, minimum=1)  # without those held out: the length of an epoch
     # of the training images: inputs.normalization.fit
     statistics: Tuple[float, ...] = limited((), minimum=-1e6, maximum=1e6, count=(0, 10**8))

@@ -1,8 +1,8 @@
-"""Fake quantization: training rounds as 8-bit integers do, and so learns weights that bear it.
+"""Fake quantization: training rounds to 8-bit integers, so that the weights tolerate rounding.
 
 Jacob et al. 2017 (https://arxiv.org/abs/1712.05877). Weights have a range for each output channel,
-symmetric around 0. So a scale that batch normalization gives a channel changes the step of its grid
-and no integer: freezing folds it as ever. Activations have one range, the moving average of the
+symmetric around 0. Freezing folds the scales of batch normalization into them: the step of a
+channel's grid changes, its integers stay. Activations have one range, the moving average of the
 batches' minima and maxima. Inference rounds only the weights: it computes in floats, as the frozen
 graph does, and collects the ranges for the converters to int8.
 """
@@ -22,8 +22,8 @@ class FakeQuant:
     """Rounds the weights and activations of one Net."""
     training: bool
     step: Optional[tf.Tensor] = None  # the global step, in training
-    first_step: float = 0.  # training before it measures ranges only
-    # What has been rounded: by the name of a tensor, itself or the tensor that replaces it.
+    first_step: float = 0.  # before it, training only measures ranges
+    # By the name of a tensor: the rounded tensor that replaces it, or itself if it is rounded.
     _rounded: Dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     _producers: Dict[str, str] = dataclasses.field(default_factory=dict)  # layers, by tensor
 
@@ -44,8 +44,8 @@ class FakeQuant:
         shape = weights.shape.as_list()
         return tf.reshape(self.weights(tf.reshape(weights, shape[:2] + [-1])), shape)
 
-    def name(self, x: tf.Tensor, layer: str) -> None:
-        """Note that `layer` has computed `x`: the variables of its range get that scope."""
+    def note_layer(self, x: tf.Tensor, layer: str) -> None:
+        """Note that `layer` computes `x`: the variables of its range get that scope."""
         self._producers.setdefault(x.name, layer)
 
     def activations(self, x: tf.Tensor) -> tf.Tensor:
@@ -57,8 +57,7 @@ class FakeQuant:
         return self._rounded[x.name]
 
     def same_range(self, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """Return `y`, a choice of the values of the rounded `x` and zeros: it is on the same grid.
-        """
+        """Return `y`, which has only values of `x` and zeros: it is on the grid of `x`."""
         if x.name in self._rounded:
             self._rounded[y.name] = y
         return y
@@ -74,7 +73,7 @@ class FakeQuant:
                 old = end.read_value()
                 new = old + share * (limit(reduce(tf.stop_gradient(x)), 0.) - old)
                 tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, end.assign(new))
-                end = new  # never the variable, whose value is another after the update
+                end = new  # not the variable, whose value depends on when it is read
             ends.append(end)
         return ends
 

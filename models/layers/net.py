@@ -50,7 +50,7 @@ class Net:
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
     is_frozen: Callable[[str], bool] = lambda name: False
-    # Rounds weights, and what a layer takes that integers can compute; None: nothing is rounded.
+    # Rounds weights, and the inputs of layers that integers can compute. None: no rounding.
     fake_quant: Optional[FakeQuant] = None
     padding: str = 'SAME'  # or VALID, of convolutions and pools
     activation: str = 'relu'  # see models.layers.activations
@@ -303,5 +303,5 @@ class Net:
         ops = 2 * macs + ops_per_element * product(shape)
         self.layers.append(Layer(name, kind, shape, params, ops, macs))
         if self.fake_quant:
-            self.fake_quant.name(x, name)
+            self.fake_quant.note_layer(x, name)
         return x

@@ -35,9 +35,11 @@ def table(results: List[Result]) -> List[str]:
 
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
-    changes = ', '.join([*overrides.changes(Recipe.from_json(result['settings'])), *(
-        f'{name}={result[name]}' for name in ('teacher',) if result.get(name))])
-    return markdown.escape(result['recipe'] + on_other_data + (f' ({changes})' if changes else ''))
+    changes = overrides.changes(Recipe.from_json(result['settings']))
+    if result.get('teacher'):
+        changes.append(f"teacher={result['teacher']}")
+    in_brackets = f" ({', '.join(changes)})" if changes else ''
+    return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 
 
 def _length(result: Result) -> str:

@@ -89,8 +89,8 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     """Write the test metrics of a finished run to a file in `folder`; return its path.
 
     Runs that differ only in their seed share a file; see _name. A seed that is already there is
-    replaced.
-    A run that --patience stopped is finished at its last step.
+    replaced. A run that --patience stopped is finished at its last step.
+
     Raises UserError if the run is not finished, if the metrics are not of the test images, or if
     the file holds a result of other settings.
     """

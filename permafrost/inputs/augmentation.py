@@ -68,10 +68,10 @@ def teacher_view(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
                  shard: Shard = WHOLE_BATCH, flip_now: Optional[tf.Tensor] = None) -> tf.Tensor:
     """Return the images that preprocess_train shows the student, as decoded: uint8 [B, H, W, 3].
 
-    See there for the arguments. They are moved, flipped and changed in contrast and brightness
-    alike; the centre of each is the student's crop, and around it is more of the image, mirrored
-    where that ends. So a teacher, which crops the centre, sees the student's crop, or more or less
-    of the same view. Cutout hides pixels from the student alone.
+    See there for the arguments. The images are moved, flipped and changed in contrast and
+    brightness as the student's are. The centre of each is the student's crop; around it is more of
+    the image, mirrored at the edges. A teacher crops the centre, so it sees the student's crop, or
+    more or less of the same view. Cutout hides pixels from the student alone.
     """
     height, width = images.shape.as_list()[1:3]
     images = _pad(images, recipe)

@@ -30,7 +30,7 @@ SAMPLE = 5000  # images from which whitening filters are computed
 WORKER_SEED = 1000003  # between the seeds of two workers
 
 
-# Makes the teacher's logits, float32 [B, classes], of images uint8 [B, H, W, 3].
+# Returns a teacher's logits, float32 [B, classes], for images, uint8 [B, H, W, 3].
 Teach = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -51,7 +51,7 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     batch of this `worker`, which has a stream of its own. The stream starts at image `step * B`
     when the session starts. From memory, batch k depends on the seed and on k alone, so a resumed
     run continues its stream, `deterministic` or not; the stream source continues in the same epoch
-    of files. With `teach`, the third tensor is what that returns for augmentation.teacher_view.
+    of files. With `teach`, the third tensor is its answer to augmentation.teacher_view.
 
     Raises UserError if the source is unknown, has no image or too many, or B cannot be split.
     """

@@ -49,10 +49,11 @@ def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
         raise UsageError(f'{recipe.name} has two kinds of pruning: set sparsity or '
                          'structured_sparsity to 0')
     end = recipe.prune_start_epoch + recipe.prune_epochs
+    latest = num_epochs * (1 + 1e-9)  # a recipe made longer or shorter rounds its epochs
     if not recipe.sparsity and not recipe.structured_sparsity and end:
         raise UsageError('prune_start_epoch and prune_epochs have no effect without a sparsity: '
                          'add --sparsity=0.8 or --structured_sparsity=0.5')
-    if end > num_epochs or end and recipe.prune_start_epoch == num_epochs:
+    if end > latest or recipe.prune_start_epoch >= num_epochs:
         raise UsageError(f'pruning ends at epoch {end:g}, and the training at epoch '
                          f'{num_epochs:g}: lower prune_start_epoch or prune_epochs')
 

@@ -47,9 +47,9 @@ FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
 FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
-# get_recipe rescales them
-FOLLOWERS = ('schedule', 'ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch',
-             'prune_epochs', 'param_groups')
+# `changed` rescales them with the length of the training
+EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')
+FOLLOWERS = ('schedule', *EPOCHS, 'param_groups')
 FIELDS.update(schedule=str, decay_mode=str,
               **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))
 UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
@@ -122,14 +122,10 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
         raise UsageError('--epochs=0 needs a length in images: add --train_images=...')
     num_epochs = durations.num_epochs(recipe)
     longer = num_epochs / durations.num_epochs(base)
-    rescaled: Dict[str, Any] = {}
+    rescaled: Dict[str, Any] = {name: getattr(recipe, name) * longer
+                                for name in EPOCHS if name not in fields}
     if 'schedule' not in fields:
         rescaled['schedule'] = recipe.schedule.rescaled(longer)
-    if 'ema_epochs' not in fields:
-        rescaled['ema_epochs'] = recipe.ema_epochs * longer
-    for name in ('quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs'):
-        if name not in fields:
-            rescaled[name] = getattr(recipe, name) * longer
     if 'param_groups' not in fields:
         ratios = {field: getattr(recipe, field) / getattr(base, field)
                   for field in param_groups.RATES if getattr(base, field)}

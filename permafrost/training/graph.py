@@ -84,7 +84,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
         factor = durations.schedule_factor_at(config, step64, tf)
         epoch = durations.epoch_at(config, step64)
     optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen,
-                                  pruned.masks if pruned else {})
+                                  pruned.masks if pruned else None)
     with tf.name_scope('losses'):
         scalars = _losses(recipe, net, logits, labels, teacher_logits)
     with tf.name_scope('update'):
@@ -97,7 +97,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
 
 
 def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:
-    """Return what rounds in the last quantization_aware_epochs of the recipe; None if 0."""
+    """Return the rounding of the last quantization_aware_epochs of the recipe; None if 0."""
     recipe = config.recipe
     if not recipe.quantization_aware_epochs:
         return None
@@ -123,7 +123,8 @@ def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor,
 
     The loss is the sum of two: the cross entropy, with label smoothing if the recipe has it, and
     the weight decay. The scalar 'cross_entropy' is without smoothing, as in an evaluation. With a
-    teacher, the divergence from it, 'distillation', has its share of the loss.
+    teacher there is a scalar 'distillation', the divergence from it, which has its share of the
+    loss.
     """
     plain = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=labels)
     if recipe.label_smoothing:

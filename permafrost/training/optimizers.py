@@ -4,7 +4,7 @@ Slots are their only state, so a run resumes from a checkpoint and the global st
 """
 
 import math
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -18,18 +18,18 @@ class Sgd(tf.train.Optimizer):
 
     `factor` multiplies the learning rates of the recipe. It and `epoch` are float64 scalars.
     Variables for whose name `is_frozen` is true get no gradient, and so no update. `masks`, by the
-    name of the variable, are 0 where the variable is and stays 0.
+    name of the variable, are 0 where a variable is pruned: there it stays 0.
     """
 
     def __init__(self, recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor,
                  global_step: tf.Variable, is_frozen: Callable[[str], bool] = lambda name: False,
-                 masks: Mapping[str, tf.Variable] = {}):
+                 masks: Optional[Mapping[str, tf.Variable]] = None):
         super().__init__(use_locking=False, name=type(self).__name__)
         self._recipe = recipe
         self._epoch = epoch
         self._global_step = global_step
         self._is_frozen = is_frozen
-        self._masks = masks
+        self._masks = masks or {}
         of_recipe = ParamGroup('', recipe.learning_rate)  # with as many digits as in a group
         numbers = {group.learning_rate for group in (of_recipe, *recipe.param_groups)}
         self._rates = {number: tf.cast(number * factor, tf.float32)
@@ -159,9 +159,8 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
 
 def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable,
            is_frozen: Callable[[str], bool] = lambda name: False,
-           masks: Mapping[str, tf.Variable] = {}) -> Sgd:
+           masks: Optional[Mapping[str, tf.Variable]] = None) -> Sgd:
     """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name."""
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
-    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen,
-                                        masks)
+    return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen, masks)

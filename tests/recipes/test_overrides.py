@@ -258,6 +258,10 @@ def test_a_longer_training_is_pruned_longer():
     assert (longer.prune_start_epoch, longer.prune_epochs) == (4, 12)
     assert longer.spared_layers == ('conv1', 'last')
     assert overrides.with_changes(recipe, ['epochs=40', 'prune_epochs=6']).prune_epochs == 6
+    to_the_end = overrides.get_recipe('lenet5', [
+        'epochs=10', 'sparsity=0.8', 'prune_start_epoch=1', 'prune_epochs=9'])
+    longer_to_the_end = overrides.with_changes(to_the_end, ['epochs=13'])  # 1.3 + 11.7000...01
+    assert longer_to_the_end.prune_start_epoch == pytest.approx(1.3)
     assert overrides.changes(recipe) == ['sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=6',
                                          'spared_layers=conv1,last']
     assert Recipe.from_json(longer.to_json()) == longer

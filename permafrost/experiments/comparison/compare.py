@@ -101,25 +101,32 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
 
     The file is made if `session_config` is given.
     """
-    name = printable(exports.path_of(_graph_of(entry), entry.export))
+    graph, name = _graph_of(entry), printable(_file_of(entry))
     if split != 'test':
         notes.append(f'{name}: measured on test images alone: add --split test')
         return entry
-    found = exports.read(_graph_of(entry), entry.export)
+    found = exports.read(graph, entry.export)
     if found is None and entry.is_finished and session_config is not None:
         from permafrost.export import freeze  # imports TensorFlow
         from permafrost.export.conversion import exporting
         try:
-            if not os.path.isfile(_graph_of(entry)):
+            if not os.path.isfile(graph):
                 freeze.freeze(entry.path, session_config)
-            exporting.export(_graph_of(entry), [exports.TARGETS[entry.export]],
+            exporting.export(graph, [exports.TARGETS[entry.export]],
                              loading.open_for_run(runs.read_config(entry.path)[0]),
                              session_config, max_loss=100)  # a comparison shows every loss
-            found = exports.read(_graph_of(entry), entry.export)
+            found = exports.read(graph, entry.export)
         except UserError as error:
             notes.append(f'{name}: not made: {error}')
-    return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images']) if (
-        found) else entry
+    if not found:
+        return entry
+    described = run_facts.frozen(entry.path, entry.model)[0]
+    if described and described['step'] != entry.step:
+        notes.append(f"{name}: made at step {described['step']}, but the run is at step "
+                     f'{entry.step}: run freeze_graph.py --run {printable(entry.path)} to make it '
+                     'again')
+        return entry
+    return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images'])
 
 
 def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:
@@ -162,7 +169,7 @@ def _measured_size(group_of_row: Group, path: str) -> Dict[str, Any]:
     size = {'bytes': len(content), 'gzip_bytes': len(gzip.compress(content))}
     entry = next(each for each in group_of_row.entries if each.is_run and _file_of(each) == path)
     if any(entry.settings[name] != '0' for name in ('sparsity', 'structured_sparsity')):
-        described = run_facts.frozen(entry.path, entry.model)[0] or {}
+        described = run_facts.frozen(entry.path, entry.model)[0]
         size.update((name, described[name]) for name in ('params', 'ops', 'sparsity')
                     if described.get(name) is not None)
     return size

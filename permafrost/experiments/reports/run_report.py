@@ -129,7 +129,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
         tiles.append(('speed', f"{status['images_per_second']:,.0f}", 'images/s'))
     described, latency = run_facts.frozen(run, config.model)
     counts = run_facts.counts(config.model, config.recipe.image_size, len(classes))
-    if config.recipe.structured_sparsity and described and described.get('ops'):
+    if config.recipe.structured_sparsity and described.get('ops'):
         counts = described
     if counts:
         tiles += [('parameters', f"{counts['params']:,}", ''),

@@ -47,15 +47,14 @@ class Study:
 
     def check(self) -> 'Study':
         """Return the study, with its values as text. Raises UsageError."""
-        for name in self.base:
+        exported = list(self.vary.get(exports.SETTING, ()))
+        exported += [each[exports.SETTING] for each in self.variants.values()
+                     if exports.SETTING in each]
+        for value in exported:
+            exports.check(to_text(value))
+        varied = [name for each in (self.vary, *self.variants.values()) for name in each]
+        for name in [*self.base, *(each for each in varied if each != exports.SETTING)]:
             _check_setting(name)
-        for name, values in [*self.vary.items(), *(
-                (name, (value,)) for each in self.variants.values()
-                for name, value in each.items())]:
-            if name != exports.SETTING:
-                _check_setting(name)
-            for value in values if name == exports.SETTING else ():
-                exports.check(to_text(value))
         for name in self.variants:
             if not PLAIN_NAME(name) or name == 'baseline':
                 raise UsageError(f'variant {name!r} needs another name: letters, digits, _ and -')

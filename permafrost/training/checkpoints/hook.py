@@ -114,7 +114,11 @@ class CheckpointHook(tf.train.SessionRunHook):
             raise nan_error(self._config, self._run, step)
         for prepare in self.before_save:
             prepare(step)
-        step = saving.save(self.saver, session, self._run, step)
+        saved = saving.save(self.saver, session, self._run, step)
+        if saved != step:  # other workers made steps meanwhile
+            step = saved
+            for prepare in self.before_save:
+                prepare(step)
         self._kept = [each for each in self._kept if each != step] + [step]
         deleted = self._kept[:-self._config.max_to_keep] if self._config.max_to_keep else []
         deleted = [each for each in deleted if each != self.best_step]

@@ -1,1 +1,1 @@
-"""Training smaller networks: pruning, quantization-aware training, distillation."""
+"""Training smaller networks: pruning and distillation. For 8 bits see models.layers.fake_quant."""

@@ -1,10 +1,11 @@
 """Channels: which channels of a graph's tensors are the same, so that they are removed together.
 
-A convolution or matrix product makes channels, the operations after it pass them on, a sum makes
-those of its terms the same. As in DepGraph (Fang et al. 2023, https://arxiv.org/abs/2301.12900).
+A convolution or matrix product makes channels, the operations after it pass them on, and a sum
+makes those of its terms the same, as in DepGraph (Fang et al. 2023,
+https://arxiv.org/abs/2301.12900).
 """
 
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -48,7 +49,7 @@ class Channels:
         self._read: Set[int] = set()  # not zero where a convolution or product reads them
         self._ids: Dict[str, Ids] = {}  # by operation
         self._zero: Dict[str, np.ndarray] = {}  # by operation: bool [channels]
-        self._parameters: Dict[str, Ids] = {}
+        self._parameters: Dict[Tuple[str, int], Ids] = {}  # by parameter and axis
         end = graph.get_operation_by_name(output)
         for operation in operations.in_order(end):
             self._visit(operation)
@@ -107,7 +108,7 @@ class Channels:
 
     def _note(self, uses: List[Use], use: Use) -> None:
         """Append `use`. Of a parameter that another operation uses too, all channels are fixed."""
-        key = f'{use.parameter} {use.axis}'
+        key = use.parameter, use.axis
         if key in self._parameters:
             self._fix(self._parameters[key])
             self._fix(use.ids)
@@ -161,14 +162,11 @@ class Channels:
     def _combine(self, operation, inputs):
         x, y = inputs
         if x in self._ids and y in self._ids:
-            if len(self._ids[x]) != len(self._ids[y]):
+            if operation.type == 'RealDiv' or len(self._ids[x]) != len(self._ids[y]):
                 return None
             self._join(self._ids[x], self._ids[y])
-            zeros = self._zero[x], self._zero[y]
-            if operation.type == 'RealDiv':
-                return None
             both = np.logical_or if operation.type == 'Mul' else np.logical_and
-            return self._ids[x], both(*zeros)
+            return self._ids[x], both(self._zero[x], self._zero[y])
         position = 0 if x in self._ids else 1
         x, parameter = inputs[position], inputs[1 - position]
         shape = operation.inputs[1 - position].shape.as_list()

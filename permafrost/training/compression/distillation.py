@@ -16,7 +16,7 @@ class Teacher(NamedTuple):
     """A frozen graph that teaches. It has no variables, so checkpoints hold nothing of it."""
     source: str  # where it is from, for messages
     content: bytes  # of the file
-    graph: tf.GraphDef  # what computes `predictions` from `images`
+    graph: tf.GraphDef  # computes `predictions` from `images`
     classes: Tuple[str, ...] = ()
 
     @property
@@ -32,10 +32,8 @@ class Teacher(NamedTuple):
         return logits
 
     def save(self, run: str) -> None:
-        """Copy the file to the directory `run`, unless it is there."""
-        path = os.path.join(run, FILE)
-        if not os.path.exists(path):
-            files.write_atomically(path, self.content)
+        """Write the file to the directory `run`."""
+        files.write_atomically(os.path.join(run, FILE), self.content)
 
 
 def soft_loss(recipe: Recipe, logits: tf.Tensor, teacher_logits: tf.Tensor) -> tf.Tensor:

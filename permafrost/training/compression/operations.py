@@ -30,6 +30,7 @@ def source(tensor: tf.Tensor) -> str:
 
 
 def constant(operation: tf.Operation, index: int) -> Optional[np.ndarray]:
+    """Return the value of input `index` if it is constant, else None."""
     return tf.get_static_value(operation.inputs[index])
 
 

@@ -1,8 +1,8 @@
 """Pruning while training: the share of zeros rises, and what is zero stays zero.
 
-The masks are variables of the training, next to those that they are for: `conv1/weights/mask`. The
-optimizer multiplies gradients and updated variables by them. Evaluation and freezing multiply by
-the masks of the checkpoint, so that moving averages have the same zeros.
+The masks are variables of the training graph, named after those they mask: `conv1/weights/mask`.
+The optimizer multiplies gradients and updated variables by them. Evaluation and freezing multiply
+by the masks of the checkpoint, so that moving averages have the same zeros.
 """
 
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -31,7 +31,11 @@ def sparsity_at(config: Config, step: float) -> float:
     first, last = prune_steps(config)
     share = min(max((step - first) / max(last - first, 1e-9), 0.), 1.)
     stage = np.floor(share * UPDATES + 1e-9) / UPDATES
-    return (config.recipe.sparsity or config.recipe.structured_sparsity) * (1. - (1. - stage) ** 3)
+    return _final_sparsity(config) * (1. - (1. - stage) ** 3)
+
+
+def _final_sparsity(config: Config) -> float:
+    return config.recipe.sparsity or config.recipe.structured_sparsity
 
 
 def prune_steps(config: Config) -> Tuple[float, float]:
@@ -59,7 +63,7 @@ class Pruning:
                                for name, mask in self.masks.items()}
             changes: List[Any] = [self.sparsity.assign(self._new_sparsity)]
             for name, mask in self._new_masks.items():
-                # A worker that updates the variable meanwhile loses nothing.
+                # Subtracted: an assignment would lose what other workers add meanwhile.
                 zeros = self.variables[name] * (1. - mask)
                 changes += [self.masks[name].assign(mask),
                             self.variables[name].assign_sub(zeros)]
@@ -93,9 +97,8 @@ class PruningHook(tf.train.SessionRunHook):
             return
         self._pruning.prune(context.session, sparsity)
         self._sparsity = sparsity
-        recipe = self._config.recipe
-        if sparsity == np.float32(recipe.sparsity or recipe.structured_sparsity):
-            what = 'weights' if recipe.sparsity else 'filters'
+        if sparsity == np.float32(_final_sparsity(self._config)):
+            what = 'weights' if self._config.recipe.sparsity else 'filters'
             print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of each '
                   'layer that is pruned', flush=True)
 
@@ -109,13 +112,12 @@ def create(config: Config, num_classes: int,
     Raises UserError if a layer to spare does not exist, or nothing is left to prune.
     """
     recipe = config.recipe
-    if not (recipe.sparsity or recipe.structured_sparsity):
+    if not _final_sparsity(config):
         return None
     with tf.Graph().as_default() as graph:
         net = Net(training=False, num_classes=num_classes)
         size = recipe.image_size
         logits = models.build(config.model, net, tf.placeholder(tf.float32, (None, size, size, 3)))
-        channels = Channels(graph, logits.op.name)
     names = [layer.name for layer in net.layers if layer.kind in ('conv', 'fc')]
     spared = _spared(config, names)
     pruned = [f'{name}/weights' for name in names
@@ -124,7 +126,8 @@ def create(config: Config, num_classes: int,
               for variable in tf.trainable_variables() if not is_frozen(variable.op.name)}
     selection: magnitude.Selection = magnitude.Weights({name: shapes[name] for name in pruned})
     if recipe.structured_sparsity:
-        selection = _filters(channels, pruned, shapes, recipe.structured_sparsity)
+        selection = _filters(Channels(graph, logits.op.name), pruned, shapes,
+                             recipe.structured_sparsity)
     if not selection.shapes:
         raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
                         '--freeze')
@@ -158,17 +161,17 @@ def _filters(channels: Channels, pruned: List[str], shapes: Dict[str, Tuple[int,
         if not is_fixed and set(makers[root]) <= set(pruned):
             layers.setdefault(tuple(makers[root]), []).append(int(root))
     numbers = {number for layer in layers.values() for number in layer}
-    uses = [(use, channels.root(use.ids)) for use in channels.uses
-            if use.parameter in shapes and (use.makes or len(shapes[use.parameter]) == 1)]
-    uses = [(use, ids) for use, ids in uses if numbers & set(ids)]
+    uses = [(use, channels.root(use.ids)) for use in channels.uses]
     trained = {variable.op.name: variable.shape.ndims for variable in tf.trainable_variables()}
-    weights = {use.parameter: channels.root(use.ids) for use in channels.uses
-               if trained.get(use.parameter, 0) > 1 and not use.makes}
-    gammas = {use.parameter: ids for use, ids in uses if use.parameter.endswith('gamma')}
-    filters = {use.parameter: ids for use, ids in uses if use.parameter not in gammas}
+    weights = {use.parameter: ids for use, ids in uses
+               if not use.makes and trained.get(use.parameter, 0) > 1}
+    made = {use.parameter: ids for use, ids in uses
+            if use.parameter in shapes and (use.makes or len(shapes[use.parameter]) == 1)
+            and numbers & set(ids)}
+    gammas = {name: ids for name, ids in made.items() if name.endswith('gamma')}
+    filters = {name: ids for name, ids in made.items() if name not in gammas}
     masks = {name: (1,) * (len(shapes[name]) - 1) + (len(ids),) for name, ids in filters.items()}
-    return magnitude.Filters(masks, list(layers.values()), filters, weights, gammas,
-                             final)
+    return magnitude.Filters(masks, list(layers.values()), filters, weights, gammas, final)
 
 
 def masked(reader: Any, name: str, value: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ import statistics
 
 import pytest
 
-from permafrost import files, runtime
+from permafrost import files, runs, runtime
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
 from permafrost.experiments import latency
 from permafrost.experiments.comparison.compare import compare
 from permafrost.export.conversion import exporting
-from tests.experiments.comparison.conftest import HOSTILE
 from tests import networks
+from tests.experiments.comparison.conftest import HOSTILE
 from tests.processes import ROOT
 
 
@@ -154,6 +154,11 @@ def test_an_exported_file_is_a_row_with_its_own_accuracy_and_size(folder, measur
     held_out = compare([str(folder / 'study')], split='validation', measure=False)
     assert any('tiny.int8.tflite: measured on test images alone' in note
                for note in held_out.notes)
+    runs.write_status(dense.runs[0], step=5)  # it was continued
+    continued = compare([str(folder / 'study')], measure=False)
+    assert continued.rows[1].accuracies == (0.75,)
+    assert any('seed1/tiny.int8.tflite: made at step 4, but the run is at step 5' in note
+               for note in continued.notes)
 
 
 def test_a_file_that_cannot_be_made_is_a_line(folder, measured, monkeypatch):

@@ -131,6 +131,23 @@ def test_the_best_checkpoint_is_kept_next_to_the_newest(synthetic, tmp_path, def
         finding.find_checkpoint(run, 'best')
 
 
+def test_what_is_kept_with_a_checkpoint_has_its_step(synthetic, tmp_path, default_graph):
+    """In an asynchronous cluster other workers make steps between the chief's and its save."""
+    run = runs.create('', '', str(tmp_path / 'run'))
+    weight = tf.get_variable('weight', [])
+    step = tf.train.get_or_create_global_step()
+    config = networks.train_setup(synthetic, run, 9).config
+    save, prepared = hook.CheckpointHook(run, config, tf.identity(step)), []
+    save.before_save.append(prepared.append)
+    with tf.Session() as session:
+        weight.load(1., session)
+        for chief, others in (5, 5), (7, 9):
+            step.load(others, session)
+            save.save_now(session, chief)
+            assert save.last_step == others == runs.read_status(run)['step']
+    assert steps(run) == [5, 9] and prepared == [5, 7, 9]
+
+
 def test_excluded_seconds_are_no_training(synthetic, tmp_path, default_graph, monkeypatch):
     run = runs.create('', '', str(tmp_path / 'run'))
     runs.write_status(run, train_seconds=100.)

@@ -1,4 +1,4 @@
-"""What is pruned next, against the rules as published."""
+"""The choice of what is pruned next, against the published rules."""
 
 import numpy as np
 import pytest

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import models
+from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
@@ -79,9 +81,7 @@ def test_masks_never_bring_anything_back(changes, default_graph):
 def _masked(changes, model='tuto', is_frozen=lambda name: False):
     recipe = overrides.get_recipe('tutorial', ['sparsity=0.5', *changes])
     with tf.Graph().as_default():
-        from models import build
-        from models.layers.net import Net
-        build(model, Net(training=True), tf.zeros([2, 24, 24, 3]))
+        models.build(model, Net(training=True), tf.zeros([2, 24, 24, 3]))
         return sorted(pruning.create(Config(model, recipe, 1), 10, is_frozen).masks)
 
 
