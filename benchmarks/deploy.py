@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from permafrost.evaluation.runtimes import client
 MODELS = ('tuto', 'squeeze1', 'sprint')  # in trained_models/
 SETTINGS = ((1, 1), (1, 2), (32, 1), (32, 2))  # batch size, threads
 RUNS, REPEATS = {1: 50, 32: 5}, 5  # timed runs of a batch size, in each of REPEATS turns
-# What is compared: a runtime and a file. {} is the path without .pb.
+# The runtimes and files to compare. {} is the path without .pb.
 FILES = {
     'tensorflow': '{}.pb', 'tensorflow/bfloat16': '{}.pb', 'openvino': '{}.pb',
     'openvino/bfloat16': '{}.pb', 'litert float16': '{}.float16.tflite',
@@ -28,7 +29,7 @@ FILES = {
 
 
 def benchmark(options: Options) -> Dict[str, Any]:
-    """Measure, print a table, and return the result to record.
+    """Measure, print the flags of each comparison, and return the result to record.
 
     `options.models` are models of trained_models/, or paths of frozen graphs.
     """
@@ -51,19 +52,15 @@ def benchmark(options: Options) -> Dict[str, Any]:
 
 def _measure(graph: str, folder: str, batch_file: str, options: Options) -> List[Dict[str, Any]]:
     """Return what is known of each of FILES, made from `graph`."""
-    copy = os.path.join(folder, os.path.basename(graph))
-    with open(graph, 'rb') as source, open(copy, 'wb') as stream:
-        stream.write(source.read())
+    copy = shutil.copy(graph, folder)
     data_dir = ['--data_dir=' + options.data_dir] if options.data_dir else []
     _run([sys.executable, 'freeze_graph.py', '--graph=' + copy, '--formats=tflite,onnx',
           '--quantize=none,float16,int8', '--dataset=' + options.dataset, *data_dir])
-    compared = []
-    for name, pattern in FILES.items():
-        path, (chosen, *_) = pattern.format(copy[:-3]), name.split()
-        compared.append(f'{chosen}={path}')
+    paths = [pattern.format(copy[:-3]) for pattern in FILES.values()]
+    compared = [f'{name.split()[0]}={path}' for name, path in zip(FILES, paths)]
     rows: List[Dict[str, Any]] = [  # ms: medians, by batch size and threads
         {'file': os.path.basename(path), 'correct_in_python': _correct(path), 'ms': {}}
-        for path in (each.partition('=')[2] for each in compared)]
+        for path in paths]
     for batch_size, threads in SETTINGS:
         flags = [f'--batch_size={batch_size}', f'--threads={threads}', f'--repeats={REPEATS}',
                  f'--runs={RUNS[batch_size]}']

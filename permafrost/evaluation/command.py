@@ -52,7 +52,7 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     Returns the run, None for a frozen graph, and the metrics. Raises UsageError if flags do not
     fit each other, UserError if a file cannot be read.
     """
-    run = None
+    run, graph = None, ''
     if not shared_flags.uses_frozen_graph(values):
         if values.follow and values.step is not None:
             raise UsageError('--follow evaluates every new checkpoint: leave --step out')
@@ -62,7 +62,7 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
         if values.split == 'validation':
             raise UsageError('a frozen graph does not say which images its run held out: name the '
                              'run with --run to evaluate it on --split validation')
-        _check_graph(_graph(values))
+        graph = _graph_to_run(values)
     session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     images = {name: values[name].value
@@ -72,8 +72,8 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
             run, session_config, step=values.step, continuous=values.follow,
             profile=values.profile, require_same_data=bool(values.results),
             weights=values.weights, **images)
-    return None, evaluate.evaluate_frozen_graph(_graph(values), session_config, _stated(values),
-                                                **images, allow_any_op=values.allow_any_op)
+    return None, evaluate.evaluate_frozen_graph(graph, session_config, _stated(values), **images,
+                                                allow_any_op=values.allow_any_op)
 
 
 def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
@@ -89,27 +89,26 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
     for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta'):
         if name in shared_flags.explicitly_set(values):
             raise UsageError(f'--{name} applies to datasets: leave it out with --images')
-    path = _graph(values)
-    _check_graph(path)
+    graph = _graph_to_run(values)
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
         session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
-    return evaluate.classify_images(path, [*values.images, *more_images], session_config,
+    return evaluate.classify_images(graph, [*values.images, *more_images], session_config,
                                     _stated(values), values.top, values.allow_any_op)
 
 
-def _check_graph(path: str) -> None:
-    """Raise UserError if there is no graph; go on in a child process if TensorFlow runs it."""
+def _graph_to_run(values: flags.FlagValues) -> str:
+    """Return the graph that --graph names; go on in a child process if TensorFlow runs it.
+
+    Of a run it is the frozen graph. Raises UserError if there is none.
+    """
+    path = file_kinds.graph_file(values.graph)
     if os.path.splitext(path)[1] not in client.RUNTIME_OF:
         file_kinds.check_graph_file(path)
         isolation.continue_in_child(path)
     elif not os.path.isfile(path):
         raise UserError(f'cannot read {path}: name a file; freeze_graph.py makes one of a run')
-
-
-def _graph(values: flags.FlagValues) -> str:
-    """Return the file or directory that --graph names; of a run, its frozen graph."""
-    return file_kinds.graph_file(values.graph)
+    return path
 
 
 def _stated(values: flags.FlagValues) -> Statement:

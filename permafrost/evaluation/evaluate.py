@@ -16,6 +16,7 @@ from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statem
 from permafrost.evaluation.metrics import (
     BATCH_SIZE, Metrics, compute_metrics, format_classes, format_metrics, format_totals)
 from permafrost.evaluation.runtimes import client
+from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.training.checkpoints import finding
 
@@ -93,7 +94,7 @@ def classify_images(path: str, images: Sequence[str], session_config: Optional[t
 @contextlib.contextmanager
 def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[loading.Dataset],
             stated: Statement, allow_any_op: bool
-            ) -> Iterator[Tuple[Optional[tf.Session], Union[FrozenGraph, ConvertedModel]]]:
+            ) -> Iterator[Tuple[Optional[tf.Session], Classifier]]:
     """Open the graph at `path`, by the runtime that its suffix says: a session, and the network."""
     runtime = client.RUNTIME_OF.get(os.path.splitext(path)[1])
     if runtime:

@@ -70,8 +70,7 @@ class EvaluationHook(FinalHook):
         self._resources = contextlib.ExitStack()
         self._means = TrainingMeans(training.run)
         training.save.before_save.append(self._means.save)
-        history.keep_damaged(training.run)
-        self._rows = history.read(training.run)
+        self._rows = history.keep_damaged(training.run)
         self._last_step = max([row.step for row in self._rows], default=0)  # of an evaluation
         best = history.best(self._rows)
         training.save.best_step = best.step if best else None

@@ -73,8 +73,8 @@ def _read(run: str) -> Tuple[List[EpochRow], bool]:
     return [rows[step] for step in sorted(rows)], is_damaged
 
 
-def keep_damaged(run: str) -> None:
-    """Rename a results.csv that cannot be read in full; its good rows are written anew."""
+def keep_damaged(run: str) -> List[EpochRow]:
+    """Return what `read` does; rename a damaged results.csv and write its good rows anew."""
     rows, is_damaged = _read(run)
     if is_damaged:
         path = os.path.join(run, FILE)
@@ -82,6 +82,7 @@ def keep_damaged(run: str) -> None:
         print(f'note: {printable(path)} is damaged: kept as {FILE}.corrupt; {len(rows)} of its '
               'rows are good', flush=True)
         write(run, rows)
+    return rows
 
 
 def _parse(fields: Dict[str, str]) -> Optional[EpochRow]:

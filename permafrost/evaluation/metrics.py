@@ -8,9 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError, printable
 from permafrost.evaluation import tta as test_time_augmentation
-from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.inference_graph import InferenceGraph
-from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.inputs import pipeline
 
 BATCH_SIZE = 500  # images
@@ -19,8 +18,7 @@ MAX_CONFUSION_CLASSES = 20  # with more classes the confusion matrix is not prin
 Metrics = Dict[str, Any]
 
 
-def compute_metrics(session: tf.Session,
-                    inference: Union[InferenceGraph, FrozenGraph, ConvertedModel],
+def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classifier],
                     images: np.ndarray, labels: np.ndarray, batch_size: int = BATCH_SIZE,
                     tta: str = 'none', num_mistakes: int = 0,
                     before_batch: Callable[[], None] = lambda: None) -> Metrics:

@@ -109,8 +109,7 @@ def freeze_checkpoint(
         session: tf.Session, config: Config, classes: Sequence[str],
         image_shape: Tuple[int, int, int], checkpoint: str, weights: str
 ) -> Tuple[inference_graph.InferenceGraph, tf.GraphDef]:
-    """Build the inference graph of a checkpoint in the graph of `session`; return it, and frozen.
-    """
+    """Build the inference graph of a checkpoint in `session`; return it and its frozen graph."""
     inference = inference_graph.build_inference_graph(config, classes, image_shape)
     variables = inference_graph.checkpoint_variable_map(config, weights)
     saving.restore(tf.train.Saver(variables), session, checkpoint, variables)

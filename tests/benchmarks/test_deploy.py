@@ -1,4 +1,4 @@
-"""What is measured of exported files, with answers that need no runtime."""
+"""The benchmark of exported files, with answers that need no runtime."""
 
 import json
 import os

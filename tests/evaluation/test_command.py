@@ -1,5 +1,8 @@
 """The evaluation that the flags of eval.py describe."""
 
+import os
+import shutil
+
 import pytest
 
 from permafrost.evaluation import command
@@ -22,3 +25,14 @@ def test_evaluation_returns_the_run_and_its_metrics(tmp_path, run, synthetic):
     result = in_process.run('eval.py', '--run', run, '--batch_size=100', '--step=20')
     assert result.code == 0 and 'step 20: ' in result.stdout
     assert f"of {synthetic.counts['test']} test images correct" in result.stdout
+
+
+def test_a_run_trained_on_since_it_was_frozen_is_noted_once(run, synthetic, tmp_path):
+    copy = str(tmp_path / 'run')
+    shutil.copytree(run, copy)
+    graph = os.path.join(copy, 'squeeze1.pb')
+    shutil.copy(TUTO, graph)
+    os.utime(graph, (1, 1))
+    result = in_process.run('eval.py', '--graph', copy, '--dataset=synthetic', '--data_dir',
+                            synthetic.directory)
+    assert result.stderr.count('has been trained on since it was frozen') == 1

@@ -1,4 +1,4 @@
-"""What quantization-aware training adds to frozen graphs, and the int8 files made of it."""
+"""The ranges that quantization-aware training adds to frozen graphs, and their int8 files."""
 
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import Iterator, List, Sequence, Tuple, Union
+from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,16 +10,13 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.images import image
 from permafrost.datasets.images.bad_image import BadImage
 from permafrost.errors import UserError, printable
-from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
-from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.evaluation.runtimes.classifier import Classifier
 
 BATCH_SIZE = 100  # as label_image's
 
-Model = Union[FrozenGraph, ConvertedModel]
 
-
-def classify(session: tf.Session, frozen: Model, card: ModelCard, paths: Sequence[str],
+def classify(session: tf.Session, frozen: Classifier, card: ModelCard, paths: Sequence[str],
              top: int = 3) -> int:
     """Print the `top` classes of each image file; return an exit code.
 
@@ -42,7 +39,7 @@ def classify(session: tf.Session, frozen: Model, card: ModelCard, paths: Sequenc
     return int(bool(failed))
 
 
-def class_names(frozen: Model, card: ModelCard, count: int) -> List[str]:
+def class_names(frozen: Classifier, card: ModelCard, count: int) -> List[str]:
     """Return the names of `count` classes, to be printed: stated, in the graph, in its json, or
     their numbers.
 
@@ -55,7 +52,7 @@ def class_names(frozen: Model, card: ModelCard, count: int) -> List[str]:
     return [printable(re.sub('[\n\r\t]', ' ', name)) for name in names]
 
 
-def _batches(session: tf.Session, frozen: Model, paths: Sequence[str],
+def _batches(session: tf.Session, frozen: Classifier, paths: Sequence[str],
              failed: List[str]) -> Iterator[Tuple[List[str], np.ndarray]]:
     """Yield paths and their probabilities float32 [N, classes]; append bad files to `failed`."""
     size = 1 if frozen.input.takes_any_size else BATCH_SIZE

@@ -117,8 +117,8 @@ def _is_meta_graph(begin: bytes) -> bool:
 
 def is_text_graph(begin: bytes) -> bool:
     """Return whether a file that begins so is a GraphDef as text (.pbtxt)."""
-    return _is_text(begin) and re.match(rb'\s*(#.*\n\s*)*(node|versions|library)\s*[:{]', begin
-                                        ) is not None
+    return _is_text(begin) and bool(
+        re.match(rb'\s*(#.*\n\s*)*(node|versions|library)\s*[:{]', begin))
 
 
 def _is_text(begin: bytes) -> bool:

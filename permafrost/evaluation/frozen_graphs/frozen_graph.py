@@ -15,9 +15,10 @@ from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
 from permafrost.evaluation.frozen_graphs.output import Output
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
+from permafrost.evaluation.runtimes.classifier import Classifier
 
 
-class FrozenGraph:
+class FrozenGraph(Classifier):
     """A frozen graph in the default graph. `input` says what it is fed, `labels` its classes."""
 
     def __init__(self, graph: tf.GraphDef, path: str, dataset: Optional[Dataset] = None,
@@ -29,7 +30,7 @@ class FrozenGraph:
         nor stated: one message names all that is missing. Raises UserError if images cannot be fed,
         or those of `dataset` do not fit.
         """
-        self.path, self._dataset = path, dataset
+        super().__init__(path, dataset)
         graph = feed_constants(graph, path, stated.feed)
         self._nodes = find_nodes(graph, path, stated.node, stated.output)
         if not self._nodes.input:
@@ -66,43 +67,12 @@ class FrozenGraph:
             inferred = imported.get_tensor_by_name(node.name + ':0').shape
             return None if inferred.ndims is None else inferred.as_list()
 
-    @property
-    def num_classes(self) -> int:
-        """The number of classes of the dataset."""
-        assert self._dataset
-        return len(self._dataset.classes)
-
-    @property
-    def has_probabilities(self) -> bool:
-        """True if the logits have a cross entropy."""
-        return self.output.has_probabilities
-
-    def logits(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
-        """Return logits float [N, classes] of uint8 images; see Output.read for other scores."""
-        # A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
-        size = self.input.batch or len(images)
-        self._check_repeats(session, self.input.feed(_filled(images[:size], size)))
-        logits = np.concatenate([
-            self.output.read(*self._run(session, images[first:first + size], size))
-            for first in range(0, len(images), size)])
-        if logits.shape[1] != self.num_classes:
-            raise UserError(f'{self.path} returns {logits.shape[1]} classes, but '
-                            f'{self._dataset.name if self._dataset else ""} has '
-                            f'{self.num_classes}')
-        return logits
-
-    def probabilities(self, session: tf.Session, images: np.ndarray) -> np.ndarray:
-        """Return what label_image prints for uint8 images: float32 [N, classes]."""
-        size = self.input.batch or len(images)
-        self._check_repeats(session, self.input.feed(_filled(images[:size], size)))
-        return np.concatenate([
-            self.output.probabilities(*self._run(session, images[first:first + size], size))
-            for first in range(0, len(images), size)])
-
-    def _run(self, session, images, size):
-        """Return what the graph returns for at most `size` images, and their number."""
-        values = self._fetch(session, self.input.feed(_filled(images, size)))
-        return values[:len(images)] if len(values) == size else values, len(images)
+    def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
+        """Return the output for uint8 images. Raises UserError if it differs from run to run."""
+        batches = [self.input.feed(images[first:first + size])
+                   for first in range(0, len(images), size)]
+        self._check_repeats(session, batches[0])
+        return np.concatenate([self._fetch(session, fed) for fed in batches])
 
     def _fetch(self, session, fed):
         """Return what the graph returns, with a dimension for the images."""
@@ -123,9 +93,7 @@ class FrozenGraph:
 
     def describe(self) -> List[str]:
         """Return lines of text, after the first run: what was found in the graph and assumed."""
-        lines = []
-        if not (self._nodes.is_own and self.input.is_raw and self.output.kind == 'logits'):
-            lines += [f'input: {self.input}', f'output: {self.output}']
+        lines = super().describe()
         if self._nodes.assumed:
             lines.append(f"assumed: {printable(', '.join(self._nodes.assumed))} (--feed changes "
                          'it)')
@@ -133,11 +101,6 @@ class FrozenGraph:
             lines.append(f"defaults of the graph: {printable(', '.join(self._nodes.defaults))} "
                          '(--feed changes them)')
         return lines
-
-
-def _filled(images: np.ndarray, size: int) -> np.ndarray:
-    """Return `images`, the first one repeated, so that there are `size`."""
-    return np.concatenate([images, np.repeat(images[:1], size - len(images), 0)])
 
 
 def _ask_for(path: str, node: str, missing: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The parent's side: start children, each in .venv/<environment>, and ask them.
 
-The children import nothing of Permafrost but their own protocol, which server.py documents.
+The children import only those modules of Permafrost that need no more than NumPy. server.py
+documents the protocol.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """ConvertedModel: a .tflite or .onnx file as a function from images to logits."""
 
 import os
-from typing import Any, List, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -14,10 +14,11 @@ from permafrost.evaluation.frozen_graphs.nodes import Nodes
 from permafrost.evaluation.frozen_graphs.output import Output
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.evaluation.runtimes import client
+from permafrost.evaluation.runtimes.classifier import Classifier
 
 
-class ConvertedModel:
-    """A file that another runtime runs, with the interface of FrozenGraph."""
+class ConvertedModel(Classifier):
+    """A file that another runtime runs."""
 
     def __init__(self, child: client.Child, path: str, dataset: Optional[Dataset] = None,
                  stated: Statement = NOTHING_STATED):
@@ -25,7 +26,8 @@ class ConvertedModel:
 
         Raises UserError if the runtime cannot open it, or images cannot be fed to it.
         """
-        self.path, self._child, self._dataset = path, child, dataset
+        super().__init__(path, dataset)
+        self._child = child
         facts = child.ask(describe=os.path.abspath(path))
         name, output = (_plain(facts['input']['name']), _plain(facts['output']))
         shape = [None if size < 0 else size for size in facts['input']['shape']]
@@ -41,38 +43,14 @@ class ConvertedModel:
         self.output = Output(tf.GraphDef(), path, Nodes(name, output), stated.output_kind)
         self.labels = class_names(tf.GraphDef(), path, stated.labels) or facts['labels']
 
-    @property
-    def num_classes(self) -> int:
-        """The number of classes of the dataset."""
-        assert self._dataset
-        return len(self._dataset.classes)
-
-    @property
-    def has_probabilities(self) -> bool:
-        """True if the logits have a cross entropy."""
-        return self.output.has_probabilities
-
-    def logits(self, unused_session: Any, images: np.ndarray) -> np.ndarray:
-        """Return logits float [N, classes] of uint8 images; see Output.read for other scores."""
-        return self.output.read(*self._run(images))
-
-    def probabilities(self, unused_session: Any, images: np.ndarray) -> np.ndarray:
-        """Return what label_image prints for uint8 images: float32 [N, classes]."""
-        return self.output.probabilities(*self._run(images))
-
-    def _run(self, images: np.ndarray) -> Tuple[np.ndarray, int]:
-        """Return what the file returns for images, and their number."""
-        size = self.input.batch or client.BATCH_SIZE
-        fed = self.input.feed(images)
-        missing = -len(fed) % size if self.input.batch else 0
-        fed = np.concatenate([fed, np.repeat(fed[:1], missing, 0)])
-        return client.predict(self._child, self.path, fed, size)[:len(images)], len(images)
-
-    def describe(self) -> List[str]:
-        """Return lines of text, after the first run: the input and output, if they are not ours."""
-        if self.input.is_own and self.input.is_raw and self.output.kind == 'logits':
-            return []
-        return [f'input: {self.input}', f'output: {self.output}']
+    def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
+        """Return the output for uint8 images; there is no `session`."""
+        if self.input.layout.is_batched:
+            return client.predict(self._child, self.path, self.input.feed(images),
+                                  min(size, client.BATCH_SIZE))
+        answers = [client.predict(self._child, self.path, fed, len(fed))  # all of it at once
+                   for fed in map(self.input.feed, images[:, None])]
+        return np.concatenate([np.atleast_2d(answer) for answer in answers])
 
 
 def _plain(name: str) -> str:

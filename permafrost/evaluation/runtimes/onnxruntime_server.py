@@ -27,6 +27,8 @@ def load(path: str, threads: int) -> Callable:
 def describe(path: str) -> Dict[str, Any]:
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     source = session.get_inputs()[0]
+    if not source.type.startswith('tensor('):
+        raise ValueError(f'its input is {source.type}, not a tensor')
     kind = source.type[len('tensor('):-1]
     labels = session.get_modelmeta().custom_metadata_map.get('labels', '')
     return {'input': {'name': source.name,

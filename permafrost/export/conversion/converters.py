@@ -30,6 +30,12 @@ def start(format: str) -> client.Child:
     return client.Child(*CONVERTERS[format])
 
 
+def trained_ranges(format: str, quantize: str, graph: tf.GraphDef) -> Dict[str, np.ndarray]:
+    """Return the ranges that a file takes over from training; {}: it has none, or is calibrated."""
+    takes_ranges = quantize == 'int8' and format in ('tflite', 'tflm')
+    return fake_quant.sufficient_ranges(graph) if takes_ranges else {}
+
+
 def convert(format: str, graph: tf.GraphDef, output: str, quantize: str = 'none',
             node: str = 'images', calibration: Optional[np.ndarray] = None,
             labels: Sequence[str] = (), path: str = 'the graph',
@@ -37,16 +43,16 @@ def convert(format: str, graph: tf.GraphDef, output: str, quantize: str = 'none'
     """Write the frozen `graph` to `output` in `format`; return the version of the converter.
 
     `node` is fed: `images`, uint8, or `inputs`, float32 (with int8: TFLite for microcontrollers,
-    int8 in and out). int8 needs `calibration`, uint8 images or float inputs, unless `graph` has
-    fake_quant nodes. `labels` are class names to store in the file. `child` is what `start`
+    int8 in and out). int8 needs `calibration`, uint8 images or float inputs, unless there are
+    trained_ranges. `labels` are class names to store in the file. `child` is what `start`
     returned, for several conversions. Raises UserError.
     """
     if child is None:
         with start(format) as child:
             return convert(format, graph, output, quantize, node, calibration, labels, path, child)
     part = network.extract(graph, node, path)
-    ranges = fake_quant.sufficient_ranges(graph)
-    if format == 'tflite' and quantize == 'int8' and ranges:
+    ranges = trained_ranges(format, quantize, graph)
+    if ranges:
         part, calibration = fake_quant.insert_ranges(part, ranges), None
     with tempfile.TemporaryDirectory() as folder:
         source, images = (os.path.join(folder, name) for name in ('graph.pb', 'images.npy'))

@@ -23,9 +23,10 @@ from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
-from permafrost.export import fake_quant, layer_counts
+from permafrost.export import layer_counts
 from permafrost.export.conversion import converters, network, saved_model
 from permafrost.export.formats import FORMATS, Target
+from permafrost.export.tflite_micro import conversion as tflm
 
 CALIBRATION_IMAGES = 500
 
@@ -142,27 +143,27 @@ class Exporter:
         """
         source = self._source
         if target.format == 'tflm':
-            from permafrost.export.tflite_micro import conversion
-            contents, facts = conversion.convert(source, os.path.splitext(path)[0])
-            facts.update(_accuracy(source, facts['correct']))
+            contents, content, predicted, facts = tflm.convert(source, os.path.splitext(path)[0])
         elif target.format == 'saved_model':
             saved_model.write(source.graph, path, self._session_config)
             predicted = saved_model.predict(path, source.images, self._session_config).argmax(1)
-            contents, facts = {}, dict(
-                _size(saved_model.content(path)), **_answers(source, predicted),
-                runtime={'name': 'tensorflow', 'version': tf.__version__})
+            contents, content = {}, saved_model.content(path)
+            facts = {'runtime': {'name': 'tensorflow', 'version': tf.__version__}}
         else:
-            contents, facts = self._convert_file(target, path)
-        qat = target.quantize == 'int8' and bool(fake_quant.ranges(source.graph))
+            content, predicted, facts = self._convert_file(target, path)
+            contents = {path: content}
+        qat = bool(converters.trained_ranges(target.format, target.quantize, source.graph))
         calibration = {'images': len(source.calibration), 'data_set': source.facts['data_set'],
                        'split': 'train', 'chosen': 'evenly spaced'}
         facts = dict(source.facts, format=target.format, quantize=target.quantize, qat=qat,
-                     calibration=calibration if target.quantize == 'int8' else None,
-                     date=runs.utc_now(), engine=runtime.installed(), **facts)
+                     calibration=calibration if target.quantize == 'int8' and not qat else None,
+                     date=runs.utc_now(), engine=runtime.installed(), **_size(content),
+                     **_answers(source, predicted), **facts)
         facts['versions'] = dict(runtime.versions(), **facts.get('versions', {}))
         return contents, facts
 
-    def _convert_file(self, target: Target, path: str) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
+    def _convert_file(self, target: Target, path: str) -> Tuple[bytes, np.ndarray, Dict[str, Any]]:
+        """Return the content of the file at `path`, what it answers, and facts for its json."""
         source, name = self._source, FORMATS[target.format].runtime
         with tempfile.TemporaryDirectory() as folder:
             output = os.path.join(folder, os.path.basename(path))
@@ -175,9 +176,8 @@ class Exporter:
             predicted = client.predict(run, output, source.images).argmax(1)
             with open(output, 'rb') as stream:
                 content = stream.read()
-        return {path: content}, dict(
-            _size(content), **_answers(source, predicted), versions={'converter': version},
-            runtime={'name': name, 'version': run.version})
+        return content, predicted, {'versions': {'converter': version},
+                                    'runtime': {'name': name, 'version': run.version}}
 
     def _child(self, name: str, start: Callable[[], client.Child]) -> client.Child:
         if name not in self._children:
@@ -192,16 +192,12 @@ def _size(content: bytes) -> Dict[str, Any]:
 
 def _answers(source: Source, predicted: np.ndarray) -> Dict[str, Any]:
     """Return what a json file says of the classes that a file answers for all images."""
-    return dict(_accuracy(source, int((predicted == source.labels).sum())),
-                agreement=float((predicted == source.predicted).mean()))
-
-
-def _accuracy(source: Source, correct: int) -> Dict[str, Any]:
+    agreement = float((predicted == source.predicted).mean())
     if not source.is_test:
-        return {'correct': None, 'accuracy': None, 'images': 0}
-    count = len(source.images)
+        return {'correct': None, 'accuracy': None, 'images': 0, 'agreement': agreement}
+    correct, count = int((predicted == source.labels).sum()), len(source.images)
     return {'correct': correct, 'accuracy': correct / count, 'images': count,
-            'accuracy_of': 'this file in this runtime, on the test images'}
+            'agreement': agreement, 'accuracy_of': 'this file in this runtime, on the test images'}
 
 
 def _save(contents: Dict[str, bytes], path: str, result: Dict[str, Any]) -> None:

@@ -9,9 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError, one_line
 from permafrost.evaluation import inference_graph
-from permafrost.inputs import pipeline
-
-BATCH_SIZE = 500  # images
+from permafrost.evaluation.metrics import BATCH_SIZE
 
 
 def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.ConfigProto]) -> None:
@@ -56,9 +54,8 @@ def predict(directory: str, images: np.ndarray,
         signature = loaded.signature_def[tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY]
         return np.concatenate([
             session.run(signature.outputs['predictions'].name,
-                        {signature.inputs['images'].name: batch})
-            for batch, _ in pipeline.evaluation_batches(images, np.zeros(len(images), np.int64),
-                                                        BATCH_SIZE)])
+                        {signature.inputs['images'].name: images[first:first + BATCH_SIZE]})
+            for first in range(0, len(images), BATCH_SIZE)])
 
 
 def content(directory: str) -> bytes:

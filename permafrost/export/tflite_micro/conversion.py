@@ -1,6 +1,5 @@
 """Conversion for TensorFlow Lite Micro: frozen graph -> int8 model -> C source and its facts."""
 
-import gzip
 import hashlib
 import os
 import tempfile
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Dict, Tuple
 
 import numpy as np
 
+from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
 from permafrost.export.conversion import converters
 from permafrost.export.tflite_micro import c_source, preprocessing
@@ -19,13 +19,15 @@ ENVIRONMENT = 'tflite-micro'
 MODULE = 'permafrost.export.tflite_micro.interpreter'
 
 
-def convert(source: 'Source', stem: str) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
-    """Return the files <stem>.tflm.h and .tflm.cc, {path: bytes}, and the facts for their json.
+def convert(source: 'Source', stem: str
+            ) -> Tuple[Dict[str, bytes], bytes, np.ndarray, Dict[str, Any]]:
+    """Return the files <stem>.tflm.h and .tflm.cc, {path: content}, the model in them,
+    the classes that it answers, int64 [N], and the facts for the json file.
 
-    What C cannot include is replaced in their names. The model takes preprocessed int8 numbers:
-    TensorFlow Lite Micro cannot slice uint8 images. It answers all of `source.images` in that
-    interpreter. Raises UserError if the model has an
-    operation, or a preprocessing, for which there is none.
+    An underscore replaces each character that #include cannot have. The model takes preprocessed
+    int8 numbers: TensorFlow Lite Micro cannot slice uint8 images. It answers all of `source.images`
+    in that interpreter. Raises UserError if the interpreter lacks an operation of the model, or C
+    its preprocessing.
     """
     before = preprocessing.find(source.graph, source.images[:8], source.path)
     inputs = before.apply(source.calibration).astype(np.float32)
@@ -41,8 +43,8 @@ def convert(source: 'Source', stem: str) -> Tuple[Dict[str, bytes], Dict[str, An
                   f'{minutes:.0f} min', flush=True)
         grid = facts['input']['scale'], facts['input']['zero_point']
         np.save(arrays, np.concatenate([
-            before.quantize(before.apply(source.images[first:first + 500]), *grid)
-            for first in range(0, len(source.images), 500)]))
+            before.quantize(before.apply(source.images[first:first + BATCH_SIZE]), *grid)
+            for first in range(0, len(source.images), BATCH_SIZE)]))
         child.ask(predict=path, arena_bytes=facts['arena_bytes'], inputs=arrays, output=answers)
         predicted = np.load(answers).argmax(1)
         version = child.version
@@ -55,11 +57,8 @@ def convert(source: 'Source', stem: str) -> Tuple[Dict[str, bytes], Dict[str, An
     files = os.path.join(folder, model.file)
     contents = {files + '.h': c_source.header(model).encode(),
                 files + '.cc': c_source.source(model).encode()}
-    return contents, {
-        'correct': int((predicted == source.labels).sum()),
-        'agreement': float((predicted == source.predicted).mean()),
-        'bytes': len(content), 'gzip_bytes': len(gzip.compress(content)),
-        'sha256': model.sha256, 'arena_bytes': facts['arena_bytes'],
+    return contents, content, predicted, {
+        'arena_bytes': facts['arena_bytes'],
         'ops_to_register': [c_source.add_method(op) for op in facts['ops']],
         'preprocessing': before.to_json(), 'input': dict(facts['input'], name='inputs'),
         'output': dict(facts['output'], name='predictions'),

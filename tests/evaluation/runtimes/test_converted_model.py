@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.export.conversion import converters
@@ -34,3 +35,21 @@ def test_a_converted_file_answers_as_the_graph_does(kind, suffix, tmp_path):
             ConvertedModel(child, path + 'none')
     np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2)) / 32), atol=1e-5)
     assert list(model.labels) == LABELS and not model.describe() and model.input.is_own
+
+
+@pytest.mark.parametrize('axes', [(0, 1), (0, 1, 2)])
+def test_an_input_without_a_dimension_for_images_is_fed_one_at_a_time(axes, monkeypatch):
+    """Its answer may be a row, or a number."""
+    class Child:
+        def ask(self, describe):
+            return {'input': {'name': 'x', 'dtype': 'float32', 'shape': [32, 32, 3]},
+                    'output': 'y', 'labels': []}
+
+    def predict(child, path, fed, batch_size):
+        assert fed.shape == (32, 32, 3) and batch_size == len(fed)
+        return np.float32(fed.mean(axes))
+    monkeypatch.setattr(client, 'predict', predict)
+    model = ConvertedModel(Child(), 'a.onnx', stated=Statement(output_kind='raw'))
+    np.testing.assert_allclose(model.probabilities(None, IMAGES),
+                               IMAGES.mean(tuple(axis + 1 for axis in axes)).reshape(3, -1),
+                               rtol=1e-5)

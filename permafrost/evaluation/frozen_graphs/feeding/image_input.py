@@ -149,4 +149,3 @@ def _stated_size(stated: Statement) -> Tuple[Optional[str], Tuple[Optional[int],
 def _size_text(size: Sequence[Optional[int]]) -> str:
     """Return width x height."""
     return 'x'.join('?' if each is None else str(each) for each in reversed(size))
-

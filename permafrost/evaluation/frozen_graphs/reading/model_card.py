@@ -31,8 +31,6 @@ def read_model_card(path: str) -> ModelCard:
     """Return the card of the graph at `path`: empty if there is none, or that of another file."""
     base, extension = os.path.splitext(path)
     card = path + '.json' if extension != '.pb' else base + '.json'
-    value = schema.read_if_valid(card, ModelCard, {})
-    found = ModelCard(**{field.name: value.get(field.name)
-                         for field in dataclasses.fields(ModelCard)})
-    is_other = found.bytes not in (None, os.path.getsize(path)) if os.path.isfile(path) else False
-    return ModelCard(None, None, None, None) if is_other else found
+    found = ModelCard(**schema.read_if_valid(card, ModelCard, {}))
+    is_other = os.path.isfile(path) and found.bytes not in (None, os.path.getsize(path))
+    return ModelCard() if is_other else found

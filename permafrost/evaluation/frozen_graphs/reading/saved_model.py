@@ -14,12 +14,12 @@ from tensorflow.python.grappler import tf_optimizer  # has no public name
 from permafrost.errors import UserError, one_line, printable
 
 SERVING = 'serving_default'
-# What may restore variables.
+# Operations that may restore variables.
 RESTORE_OPS = {
     'Assign', 'AssignVariableOp', 'Const', 'Identity', 'NoOp', 'Pack', 'PartitionedCall',
     'Placeholder', 'PlaceholderWithDefault', 'RestoreV2', 'StatefulPartitionedCall', 'VarHandleOp',
     'Variable', 'VariableV2'}
-# What makes a variable or reads it.
+# Operations that make a variable or read it.
 VARIABLE_OPS = {'Identity', 'ReadVariableOp', 'VarHandleOp', 'Variable', 'VariableV2'}
 
 
