@@ -6,13 +6,13 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 
 interpreter.check()
 
 from absl import flags
 
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.errors import UsageError
 from permafrost.experiments import model_info
 from permafrost.flags import define_dataset_flag, explicitly_set, run_script

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 
 interpreter.check()
 

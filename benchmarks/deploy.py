@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional
 from benchmarks import measure
 from benchmarks.runner import Options
 from permafrost import runtime
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client

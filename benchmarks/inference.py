@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.runner import Options
 from permafrost import runtime
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client

@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 from benchmarks import measure
 from benchmarks.runner import Options
 from permafrost import runtime
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError
 from permafrost.experiments import latency, results
 from permafrost.recipes import catalog

@@ -19,7 +19,7 @@ from benchmarks import measure
 from benchmarks.runner import Options
 from benchmarks.runtimes import graphs
 from permafrost import runtime
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets import loading, packing
 from permafrost.errors import UserError

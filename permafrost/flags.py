@@ -12,7 +12,8 @@ from typing import Any, Callable, Dict, List, Optional, Union
 
 from absl import app, flags
 
-from permafrost import console, schema
+from permafrost import schema
+from permafrost.cli import console
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.recipes import overrides

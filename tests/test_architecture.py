@@ -12,9 +12,8 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 8), reason='needs the ast
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # permafrost's files and rooms: each imports only those before it.
-ORDER = ['errors', 'interpreter', 'commands', 'console', 'files', 'schema', 'runtime', 'recipes',
-         'config', 'runs', 'flags', 'isolation', 'datasets', 'inputs', 'training', 'cluster',
-         'evaluation', 'export', 'experiments']
+ORDER = ['errors', 'cli', 'files', 'schema', 'runtime', 'recipes', 'config', 'runs', 'flags',
+         'datasets', 'inputs', 'training', 'cluster', 'evaluation', 'export', 'experiments']
 ROOMS = sorted(str(path.parent.relative_to(ROOT)) for folder in ('permafrost', 'models')
                for path in (ROOT / folder).glob('*/**/__init__.py'))
 # Modules without a test file of their own, and why.
@@ -45,7 +44,7 @@ def python_files(*folders):
 PACKAGES = python_files('models', 'permafrost', 'benchmarks')
 SCRIPTS = sorted(path.name for path in ROOT.glob('*.py')) + python_files('tools')
 PRODUCT = PACKAGES + SCRIPTS
-# permafrost/interpreter.py parses on Python 2.
+# permafrost/cli/interpreter.py parses on Python 2.
 TYPED = [path for path in python_files('models', 'permafrost') if 'interpreter' not in path]
 TESTS = [path for path in python_files('tests') if path != 'tests/test_architecture.py']
 TREES = {path: ast.parse((ROOT / path).read_text()) for path in PRODUCT + TESTS}

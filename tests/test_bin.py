@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from permafrost import commands
+from permafrost.cli import commands
 from tests import in_process
 from tests.processes import ROOT
 from tests.tools.helpers import Checkout, one_line, write_script

@@ -18,7 +18,8 @@ from typing import Dict, List
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from permafrost import console, interpreter, runtime
+from permafrost import runtime
+from permafrost.cli import console, interpreter
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 BATCHES = [f'data_batch_{i}.bin' for i in range(1, 6)] + ['test_batch.bin']

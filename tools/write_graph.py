@@ -9,11 +9,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 
 interpreter.check()
 
-from permafrost import files, isolation, runtime
+from permafrost import files, runtime
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.errors import UsageError
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.flags import run_script

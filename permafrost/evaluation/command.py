@@ -10,7 +10,8 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from absl import flags
 
-from permafrost import flags as shared_flags, isolation, runs, runtime
+from permafrost import flags as shared_flags, runs, runtime
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.errors import UsageError, UserError, shown
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.statement import Statement

@@ -14,7 +14,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from permafrost import files, runtime, schema
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation.runtimes.client import RUNTIME_OF
 from permafrost.experiments import child_process

@@ -7,8 +7,9 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import models
-from permafrost import files, isolation, runs, runtime
-from permafrost.commands import next_command
+from permafrost import files, runs, runtime
+from permafrost.evaluation.frozen_graphs.reading import isolation
+from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 from permafrost.evaluation.frozen_graphs import file_kinds

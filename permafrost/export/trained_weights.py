@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line, printable

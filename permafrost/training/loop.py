@@ -8,7 +8,8 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import commands, runs, runtime
+from permafrost import runs, runtime
+from permafrost.cli import commands
 from permafrost.config import Config
 from permafrost.errors import UserError, printable
 from permafrost.recipes import overrides

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from permafrost import commands
+from permafrost.cli import commands
 from tests.processes import ROOT
 
 TOOLS = ('awk bash cat cut df dirname env grep head kill ln mkdir readlink rm sed sha256sum '

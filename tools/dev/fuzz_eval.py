@@ -11,11 +11,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 
 interpreter.check()
 
-from permafrost import isolation, runtime
+from permafrost import runtime
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
 from permafrost.flags import run_script

@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 
 interpreter.check()
 

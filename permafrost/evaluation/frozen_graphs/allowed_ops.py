@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, printable
 
 LIST = os.path.join(ROOT, 'label_image', 'graph', 'allowed_ops.def')

@@ -10,7 +10,7 @@ import sys
 from typing import Optional
 
 from permafrost import files, runs
-from permafrost.commands import next_command
+from permafrost.cli.commands import next_command
 from permafrost.errors import UserError, printable
 
 FREEZE = 'python -m tensorflow.python.tools.freeze_graph'

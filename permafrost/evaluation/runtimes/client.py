@@ -13,7 +13,7 @@ from typing import Any, Dict
 
 import numpy as np
 
-from permafrost.commands import ROOT
+from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
 
 RUNTIMES = ('litert', 'onnxruntime', 'openvino')  # each has an environment and a server

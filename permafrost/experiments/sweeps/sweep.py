@@ -4,7 +4,8 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from permafrost import commands, files, runtime
+from permafrost import files, runtime
+from permafrost.cli import commands
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun

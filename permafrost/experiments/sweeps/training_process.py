@@ -8,7 +8,8 @@ import subprocess
 import sys
 from typing import Optional, Sequence
 
-from permafrost import commands, files, runs
+from permafrost import files, runs
+from permafrost.cli import commands
 from permafrost.errors import one_line, printable
 from permafrost.experiments import child_process
 from permafrost.experiments.sweeps.plan import PlannedRun

@@ -5,7 +5,8 @@ from typing import Optional
 
 from absl import flags
 
-from permafrost import isolation, runs, runtime
+from permafrost import runs, runtime
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation.frozen_graphs import file_kinds

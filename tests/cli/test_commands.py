@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from permafrost import commands
+from permafrost.cli import commands
 from tests.processes import ROOT
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 NEEDED = ('absl', 'numpy', 'tensorflow')
 PACKAGES = NEEDED + ('google', 'PIL', 'tqdm')  # that other Pythons often have
 STARTED_AGAIN = 'PERMAFROST_STARTED_AGAIN'

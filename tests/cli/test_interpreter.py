@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from permafrost import interpreter
+from permafrost.cli import interpreter
 from tests.processes import ROOT
 from tests.tools.helpers import one_line, write_script
 
@@ -24,7 +24,8 @@ BARE = [sys.executable, '-S']  # a Python without packages
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the scripts, with a Python in .venv/default that prints how it is called."""
-    for name in [*SCRIPTS, 'permafrost/__init__.py', 'permafrost/interpreter.py']:
+    for name in [*SCRIPTS, 'permafrost/__init__.py', 'permafrost/cli/__init__.py',
+                 'permafrost/cli/interpreter.py']:
         path = tmp_path / 'a b' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(os.path.join(ROOT, name), str(path))
@@ -83,10 +84,10 @@ def test_pythonpath_hides_no_package_of_the_environment(tmp_path):
     (tmp_path / 'google').mkdir()
     (tmp_path / 'numpy').mkdir()
     (tmp_path / 'numpy/__init__.py').write_text('raise ImportError')
-    code = ('import os, sys, numpy; from permafrost import interpreter\n'
+    code = ('import os, sys, numpy; from permafrost.cli import interpreter\n'
             'assert sys.argv == ["-c"]')
     assert run([sys.executable, '-c', code], ROOT, PYTHONPATH=str(tmp_path))[1] == 1
-    code = f'from permafrost import interpreter; interpreter.check(); {code}'
+    code = f'from permafrost.cli import interpreter; interpreter.check(); {code}'
     _, code, _, err = run([sys.executable, '-c', code], ROOT,
                           PYTHONPATH=f'{tmp_path}{os.pathsep}{ROOT}')
     assert code == 0, err
@@ -103,7 +104,7 @@ def test_pythonpath_may_name_the_checkout_and_other_modules(tmp_path, monkeypatc
 def test_a_folder_in_the_checkout_that_hides_tensorflow_is_named(tmp_path):
     (tmp_path / 'tensorflow').mkdir()
     code = (f'import sys; sys.path.insert(0, {str(tmp_path)!r}); '
-            'from permafrost import interpreter; interpreter.check()')
+            'from permafrost.cli import interpreter; interpreter.check()')
     assert run([sys.executable, '-c', code], ROOT)[1:] == (0, '', ''), 'not a package'
     (tmp_path / 'tensorflow/__init__.py').write_text('')
     _, code, _, err = run([sys.executable, '-c', code], ROOT)
@@ -121,7 +122,7 @@ def test_variables_of_python_change_nothing(tmp_path, variables):
     assert err.count('note:') == needs_docstrings, err
 
 
-@pytest.mark.parametrize('script', [*SCRIPTS, 'permafrost/interpreter.py'])
+@pytest.mark.parametrize('script', [*SCRIPTS, 'permafrost/cli/interpreter.py'])
 def test_any_python_can_parse_what_it_may_be_given(script):
     """Python 2.7 stops before the first line if there is a later one that it cannot parse."""
     if script.startswith('tools/dev'):

@@ -14,7 +14,8 @@ from tests.processes import ROOT
 START = '''
 import os, resource, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-from permafrost import console, isolation
+from permafrost.cli import console
+from permafrost.evaluation.frozen_graphs.reading import isolation
 console.install()
 isolation.continue_in_child('strange\\x1b.pb')
 '''

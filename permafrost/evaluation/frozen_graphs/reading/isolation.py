@@ -8,7 +8,8 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from permafrost import console, runtime
+from permafrost import runtime
+from permafrost.cli import console
 from permafrost.errors import one_line, printable
 from permafrost.flags import ENDING_SIGNALS, on_ending_signals
 

@@ -12,7 +12,7 @@ from tests.processes import ROOT
 SCRIPT = '''
 import os, sys
 sys.path.insert(0, {root!r})
-from permafrost import console
+from permafrost.cli import console
 console.install()
 import tqdm
 for number in tqdm.tqdm(range(100), disable=False):
@@ -81,7 +81,7 @@ def test_a_reader_that_is_slow_gets_everything_of_a_pipe_that_does_not_block(end
 
 
 def test_streams_that_a_caller_has_replaced_stay(capsys):
-    from permafrost import console
+    from permafrost.cli import console
     stdout = sys.stdout
     console.install()
     assert sys.stdout is stdout

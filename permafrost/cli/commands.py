@@ -7,7 +7,7 @@ import sys
 
 from permafrost.errors import printable
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 # The front door's name for each script; the other scripts are named by their paths.
 VERBS = {'train.py': 'train', 'train_cluster.py': 'cluster', 'eval.py': 'eval',
          'freeze_graph.py': 'freeze', 'info.py': 'info', 'compare.py': 'compare',
