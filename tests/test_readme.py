@@ -4,7 +4,7 @@ import pytest
 
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes import schedules
-from permafrost.training import optimizers
+from permafrost.training.optimization import optimizers
 from tests.processes import ROOT
 
 

@@ -12,7 +12,7 @@ LEARNING_RATE = 0.01  # small enough for every network to stay finite on its one
 class Muon(torch.optim.Optimizer):
     """Orthogonalized momentum for the weights of convolutions, which it keeps at a fixed norm.
 
-    https://kellerjordan.github.io/posts/muon/, in float32, as permafrost.training.optimizers.Muon.
+    https://kellerjordan.github.io/posts/muon/, in float32, as Muon of permafrost.training.
     """
 
     def __init__(self, parameters, lr, momentum):

@@ -1,6 +1,7 @@
 #include "backends/library.h"
 
 #include <dlfcn.h>
+#include <string.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -25,7 +26,10 @@ std::string FindFile(const fs::path& folder, const std::string& name) {
       found.push_back(file);
     }
   }
-  return found.empty() ? "" : *std::max_element(found.begin(), found.end());
+  return found.empty() ? "" : *std::max_element(
+      found.begin(), found.end(), [](const std::string& a, const std::string& b) {
+        return strverscmp(a.c_str(), b.c_str()) < 0;  // 1.9 before 1.11
+      });
 }
 
 // Return the first library in a directory or in a package below it, or "".

@@ -1,4 +1,4 @@
-// What a graph from someone else may ask of TensorFlow: see allowed_ops.def.
+// The operations, attributes and sizes that a graph from someone else may have: see allowed_ops.def.
 #pragma once
 
 #include <cstdint>

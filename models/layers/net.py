@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import activations, initializers, random_seeds, whitening
 from models.layers.fake_quant import FakeQuant
+from models.layers.padding import pad_for_multiple
 
 BIAS_OPS, RELU_OPS, LRN_OPS = 1, 2, 36  # per element of the output
 
@@ -66,12 +67,17 @@ class Net:
 
     def conv(self, name: str, x: tf.Tensor, filters: int, size: int, weight_decay: float = 0.,
              norm: bool = False, stride: int = 1, bias: bool = True,
-             activation: Optional[str] = None) -> tf.Tensor:
-        """Return convolution, bias or norm, activation: [N, H, W, C] -> [N, H', W', filters]."""
+             activation: Optional[str] = None, multiple_of: int = 1) -> tf.Tensor:
+        """Return convolution, bias or norm, activation: [N, H, W, C] -> [N, H', W', filters].
+
+        With `multiple_of`, H' and W' are rounded down to a multiple, because the VALID pool that
+        follows drops the last rows and columns; it needs a stride of 1.
+        """
         x = self.rounded(x)
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
-            x = self._conv2d(x, self._weights(shape, weight_decay), stride, self.padding)
+            x = self._conv2d(x, self._weights(shape, weight_decay), stride, self.padding,
+                             multiple_of)
             return self._complete('conv', name, x, shape, bias, norm, activation)
 
     def depthwise(self, name: str, x: tf.Tensor, size: int, stride: int = 1) -> tf.Tensor:
@@ -208,10 +214,12 @@ class Net:
     def _on_same_grid(self, y, x):
         return self.fake_quant.same_range(y, x) if self.fake_quant else y
 
-    def _conv2d(self, x, weights, stride, padding):
+    def _conv2d(self, x, weights, stride, padding, multiple_of=1):
         dtype = tf.as_dtype(self.compute_dtype) if self.training else tf.float32
-        y = tf.nn.conv2d(tf.cast(x, dtype), tf.cast(weights, dtype), [1, stride, stride, 1],
-                         padding)
+        x = tf.cast(x, dtype)
+        if multiple_of > 1:
+            x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
+        y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
         return tf.cast(y, tf.float32)
 
     def _weights(self, shape, weight_decay=0., initializer=None, depthwise=False):

@@ -22,7 +22,8 @@ Result = Dict[str, Any]
 
 # Flags that do not change the training: a recorded command leaves them and --resume out.
 UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
-
+# Fields of Config that say whose weights a training begins with, keeps or learns from.
+WEIGHT_SOURCES = ('teacher', 'init_from', 'freeze')
 
 FIX = 'restore it, or remove it'
 
@@ -55,6 +56,8 @@ class ResultFile:
     tta: Optional[str] = limited(None, test=PLAIN_NAME, meaning='a plain name')
     data_set_identity: Optional[str] = None
     teacher: Optional[str] = None
+    init_from: Optional[str] = None
+    freeze: Optional[str] = None
     classes: int = limited(10, minimum=1)
     batch_size: int = limited(1, minimum=1)
     images: int = limited(1, minimum=1)
@@ -119,8 +122,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
                              previous.get('train_seconds', 0.)),
         'images_per_second': status.get('images_per_second'),
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date']}
-    if config.teacher:
-        result['teacher'] = config.teacher
+    result.update(_weight_sources(config))
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['data_set_identity'] = extra['dataset_identity']
     if previous:
@@ -141,11 +143,15 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
     if metrics['weights'] != ('averaged' if config.recipe.ema_decay else 'raw'):
         changes.append(f"weights={metrics['weights']}")
     # --patience ends each seed at another step; they share a file.
-    changes += [f'{name}={getattr(config, name)}' for name in ('patience', 'teacher')
-                if getattr(config, name)]
+    changes += [f'patience={config.patience}'] if config.patience else []
+    changes += [f'{name}={value}' for name, value in _weight_sources(config).items()]
     step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
     return f"{files.safe_name('-'.join(parts))}-{step}.json"
+
+
+def _weight_sources(config: Config) -> Dict[str, str]:
+    return {name: getattr(config, name) for name in WEIGHT_SOURCES if getattr(config, name)}
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:

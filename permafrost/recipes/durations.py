@@ -1,6 +1,6 @@
 """Durations: from epochs and images to steps, and back."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Tuple
 
 import numpy as np
 
@@ -36,6 +36,21 @@ def steps_per_epoch(config: 'Config') -> float:
 def epoch_at(config: 'Config', global_step: Any) -> Any:
     """Return the epoch, with its fraction, before the update of `global_step`: number or tensor."""
     return global_step * (1 / steps_per_epoch(config))
+
+
+def first_quantized_step(config: 'Config') -> float:
+    """Return the step, with its fraction, at which quantization-aware training begins."""
+    recipe = config.recipe
+    length = recipe.quantization_aware_epochs * steps_per_epoch(config)
+    return num_steps(recipe, config.train_images) - length
+
+
+def prune_steps(config: 'Config') -> Tuple[float, float]:
+    """Return the steps at which pruning begins and has reached its sparsity, with fractions."""
+    recipe, per_epoch = config.recipe, steps_per_epoch(config)
+    start = recipe.prune_start_epoch
+    length = recipe.prune_epochs or (num_epochs(recipe) - start) / 2
+    return start * per_epoch, (start + length) * per_epoch
 
 
 def schedule_factor_at(config: 'Config', global_step: Any, ops: Any = np) -> Any:

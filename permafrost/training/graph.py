@@ -16,9 +16,10 @@ from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
 from permafrost.recipes.recipe import Recipe
-from permafrost.training import initialization, optimizers, weight_averaging
+from permafrost.training import initialization
 from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
+from permafrost.training.optimization import optimizers, weight_averaging
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
 
@@ -28,7 +29,7 @@ class TrainGraph(NamedTuple):
     step: tf.Tensor  # the global step after the update of the same run
     scalars: Dict[str, tf.Tensor]  # losses, accuracy and learning rate of the batch, before it
     images: tf.Tensor  # the batch, preprocessed
-    masks: Optional[pruning.Pruning] = None
+    pruner: Optional[pruning.Pruning] = None
 
 
 def build(config: Config, dataset: Any, strategy: Strategy,
@@ -78,32 +79,30 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
             initialization.initial_values(initial):
         logits = models.build(config.model, net, images)
     initialization.check_freeze(config, tf.trainable_variables())
-    pruned = pruning.create(config, num_classes, net.is_frozen)
+    pruner = pruning.create(config, num_classes, net.is_frozen)
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
         factor = durations.schedule_factor_at(config, step64, tf)
         epoch = durations.epoch_at(config, step64)
     optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen,
-                                  pruned.masks if pruned else None)
+                                  pruner.masks if pruner else None)
     with tf.name_scope('losses'):
         scalars = _losses(recipe, net, logits, labels, teacher_logits)
     with tf.name_scope('update'):
         update, step = strategy.update(optimizer, scalars['loss'],
                                        weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
-    if pruned:
-        scalars['sparsity'] = tf.identity(pruned.sparsity)
-    return TrainGraph(update, step, scalars, images, pruned)
+    if pruner:
+        scalars['sparsity'] = tf.identity(pruner.sparsity)
+    return TrainGraph(update, step, scalars, images, pruner)
 
 
 def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:
     """Return the rounding of the last quantization_aware_epochs of the recipe; None if 0."""
-    recipe = config.recipe
-    if not recipe.quantization_aware_epochs:
+    if not config.recipe.quantization_aware_epochs:
         return None
-    length = recipe.quantization_aware_epochs * durations.steps_per_epoch(config)
-    first_step = durations.num_steps(recipe, config.train_images) - length
-    return FakeQuant(training=True, step=global_step, first_step=first_step)
+    return FakeQuant(training=True, step=global_step,
+                     first_step=durations.first_quantized_step(config))
 
 
 @contextlib.contextmanager

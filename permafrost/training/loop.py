@@ -73,7 +73,7 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
             with contextlib.closing(EventWriter(
                     runs.train_dir(run), tf.get_default_graph())) as writer:
                 # Progress comes first, so that weights after a NaN loss are never saved.
-                prune = [PruningHook(graph.masks, config, graph.step)] if graph.masks else []
+                prune = [PruningHook(graph.pruner, config, graph.step)] if graph.pruner else []
                 train_hooks = [progress, *prune, *extra, save, stop,
                                *summaries.summary_hooks(graph, config, writer, progress)]
                 try:

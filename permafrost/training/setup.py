@@ -112,7 +112,7 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {config.steps} steps', flush=True)
     _check(config)
-    _note_schedule_length(config)
+    _note_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
 
 
@@ -157,19 +157,27 @@ def _resumed_config(values, run) -> Config:
             overrides.with_changes(base, recipe_changes))
     config = merged_for_resume(config, recipe, changes)
     _check(config)
-    _note_schedule_length(config, 'in a new run, ')
+    _note_length(config, 'in a new run, ')
     return config
 
 
-def _note_schedule_length(config: Config, where: str = '') -> None:
+def _note_length(config: Config, where: str = '') -> None:
+    """Print what --steps leaves out of the recipe; `where` --epochs would set another length."""
     recipe, steps = config.recipe, config.steps
     end = durations.num_steps(recipe, config.train_images)
-    if steps == end or recipe.schedule == Constant():
-        return
-    problem = f'cuts the schedule of {end} steps short'
-    if steps > end:
+    quantized, sparse = durations.first_quantized_step(config), durations.prune_steps(config)[1]
+    problems = []
+    if steps < end and recipe.schedule != Constant():
+        problems.append(f'cuts the schedule of {end} steps short')
+    elif steps > end and recipe.schedule != Constant():
         rate = durations.learning_rate_at(config, end)
-        problem = f'goes on after the schedule of {end} steps, at a learning rate of {rate:.3g}'
-    epochs = steps * recipe.batch_size / config.train_images
-    print(f'note: --steps={steps} {problem}; {where}--epochs={epochs:.6g} would rescale it',
-          flush=True)
+        problems.append(f'goes on after the schedule of {end} steps, at a learning rate of '
+                        f'{rate:.3g}')
+    if recipe.quantization_aware_epochs and steps <= quantized:
+        problems.append(f'ends before quantization-aware training begins at step {quantized:g}')
+    if (recipe.sparsity or recipe.structured_sparsity) and steps < sparse:
+        problems.append(f'ends before the sparsity is reached at step {sparse:g}')
+    if problems:
+        epochs = steps * recipe.batch_size / config.train_images
+        print(f"note: --steps={steps} {' and '.join(problems)}; {where}--epochs={epochs:.6g} would "
+              'rescale it', flush=True)

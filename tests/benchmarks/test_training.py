@@ -102,8 +102,8 @@ def test_the_mean_is_geometric_and_of_each_networks_best_engine():
         5 * 5 * 6 * 16 * 10 * 10 + 400 * 120 + 120 * 84 + 84 * 10))),
     # the filters of the whitening are fixed, its biases are not: 1 product; then 3
     ('sprint', 2 * (2 * 2 * 3 * 24 * 31 * 31 + 3 * (
-        9 * 24 * 64 * 31 * 31 + 9 * 64 * 64 * 15 * 15 + 9 * 64 * 256 * 15 * 15
-        + 9 * 256 * 256 * 7 * 7 + 9 * 256 * 256 * 7 * 7 + 9 * 256 * 256 * 3 * 3 + 256 * 10))),
+        9 * 24 * 64 * 30 * 30 + 9 * 64 * 64 * 15 * 15 + 9 * 64 * 256 * 14 * 14
+        + 9 * 256 * 256 * 7 * 7 + 9 * 256 * 256 * 6 * 6 + 9 * 256 * 256 * 3 * 3 + 256 * 10))),
     # without biases there, the next convolution needs no gradient of its input: 2
     ('davidnet_tricks', 2 * (9 * 3 * 27 * 32 * 32 + 2 * 27 * 64 * 32 * 32 + 3 * 9 * (
         64 * 128 * 32 * 32 + 2 * 128 * 128 * 16 * 16 + 128 * 256 * 16 * 16 + 256 * 512 * 8 * 8

@@ -8,7 +8,6 @@ from permafrost.config import Config
 from permafrost.datasets import loading, registry
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
@@ -67,8 +66,3 @@ def test_a_foreign_graph_gets_standardized_centers(synthetic):
         frozen = FrozenGraph(graph, 'a.pb', synthetic, Statement(standardize='per_image'))
         logits = frozen.logits(session, images[:50])
     np.testing.assert_allclose(logits, expected(center_crops(images[:50])), atol=1e-3)
-
-
-def test_importing_removes_nothing_from_a_graph_without_predictions():
-    graph = tf.GraphDef(node=[tf.NodeDef(name='a', op='NoOp')])
-    assert graph_def.inference_subgraph(graph) is graph

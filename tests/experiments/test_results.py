@@ -164,15 +164,16 @@ def test_runs_that_stopped_early_share_a_file(run, tmp_path):
             results.record(folder, other, dict(METRICS, step=step))
 
 
-def test_a_taught_run_has_a_result_of_its_own(run, tmp_path):
-    taught = _copy(run, tmp_path / 'taught', lambda value: value['config'].update(teacher='a/b'))
-    alone, path = (results.record(str(tmp_path / 'results'), each, METRICS)
-                   for each in (run, taught))
-    assert alone != path and os.path.dirname(path) == str(tmp_path / 'results')
-    assert results.read(path)['teacher'] == 'a/b' and 'teacher' not in results.read(alone)
-    assert any('teacher=a/b' in line for line in accuracy_tables.table([results.read(path)]))
+@pytest.mark.parametrize('field', results.WEIGHT_SOURCES)
+def test_a_run_with_weights_from_elsewhere_has_a_result_of_its_own(field, run, tmp_path):
+    other = _copy(run, tmp_path / 'other', lambda value: value['config'].update({field: 'a/b'}))
+    plain, path = (results.record(str(tmp_path / 'results'), each, METRICS)
+                   for each in (run, other))
+    assert plain != path and os.path.dirname(path) == str(tmp_path / 'results')
+    assert results.read(path)[field] == 'a/b' and field not in results.read(plain)
+    assert any(f'{field}=a/b' in line for line in accuracy_tables.table([results.read(path)]))
     entry, = entries.read_result(Selected(path, is_result=True))
-    assert entry.settings['teacher'] == 'a/b' and 'teacher' in entry.changed
+    assert entry.settings[field] == 'a/b' and field in entry.changed
 
 
 def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):

@@ -44,6 +44,13 @@ def test_probabilities_and_labels(program, picture, runtime):
     assert probabilities == pytest.approx(expected(noise(32, 32)), abs=1e-5)
 
 
+def test_the_newest_of_several_versions_is_loaded(error_line, picture, tmp_path):
+    for version in ('1.9.0', '1.11.0', '1.10.3'):
+        (tmp_path / f'libonnxruntime.so.{version}').touch()
+    line = error_line(1, '--graph', model('.onnx'), '--library', tmp_path, picture)
+    assert str(tmp_path / 'libonnxruntime.so.1.11.0') in line
+
+
 @pytest.mark.parametrize('suffix', ['.pb', '.tflite'])
 def test_openvino_runs_files_of_other_runtimes(program, graph, picture, suffix):
     path = graph if suffix == '.pb' else model(suffix)

@@ -122,12 +122,13 @@ BY_HAND = {
         conv(3, 256, 512, 8, ops=0), (512, 0), each(5, 4, 4, 512),
         conv(3, 512, 512, 4, 1, 5), conv(3, 512, 512, 4, 1, 5), each(1, 4, 4, 512),
         conv(1, 512, 10, 1, ops=0), each(1, 10)),
-    # 31 positions of 2x2 patches, then 15, 7 and 3; its GELU costs 4 operations.
+    # 31 positions of 2x2 patches, then 15, 7 and 3; its GELU costs 4 operations. A convolution
+    # before a pool has an even number of rows and columns.
     ('sprint', 32): total(
         conv(2, 3, 24, 31, ops=1), each(4, 31, 31, 24),
-        conv(3, 24, 64, 31, ops=0), (64, 0), each(5, 15, 15, 64), conv(3, 64, 64, 15, 1, 5),
-        conv(3, 64, 256, 15, ops=0), (256, 0), each(5, 7, 7, 256), conv(3, 256, 256, 7, 1, 5),
-        conv(3, 256, 256, 7, ops=0), (256, 0), each(5, 3, 3, 256), conv(3, 256, 256, 3, 1, 5),
+        conv(3, 24, 64, 30, ops=0), (64, 0), each(5, 15, 15, 64), conv(3, 64, 64, 15, 1, 5),
+        conv(3, 64, 256, 14, ops=0), (256, 0), each(5, 7, 7, 256), conv(3, 256, 256, 7, 1, 5),
+        conv(3, 256, 256, 6, ops=0), (256, 0), each(5, 3, 3, 256), conv(3, 256, 256, 3, 1, 5),
         conv(1, 256, 10, 1, ops=0), each(1, 10)),
     ('vgg_bn_drop', 32): total(*[conv(3, *row, norm=2) for row in [
         (3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), (256, 256, 8),

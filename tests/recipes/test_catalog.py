@@ -12,7 +12,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.training.graph import build_train_graph
-from permafrost.training.optimizers import OPTIMIZERS
+from permafrost.training.optimization.optimizers import OPTIMIZERS
 from tests import in_process, networks
 from tests.export import helpers
 

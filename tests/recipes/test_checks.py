@@ -10,7 +10,7 @@ import pytest
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes import catalog, checks, recipe
-from permafrost.training import optimizers
+from permafrost.training.optimization import optimizers
 from tests.processes import ROOT
 
 TUTORIAL = catalog.RECIPES['tutorial']

@@ -69,6 +69,19 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('settings, steps, note', [
+    (['quantization_aware_epochs=1'], 15, 'ends before quantization-aware training begins at '
+     'step 15;'),
+    (['quantization_aware_epochs=1'], 16, ''),
+    (['sparsity=0.5', 'prune_epochs=3'], 14, 'ends before the sparsity is reached at step 15;'),
+    (['structured_sparsity=0.5', 'prune_epochs=3'], 15, '')])
+def test_a_note_says_which_compression_the_steps_leave_out(settings, steps, note, prepare, capsys):
+    prepare('--model=tuto', f'--steps={steps}', *(
+        f'--set={setting}' for setting in ['batch_size=128', 'epochs=4', *settings]))
+    output = capsys.readouterr().out
+    assert (note in output) if note else 'note: --steps' not in output
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['--model=txto'], "unknown model 'txto'; did you mean tuto?"),
     (['--recipe=tutorail'], 'did you mean tutorial?'),

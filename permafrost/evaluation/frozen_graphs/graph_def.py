@@ -96,10 +96,3 @@ def _import(graph, input_map, name):
 def accepts_raw_images(graph: tf.GraphDef) -> bool:
     """Return whether `graph` preprocesses decoded images itself."""
     return any(node.name == 'images' and node.op == 'Placeholder' for node in graph.node)
-
-
-def inference_subgraph(graph: tf.GraphDef) -> tf.GraphDef:
-    """Return the nodes of `graph` that compute `predictions`; all nodes if none has that name."""
-    if 'predictions' not in {node.name for node in graph.node}:
-        return graph
-    return extract_subgraph(graph, ['predictions'], [] if accepts_raw_images(graph) else ['inputs'])

@@ -145,10 +145,10 @@ def read_result(selected: Selected) -> List[Entry]:
     settings, changed = _with_recipe(
         {'model': result['model'], 'dataset': result['data_set'], 'engine': result['engine'],
          'steps': str(result['steps']), 'weights': result['weights'],
-         'teacher': to_text(result.get('teacher'))}, recipe)
+         **{name: to_text(result.get(name)) for name in results.WEIGHT_SOURCES}}, recipe)
     weights = 'averaged' if recipe.ema_decay else 'raw'
     changed += ('weights',) * (result['weights'] != weights)
-    changed += ('teacher',) * ('teacher' in result)
+    changed += tuple(name for name in results.WEIGHT_SOURCES if result.get(name))
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,
         result.get('classes', 10), result['engine'], is_run=False,

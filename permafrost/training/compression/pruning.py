@@ -28,7 +28,7 @@ def sparsity_at(config: Config, step: float) -> float:
     It is final * (1 - (1 - t)^3), for t from 0 to 1 in UPDATES stages: Zhu and Gupta 2017,
     https://arxiv.org/abs/1710.01878, equation 1.
     """
-    first, last = prune_steps(config)
+    first, last = durations.prune_steps(config)
     share = min(max((step - first) / max(last - first, 1e-9), 0.), 1.)
     stage = np.floor(share * UPDATES + 1e-9) / UPDATES
     return _final_sparsity(config) * (1. - (1. - stage) ** 3)
@@ -36,14 +36,6 @@ def sparsity_at(config: Config, step: float) -> float:
 
 def _final_sparsity(config: Config) -> float:
     return config.recipe.sparsity or config.recipe.structured_sparsity
-
-
-def prune_steps(config: Config) -> Tuple[float, float]:
-    """Return the steps at which pruning begins and has reached its sparsity, with fractions."""
-    recipe, per_epoch = config.recipe, durations.steps_per_epoch(config)
-    start = recipe.prune_start_epoch
-    length = recipe.prune_epochs or (durations.num_epochs(recipe) - start) / 2
-    return start * per_epoch, (start + length) * per_epoch
 
 
 class Pruning:

@@ -29,7 +29,7 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_nodes_upstream_of_a_feed_are_removed():
-    graph = graph_def.inference_subgraph(foreign_graph()[0])
+    graph = graph_def.extract_subgraph(foreign_graph()[0], ['predictions'], ['inputs'])
     types = {node.name: node.op for node in graph.node}
     assert types['inputs'] == 'Placeholder' and 'predictions' in types
     assert not [op for op in types.values() if 'Queue' in op]
@@ -40,11 +40,11 @@ def test_a_missing_node_is_named():
     graph = foreign_graph()[0]
     damaged = tf.GraphDef(node=[node for node in graph.node if node.name != 'conv1/biases'])
     with pytest.raises(UserError, match="node is missing .*'conv1/biases'"):
-        graph_def.inference_subgraph(damaged)
+        graph_def.extract_subgraph(damaged, ['predictions'], ['inputs'])
 
 
 def test_an_unknown_operation_is_one_line():
-    graph = graph_def.inference_subgraph(foreign_graph()[0])
+    graph = graph_def.extract_subgraph(foreign_graph()[0], ['predictions'], ['inputs'])
     next(node for node in graph.node if node.op == 'Relu').op = 'Rleu'
     with tf.Graph().as_default(), pytest.raises(UserError, match='not allowed in inference.*Rleu'):
         graph_def.import_graph(graph)

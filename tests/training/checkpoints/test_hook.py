@@ -131,7 +131,7 @@ def test_the_best_checkpoint_is_kept_next_to_the_newest(synthetic, tmp_path, def
         finding.find_checkpoint(run, 'best')
 
 
-def test_what_is_kept_with_a_checkpoint_has_its_step(synthetic, tmp_path, default_graph):
+def test_files_kept_with_a_checkpoint_have_its_step(synthetic, tmp_path, default_graph):
     """In an asynchronous cluster other workers make steps between the chief's and its save."""
     run = runs.create('', '', str(tmp_path / 'run'))
     weight = tf.get_variable('weight', [])

@@ -10,10 +10,10 @@ from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
 from permafrost.export import trained_weights
-from permafrost.recipes import overrides
+from permafrost.recipes import durations, overrides
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
-from permafrost.training.optimizers import OPTIMIZERS
+from permafrost.training.optimization.optimizers import OPTIMIZERS
 from tests import networks
 from tests.training.helpers import train_graph
 
@@ -27,15 +27,15 @@ def _config(*changes, **fields):
 
 def test_the_schedule_is_the_published_cubic():
     config = _config('sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=4')
-    assert pruning.prune_steps(config) == (20, 60)
+    assert durations.prune_steps(config) == (20, 60)
     for step in range(0, 81, 2):  # 40 steps have a stage each
         t = min(max((step - 20) / 40, 0), 1)
         assert pruning.sparsity_at(config, step) == pytest.approx(.8 - .8 * (1 - t) ** 3), step
 
 
 def test_half_of_what_is_left_is_for_pruning_by_default():
-    assert pruning.prune_steps(_config('structured_sparsity=0.5')) == (0, 40)
-    assert pruning.prune_steps(_config('sparsity=0.5', 'prune_start_epoch=2')) == (20, 50)
+    assert durations.prune_steps(_config('structured_sparsity=0.5')) == (0, 40)
+    assert durations.prune_steps(_config('sparsity=0.5', 'prune_start_epoch=2')) == (20, 50)
 
 
 @pytest.mark.parametrize('optimizer, changes', [
@@ -48,12 +48,12 @@ def test_zeros_stay_and_everything_else_is_trained(optimizer, changes, default_g
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         session.run(graph.train)
-        graph.masks.prune(session, float(changes[0].partition('=')[2]))
-        masks = session.run(graph.masks.masks)
-        before = session.run(graph.masks.variables)
+        graph.pruner.prune(session, float(changes[0].partition('=')[2]))
+        masks = session.run(graph.pruner.masks)
+        before = session.run(graph.pruner.variables)
         for _ in range(3):
             session.run(graph.train)
-        after = session.run(graph.masks.variables)
+        after = session.run(graph.pruner.variables)
     assert masks
     for name, value in after.items():
         mask = np.broadcast_to(masks.get(name, np.float32(1)), value.shape)
@@ -68,10 +68,10 @@ def test_masks_never_bring_anything_back(changes, default_graph):
     graph = train_graph('lenet5', [*changes, 'compute_dtype=float32'])
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
-        earlier = session.run(graph.masks.masks)
+        earlier = session.run(graph.pruner.masks)
         for sparsity in (.1, .3, .5):
-            graph.masks.prune(session, sparsity)
-            masks = session.run(graph.masks.masks)
+            graph.pruner.prune(session, sparsity)
+            masks = session.run(graph.pruner.masks)
             assert all((masks[name] <= earlier[name]).all() for name in masks)
             earlier = masks
             session.run(graph.train)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.training import weight_averaging
+from permafrost.training.optimization import weight_averaging
 from tests.training.helpers import train_graph
 
 

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import unknown_name_error
 from permafrost.recipes.param_groups import ParamGroup, param_group_for
 from permafrost.recipes.recipe import Recipe
+from permafrost.training.optimization.gradients import gradients
 
 
 class Sgd(tf.train.Optimizer):
@@ -35,10 +36,12 @@ class Sgd(tf.train.Optimizer):
         self._rates = {number: tf.cast(number * factor, tf.float32)
                        for number in sorted(numbers - {None})}
 
-    def compute_gradients(self, loss: tf.Tensor, var_list: Any = None, **options: Any) -> Any:
+    def compute_gradients(self, loss: tf.Tensor, var_list: Any = None, **unused: Any) -> Any:
         trained = [variable for variable in var_list or tf.trainable_variables()
                    if not self._is_frozen(variable.op.name)]
-        return super().compute_gradients(loss, trained, **options)
+        ends = {variable.op.name: param_group_for(self._recipe, variable.op.name).freeze_epoch
+                for variable in trained}
+        return list(zip(gradients(loss, trained, ends, self._epoch), trained))
 
     def _resource_apply_dense(self, grad, var):
         group = param_group_for(self._recipe, var.op.name)

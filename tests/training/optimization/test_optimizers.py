@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError
 from permafrost.recipes.recipe import Recipe
-from permafrost.training import optimizers
+from permafrost.training.optimization import optimizers
 from tests.training.helpers import train_graph
 
 RATE, DECAY, MOMENTUM = 0.1, 0.02, 0.8
@@ -98,6 +98,28 @@ def test_orthogonalize_makes_singular_values_alike(shape):
     np.testing.assert_allclose(result, slow_orthogonalize(matrix), atol=1e-4)
     before, after = (np.linalg.svd(m, compute_uv=False) for m in (matrix, result))
     assert after.max() / after.min() < before.max() / before.min()
+
+
+@pytest.mark.parametrize('groups', ['conv freeze_epoch=0.5', 'conv1 freeze_epoch=0.5,'
+                                    'conv2/biases freeze_epoch=1,conv2 freeze_epoch=1.25'])
+def test_frozen_variables_have_no_backward_pass(groups, default_graph):
+    """Which operations compute gradients at each step; four steps are an epoch."""
+    changes = ['optimizer=nesterov', f'param_groups={groups}']
+    graph = train_graph('lenet5', changes)
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    gradients = []
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            trace = tf.RunMetadata()
+            session.run(graph.train, options=options, run_metadata=trace)
+            names = [node.node_name for device in trace.step_stats.dev_stats
+                     for node in device.node_stats if 'gradients' in node.node_name]
+            gradients.append({layer: any(f'/{layer}/Conv2D_grad' in name and 'Filter' in name
+                                         for name in names)
+                              for layer in ('conv1', 'conv2')})
+    ends = {'conv1': 2, 'conv2': 2 if groups.startswith('conv ') else 5}
+    assert gradients == [{layer: step < end for layer, end in ends.items()} for step in range(6)]
 
 
 def test_an_unknown_optimizer_is_refused():

@@ -1,0 +1,1 @@
+"""Changing the weights: gradients, optimizers, moving averages of the weights."""
