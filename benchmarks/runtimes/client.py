@@ -1,26 +1,55 @@
 """The servers that train, each in .venv/<environment>; server.py documents the requests."""
 
+import ctypes.util
 from typing import NamedTuple
 
+from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client
+
+ALLOCATOR = 'libtcmalloc_minimal.so.4'
 
 
 class Server(NamedTuple):
-    """A module that answers requests, and where it runs."""
+    """A module that answers requests, where it runs, and how it is to train."""
     module: str
     environment: str
+    compute_dtype: str = 'float32'
+    compiled: bool = False  # by torch.compile
 
 
+TENSORFLOW = 'benchmarks.runtimes.tensorflow_server'
+PYTORCH = 'benchmarks.runtimes.pytorch_server'
 SERVERS = {
-    'tf1': Server('benchmarks.runtimes.tensorflow_server', 'tf1'),
-    'tf1-mkl': Server('benchmarks.runtimes.tensorflow_server', 'tf1-mkl'),
-    'tf2': Server('benchmarks.runtimes.tensorflow_server', 'tf2'),
-    'tf2-bfloat16': Server('benchmarks.runtimes.tensorflow_server', 'tf2'),
-    'pytorch': Server('benchmarks.runtimes.pytorch_server', 'pytorch'),
-    'pytorch-bfloat16': Server('benchmarks.runtimes.pytorch_server', 'pytorch'),
+    'tf1': Server(TENSORFLOW, 'tf1'),
+    'tf1-mkl': Server(TENSORFLOW, 'tf1-mkl'),
+    'tf2': Server(TENSORFLOW, 'tf2'),
+    'tf2-bfloat16': Server(TENSORFLOW, 'tf2', 'bfloat16'),
+    'pytorch': Server(PYTORCH, 'pytorch'),
+    'pytorch-bfloat16': Server(PYTORCH, 'pytorch', 'bfloat16'),
+    'pytorch-compiled': Server(PYTORCH, 'pytorch', compiled=True),
+    'pytorch-compiled-bfloat16': Server(PYTORCH, 'pytorch', 'bfloat16', compiled=True),
 }
 
 
+def check_allocator() -> None:
+    """Raise UserError without tcmalloc, which PyTorch's guide to tuning on CPUs preloads.
+
+    glibc returns the memory of large tensors to the system at each step.
+    """
+    if not _has_allocator():
+        raise UserError(f'PyTorch is slow without {ALLOCATOR}: install it, on Debian by `apt-get '
+                        'install libtcmalloc-minimal4`')
+
+
 def start(name: str) -> client.Child:
-    """Start the server `name`. Use it as a context manager. Raises UserError."""
-    return client.Child(*SERVERS[name])
+    """Start the server `name`, with tcmalloc if there is one. Use it as a context manager.
+
+    Raises UserError.
+    """
+    server = SERVERS[name]
+    preload = {'LD_PRELOAD': ALLOCATOR} if _has_allocator() else {}
+    return client.Child(server.module, server.environment, **preload)
+
+
+def _has_allocator() -> bool:
+    return bool(ctypes.util.find_library('tcmalloc_minimal'))

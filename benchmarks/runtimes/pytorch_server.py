@@ -1,4 +1,4 @@
-"""PyTorch, eager, channels_last, on all cores; see server.serve_training.
+"""PyTorch, eager or compiled, channels_last, on all cores; see server.serve_training.
 
 In bfloat16 it computes whatever its autocast considers safe, not only convolutions.
 """
@@ -17,9 +17,10 @@ def load(request):
     network = torch_networks.NETWORKS[name]().to(memory_format=torch.channels_last)
     images, labels = server.batch(request)
     images = torch.from_numpy(images).permute(0, 3, 1, 2)  # which is channels_last
-    runs = torch_training.runs(name, network, images, torch.from_numpy(labels),
-                               getattr(torch, request['compute_dtype']))
-    left, right = map(torch.from_numpy, server.matrices())
+    dtype = getattr(torch, request['compute_dtype'])
+    runs = torch_training.runs(name, network, images, torch.from_numpy(labels), dtype,
+                               request['compiled'])
+    left, right = (torch.from_numpy(matrix).to(dtype) for matrix in server.matrices())
 
     def product():
         torch.mm(left, right)

@@ -2,13 +2,14 @@
 
 It answers
 
-{"load": model, "batch_size": N, "image_size": h, "compute_dtype": "float32" or "bfloat16"}: load a
-    model, to be trained on one batch of random floats, and drop the previous one. Answer: facts.
+{"load": model, "batch_size": N, "image_size": h, "compute_dtype": "float32" or "bfloat16",
+    "compiled": true or false}: load a model, to be trained on one batch of random floats, and drop
+    the previous one. Answer: facts. Only PyTorch compiles.
 {"run": kind}: run once on that batch. Answer: {"loss": number}. The kinds are
     forward: the loss in training mode, with all that the gradients would need;
     backward: that, and the gradients of all trained weights, which are dropped;
     step: that, and the update of the weights, the optimizer's state and moving averages;
-    product: only the product of two SIDE x SIDE matrices of floats; the loss is null.
+    product: only the product of two SIDE x SIDE matrices of compute_dtype; the loss is null.
 {"logits": model, "path": file.npz}: write the logits of fixed weights, or compare with them.
 """
 

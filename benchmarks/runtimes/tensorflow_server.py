@@ -32,7 +32,9 @@ def load(request):
         graph = build_train_graph(Config(model=name, recipe=recipe, steps=1), 10,
                                   *map(graphs.local_variable, server.batch(request)))
         loss = graph.scalars['loss']
-        product = tf.matmul(*map(graphs.local_variable, server.matrices()))
+        dtype = tf.as_dtype(request['compute_dtype']).as_numpy_dtype
+        product = tf.matmul(*(graphs.local_variable(matrix.astype(dtype))
+                              for matrix in server.matrices()))
         # Fetch one number of each gradient: TensorFlow does not run an operation without a reader.
         gradients = [tf.reshape(gradient, [-1])[0]
                      for gradient in tf.gradients(loss, tf.trainable_variables())]

@@ -87,13 +87,14 @@ RECIPES = {'davidnet': partial(Recipe, label_smoothing=0.2),
            'sprint': partial(Recipe, momentum=0.85, label_smoothing=0.2), 'tuto': Tuto}
 
 
-def runs(name, network, images, labels, compute_dtype):
+def runs(name, network, images, labels, compute_dtype, compiled):
     """Return {'forward', 'backward', 'step': function that runs it on the batch, for the loss}."""
     recipe = RECIPES.get(name, Recipe)(network)
+    compute_logits = torch.compile(network) if compiled else network
 
     def forward():
         with torch.autocast('cpu', torch.bfloat16, enabled=compute_dtype != torch.float32):
-            logits = network(images)
+            logits = compute_logits(images)
         cross_entropy = functional.cross_entropy(logits.float(), labels,
                                                  label_smoothing=recipe.label_smoothing)
         return cross_entropy + recipe.weight_decay_loss()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import glob
-import math
 import os
 import re
 import textwrap
@@ -17,8 +16,9 @@ FIX = 'restore it, or remove it'
 NOT_RECORDED = ['Not recorded yet.']
 
 ENGINES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`'}
-TRAINERS = dict(ENGINES, pytorch='PyTorch')
-BFLOAT16_TRAINERS = {'tf2-bfloat16': '`tf2`', 'pytorch-bfloat16': 'PyTorch'}
+TRAINERS = {'float32': {**ENGINES, 'pytorch': 'PyTorch', 'pytorch-compiled': 'PyTorch, compiled'},
+            'bfloat16': {'tf2-bfloat16': '`tf2`', 'pytorch-bfloat16': 'PyTorch',
+                         'pytorch-compiled-bfloat16': 'PyTorch, compiled'}}
 RUNTIMES = dict(ENGINES, onnxruntime='ONNX Runtime', litert='LiteRT', openvino='OpenVINO')
 
 Figure = Dict[str, Any]  # of the fields of FigureJson
@@ -114,21 +114,40 @@ def training(folder: str) -> List[str]:
     if not benchmark:
         return NOT_RECORDED
     networks, figures = benchmark['networks'], benchmark['figures']
-    titles = [f'{model} {name}' for model in networks for name in ('forward', 'backward', 'step')
-              if f'{model} {name}: pytorch' in figures]
-    rows = []
-    for title in titles:
-        ratio = max([figure['median'] for key, figure in figures.items()
-                     if key.startswith(title) and key.endswith(' by pytorch')], default=math.nan)
-        rows.append([markdown.escape(title), *_medians(figures, title, TRAINERS), f'{ratio:.2f}'])
-    bfloat16_rows = [[markdown.escape(title), *_medians(figures, title, BFLOAT16_TRAINERS)]
-                     for title in titles]
+    lines: List[str] = []
+    for precision, trainers in TRAINERS.items():
+        rows = [[markdown.escape(title), *_medians(figures, title, trainers)]
+                for title in _titles(networks, figures)]
+        lines += [*markdown.table([precision, *trainers.values()], rows), '']
     targets = [f"- {markdown.escape(name)}: {figure['median']:.2f}, at {_bound(figure)}: "
                f"{'met' if figure.get('met') else '**not met**'}."
                for name, figure in figures.items() if 'target' in figure]
-    return [*markdown.table(['float32', *TRAINERS.values(), 'best engine / PyTorch'], rows), '',
-            *markdown.table(['bfloat16', *BFLOAT16_TRAINERS.values()], bfloat16_rows), '',
-            *targets, *([''] if targets else []), *_recipe_minutes(networks, figures)]
+    return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
+            *_recipe_minutes(networks, figures)]
+
+
+def _titles(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+    return [f'{model} {kind}' for model in networks for kind in ('forward', 'backward', 'step')
+            if f'{model} {kind}: pytorch' in figures]
+
+
+def _ratios(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+    """Return a table of the ratios to PyTorch, which say in their names which two they compare."""
+    rows = []
+    for title in _titles(networks, figures):
+        for key, figure in figures.items():
+            names = key.partition(': ')[2].split(' by ')
+            if key.startswith(title + ': ') and len(names) == 2:
+                rows.append([markdown.escape(title), *(markdown.escape(_trainer(name))
+                                                       for name in names),
+                             f"{figure['median']:.2f}"])
+    return markdown.table(['', 'our fastest', 'the fastest of PyTorch', 'ratio'], rows)
+
+
+def _trainer(name: str) -> str:
+    """Return a name with its precision."""
+    return next((f'{trainers[name]}, {precision}' for precision, trainers in TRAINERS.items()
+                 if name in trainers), name).replace('`', '')
 
 
 def _medians(figures: Dict[str, Figure], title: str, names: Iterable[str]) -> List[str]:
@@ -136,19 +155,31 @@ def _medians(figures: Dict[str, Figure], title: str, names: Iterable[str]) -> Li
 
 
 def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+    trainers = [name for names in TRAINERS.values() for name in names]
+    peers = [name for name in trainers if name.startswith('pytorch')]
     rows, sizes = [], []
     for model, network in networks.items():
-        title = f'{model}, its whole recipe'
-        best = next((name for name in ENGINES if f'{title}: {name}' in figures), '')
-        names = (best, 'pytorch', 'tf2-bfloat16', 'pytorch-bfloat16')
-        rows.append([markdown.escape(model), *_medians(figures, title, names),
-                     *_medians(figures, f'{model} step', [f'{best}, of the peak'])])
+        shares = [figure['median'] for key, figure in figures.items()
+                  if key.startswith(f'{model} step: ') and key.endswith(', of the peak')]
+        rows.append([markdown.escape(model),
+                     *(_least_minutes(figures, model, names) for names in (
+                         [name for name in trainers if name not in peers], peers)),
+                     ', '.join(map(_short, shares)) or _short(None)])
         sizes.append(f"{markdown.escape(model)} {_short(network['images'] / 1e6)} million images, "
                      f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
-    header = ['minutes', 'best engine', 'PyTorch', '`tf2`, bfloat16', 'PyTorch, bfloat16',
-              'share of the peak']
+    header = ['minutes', 'our fastest', 'the fastest of PyTorch',
+              'share of the peak: float32, bfloat16']
     return [*markdown.table(header, rows), '',
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
+
+
+def _least_minutes(figures: Dict[str, Figure], model: str, names: Iterable[str]) -> str:
+    minutes = {name: figures[f'{model}, its whole recipe: {name}']['median'] for name in names
+               if f'{model}, its whole recipe: {name}' in figures}
+    if not minutes:
+        return _short(None)
+    best = min(minutes, key=lambda name: minutes[name])
+    return f'{_short(minutes[best])} ({markdown.escape(_trainer(best))})'
 
 
 def inference(folder: str) -> List[str]:

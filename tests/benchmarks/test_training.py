@@ -43,12 +43,14 @@ FACTS = dict(params=15, macs=1100, layers=LAYERS, loss=2.5, difference=1e-6)
 def benchmark(tmp_path, monkeypatch):
     """Return a function that runs the benchmark with fakes, and `different` facts for PyTorch."""
     def run(**different):
-        for name in list(client.SERVERS):
+        for name, server in list(client.SERVERS.items()):
             facts = dict(FACTS, **(different if name == training.PYTORCH else {}))
             module = 'fake_' + name.replace('-', '_')
             (tmp_path / (module + '.py')).write_text(FAKE_SERVER.format(facts=json.dumps(facts)))
-            monkeypatch.setitem(client.SERVERS, name, client.Server(module, ''))
+            monkeypatch.setitem(client.SERVERS, name, server._replace(module=module))
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+        monkeypatch.setattr(client, '_has_allocator', lambda: True)
+        monkeypatch.setattr(training.runtime, 'has_bfloat16', lambda engine: True)
         monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
         return training.benchmark(runner.Options(models=['tuto'], rounds=3, seconds=.01))
     return run
@@ -58,16 +60,20 @@ def test_the_result_follows_from_the_speeds_of_each_round(benchmark, capsys):
     result = benchmark()
     figures = result['figures']
     speeds = {(kind, name): figures[f'tuto {kind}: {name}']['values']
-              for kind in training.KINDS for name in training.ENGINES + (training.PYTORCH,)}
+              for kind in training.KINDS for name in training.OURS + training.PEERS
+              if kind == 'step' or 'compiled' not in name}
     assert all(len(values) == 3 and min(values) > 0 for values in speeds.values())
-    best = max(training.ENGINES, key=lambda name: np.median(speeds['step', name]))
     for kind in training.KINDS:
-        assert figures[f'tuto {kind}: {best} by pytorch']['values'] == pytest.approx(
-            np.divide(speeds[kind, best], speeds[kind, training.PYTORCH]))
+        ours, peer = (max((name for name in names if (kind, name) in speeds),
+                          key=lambda name: np.median(speeds[kind, name]))
+                      for names in (training.OURS, training.PEERS))
+        assert figures[f'tuto {kind}: {ours} by {peer}']['values'] == pytest.approx(
+            np.divide(speeds[kind, ours], speeds[kind, peer]))
+    best = max(training.ENGINES, key=lambda name: np.median(speeds['step', name]))
     network = result['networks']['tuto']
     assert network['training_ops'] == 2 * (2 * 1000 + 3 * 100)
     peak = np.max([value['values'] for name, value in figures.items()
-                   if name.startswith('matrix product')], 0)
+                   if name.startswith('matrix product') and not name.endswith('bfloat16')], 0)
     assert figures[f'tuto step: {best}, of the peak']['values'] == pytest.approx(
         np.array(speeds['step', best]) * network['training_ops'] / (1e9 * peak))
     minutes = figures['tuto, its whole recipe: pytorch']['values']
@@ -84,13 +90,23 @@ def test_another_network_is_refused(benchmark, different, message):
         benchmark(**different)
 
 
-def test_the_mean_is_geometric_and_of_each_networks_best_engine():
-    def result(best, ratio):
-        speeds = {(name, 'step'): [1., 1., 1.] for name in training.ENGINES}
-        speeds.update({(best, 'step'): [2 * ratio] * 3, (training.PYTORCH, 'step'): [2.] * 3})
+def test_an_untuned_pytorch_is_refused(monkeypatch):
+    monkeypatch.setattr(client.ctypes.util, 'find_library', lambda name: None)
+    with pytest.raises(UserError, match='apt-get install libtcmalloc-minimal4'):
+        client.check_allocator()
+
+
+def test_the_mean_is_geometric_and_of_the_fastest_of_each():
+    def result(best, ratio, peer=training.PYTORCH):
+        speeds = {(name, 'step'): [1., 1., 1.] for name in training.OURS + training.PEERS}
+        speeds.update({(best, 'step'): [2 * ratio] * 3, (peer, 'step'): [2.] * 3})
         return training.Result({}, speeds)
 
-    names = ('tf1', 'tf1-mkl', 'tf2', 'tf2', 'tf2')
+    names = ('tf1', 'tf1-mkl', 'tf2', 'tf2', 'tf2-bfloat16')
+    assert [result(name, 2., peer).ratio('step')[0] for name, peer in zip(
+        names, training.PEERS)] == [
+            'tf1 by pytorch', 'tf1-mkl by pytorch-bfloat16', 'tf2 by pytorch-compiled',
+            'tf2 by pytorch-compiled-bfloat16']
     mean = training.mean_ratio({model: result(name, ratio) for model, name, ratio in zip(
         training.NETWORKS, names, (1., 1., 2., 2., 8.))})
     assert mean['median'] == pytest.approx(2.) and mean['met']
@@ -115,7 +131,8 @@ def test_training_has_two_or_three_products_a_layer(model, expected):
 def test_an_engine_trains_on_its_batch(monkeypatch):
     monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
     with client.start('tf2') as engine:  # the engine of this Python
-        facts = engine.ask(load='lenet5', batch_size=16, image_size=32, compute_dtype='float32')
+        facts = engine.ask(load='lenet5', batch_size=16, image_size=32, compute_dtype='float32',
+                            compiled=False)
         assert facts['params'] == model_info.measure_model('lenet5', 32)['params']
         assert engine.ask(run='product') == {'loss': None}
         first = engine.ask(run='forward')['loss']
@@ -125,7 +142,8 @@ def test_an_engine_trains_on_its_batch(monkeypatch):
             engine.ask(run='step')
         assert engine.ask(run='forward')['loss'] < first
         with pytest.raises(UserError, match='tf2: '):
-            engine.ask(load='lenet6', batch_size=16, image_size=32, compute_dtype='float32')
+            engine.ask(load='lenet6', batch_size=16, image_size=32, compute_dtype='float32',
+                            compiled=False)
 
 
 @pytest.fixture(scope='module')
@@ -146,7 +164,8 @@ def pytorch_and_engine():
 def test_pytorch_has_the_same_network(pytorch_and_engine, model, tmp_path):
     pytorch, engine = pytorch_and_engine
     size = catalog.image_size(model)
-    facts = pytorch.ask(load=model, batch_size=4, image_size=size, compute_dtype='float32')
+    facts = pytorch.ask(load=model, batch_size=4, image_size=size, compute_dtype='float32',
+                            compiled=False)
     assert facts['params'] == model_info.measure_model(model, size)['params']
     losses = [pytorch.ask(run=kind)['loss'] for kind in training.KINDS]
     assert np.all(np.isfinite(losses))

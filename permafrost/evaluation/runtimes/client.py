@@ -33,13 +33,14 @@ def python(environment: str) -> str:
 class Child:
     """A running child. Use it as a context manager; `version` is that of its library."""
 
-    def __init__(self, module: str, environment: str):
-        """Start `module` in `environment`. Raises UserError if it cannot start."""
+    def __init__(self, module: str, environment: str, **variables: str):
+        """Start `module` in `environment`, with environment variables. Raises UserError."""
         self._module, self._environment = module, environment
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [python(environment), '-m', module], cwd=ROOT, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True)
+            stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True,
+            env=dict(os.environ, **variables))
         self.version = self._answer()['version']
 
     def __enter__(self) -> 'Child':
