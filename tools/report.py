@@ -13,7 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
-from permafrost.experiments.reports import readme_pictures
+from permafrost.experiments.reports import readme_pictures, recorded_studies
 from permafrost.flags import run_script
 
 PAGES = {'readme': 'README.md', 'speed': 'docs/speed.md', 'deploy': 'docs/deploy.md'}
@@ -29,6 +29,7 @@ def main():
     named = {name: FLAGS[name].value for name in PAGES if FLAGS[name].value}
     if not named:
         readme_pictures.update(PAGES['readme'], folder, readme_pictures.FOLDER, check)
+        recorded_studies.update('docs/experiments.md', folder, readme_pictures.FOLDER, check)
     tables = {'readme': {'results': lambda folder: accuracy_tables.table(results.load(folder))},
               'speed': benchmark_tables.TABLES, 'deploy': benchmark_tables.DEPLOY_TABLES}
     for name, path in (named or PAGES).items():

@@ -21,6 +21,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> List[str]:
     return [f"| {' | '.join(cells)} |" for cells in [header, ['---'] * len(header), *rows]]
 
 
+def picture(path: str, alt: str, width: str) -> List[str]:
+    """Return the lines that show <path>-light.svg or <path>-dark.svg, by the reader's theme."""
+    return ['<picture>',
+            f'  <source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">',
+            f'  <img src="{path}-light.svg" width="{width}"',
+            f'    alt="{alt}">', '</picture>']
+
+
 def update_block(path: str, name: str, lines: Sequence[str], check: bool = False) -> None:
     """Replace the block `name` of the file `path`; with `check`, raise UserError instead."""
     with open(path) as stream:

@@ -1,7 +1,9 @@
-"""Formats of a comparison: a table for the terminal, csv, and Markdown."""
+"""Formats of a comparison: a table for the terminal, csv, json, and Markdown."""
 
 import csv
+import dataclasses
 import io
+import json
 from typing import Callable, Dict, List, Optional
 
 from permafrost.errors import printable
@@ -88,6 +90,11 @@ def csv_text(comparison: Comparison) -> str:
                 row.train_seconds)),
             _cell(' '.join(row.runs))])
     return stream.getvalue()
+
+
+def json_text(comparison: Comparison) -> str:
+    """Return all of it, as recorded_studies reads it; accuracies are fractions 0 to 1."""
+    return json.dumps(dataclasses.asdict(comparison), indent=1) + '\n'
 
 
 def _number(value: Optional[float]) -> str:

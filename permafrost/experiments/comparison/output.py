@@ -1,15 +1,20 @@
 """The output of compare.py: on the terminal, and the files that its flags name."""
 
 import os
-from typing import Any, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 from absl import flags
 
 from permafrost import files
 from permafrost.errors import UsageError, UserError
 from permafrost.experiments.comparison import compare, formats, run_list
+from permafrost.experiments.comparison.table import Comparison
 
 flags.disclaim_key_flags()
+
+TEXTS: Dict[str, Callable[[Comparison], str]] = {
+    'csv': formats.csv_text, 'json': formats.json_text,
+    'markdown': lambda comparison: '\n'.join(formats.markdown_table(comparison)) + '\n'}
 
 
 def define_flags() -> None:
@@ -27,6 +32,7 @@ def define_flags() -> None:
     flags.DEFINE_bool('measure', True, 'Evaluate finished runs that are not evaluated, freeze a '
                       'run of each row, and time it in C++.')
     for name, text in (('csv', 'a line for each row, with all numbers'),
+                       ('json', 'all of it, with the learning curves, for results/studies'),
                        ('markdown', 'a table of six columns'),
                        ('html', 'one page with tables and charts, to open in a browser')):
         flags.DEFINE_string(name, None, f'Also write this file: {text}.')
@@ -38,7 +44,8 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     if values.list:
         print(run_list.list_runs(arguments))
         return
-    paths = {name: values[name].value for name in ('csv', 'markdown', 'html') if values[name].value}
+    paths = {name: values[name].value for name in ('csv', 'json', 'markdown', 'html')
+             if values[name].value}
     for name, path in paths.items():
         if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise UsageError(f'--{name}={path}: name a file, in a folder that exists')
@@ -50,10 +57,8 @@ def show(values: Any, arguments: Sequence[str]) -> None:
             if name == 'html':
                 from permafrost.experiments.reports import comparison_page  # imports matplotlib
                 comparison_page.write(comparison, path)
-            elif name == 'csv':
-                files.write_atomically(path, formats.csv_text(comparison))
             else:
-                files.write_atomically(path, '\n'.join(formats.markdown_table(comparison)) + '\n')
+                files.write_atomically(path, TEXTS[name](comparison))
         except OSError as error:
             raise UserError(f'cannot write {path} ({error.strerror}): name another --{name}')
         print(f'{name}: {path}')

@@ -1,13 +1,20 @@
 """Comparison: variants side by side, a row each, as the terminal, files and pages show them."""
 
 import dataclasses
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from permafrost.schema import limited
 
 
 class Interval(NamedTuple):
     """A confidence interval of 95 %, as fractions 0..1, or differences of such."""
     low: float
     high: float
+
+
+def _interval(**default: None) -> Any:
+    """Return a field for an Interval, which is a list of two numbers in json."""
+    return limited(hint=Optional[Tuple[float, ...]], count=(2, 2), **default)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +31,9 @@ class Curve:
 class Difference:
     """The difference of a row's mean accuracy to the baseline's."""
     value: float  # a fraction: 0.01 is one percentage point better
-    interval: Interval
-    method: str  # 'welch' (over seeds) or 'binomial' (over images: a single seed)
+    interval: Interval = _interval()
+    # 'welch' (over seeds) or 'binomial' (over images: a single seed)
+    method: str = limited(names=('welch', 'binomial'))
 
     @property
     def is_noise(self) -> bool:
@@ -45,7 +53,8 @@ class Row:
     images: int = 0  # that each accuracy was measured on
     mean: Optional[float] = None  # of accuracies
     std: Optional[float] = None  # of accuracies, of the sample; None for a single seed
-    interval: Optional[Interval] = None  # of mean: Student's t over seeds, or Wilson's over images
+    # Of mean: Student's t over seeds, or Wilson's over images.
+    interval: Optional[Interval] = _interval(default=None)
     difference: Optional[Difference] = None  # None for the baseline, too
     params: Optional[int] = None
     ops: Optional[int] = None  # for one image, as info.py counts; of the file if it has fewer

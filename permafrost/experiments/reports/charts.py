@@ -1,9 +1,10 @@
 """Charts of trainings: learning curves over epochs, and bars of what each change did."""
 
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from matplotlib import ticker
 
+from permafrost.experiments.comparison.table import Row
 from permafrost.experiments.reports import svg
 
 MAX_MARKERS = 400  # points of a chart that have a hover text of their own
@@ -37,12 +38,27 @@ class Chart(NamedTuple):
     legend: Sequence[Tuple[str, str, str]] = ()
 
 
+def learning_curves(rows: Sequence[Row], field: str) -> List[Series]:
+    """Return the lines of a field of Curve: those of one row look the same."""
+    return [Series(row.name, curve.epochs, getattr(curve, field), number)
+            for number, row in enumerate(rows) for curve in row.curves if curve.epochs]
+
+
+def differences(rows: Sequence[Row]) -> List[Bar]:
+    """Return the bars of the rows that have a difference to the baseline."""
+    return [Bar(row.name, *(100 * each for each in (row.difference.value,
+                                                    *row.difference.interval)))
+            for row in rows if row.difference]
+
+
 def curves(name: str, title: str, unit: str, series: Sequence[Series], scale: float = 1.,
-           log: bool = False, zero: bool = False) -> Chart:
+           log: bool = False, zero: bool = False, colours: Mapping[str, str] = svg.PAGE,
+           has_legend: bool = False) -> Chart:
     """Return the learning curves `series`, of values times `scale`, in `unit`.
 
     `name` names the chart in its page. Series of one style have one entry of the legend, the name
-    of the first. The axis of the values is logarithmic with `log`, and begins at 0 with `zero`.
+    of the first; with `has_legend` it is in the chart itself. The axis of the values is logarithmic
+    with `log`, and begins at 0 with `zero`.
     """
     points = [[(epoch, value * scale) for epoch, value in zip(each.epochs, each.values)
                if value is not None] for each in series]
@@ -69,7 +85,12 @@ def curves(name: str, title: str, unit: str, series: Sequence[Series], scale: fl
         axes.set_ylabel(unit)
         axes.set_xlim(left=0)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        return Chart(title, svg.text(figure, name, f'{title}, over epochs'),
+        if has_legend:
+            for label, colour, dashes in legend.values():
+                axes.plot([], [], linestyle=dashes, color=svg.colour(colour),
+                          label=svg.label(label))
+            axes.legend(loc='lower right', facecolor='none', edgecolor='none')
+        return Chart(title, svg.text(figure, name, f'{title}, over epochs', colours),
                      list(legend.values()) if len(legend) > 1 else ())
 
 
@@ -82,7 +103,8 @@ def _make_logarithmic(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def bars(name: str, title: str, rows: Sequence[Bar]) -> Chart:
+def bars(name: str, title: str, rows: Sequence[Bar],
+         colours: Mapping[str, str] = svg.PAGE) -> Chart:
     """Return a bar for each of `rows`, with its interval; those that may be noise are grey."""
     rows = rows[::-1]  # matplotlib begins at the bottom
     with svg.style():
@@ -106,7 +128,7 @@ def bars(name: str, title: str, rows: Sequence[Bar]) -> Chart:
             (text, colour, 'solid') for text, colour in (
                 ('better', 's2'), ('worse', 's6'), ('the interval holds 0: may be noise', 's7'))
             if any(_judgement(row) == colour for row in rows)]
-        return Chart(title, svg.text(figure, name, title), kinds)
+        return Chart(title, svg.text(figure, name, title, colours), kinds)
 
 
 def _judgement(row: Bar) -> str:

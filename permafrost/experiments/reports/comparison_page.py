@@ -97,9 +97,7 @@ def _cost(row: Row, field: str, unit: float, text: Callable[[float], str]) -> Ce
 
 def _ablation(comparison: Comparison) -> Any:
     from permafrost.experiments.reports import charts
-    bars = [charts.Bar(row.name, 100 * row.difference.value, 100 * row.difference.interval.low,
-                       100 * row.difference.interval.high)
-            for row in comparison.rows if row.difference]
+    bars = charts.differences(comparison.rows)
     title = f'Difference in accuracy to {comparison.baseline.name}' if comparison.rows else ''
     return charts.bars('ablation', title, bars) if bars else None
 
@@ -127,16 +125,10 @@ def _point(row: Row, cost: float) -> Any:
 def _curves(rows: Sequence[Row]) -> List[Any]:
     """Return the learning curves of the first rows: lines of one row look the same."""
     from permafrost.experiments.reports import charts
-    pairs = [(number, row.name, curve) for number, row in enumerate(rows[:MAX_CURVES])
-             for curve in row.curves if curve.epochs]
-    if not pairs:
+    accuracies, losses = (charts.learning_curves(rows[:MAX_CURVES], field)
+                          for field in ('eval_accuracies', 'train_losses'))
+    if not accuracies:
         return []
-
-    def series(field: str) -> List[charts.Series]:
-        return [charts.Series(name, curve.epochs, getattr(curve, field), number)
-                for number, name, curve in pairs]
-
     return [charts.curves('accuracies', 'Accuracy while training', 'accuracy, %',
-                          series('eval_accuracies'), 100),
-            charts.curves('losses', 'Training loss', 'cross entropy', series('train_losses'),
-                          log=True)]
+                          accuracies, 100),
+            charts.curves('losses', 'Training loss', 'cross entropy', losses, log=True)]

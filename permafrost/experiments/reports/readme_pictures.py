@@ -1,15 +1,15 @@
 """README's pictures: accuracy against operations and latency, drawn from results/*.json."""
 
 import dataclasses
-import html
+import functools
 import os
 import re
 import textwrap
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
-from permafrost import files, schema
-from permafrost.errors import UserError
+from permafrost import schema
 from permafrost.experiments import markdown, results
+from permafrost.experiments.reports import pareto, svg
 from permafrost.recipes import overrides
 from permafrost.recipes.recipe import Recipe
 from permafrost.schema import limited
@@ -56,14 +56,8 @@ def update(readme: str, folder: str, pictures: str, check: bool = False) -> None
         data['operations'].append(_point(PUBLISHED, model, ops, accuracy))
         data['latency'].append(_point(PUBLISHED, model, milliseconds, accuracy))
     for name, points in data.items():
-        for theme in ('light', 'dark'):
-            path = os.path.join(pictures, f'{name}-{theme}.svg')
-            if _shown(path) != points:
-                if check:
-                    raise UserError(f'{path} is stale: run make readme')
-                files.make_folder(pictures)
-                files.write_atomically(path, _draw(name, theme, points))
-                print(f'{path}: drawn')
+        svg.update_pictures(os.path.join(pictures, name), points,
+                            functools.partial(_draw, name, points), check)
     markdown.update_block(readme, 'pictures', _block(
         os.path.relpath(pictures, os.path.dirname(readme) or '.'), measured), check)
 
@@ -98,41 +92,22 @@ def _point(group: str, model: str, cost: float, accuracy: float) -> str:
     return f'{group}: {model}, {cost:.4g}, {accuracy:.2f} %'
 
 
-def _draw(name: str, theme: str, points: Sequence[str]) -> str:
-    from permafrost.experiments.reports import pareto, svg
+def _draw(name: str, points: Sequence[str], colours: Mapping[str, str]) -> str:
     parsed = [re.fullmatch(r'(.*): (.*), (.*), (.*) %', point).groups() for point in points]
     axis = {'operations': 'operations for one image (million)',
             'latency': 'latency of one image in C++ (ms)'}[name]
-    chart = pareto.chart(name, f'Accuracy on CIFAR-10 against {name}', axis, [
+    return pareto.chart(name, f'Accuracy on CIFAR-10 against {name}', axis, [
         pareto.Point(model, float(cost), float(accuracy), group=group)
-        for group, model, cost, accuracy in parsed], OURS, HEIGHT,
-        {'light': svg.LIGHT, 'dark': svg.DARK}[theme], has_legend=True)
-    begin, end, rest = chart.svg.partition('</title>')
-    described = html.escape('\n'.join(points))
-    return f'{begin}{end}<desc>{described}</desc>{rest}'
-
-
-def _shown(path: str) -> List[str]:
-    """Return the points of a picture that was drawn before."""
-    try:
-        with files.open_regular(path) as stream:
-            text = stream.read().decode('utf-8', 'replace')
-    except OSError:
-        return []
-    found = re.search('<desc>(.*?)</desc>', text, re.DOTALL)
-    return html.unescape(found.group(1)).splitlines() if found else []
+        for group, model, cost, accuracy in parsed], OURS, HEIGHT, colours, has_legend=True).svg
 
 
 def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     """Return the Markdown that shows the pictures: in the colours of the reader's theme."""
     lines = []
     for name in ('operations', 'latency'):
-        lines += [
-            '<picture>',
-            f'  <source media="(prefers-color-scheme: dark)" srcset="{pictures}/{name}-dark.svg">',
-            f'  <img src="{pictures}/{name}-light.svg" width="49%"',
-            f'    alt="Accuracy on the test images of CIFAR-10 against {name}, logarithmic">',
-            '</picture>']
+        lines += markdown.picture(
+            f'{pictures}/{name}', f'Accuracy on the test images of CIFAR-10 against {name}, '
+            'logarithmic', '49%')
     cpu = measured['machine'].get('cpu')
     if cpu:
         where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")

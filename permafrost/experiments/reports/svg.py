@@ -3,15 +3,17 @@
 import contextlib
 import html
 import io
+import os
 import re
 import warnings
-from typing import Any, Iterator, Mapping, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Sequence, Tuple
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from permafrost.errors import printable
+from permafrost import files
+from permafrost.errors import UserError, printable
 
 WIDTH = 5.  # inches: 360 units, so that text stays legible on a phone
 # Colours of the two themes, by name. Okabe and Ito's order, adapted to each background: neighbours
@@ -97,3 +99,34 @@ def text(drawn: Figure, name: str, title: str, colours: Mapping[str, str] = PAGE
     for colour_name, value in _DRAWN.items():
         svg = svg.replace(value, colours[colour_name])
     return svg
+
+
+def update_pictures(path: str, data: Sequence[str], draw: Callable[[Mapping[str, str]], str],
+                    check: bool = False) -> None:
+    """Write <path>-light.svg and <path>-dark.svg unless they show `data`, in words.
+
+    `draw(colours)` returns a figure as `text` does. With `check`, write nothing and raise UserError
+    if a picture shows other data.
+    """
+    for theme, colours in (('light', LIGHT), ('dark', DARK)):
+        name = f'{path}-{theme}.svg'
+        if _data_of(name) == list(data):
+            continue
+        if check:
+            raise UserError(f'{name} is stale: run make readme')
+        begin, end, rest = draw(colours).partition('</title>')
+        described = html.escape('\n'.join(data))
+        files.make_folder(os.path.dirname(name))
+        files.write_atomically(name, f'{begin}{end}<desc>{described}</desc>{rest}')
+        print(f'{name}: drawn')
+
+
+def _data_of(path: str) -> List[str]:
+    """Return the data of a picture that was drawn before."""
+    try:
+        with files.open_regular(path) as stream:
+            content = stream.read().decode('utf-8', 'replace')
+    except OSError:
+        return []
+    found = re.search('<desc>(.*?)</desc>', content, re.DOTALL)
+    return html.unescape(found.group(1)).splitlines() if found else []

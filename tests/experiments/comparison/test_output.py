@@ -10,7 +10,7 @@ RESULTS = os.path.join(ROOT, 'results')
 
 
 def test_a_table_and_the_files(tmp_path):
-    paths = [f'--{name}={tmp_path}/table.{name}' for name in ('csv', 'markdown', 'html')]
+    paths = [f'--{name}={tmp_path}/table.{name}' for name in ('csv', 'json', 'markdown', 'html')]
     result = in_process.run('compare.py', f'{RESULTS}/tuto-tutorial-10000.json',
                             f'{RESULTS}/alex2*.json', '--nomeasure', *paths)
     assert result.code == 0, result
@@ -47,7 +47,7 @@ def test_the_list_is_of_the_folder_of_runs(folder):
 
 
 def test_hostile_names_are_escaped_in_every_file(folder):
-    paths = [f'--{name}={folder}/table.{name}' for name in ('csv', 'markdown', 'html')]
+    paths = [f'--{name}={folder}/table.{name}' for name in ('csv', 'json', 'markdown', 'html')]
     result = in_process.run('compare.py', str(folder / 'runs' / 'tiny' / HOSTILE),
                             str(folder / 'runs' / 'tiny' / 'foreign'), '--nomeasure', *paths)
     assert result.code == 0 and '\x1b' not in result.stdout, result
