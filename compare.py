@@ -13,7 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost.experiments.comparison import output
-from permafrost.flags import run_script
+from permafrost.entry_point import run_script
 
 output.define_flags()
 FLAGS = flags.FLAGS

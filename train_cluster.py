@@ -13,7 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost.cluster import task
-from permafrost.flags import run_script
+from permafrost.entry_point import run_script
 
 task.define_flags()
 FLAGS = flags.FLAGS

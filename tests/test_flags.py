@@ -1,129 +1,10 @@
-"""The shared flags, and how a script runs. tests/test_scripts.py tries the scripts themselves."""
-
-import os
-import re
-import signal
-import subprocess
-import sys
+"""The shared flags."""
 
 import pytest
 from absl import flags as absl_flags
 
 from permafrost import flags
 from permafrost.errors import UsageError
-from tests import in_process
-
-SCRIPT = '''
-"""Do one thing."""
-import atexit, os, signal, sys
-sys.path.insert(0, {root!r})
-from absl import flags as absl_flags
-from permafrost import flags
-from permafrost.errors import UserError
-absl_flags.DEFINE_integer('depth', 3, 'Depth of it.')
-flags.define_dataset_flag()
-
-
-def main(name=None, signal_name=None):
-    if name == 'signal':
-        try:
-            os.kill(os.getpid(), getattr(signal, 'SIG' + signal_name))
-        finally:
-            print('cleaned up')
-    if name == 'fail':
-        raise UserError('no such thing: name another')
-    if name == 'late':
-        atexit.register(os.kill, os.getpid(), signal.SIGTERM)
-    if name == 'missing':
-        open('/nonexistent/file')
-    print(name, absl_flags.FLAGS.depth, flags.explicitly_set(absl_flags.FLAGS))
-
-
-if __name__ == '__main__':
-    flags.run_script(main, max_arguments=2, prints_result=True)
-'''
-
-
-@pytest.fixture(scope='module')
-def script(tmp_path_factory):
-    from tests.conftest import ROOT
-    path = tmp_path_factory.mktemp('script') / 'do.py'
-    path.write_text(SCRIPT.lstrip().format(root=ROOT))
-
-    def run(*arguments, stdout=subprocess.PIPE, head=False):
-        command = [sys.executable, str(path), *arguments]
-        if head:
-            command = ['bash', '-c', '"$@" | head -c 1; exit ${PIPESTATUS[0]}', 'bash', *command]
-        done = subprocess.run(
-            command, stdout=stdout, stderr=subprocess.PIPE, universal_newlines=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
-        return done.returncode, done.stdout, done.stderr
-    return run
-
-
-@pytest.mark.parametrize('flag', ['--help', '-h'])
-def test_help_lists_the_flags_of_the_script_and_exits_0(script, flag):
-    code, out, err = script(flag)
-    assert code == 0 and not err
-    assert out.startswith('Do one thing.')
-    assert '--depth: Depth of it.' in out and '--dataset' in out and '--verbosity' not in out
-
-
-def test_the_old_name_of_a_flag_still_works(script):
-    assert script('--data_set=x', 'a')[1] == "a 3 {'dataset': 'x'}\n"
-    assert script('--dataset=x', 'a')[1] == "a 3 {'dataset': 'x'}\n"
-
-
-def test_a_whole_number_may_have_an_exponent(script):
-    assert script('--depth=1e4', 'a')[1] == "a 10000 {'depth': 10000}\n"
-
-
-def test_a_tilde_is_the_home_directory(script):
-    home = os.path.expanduser('~')
-    assert script('--dataset=~/a', '~/b')[1] == f"{home}/b 3 {{'dataset': '{home}/a'}}\n"
-
-
-@pytest.mark.parametrize('arguments, code, message', [
-    (['--dept=3'], 2, 'unknown flag --dept; did you mean --depth?'),
-    (['--nonsense'], 2, 'unknown flag --nonsense ('),
-    (['--depth=deep'], 2, '--depth=deep'),
-    (['--depth=1.5'], 2, '--depth=1.5: not a whole number'),
-    (['--depth=inf'], 2, '--depth=inf: not a whole number'),
-    (['--dataset='], 2, '--dataset is empty: leave it out'),
-    ([''], 2, 'an argument is empty'),
-    (['--dataset=~no_such_user/a'], 2, 'no home directory ~no_such_user'),
-    (['--data=a'], 2, 'did you mean --dataset?'),
-    (['--max_depth=a'], 2, 'did you mean --depth?'),
-    (['--lr=a'], 2, 'unknown flag --lr ('),  # no recipe here
-    (['a', 'b', 'c'], 2, "unexpected argument 'c'; flags begin with --"),
-    (['fail'], 1, 'no such thing: name another'),
-    (['missing'], 1, '/nonexistent/file: No such file or directory')])
-def test_an_error_is_one_line_and_an_exit_code(script, arguments, code, message):
-    done = script(*arguments)
-    assert done[0] == code and message in done[2]
-    assert done[2].startswith('error: ') and done[2].count('\n') == 1
-
-
-@pytest.mark.parametrize('name, code', [
-    ('TERM', 143), ('INT', 130), ('HUP', 129), ('QUIT', 131), ('USR1', 138), ('XCPU', 152)])
-def test_a_signal_is_an_exit_code(script, name, code):
-    assert script('signal', name) == (code, 'cleaned up\n', '')
-
-
-def test_a_signal_after_the_work_does_not_change_the_exit_code(script):
-    assert script('late')[0] == 0
-
-
-def test_a_full_disk_fails_the_script_whose_output_is_its_result(script):
-    with open('/dev/full', 'w') as full:
-        code, _, err = script('a', stdout=full)
-    assert code == 1 and err == (
-        'note: a part of the output was lost (No space left on device)\n')
-
-
-def test_help_for_a_reader_that_leaves_is_no_error(script):
-    code, _, err = script('--help', head=True)
-    assert code == 0 and err == ''
 
 
 @pytest.fixture
@@ -146,11 +27,3 @@ def test_a_frozen_graph_replaces_a_run(values):
                       ['--graph=a.pb', '--weights=raw'], ['--image_size=24']):
         with pytest.raises(UsageError):
             flags.uses_frozen_graph(values(*arguments))
-
-
-def test_help_of_a_training_is_in_groups():
-    help_text = in_process.run('train.py', '--help').stdout
-    _, recipe, *_ = re.split(r'\n\n.*:\n(?=  --)', help_text)[1:]
-    assert '--batch_size: Images per step.' in recipe
-    assert '--optimizer: How gradients change the weights. One of: sgd, momentum' in recipe
-    assert '--steps' not in recipe and 'checkpoints and progress:\n' in help_text

@@ -13,7 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost.datasets import download
-from permafrost.flags import run_script
+from permafrost.entry_point import run_script
 
 flags.DEFINE_string('dataset', 'cifar10', 'Dataset: cifar10 or cifar100.')
 flags.DEFINE_alias('data_set', 'dataset')

@@ -14,7 +14,8 @@ from absl import flags
 from PIL import Image
 
 from permafrost.datasets import loading
-from permafrost.flags import define_data_dir_flag, define_dataset_flag, run_script
+from permafrost.flags import define_data_dir_flag, define_dataset_flag
+from permafrost.entry_point import run_script
 
 flags.DEFINE_string('output', 'samples', 'Directory to write to.')
 flags.DEFINE_integer('count', 2, 'Number of images: the first of the test set.', 1)

@@ -17,7 +17,7 @@ from permafrost import files, runtime
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.errors import UsageError
 from permafrost.evaluation.frozen_graphs import file_kinds
-from permafrost.flags import run_script
+from permafrost.entry_point import run_script
 
 
 def main(*paths):

@@ -14,7 +14,8 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
 from permafrost.cluster import cluster_spec
-from permafrost.flags import explicitly_set, on_ending_signals
+from permafrost.flags import explicitly_set
+from permafrost.entry_point import on_ending_signals
 from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

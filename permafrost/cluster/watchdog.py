@@ -16,7 +16,7 @@ from typing import Callable, Dict, Iterable
 
 from permafrost.cluster import network
 from permafrost.errors import one_line
-from permafrost.flags import ENDING_SIGNALS
+from permafrost.entry_point import ENDING_SIGNALS
 
 STALL_SECS = 30.  # without a step before the first report, and between reports
 NOTICE_SECS = 5.  # for the main thread to notice a signal

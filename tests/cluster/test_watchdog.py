@@ -9,7 +9,7 @@ import pytest
 
 from permafrost.cluster import watchdog
 from permafrost.cluster.watchdog import State
-from permafrost.flags import ENDING_SIGNALS
+from permafrost.entry_point import ENDING_SIGNALS
 
 LATER = 1e4  # seconds: every state has lasted too long by then
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from permafrost.flags import ENDING_SIGNALS
+from permafrost.entry_point import ENDING_SIGNALS
 from permafrost.training.signals import Signals
 from tests.processes import ROOT
 

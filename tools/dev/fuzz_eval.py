@@ -19,7 +19,7 @@ from permafrost import runtime
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
-from permafrost.flags import run_script
+from permafrost.entry_point import run_script
 
 
 def main(*paths):

@@ -14,7 +14,8 @@ from absl import flags
 from permafrost import runs
 from permafrost.errors import UserError
 from permafrost.evaluation import history
-from permafrost.flags import define_train_flags, run_script
+from permafrost.flags import define_train_flags
+from permafrost.entry_point import run_script
 from permafrost.training import setup
 from permafrost.training.signals import Signals
 

@@ -1,0 +1,151 @@
+"""How a script runs: its flags and help, errors in one line, exit codes, signals."""
+
+import difflib
+import functools
+import os
+import re
+import signal
+import sys
+from typing import Any, Callable, Dict, List, Optional
+
+from absl import app, flags
+
+from permafrost.cli import console
+from permafrost.errors import UserError, one_line, printable
+from permafrost.flags import explicitly_set, whole_number
+from permafrost.recipes import overrides
+
+HELP_FLAGS = ('-h', '-help', '--help', '-helpshort', '--helpshort')
+# Names of our flags in other programs; overrides.SYNONYMS has the fields of recipes.
+SYNONYMS = {
+    **dict.fromkeys(('max_steps', 'num_steps', 'train_steps', 'iterations'), 'steps'),
+    **dict.fromkeys(('arch', 'network', 'net'), 'model'),
+    **dict.fromkeys(('data', 'data_path', 'dataset_dir'), 'data_dir'),
+    **dict.fromkeys(('train_dir', 'model_dir', 'output_dir', 'checkpoint', 'checkpoint_dir', 'ckpt',
+                     'run_dir'), 'run')}
+# Titles of --help, and the flags below them; the others come first.
+HELP_GROUPS = {
+    'the recipe; flags of its fields change it, as --set field=value does': [
+        'recipe', 'set', *(field.name for field in overrides.FLAGS)],
+    'evaluation while training': ['validation', 'eval_epochs', 'patience'],
+    'checkpoints and progress': ['save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
+                                 'histogram_steps', 'log_steps']}
+GPU_NAMES = ('gpu', 'num_gpu', 'gpu_id', 'device', 'cuda')
+# SIGHUP: the terminal was closed. SIGUSR1: Slurm's warning. SIGXCPU: a limit of CPU time.
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+                  signal.SIGXCPU)
+
+
+def on_ending_signals(handler: Any) -> Dict[int, Any]:
+    """Set the handler of the signals that end a process; return {number: handler} of before.
+
+    SIGHUP stays ignored where it is, as nohup asks.
+    """
+    return {number: signal.signal(number, handler) for number in ENDING_SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}
+
+
+def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
+               prints_result: bool = False) -> None:
+    """Parse the flags, call `main(*arguments)` and exit with the code that it returns (None: 0).
+
+    `main` receives at most `max_arguments` arguments that are not flags. A UserError is printed as
+    one line and gives exit code 1 or 2; a signal gives 128 plus its number. Output that cannot be
+    written ends nothing; it gives exit code 1 if `prints_result`, that is if it is all that the
+    script makes.
+    """
+    console.install()
+
+    def end(number: int, unused_frame: Any) -> None:
+        on_ending_signals(lambda number, unused_frame: os._exit(128 + number))
+        sys.exit(128 + number)
+
+    def guarded(argv: List[str]) -> int:
+        on_ending_signals(end)  # until training installs its own handler
+        try:
+            code = main(*argv[1:]) or 0
+        except UserError as error:
+            code = _print_error(str(error), error.exit_code)
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            code = _print_error(f"{error.filename or 'system'}: {error.strerror}", 1)
+        code = code or int(console.report_lost() and prints_result)
+        on_ending_signals(lambda number, unused_frame: os._exit(code))  # the work is done
+        return code
+
+    app.run(guarded, flags_parser=functools.partial(_parse, max_arguments))
+
+
+def _parse(max_arguments: int, argv: List[str]) -> List[str]:
+    """Parse the flags in `argv`; exit with code 2 and one line if one is wrong."""
+    script = os.path.relpath(argv[0])
+    if any(argument in HELP_FLAGS for argument in argv[1:]):
+        print((sys.modules['__main__'].__doc__ or '').strip() + _help(argv[0]))
+        sys.exit(0)
+    for name in flags.FLAGS:
+        if type(flags.FLAGS[name].parser) is flags.IntegerParser:
+            flags.FLAGS[name].parser.convert = whole_number
+    try:
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1 + max_arguments:
+            raise flags.Error(f'unexpected argument {rest[1 + max_arguments]!r}; flags begin with '
+                              '--')
+        for name, value in explicitly_set(flags.FLAGS).items():
+            if isinstance(value, str):
+                flags.FLAGS[name].value = _expanded(f'--{name}', value)
+        return rest[:1] + [_expanded('an argument', value) for value in rest[1:]]
+    except flags.UnrecognizedFlagError as error:
+        hint = _hint(error.flagname, argv)
+        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} ({script} --help lists the '
+                              'flags)', 2))
+    except flags.Error as error:
+        message = one_line(error).replace('flag --', '--')
+        sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
+
+
+def _help(script: str) -> str:
+    """Return the help texts of the flags of `script`, in HELP_GROUPS."""
+    text = flags.FLAGS.module_help(script).partition(':\n')[2]  # '' if it has none
+    texts = {re.findall(r'--(?:\[no\])?(\w+)', each)[0]: each.rstrip()
+             for each in re.split(r'\n(?=  --)', text) if each.strip()}
+    groups = {title: [texts.pop(name) for name in names]
+              for title, names in HELP_GROUPS.items() if set(names) <= set(texts)}
+    return ''.join(f'\n\n{title}:\n' + '\n'.join(entries) for title, entries in
+                   {'flags': list(texts.values()), **groups}.items())
+
+
+def _expanded(name: str, value: str) -> str:
+    """Return the `value` of a flag or an argument with the home directory in place of ~.
+
+    Shells do not replace it after `=`. Raises flags.Error if `value` is empty, as it is if a
+    variable of the shell is not set, or if there is no such user.
+    """
+    if not value:
+        raise flags.Error(f'{name} is empty: leave it out, or give it a value')
+    expanded = os.path.expanduser(value)
+    if value.startswith('~') and expanded == value:
+        raise flags.Error(f'{name}: no home directory {value.split("/")[0]}; a file of that name '
+                          f'is ./{value}')
+    return expanded
+
+
+def _hint(name: str, argv: List[str]) -> str:
+    """Return what to use instead of the unknown flag `name` of `argv`; '' if nothing is known."""
+    own = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(argv[0])}
+    field, meant = overrides.field_meant(name), SYNONYMS.get(name)
+    if 'set' in own and field in own:
+        words = ' '.join(argv).replace('=', ' ').split()
+        value = dict(zip((word.lstrip('-') for word in words), words[1:])).get(name, '--')
+        return f': use --{field}={"..." if value.startswith("--") else value}'
+    if meant in own:
+        return f': use --{meant}'
+    close = difflib.get_close_matches(name, own, 1)
+    if close:
+        return f'; did you mean --{close[0]}?'
+    return ': TensorFlow uses a GPU if it can' if name.strip('s') in GPU_NAMES else ''
+
+
+def _print_error(message: str, code: int) -> int:
+    print('error: ' + printable(message), file=sys.stderr, flush=True)
+    return code
