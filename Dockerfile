@@ -58,7 +58,6 @@ COPY trained_models trained_models
 COPY --from=tested /opt/permafrost/label_image/build/label_image label_image/build/
 # Python reads it too.
 COPY label_image/graph/allowed_ops.def label_image/graph/
-COPY label_image/graph/allowed_ops.def label_image/graph/
 COPY label_image.sh ./
 COPY bin bin
 COPY deploy/entrypoint.sh deploy/

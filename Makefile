@@ -34,7 +34,7 @@ lint: ## check Python (ruff, mypy, 3.7 syntax), shell scripts, Dockerfile and ma
 bench: data ## time the input pipeline and training
 	@$(PYTHON) -m benchmarks $(ARGS)
 
-readme: setup ## write results/*.json into README.md, its pictures and docs/speed.md
+readme: setup ## update the tables and pictures of README.md and docs/ from results/
 	@$(PYTHON) tools/report.py $(ARGS)
 
 label_image: ## build the C++ program (label_image.sh also does it)

@@ -35,7 +35,10 @@ find_output() {
     esac
     flag=
   done
-  if [ "$command" = pack ]; then output=${positional[1]-$PWD}; fi
+  case $command in
+    pack) output=${positional[1]-$PWD} ;;
+    sweep) output=${positional[0]-$PWD} ;;
+  esac
   output=$(realpath -m -- "$output")
 }
 
@@ -86,7 +89,7 @@ runs=$PWD
 [ ! -e runs ] || runs=$PWD/runs
 case "$command $* " in
   *' --help '*|*' -h '*) ;;
-  train\ *|local_cluster\ *) check_volume "$PWD" "$runs" "$@"; check_data "$@" ;;
+  train\ *|sweep\ *|local_cluster\ *) check_volume "$PWD" "$runs" "$@"; check_data "$@" ;;
   samples\ *) check_volume "$PWD" "$PWD" "$@"; check_data "$@" ;;
   pack\ *) check_volume "$PWD" "$PWD" "$@" ;;
   data\ *) check_volume "$PERMAFROST_DATA" "$PERMAFROST_DATA" ;;

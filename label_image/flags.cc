@@ -50,7 +50,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
       {"precision", &model->precision,
-       "float32 (default) or bfloat16, with which processors that have it are faster"},
+       "float32 (default) or bfloat16, which needs a processor that has it and is faster"},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
       {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},
@@ -68,7 +68,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "width of the images that the graph receives, if it does not say", 1, 10000},
       {"input_height", &network->input_height, "see --input_width", 1, 10000},
       {"standardize", &network->standardize,
-       "how pixels become floats: per_image (mean 0, deviation 1), or none (0 to 255; default)"},
+       "how pixels become floats: per_image (mean 0, standard deviation 1) or none (0 to 255; default)"},
       {"input_mean", &network->input_mean,
        "how pixels become floats: (x - mean) / std; one number, or R,G,B; default: 0"},
       {"input_std", &network->input_std, "see --input_mean; default: 1"},
@@ -198,7 +198,8 @@ std::string HelpText() {
       "       label_image --graph FILE [--library PATH] --benchmark [--batch_size N]\n"
       "       label_image --compare [--batch_file FILE] [RUNTIME[/PRECISION]=]FILE...\n\n"
       "Classifies images (PNG, JPEG or BMP of any size; the central square is resized),\n"
-      "evaluates files of labelled images, or measures the latency of a frozen graph.\n\n";
+      "evaluates files of labelled images, measures the latency of a model, or compares\n"
+      "several (.pb, .tflite, .onnx).\n\n";
   Flags flags;
   for (const FlagSpec& spec : FlagSpecs(&flags)) {
     const bool is_bool = std::holds_alternative<bool*>(spec.value);

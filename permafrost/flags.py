@@ -30,16 +30,16 @@ def define_train_flags() -> None:
         flags.DEFINE_integer(name, default[name], help_text, int(limits[name].minimum),
                              int(upper) if upper < schema.ANYTHING.maximum else None)
 
-    flags.DEFINE_string('model', 'tuto', 'Model to train. info.py --all lists the models.')
+    flags.DEFINE_string('model', 'tuto', 'Model to train. info.py lists the models.')
     define_recipe_flags()
     flags.DEFINE_string('init_from', None, 'Start from the weights of a run (its directory), of a '
                         'frozen graph (its file) or of NAME in trained_models/. The last layer '
-                        'starts anew if the classes differ.')
-    flags.DEFINE_string('freeze', None, 'Do not train the variables in whose '
-                        'names this regular expression is found, e.g. "conv|fire"; batch '
-                        'normalization among them uses its moving statistics.')
+                        'is re-initialized if the classes differ.')
+    flags.DEFINE_string('freeze', None, 'Freeze the variables whose names match this regular '
+                        'expression, e.g. "conv|fire"; batch normalization among them uses its '
+                        'moving statistics.')
     flags.DEFINE_string('teacher', None, 'Also learn the predictions of a run (its directory), of '
-                        'a frozen graph of ours (its file) or of NAME in trained_models/, which '
+                        'a frozen graph (its file) or of NAME in trained_models/, which '
                         'sees the same augmented images: knowledge distillation.')
     flags.DEFINE_integer('steps', None, 'Number of training steps. Default: the length of the '
                          'recipe.', 1)
@@ -51,11 +51,11 @@ def define_train_flags() -> None:
     integer('seed', 'Seed for the initial weights, image order, augmentation and dropout.')
     flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical. Uses one '
                       'thread, so it is slower. Requires --source=memory.')
-    integer('validation', 'Hold out N training images, the same share of each class, chosen by '
+    integer('validation', 'Hold out N training images, stratified by class and chosen by '
             '--seed. Training evaluates on them, not on the test images, and keeps the best '
             'checkpoint.')
-    flags.DEFINE_float('eval_epochs', None, 'Evaluate every N epochs while training (0: never), '
-                       'and at the end. Default: 1, or as many as make 10,000 images.', 0)
+    flags.DEFINE_float('eval_epochs', None, 'Evaluate every N epochs and at the end; 0: never. '
+                       'Default: 1, or the fewest epochs with 10,000 training images.', 0)
     integer('patience', 'Stop after N evaluations in a row without a better validation accuracy '
             '(0: train to the last step). Requires --validation.')
     integer('save_steps', 'Save a checkpoint every N steps (0: only every --save_secs).')
@@ -78,8 +78,9 @@ def define_chart_flags() -> None:
     """Define the flags of train.py that draw a chart instead of training."""
     flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to --output and exit, '
                       'without training.')
-    flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps or '
-                      'an epoch, plot the loss to --output, suggest a rate and exit.')
+    flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps '
+                      'steps (default: an epoch, at most 500), plot the loss to --output, suggest '
+                      'a rate and exit.')
     flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
                         '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
 
@@ -202,8 +203,8 @@ def define_graph_flags() -> None:
             ('input_width', 'width of the images that the graph receives, if it does not say.'),
             ('input_height', 'height of the images that the graph receives, if it does not say.')):
         flags.DEFINE_integer(name, None, 'With --graph: ' + what, 1, 10000)
-    text('standardize', 'how pixels become floats: per_image (mean 0, deviation 1), or none '
-         '(0 to 255). Default: none.')
+    text('standardize', 'how pixels become floats: per_image (mean 0, standard deviation 1) or '
+         'none (0 to 255). Default: none.')
     text('input_mean', 'how pixels become floats: (x - mean) / std; one number, or R,G,B. '
          'Default: 0.')
     text('input_std', 'see --input_mean. Default: 1.')

@@ -127,5 +127,5 @@ def test_help_of_a_training_is_in_groups():
     help_text = in_process.run('train.py', '--help').stdout
     _, recipe, *_ = re.split(r'\n\n.*:\n(?=  --)', help_text)[1:]
     assert '--batch_size: Images per step.' in recipe
-    assert '--optimizer: How gradients change the weights. One of: sgd, momentum' in recipe
+    assert '--optimizer: Optimizer. One of: sgd, momentum' in recipe
     assert '--steps' not in recipe and 'checkpoints and progress:\n' in help_text

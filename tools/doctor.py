@@ -107,8 +107,8 @@ def check_machine():
 def check_variables():
     """Check the environment variables that change which Python and libraries are loaded."""
     encoding = (sys.stdout.encoding or 'utf-8').lower()
-    report('locale', encoding != 'utf-8' and f'the output is {encoding}, others are escaped. '
-           '`export LC_ALL=C.UTF-8`', 'UTF-8', False)
+    report('locale', encoding != 'utf-8' and f'the output encoding is {encoding}; other characters '
+           'are escaped. `export LC_ALL=C.UTF-8`', 'UTF-8', False)
     hiding = interpreter.hiding_folders()
     report('PYTHONPATH', hiding and f'has packages of another Python in {hiding[0]}, which the '
            'scripts ignore: `unset PYTHONPATH`', 'hides no package', False)

@@ -18,7 +18,7 @@ from permafrost.flags import define_data_dir_flag, define_dataset_flag
 from permafrost.entry_point import run_script
 
 flags.DEFINE_string('output', 'samples', 'Directory to write to.')
-flags.DEFINE_integer('count', 2, 'Number of images: the first of the test set.', 1)
+flags.DEFINE_integer('count', 2, 'Number of images to write, from the start of the test set.', 1)
 define_dataset_flag()
 define_data_dir_flag()
 FLAGS = flags.FLAGS

@@ -167,8 +167,9 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
                      ', '.join(map(_short, shares)) or _short(None)])
         sizes.append(f"{markdown.escape(model)} {_short(network['images'] / 1e6)} million images, "
                      f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
+    precisions = 'float32, bfloat16' if any(', ' in row[-1] for row in rows) else 'float32'
     header = ['minutes', 'our fastest', 'the fastest of PyTorch',
-              'share of the peak: float32, bfloat16']
+              f'share of the peak: {precisions}']
     return [*markdown.table(header, rows), '',
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
 

@@ -49,11 +49,11 @@ def define_flags() -> None:
     flags.DEFINE_list('formats', ['pb'], 'Formats to write, next to the frozen graph: '
                       f"{', '.join(FORMATS)}. saved_model is a directory; tflm is C code for "
                       'TensorFlow Lite Micro, in int8.')
-    flags.DEFINE_list('quantize', ['none'], f"Numbers in files of tflite and onnx: "
-                      f"{', '.join(QUANTIZE)}. Several give several files. int8 is calibrated on "
-                      'training images.')
-    flags.DEFINE_float('max_loss', 1., 'A file may lose so many points of accuracy against the '
-                       'frozen graph; one that loses more is not written.', 0, 100)
+    flags.DEFINE_list('quantize', ['none'], f"Quantization of tflite and onnx files: "
+                      f"{', '.join(QUANTIZE)}; one file for each. int8 is calibrated on training "
+                      'images.')
+    flags.DEFINE_float('max_loss', 1., 'Largest drop in accuracy against the frozen graph, in '
+                       'percentage points; a file that drops more is not written.', 0, 100)
     flags.DEFINE_string('saved_model', None, 'Also write a SavedModel for TensorFlow Serving to '
                         'this new directory.')
     flags.DEFINE_string('graph', None, 'Frozen graph (.pb) of freeze_graph.py to convert, instead '

@@ -41,7 +41,7 @@ class Recipe:
         (), count=(0, 20), text='Random changes of the training images, in order, such as '
         'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
     normalize: str = limited(
-        'per_image', names=NORMALIZATIONS, earlier='standardize', text='How pixels become floats.')
+        'per_image', names=NORMALIZATIONS, earlier='standardize', text='Input normalization.')
     batch_size: int = limited(128, minimum=1, maximum=100000, text='Images per step.')
     epochs: float = limited(
         0., minimum=0, maximum=1e9, text='Length of the training; the schedule is rescaled to it. '
@@ -49,26 +49,30 @@ class Recipe:
     train_images: int = limited(
         1280000, minimum=1, maximum=10**12, earlier='images',
         text='Length of the training in images, on any dataset, if --epochs is 0.')
-    optimizer: str = limited('sgd', names=OPTIMIZERS, text='How gradients change the weights.')
+    optimizer: str = limited('sgd', names=OPTIMIZERS, text='Optimizer.')
     learning_rate: float = limited(
-        0.1, minimum=0, maximum=1e9, text='Highest learning rate, of the mean gradient of a batch.')
+        0.1, minimum=0, maximum=1e9,
+        text='Peak learning rate, for the gradient averaged over the batch.')
     schedule: Schedule = limited(
-        schedules.Constant(), hint=str, count=(1, 2000), text="Factor of the learning rate by "
-        "epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or constant.")
+        schedules.Constant(), hint=str, count=(1, 2000), text="Learning-rate schedule: a factor "
+        "by epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or "
+        "constant.")
     momentum: float = limited(
         0.9, minimum=0, below=1, text='Momentum of the optimizers momentum, nesterov and both '
         'muons.')
     weight_decay: float = limited(
-        0., minimum=0, maximum=1e9, text='L2: this times a variable is added to its gradient.')
+        0., minimum=0, maximum=1e9, text='L2 regularization: adds weight_decay * variable to the '
+        'gradient.')
     decoupled_weight_decay: float = limited(
-        0., minimum=0, maximum=1e9, text='As in AdamW: learning rate * this * variable is '
-        'subtracted.')
+        0., minimum=0, maximum=1e9, text='Weight decay of AdamW: subtracts learning rate * '
+        'decoupled_weight_decay * variable.')
     layer_weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 / size of the layer, for the layers that the model '
         'names.')
     param_groups: Tuple[ParamGroup, ...] = limited(
-        (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Variables with settings '
-        "of their own: 'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none.")
+        (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Parameter groups: '
+        "learning rate or weight decay of the variables whose names match, such as "
+        "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none.")
     label_smoothing: float = limited(
         0., minimum=0, below=1, text='Share of a label that is spread evenly over all classes.')
     ema_decay: float = limited(
@@ -77,17 +81,17 @@ class Recipe:
     ema_every: int = limited(
         1, minimum=1, earlier='average_every', text='Steps between updates of the average.')
     ema_epochs: float = limited(
-        0., minimum=0, maximum=1e9, earlier='average_epochs', text='Average over this many last '
+        0., minimum=0, maximum=1e9, earlier='average_epochs', text='Average over the last N '
         'epochs; 0: over all.')
     compute_dtype: str = limited(
-        'float32', names=COMPUTE_DTYPES, earlier='precision', text='Type of what convolutions '
-        'multiply in training.')
+        'float32', names=COMPUTE_DTYPES, earlier='precision', text='Data type of '
+        'convolutions in training (mixed precision).')
     quantization_aware_epochs: float = limited(
         0., minimum=0, maximum=1e9, text='Train the last epochs with weights and activations '
         'rounded to 8 bits, for int8 files (arXiv:1712.05877). 0: none.')
     distillation_temperature: float = limited(
-        1., minimum=0.01, maximum=1000, text='With --teacher: divides the logits of both before '
-        'their softmax (arXiv:1503.02531).')
+        1., minimum=0.01, maximum=1000, text='With --teacher: softmax temperature of student and '
+        'teacher (arXiv:1503.02531).')
     distillation_weight: float = limited(
         0.9, minimum=0, maximum=1, text='With --teacher: share of the loss that is the divergence '
         "from the teacher; the rest is the labels'.")

@@ -1,4 +1,4 @@
-"""Where the variables begin: from trained weights, or anew; and which of them are not trained."""
+"""Initial values of the variables, from trained weights or not; and which are not trained."""
 
 import contextlib
 import re
@@ -52,7 +52,7 @@ def check_freeze(config: Config, variables: List[tf.Variable]) -> None:
 def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) -> Values:
     """Return the initial values of the variables that take them; print which layers these are.
 
-    The last layer starts anew if `classes` are others. Raises UserError if another variable is
+    The last layer is re-initialized if `classes` differ. Raises UserError if another variable is
     missing or has another shape.
     """
     size = config.recipe.image_size

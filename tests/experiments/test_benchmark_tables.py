@@ -114,7 +114,7 @@ def test_training_is_shown_as_recorded(tmp_path):
         '| tuto backward | tf1-mkl, float32 | PyTorch, compiled, bfloat16 | 6.20 |',
         '| tuto step | tf1-mkl, float32 | PyTorch, compiled, bfloat16 | 6.30 |', '',
         '- tuto step: tf1-mkl, of the peak: 0.70, at least 0.8: **not met**.', '',
-        '| minutes | our fastest | the fastest of PyTorch | share of the peak: float32, bfloat16 |',
+        '| minutes | our fastest | the fastest of PyTorch | share of the peak: float32 |',
         '| --- | --- | --- | --- |',
         '| nin2 | – | – | – |',
         '| tuto | 12.0 (tf1-mkl, float32) | 24.0 (PyTorch, float32) | 0.700 |', '',

@@ -132,7 +132,7 @@ def outside():
 
 @pytest.mark.parametrize('arguments', [
     ['train', '--steps', '3'], ['train', '--data_dir', '/data'], ['local_cluster'], ['samples'],
-    ['pack', 'photos', 'flowers'], ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
+    ['sweep', 'study', '--seeds', '2'], ['pack', 'photos', 'flowers'], ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
 def test_without_a_volume_nothing_is_started(container, outside, arguments):
     container.work = outside
     _, code, stdout, stderr = container.run(*arguments)
@@ -142,7 +142,8 @@ def test_without_a_volume_nothing_is_started(container, outside, arguments):
 
 
 @pytest.mark.parametrize('arguments', [
-    ['train', f'--run={VOLUME}/a'], ['train', '--log_dir', VOLUME], ['train', '--help'],
+    ['sweep', f'{VOLUME}/study', '--grid'], ['train', f'--run={VOLUME}/a'],
+    ['train', '--log_dir', VOLUME], ['train', '--help'],
     ['pack', '/a', f'{VOLUME}/b'], ['pack', '--image_size=24', '/a', f'{VOLUME}/b'],
     ['samples', f'--output={VOLUME}/a'], ['info'], ['eval', '--graph=a.pb']])
 def test_a_directory_on_a_volume_may_be_named_by_a_flag(container, outside, arguments):

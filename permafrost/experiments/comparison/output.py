@@ -21,18 +21,19 @@ def define_flags() -> None:
     """Define the flags of compare.py."""
     flags.DEFINE_string('log_dir', 'runs', 'Folder of the runs to compare or list, if no argument '
                         'names any.', allow_override=True)
-    flags.DEFINE_bool('list', False, 'List the runs, one a line: state, model, what differs from '
+    flags.DEFINE_bool('list', False, 'List the runs, one per line: state, model, what differs from '
                       'the recipe, step, accuracy and age.')
     flags.DEFINE_string('baseline', None, 'Row that the others are compared with: a variant, or a '
                         "run. Default: a study's baseline, else the first.")
-    flags.DEFINE_enum('split', None, ['test', 'validation'], 'Images that the accuracies are of. '
+    flags.DEFINE_enum('split', None, ['test', 'validation'], 'Split to compare on. '
                       'Default: validation if all the runs held images out, else test.')
     flags.DEFINE_bool('by_run', False, 'Give each run a row of its own, instead of one row for the '
                       'seeds of a variant.')
     flags.DEFINE_bool('measure', True, 'Evaluate finished runs that are not evaluated, freeze a '
                       'run of each row, and time it in C++.')
-    for name, text in (('csv', 'a line for each row, with all numbers'),
-                       ('json', 'all of it, with the learning curves, for results/studies'),
+    for name, text in (('csv', 'one line per row, with all numbers'),
+                       ('json', 'everything, with the learning curves; make readme reads '
+                        'results/studies/*.json'),
                        ('markdown', 'a table of six columns'),
                        ('html', 'one page with tables and charts, to open in a browser')):
         flags.DEFINE_string(name, None, f'Also write this file: {text}.')

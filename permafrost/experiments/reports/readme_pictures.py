@@ -111,7 +111,8 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     cpu = measured['machine'].get('cpu')
     if cpu:
         where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")
-        text = ("The best recorded result of each model, and those of the models' author, as he "
-                f"published them, on his machine. Latency here: one image, one thread of {where}.")
+        text = ("Each point is a model's best recorded result. For comparison: what the original "
+                'implementation published after longer training, with latencies measured on its '
+                f"author's machine. Latency here: one image, one thread of {where}.")
         lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines

@@ -82,7 +82,8 @@ def define_flags() -> None:
     flags.DEFINE_multi_string('vary', [], 'Values to try: SETTING=VALUE,VALUE,... with | between '
                               'values that have commas. SETTING is a flag of train.py. --random '
                               'and --search also take ranges: 0.8..0.99, log:0.01..1. May be '
-                              'repeated. Default: the baseline, and each value alone.')
+                              'repeated. Without --grid, --random and --search: the baseline, and '
+                              'each value alone.')
     flags.DEFINE_bool('grid', False, 'Train all combinations of the values.')
     flags.DEFINE_integer('random', None, 'Train N combinations drawn at random.', 1,
                          MAX_COUNT)
@@ -93,9 +94,9 @@ def define_flags() -> None:
     flags.DEFINE_integer('seeds', None, 'Train each variant with the seeds 1 to N. Default: 1.', 1,
                          MAX_SEEDS)
     flags.DEFINE_integer('parallel', 1, 'Number of trainings at once; they share the cores.', 1)
-    flags.DEFINE_bool('dry_run', False, 'List the runs and how long they will take, by a speed '
-                      'that is measured first; train nothing.')
-    flags.DEFINE_string('template', None, 'Begin with a study file, such as studies/tutorial.json.')
+    flags.DEFINE_bool('dry_run', False, 'List the runs and their estimated time, from a speed '
+                      'measured now; train nothing.')
+    flags.DEFINE_string('template', None, 'Start from a study file, such as studies/tutorial.json.')
 
 
 def to_text(value: Any) -> str:
