@@ -12,8 +12,8 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost.experiments.comparison import output
 from permafrost.entry_point import run_script
+from permafrost.experiments.comparison import output
 
 output.define_flags()
 FLAGS = flags.FLAGS

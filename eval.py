@@ -12,11 +12,11 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost.entry_point import run_script
 from permafrost.errors import printable
 from permafrost.evaluation import command
 from permafrost.experiments import results
 from permafrost.experiments.reports import run_report
-from permafrost.entry_point import run_script
 
 command.define_flags()
 FLAGS = flags.FLAGS

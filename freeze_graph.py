@@ -15,11 +15,11 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost.entry_point import run_script
 from permafrost.experiments.reports import run_report
 from permafrost.export import formats
 from permafrost.export.conversion import command
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags
-from permafrost.entry_point import run_script
 
 define_checkpoint_flags()
 define_run_dataset_flags()

@@ -13,10 +13,10 @@ interpreter.check()
 from absl import flags
 
 from permafrost.cli.commands import ROOT
+from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.experiments import model_info
 from permafrost.flags import define_dataset_flag, explicitly_set
-from permafrost.entry_point import run_script
 
 flags.DEFINE_string('model', None, 'Model to show, layer by layer.')
 flags.DEFINE_bool('all', False, 'Show the counts of every model, one per line.')

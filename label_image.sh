@@ -86,7 +86,7 @@ esac
 
 # What the program cannot read becomes a frozen graph first.
 named=()
-if compgen -G "$graph/saved_model.pb*" >/dev/null || [[ $graph == *.pbtxt ]]; then
+if [ -e "$graph/saved_model.pb" ] || [ -e "$graph/saved_model.pbtxt" ] || [[ $graph == *.pbtxt ]]; then
   python=$root/.venv/${ENGINE:-default}/bin/python
   [ -x "$python" ] || fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup"
   folder=$(mktemp -d)

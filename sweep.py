@@ -12,10 +12,10 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.experiments.sweeps import study, sweep
 from permafrost.flags import define_train_flags
-from permafrost.entry_point import run_script
 
 study.define_flags()
 define_train_flags()

@@ -13,8 +13,8 @@ interpreter.check()
 from absl import flags
 
 from permafrost import runtime
-from permafrost.flags import check_chart_flags, define_chart_flags, define_train_flags
 from permafrost.entry_point import run_script
+from permafrost.flags import check_chart_flags, define_chart_flags, define_train_flags
 from permafrost.training import setup
 
 define_train_flags()

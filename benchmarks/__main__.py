@@ -16,8 +16,8 @@ interpreter.check()
 from absl import flags
 
 from benchmarks import runner
-from permafrost.flags import define_data_dir_flag, define_dataset_flag
 from permafrost.entry_point import run_script
+from permafrost.flags import define_data_dir_flag, define_dataset_flag
 
 flags.DEFINE_list('models', None, "Models to time, or all. Default: the benchmark's own.")
 flags.DEFINE_integer('rounds', 8, 'Number of interleaved measurement rounds.', 1)

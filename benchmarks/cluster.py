@@ -79,10 +79,12 @@ def _wait_for_step(cluster, timeout=60.):
         if any(task.poll() is not None for task in cluster.tasks.values()):
             break
         time.sleep(.001)
-    last_lines = ' | '.join(lines[-1] for lines in cluster.lines.values())
-    raise UserError(f'the cluster made no step in {timeout:.0f} s: {last_lines}')
+    last_lines = ' | '.join(lines[-1] for lines in cluster.lines.values() if lines)
+    problem = (f'the cluster made no step in {timeout:.0f} s' if time.monotonic() >= deadline else
+               'a task of the cluster ended')
+    raise UserError(f'{problem}: {last_lines}')
 
 
 def _last_step(cluster):
     return max([int(lines[-1].split()[1].split('/')[0]) for lines in cluster.lines.values()
-                if lines[-1].startswith('step ')], default=0)
+                if lines and lines[-1].startswith('step ')], default=0)

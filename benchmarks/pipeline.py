@@ -128,6 +128,7 @@ def _images_per_second(run, seconds, warmup):
 
 def _batches(dataset, source='memory'):
     import tensorflow.compat.v1 as tf
+
     from permafrost.inputs import pipeline
     config = Config('tuto', RECIPE, steps=1, dataset=dataset.name, source=source)
     return pipeline.training_batches(dataset, config, tf.train.get_or_create_global_step())

@@ -14,7 +14,7 @@ from permafrost.errors import UsageError, unknown_name_error
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
 BENCHMARKS = ('pipeline', 'inference', 'latency', 'deploy', 'training', 'cluster', 'scaling')
-CIFAR10_ONLY = ('inference', 'training')
+CIFAR10_ONLY = ('deploy', 'inference', 'training')
 
 
 class Options(NamedTuple):

@@ -42,6 +42,7 @@ def variable_bytes(model: str) -> int:
     A step brings as many from the servers and, as gradients, as many back.
     """
     import tensorflow.compat.v1 as tf
+
     from permafrost.training.graph import build_train_graph
     recipe = overrides.get_recipe(cluster.RECIPE)
     with tf.Graph().as_default():

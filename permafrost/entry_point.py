@@ -4,13 +4,13 @@ import difflib
 import functools
 import os
 import re
-import signal
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, List, Optional
 
 from absl import app, flags
 
 from permafrost.cli import console
+from permafrost.cli.ending_signals import on_ending_signals
 from permafrost.errors import UserError, one_line, printable
 from permafrost.flags import explicitly_set, whole_number
 from permafrost.recipes import overrides
@@ -31,18 +31,6 @@ HELP_GROUPS = {
     'checkpoints and progress': ['save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
                                  'histogram_steps', 'log_steps']}
 GPU_NAMES = ('gpu', 'num_gpu', 'gpu_id', 'device', 'cuda')
-# SIGHUP: the terminal was closed. SIGUSR1: Slurm's warning. SIGXCPU: a limit of CPU time.
-ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
-                  signal.SIGXCPU)
-
-
-def on_ending_signals(handler: Any) -> Dict[int, Any]:
-    """Set the handler of the signals that end a process; return {number: handler} of before.
-
-    SIGHUP stays ignored where it is, as nohup asks.
-    """
-    return {number: signal.signal(number, handler) for number in ENDING_SIGNALS
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}
 
 
 def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,

@@ -20,8 +20,10 @@ from permafrost.errors import UserError, one_line
 # Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
 # which starves the input pipeline: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
-CGROUP_MEMORY = (('memory.max', 'memory.current'),  # versions 2 and 1
-                 ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes'))
+CGROUP_MEMORY = (  # versions 2 and 1
+    ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
+    ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat',
+     'total_inactive_file'))
 
 
 def cpu_info(field: str) -> str:
@@ -78,10 +80,13 @@ def available_memory(root: str = '/') -> Optional[int]:
     """Return the bytes that the machine has left, or its container if that is less; None: unknown.
     """
     available = kilobytes('proc/meminfo', 'MemAvailable', root)
-    for limit, usage in CGROUP_MEMORY:
+    for limit, usage, statistics, cache in CGROUP_MEMORY:
         most, used = (_read(root, f'sys/fs/cgroup/{name}').strip() for name in (limit, usage))
         if most.isdigit() and used.isdigit():
-            left = max(0, int(most) - int(used))
+            # Usage counts files in the cache, which the kernel drops when memory is needed.
+            text = _read(root, f'sys/fs/cgroup/{statistics}')
+            cached = sum(map(int, re.findall(rf'^{cache} (\d+)$', text, re.M)))
+            left = max(0, int(most) - int(used) + cached)
             available = left if available is None else min(available, left)
     return available
 

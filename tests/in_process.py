@@ -13,7 +13,7 @@ from unittest import mock
 from absl import app, flags
 from absl.testing import flagsaver
 
-from permafrost.entry_point import ENDING_SIGNALS
+from permafrost.cli.ending_signals import ENDING_SIGNALS
 from tests.processes import ROOT
 
 app.define_help_flags()  # defined once a process, so before the flags are saved

@@ -87,7 +87,8 @@ def write_groups(root, groups, files):
         path.write_text(text)
 
 
-@pytest.mark.parametrize('groups, files, quota', [
+# Lines of /proc/self/cgroup, the files of the control groups, and the quota that they give.
+QUOTAS = [
     ('', {}, None),
     # version 2: a container sees its group at the top; a host sees it below its parents
     ('0::/\n', {'cpu.max': '150000 100000\n'}, 1.5),
@@ -100,7 +101,10 @@ def write_groups(root, groups, files):
      {'cpu/cpu.cfs_quota_us': '250000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 2.5),
     ('1:cpu:/a\n', {'cpu/a/cpu.cfs_quota_us': '-1\n', 'cpu/a/cpu.cfs_period_us': '100000\n'}, None),
     ('1:cpuacct:/a\n', {'cpu/a/cpu.cfs_quota_us': '1\n', 'cpu/a/cpu.cfs_period_us': '1\n'}, None),
-])
+]
+
+
+@pytest.mark.parametrize('groups, files, quota', QUOTAS)
 def test_the_smallest_quota_of_the_control_groups_counts(tmp_path, groups, files, quota):
     write_groups(tmp_path, groups, {f'sys/fs/cgroup/{name}': text for name, text in files.items()})
     assert runtime.cpu_quota(str(tmp_path)) == quota
@@ -175,8 +179,14 @@ def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, name
     (tmp_path / 'proc').mkdir()
     (tmp_path / 'proc/meminfo').write_text('MemTotal: 9 kB\nMemAvailable:    4 kB\n')
     assert runtime.available_memory(str(tmp_path)) == 4096
-    for name, number in zip(names, (5000, 2000)):
+    limit, usage, statistics, cache = names
+    for name, text in ((limit, '5000\n'), (usage, '2000\n')):
         path = tmp_path / 'sys/fs/cgroup' / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{number}\n')
+        path.write_text(text)
     assert runtime.available_memory(str(tmp_path)) == 3000
+    path.write_text('5000\n')
+    assert runtime.available_memory(str(tmp_path)) == 0
+    # Files in the cache make way for what is needed.
+    (tmp_path / 'sys/fs/cgroup' / statistics).write_text(f'anon 1\n{cache} 1500\nfile 9\n')
+    assert runtime.available_memory(str(tmp_path)) == 1500

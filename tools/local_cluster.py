@@ -13,9 +13,9 @@ interpreter.check()
 from absl import flags
 
 from permafrost.cluster import local_cluster
+from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.flags import define_train_flags, define_training_cluster_flags
-from permafrost.entry_point import run_script
 
 flags.DEFINE_integer('ps', 1, 'Number of parameter servers.', 1)
 flags.DEFINE_integer('workers', 2, 'Number of workers; the first is the chief.', 1)

@@ -14,8 +14,8 @@ from absl import flags
 
 from permafrost import runtime
 from permafrost.datasets import packing
-from permafrost.errors import UsageError
 from permafrost.entry_point import run_script
+from permafrost.errors import UsageError
 
 flags.DEFINE_integer('image_size', 32, 'Side of the packed images in pixels. The central square of '
                      'each image is resized to it.', 1, packing.MAX_IMAGE_SIZE)

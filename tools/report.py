@@ -12,9 +12,9 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost.entry_point import run_script
 from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
 from permafrost.experiments.reports import readme_pictures, recorded_studies
-from permafrost.entry_point import run_script
 
 PAGES = {'readme': 'README.md', 'speed': 'docs/speed.md', 'deploy': 'docs/deploy.md'}
 for name, page in PAGES.items():

@@ -13,9 +13,10 @@ interpreter.check()
 from absl import flags
 from PIL import Image
 
+from permafrost import files
 from permafrost.datasets import loading
-from permafrost.flags import define_data_dir_flag, define_dataset_flag
 from permafrost.entry_point import run_script
+from permafrost.flags import define_data_dir_flag, define_dataset_flag
 
 flags.DEFINE_string('output', 'samples', 'Directory to write to.')
 flags.DEFINE_integer('count', 2, 'Number of images to write, from the start of the test set.', 1)
@@ -29,7 +30,8 @@ def main():
     images, labels = loading.load(dataset, 'test')
     os.makedirs(FLAGS.output, exist_ok=True)
     for i in range(min(FLAGS.count, len(images))):
-        path = os.path.join(FLAGS.output, '-'.join([str(i), dataset.classes[labels[i]]]) + '.png')
+        name = files.safe_name('-'.join([str(i), dataset.classes[labels[i]]]))
+        path = os.path.join(FLAGS.output, name + '.png')
         Image.fromarray(images[i]).save(path)
         print(path)
 

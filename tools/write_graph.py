@@ -14,10 +14,10 @@ from permafrost.cli import interpreter
 interpreter.check()
 
 from permafrost import files, runtime
-from permafrost.evaluation.frozen_graphs.reading import isolation
+from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.evaluation.frozen_graphs import file_kinds
-from permafrost.entry_point import run_script
+from permafrost.evaluation.frozen_graphs.reading import isolation
 
 
 def main(*paths):

@@ -17,33 +17,6 @@
 namespace label_image {
 namespace {
 
-// Return the smallest CPU quota, in processors, of this process's control groups and of all that
-// they are part of, or a large number if none has one. permafrost/runtime.py does the same.
-double CpuQuota() {
-  namespace fs = std::filesystem;
-  double smallest = 1e9;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // number:controllers:/path
-    const size_t colon = line.find(':'), path = line.find(":/");
-    if (path == std::string::npos) continue;
-    const bool v2 = path == colon;
-    const std::string controllers = line.substr(colon, path - colon) + ',';
-    if (!v2 && controllers.find(":cpu,") == std::string::npos &&
-        controllers.find(",cpu,") == std::string::npos) {
-      continue;
-    }
-    const fs::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-    fs::path folder = root / line.substr(path + 2);
-    for (; folder.native().size() >= root.native().size(); folder = folder.parent_path()) {
-      double quota = 0, period = 0;  // they stay 0 if there is no such file or number
-      std::ifstream(folder / (v2 ? "cpu.max" : "cpu.cfs_quota_us")) >> quota >> period;
-      if (!v2) std::ifstream(folder / "cpu.cfs_period_us") >> period;
-      if (quota > 0 && period > 0) smallest = std::min(smallest, quota / period);
-    }
-  }
-  return smallest;
-}
-
 bool HasBfloat16() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16");
@@ -56,6 +29,31 @@ bool HasBfloat16() {
 }
 
 }  // namespace
+
+double CpuQuota(const std::string& system) {
+  namespace fs = std::filesystem;
+  double smallest = 1e9;
+  std::ifstream groups(system + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // number:controllers:/path
+    const size_t colon = line.find(':'), path = line.find(":/");
+    if (path == std::string::npos) continue;
+    const bool v2 = path == colon + 1;
+    const std::string controllers = line.substr(colon, path - colon) + ',';
+    if (!v2 && controllers.find(":cpu,") == std::string::npos &&
+        controllers.find(",cpu,") == std::string::npos) {
+      continue;
+    }
+    const fs::path root = system + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
+    fs::path folder = root / line.substr(path + 2);
+    for (; folder.native().size() >= root.native().size(); folder = folder.parent_path()) {
+      double quota = 0, period = 0;  // they stay 0 if there is no such file or number
+      std::ifstream(folder / (v2 ? "cpu.max" : "cpu.cfs_quota_us")) >> quota >> period;
+      if (!v2) std::ifstream(folder / "cpu.cfs_period_us") >> period;
+      if (quota > 0 && period > 0) smallest = std::min(smallest, quota / period);
+    }
+  }
+  return smallest;
+}
 
 int CountProcessors() {
   cpu_set_t set;

@@ -104,10 +104,9 @@ void CheckShape(std::string_view attribute, std::string_view message) {
   int64_t rank = 0, count = 1;
   for (std::string_view dimension : wire::AllBytes(message, kShapeDim)) {
     const auto size = static_cast<int64_t>(wire::LastVarint(dimension, kDimSize));
-    if (size != -1) count *= size;
-    if (size < -1 || size > kMaxElements || count > kMaxElements || ++rank > kMaxRank) {
-      throw Error("has an impossible shape", In(attribute));
-    }
+    bool possible = size >= -1 && size <= kMaxElements && ++rank <= kMaxRank;
+    if (possible && size != -1) count *= size;  // both are small enough not to overflow
+    if (!possible || count > kMaxElements) throw Error("has an impossible shape", In(attribute));
   }
 }
 

@@ -36,15 +36,30 @@ int64_t ReadField(const char* path, const std::string& key) {
   return kUnlimited;
 }
 
+// Return the number that a line "`key` N" of a file says, or 0.
+int64_t ReadStatistic(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    int64_t number;
+    if (word == key && file >> number) return number;
+  }
+  return 0;
+}
+
 // Return the memory that the machine has left, or if that is less the container.
 int64_t AvailableMemory() {
   const std::string group = "/sys/fs/cgroup/";
   int64_t available = ReadField("/proc/meminfo", "MemAvailable");
-  for (const auto& [limit, usage] :
-       {std::pair("memory.max", "memory.current"),
-        std::pair("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")}) {
-    const int64_t max = ReadNumber(group + limit), used = ReadNumber(group + usage);
-    if (max < kUnlimited && used < max) available = std::min(available, max - used);
+  struct Files { const char *limit, *usage, *statistics, *cache; };
+  for (const Files& files :
+       {Files{"memory.max", "memory.current", "memory.stat", "inactive_file"},
+        Files{"memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat",
+              "total_inactive_file"}}) {
+    const int64_t max = ReadNumber(group + files.limit), used = ReadNumber(group + files.usage);
+    if (max == kUnlimited || used == kUnlimited) continue;
+    // Usage counts files in the cache, which the kernel drops when memory is needed.
+    const int64_t cached = ReadStatistic(group + files.statistics, files.cache);
+    available = std::min(available, std::max<int64_t>(0, max - used + cached));
   }
   return available;
 }

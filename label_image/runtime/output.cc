@@ -133,7 +133,12 @@ void Output::Check(const std::vector<float>& values) const {
 
 Probabilities Output::Read(const Tensor& tensor, int64_t count) {
   std::vector<float> values = Values(tensor, count);
-  columns_ = values.size() / count;
+  const size_t columns = values.size() / count;
+  if (columns_ && columns != columns_) {  // a row may depend on the batch: x * transpose(x)
+    throw Error(path_, ": node ", Quote(node_), " returns rows of ", columns_, " numbers, then of ",
+                columns);
+  }
+  columns_ = columns;
   for (size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
     throw Error(path_, ": node ", Quote(node_), " returns ",

@@ -174,7 +174,7 @@ def _checked_task(job: str, index: Any, spec: ClusterSpec, hosts: Dict[str, Any]
     """Return the Task of a job and index. A chief in `hosts` comes before the workers."""
     if job not in JOBS:
         raise unknown_name_error('job', job, JOBS)
-    has_chief = 'chief' in hosts or 'master' in hosts
+    has_chief = bool(hosts.get('chief') or hosts.get('master'))
     count = {'ps': len(spec.ps), 'worker': len(spec.workers) - has_chief}.get(job, 1)
     if index is None and count > 1:
         raise UsageError(f'which {job} is this? give --task_index, 0 to {count - 1}')

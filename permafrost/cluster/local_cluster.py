@@ -13,9 +13,9 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
 
+from permafrost.cli.ending_signals import on_ending_signals
 from permafrost.cluster import cluster_spec
 from permafrost.flags import explicitly_set
-from permafrost.entry_point import on_ending_signals
 from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -76,6 +76,7 @@ class LocalCluster:
                 env=dict(os.environ, TF_CONFIG=json.dumps(tf_config), **self._environment),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, start_new_session=True)  # Ctrl-C must not reach them
+            self.lines.setdefault(name, [])
             self._readers[name] = threading.Thread(
                 target=self._read, args=(name, self.tasks[name]), daemon=True)
             self._readers[name].start()
@@ -83,7 +84,7 @@ class LocalCluster:
     def _read(self, name: str, process: subprocess.Popen) -> None:
         with process.stdout:
             for line in process.stdout:
-                self.lines.setdefault(name, []).append(line.rstrip('\n'))
+                self.lines[name].append(line.rstrip('\n'))
                 self._on_line(f'{name}: {self.lines[name][-1]}')
 
     def steps(self, name: str) -> List[int]:

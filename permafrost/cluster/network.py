@@ -50,7 +50,8 @@ def require_private(addresses: Iterable[str], allow_public: bool) -> None:
 
 
 def _public_ip(address: str) -> Optional[str]:
-    with contextlib.suppress(OSError):  # while a cluster starts, its names may not resolve yet
+    # While a cluster starts, its names may not resolve yet; UnicodeError: they never will.
+    with contextlib.suppress(OSError, UnicodeError):
         for entry in socket.getaddrinfo(*parse(address), type=socket.SOCK_STREAM):
             ip = str(entry[4][0]).partition('%')[0]
             if ipaddress.ip_address(ip).is_global:
@@ -81,7 +82,7 @@ def is_listening(address: str) -> bool:
     try:
         socket.create_connection(parse(address), CONNECT_SECS).close()
         return True
-    except OSError:
+    except (OSError, UnicodeError):
         return False
 
 

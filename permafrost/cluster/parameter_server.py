@@ -172,6 +172,9 @@ class Servers:
             return ServerState(**json.loads(self._run(index, self._mailboxes[index].state)))
         except tf.errors.FailedPreconditionError:  # it is not initialized
             return None
+        except TypeError:  # other fields
+            raise UserError(f'ps {index} runs another version of this program: start all tasks '
+                            'with the same one')
 
     def send(self, kind: str, only: Optional[int] = None, **fields: Any) -> None:
         """Send a message to every server, or `only` to that one.

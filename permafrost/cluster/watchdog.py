@@ -14,9 +14,9 @@ import time
 from concurrent import futures
 from typing import Callable, Dict, Iterable
 
+from permafrost.cli.ending_signals import ENDING_SIGNALS
 from permafrost.cluster import network
 from permafrost.errors import one_line
-from permafrost.entry_point import ENDING_SIGNALS
 
 STALL_SECS = 30.  # without a step before the first report, and between reports
 NOTICE_SECS = 5.  # for the main thread to notice a signal
@@ -74,9 +74,10 @@ class Watchdog:
         self._stopped.set()
 
     def heartbeat(self) -> None:
-        """Note that a step was made."""
+        """Note that a step was made, or that the last evaluation goes on."""
         self._last_step = time.monotonic()
         self._change(State.RUNNING, STALL_SECS, [State.RUNNING])
+        self._change(State.SAVING, SAVE_SECS + self._wait_secs, [State.SAVING])
 
     def restart(self) -> None:
         """Note that there is a new session, and that steps follow unless a signal came."""

@@ -11,7 +11,12 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster import (
-    cluster_spec, parameter_server, session_creators, sync_replicas, watchdog)
+    cluster_spec,
+    parameter_server,
+    session_creators,
+    sync_replicas,
+    watchdog,
+)
 from permafrost.cluster.hooks.feed_batches import FeedBatchesHook
 from permafrost.cluster.hooks.finish import FinishHook
 from permafrost.config import RESUMABLE, Config

@@ -208,11 +208,15 @@ def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
     return np.concatenate(images)
 
 
-def check_memory(dataset: Dataset, split: str) -> None:
-    """Raise UserError if the images of a split need over 70 % of the memory that is left."""
-    needed = dataset.counts[split] * dataset.record_format.record_bytes
-    memory = (runtime.available_memory() or  # a container may have less than the machine
-              os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))
+def check_memory(dataset: Dataset, split: str, held_out: int = 0) -> None:
+    """Raise UserError if the images of a split need over 70 % of the memory that is left.
+
+    `held_out` images of its files are loaded with it.
+    """
+    needed = (dataset.counts[split] + held_out) * dataset.record_format.record_bytes
+    memory = runtime.available_memory()  # a container may have less than the machine
+    if memory is None:
+        memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     if needed > 0.7 * memory:
         raise UserError(f'{needed / 1e9:.1f} GB of {split} images do not fit in {memory / 1e9:.1f} '
                         'GB of memory: train with --source=stream; for evaluation, make a smaller '

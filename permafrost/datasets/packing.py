@@ -212,7 +212,7 @@ def _write_manifest(output: str, classes: List[str], image_size: int, notes: Lis
     manifest = {
         'format': registry.FORMAT, 'classes': classes, 'image_size': image_size, 'counts': counts,
         'counts_per_class': {split: total(split, 'per_class').tolist() for split in SPLITS},
-        'mean': mean.round(6).tolist(), 'std': np.sqrt(variance).round(6).tolist(),
+        'mean': mean.round(6).tolist(), 'std': np.sqrt(np.maximum(variance, 0)).round(6).tolist(),
         'mean_and_std_of': 'channels R, G, B of the training images, scaled to 0..1',
         'files': [{field.name: note[field.name] for field in dataclasses.fields(registry.DataFile)}
                   for note in notes],

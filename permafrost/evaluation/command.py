@@ -10,10 +10,11 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from absl import flags
 
-from permafrost import flags as shared_flags, runs, runtime
-from permafrost.evaluation.frozen_graphs.reading import isolation
+from permafrost import flags as shared_flags
+from permafrost import runs, runtime
 from permafrost.errors import UsageError, UserError, shown
 from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.tta import TTA

@@ -14,7 +14,13 @@ from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.frozen_graphs.reading import model_card
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.evaluation.metrics import (
-    BATCH_SIZE, Metrics, compute_metrics, format_classes, format_metrics, format_totals)
+    BATCH_SIZE,
+    Metrics,
+    compute_metrics,
+    format_classes,
+    format_metrics,
+    format_totals,
+)
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel

@@ -1,11 +1,12 @@
-"""History of a run: results.csv, one row for each evaluation while training."""
+"""History of a run: results.csv, one row for each evaluation while training; metrics.jsonl."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import os
 import typing
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from permafrost import files, schema
 from permafrost.errors import UsageError, printable
@@ -41,6 +42,16 @@ class EpochRow:
 COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
 _PARSERS = {name: (lambda text: float(text) if text else None) if hint == Optional[float] else hint
             for name, hint in typing.get_type_hints(EpochRow).items()}
+
+
+def newest_metrics(run: str, split: str) -> Iterator[Any]:
+    """Yield the values of the lines of metrics.jsonl, the newest first; skip what is not json."""
+    path = os.path.join(run, 'eval', split, 'metrics.jsonl')
+    with contextlib.suppress(OSError), files.open_regular(path) as stream:
+        stream.seek(max(0, os.path.getsize(path) - MAX_BYTES))
+        for line in reversed(stream.read(MAX_BYTES).splitlines()):
+            with contextlib.suppress(UsageError, ValueError):
+                yield files.parse_json(line)
 
 
 def read(run: str) -> List[EpochRow]:

@@ -14,10 +14,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 
 from permafrost import files, runtime, schema
+from permafrost.cli import child_process
 from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation.runtimes.client import RUNTIME_OF
-from permafrost.experiments import child_process
 from permafrost.schema import limited
 
 PROGRAM = os.path.join('label_image', 'build', 'label_image')

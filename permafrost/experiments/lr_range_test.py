@@ -38,6 +38,7 @@ class RangeTest(NamedTuple):
     rates: Sequence[float]
     losses: Sequence[float]
     averages: Sequence[float]
+    is_finite: bool = True  # False: the loss of the next step was infinite or NaN
 
     @property
     def best(self) -> float:
@@ -51,8 +52,8 @@ class RangeTest(NamedTuple):
 
     @property
     def has_exploded(self) -> bool:
-        """True if the loss has risen well above its lowest average."""
-        return len(self.losses) > 1 and _has_exploded(self.averages)
+        """True if the loss has risen well above its lowest average, or to no number."""
+        return not self.is_finite or _has_exploded(self.averages)
 
 
 def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Optional[int],
@@ -73,10 +74,11 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     with Signals() as signals, tf.Graph().as_default():
         setup = with_trained_weights(setup._replace(config=ramp), session_config)
         setup = with_teacher(setup, session_config)
-        points = _train(setup, session_config, signals)
+        points, is_finite = _train(setup, session_config, signals)
     if signals.code:
         return signals.code
-    result = RangeTest(*zip(*points))
+    rates, losses, averages = zip(*points)
+    result = RangeTest(rates, losses, averages, is_finite)
     print(describe(result, config))
     try:
         content = draw(result, f'{config.model}, recipe {config.recipe.name}, batches of '
@@ -100,12 +102,12 @@ def ramped(config: Config, steps: int) -> Config:
 
 
 def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals: Signals
-           ) -> List[Tuple[float, float, float]]:
-    """Return (rate, loss, average) of each step until the loss explodes."""
+           ) -> Tuple[List[Tuple[float, float, float]], bool]:
+    """Return (rate, loss, average) of each step until the loss explodes, and if it stays finite."""
     graph = build(setup.config, setup.dataset, SINGLE_PROCESS, session_config, setup.trained,
                   setup.teacher)
     points: List[Tuple[float, float, float]] = []
-    total = 0.
+    total, loss = 0., 0.
     fetches = [graph.scalars['learning_rate'], graph.scalars['loss'], graph.train]
     with tf.train.MonitoredTrainingSession(
             config=session_config, save_checkpoint_secs=None, save_summaries_steps=None,
@@ -121,7 +123,7 @@ def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals:
                 break
     if not points and not signals.code:
         raise UsageError('the loss is not finite from the first step on: lower --learning_rate')
-    return points
+    return points, math.isfinite(loss)
 
 
 def _has_exploded(averages: Sequence[float]) -> bool:
@@ -133,7 +135,7 @@ def describe(result: RangeTest, config: Config) -> str:
     rates = result.rates
     lines = [f'learning rates {rates[0]:.2g} to {rates[-1]:.2g} in {len(rates)} steps: the loss is '
              f'lowest at {result.best:.2g}' + (', then it explodes' if result.has_exploded else '')]
-    if result.best == rates[-1]:
+    if result.best == rates[-1] and not result.has_exploded:
         lines.append('note: the loss falls to the end of the range: the best rate is higher')
     lines.append(f'suggestion: --learning_rate {result.suggestion:g} (the recipe has '
                  f'{config.recipe.learning_rate:g})')

@@ -8,12 +8,11 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import models
 from permafrost import files, runs, runtime
-from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 from permafrost.evaluation.frozen_graphs import file_kinds
-from permafrost.evaluation.frozen_graphs.reading import model_card
+from permafrost.evaluation.frozen_graphs.reading import isolation, model_card
 from permafrost.evaluation.runtimes import client
 from permafrost.recipes import catalog
 
@@ -155,6 +154,7 @@ def measure_graph(path: str, image_size: Optional[int] = None) -> Size:
 def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
     """Return {'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]}."""
     import tensorflow.compat.v1 as tf  # here, so that names are checked first
+
     from models.layers.net import Net
     from permafrost.export import layer_counts
     with tf.Graph().as_default():

@@ -26,6 +26,7 @@ UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps
 WEIGHT_SOURCES = ('teacher', 'init_from', 'freeze')
 
 FIX = 'restore it, or remove it'
+LOCK = '.lock'
 
 
 @dataclasses.dataclass
@@ -109,6 +110,16 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
     path = os.path.join(folder, _name(config, dataset, metrics))
+    size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
+    os.makedirs(folder, exist_ok=True)
+    with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
+        _write(path, config, extra, status, metrics, dataset, size)
+    return path
+
+
+def _write(path: str, config: Config, extra: Dict[str, Any], status: Dict[str, Any],
+           metrics: Dict[str, Any], dataset: str, size: Dict[str, Any]) -> None:
+    recipe = config.recipe
     previous = read(path) if os.path.exists(path) else {}
     versions = extra.get('versions') or [{}]
     steps = max(metrics['step'], previous.get('steps', 0))  # of the longest seed, with --patience
@@ -127,12 +138,9 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         result['data_set_identity'] = extra['dataset_identity']
     if previous:
         _compare(path, previous, result)
-    size = model_info.measure_model(config.model, recipe.image_size, result['classes'])
     result.update(_with_seed(previous, config.seed, metrics), params=size['params'],
                   ops=size['ops'])
-    os.makedirs(folder, exist_ok=True)
     files.write_json(path, result)
-    return path
 
 
 def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:

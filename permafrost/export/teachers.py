@@ -91,7 +91,8 @@ def _check_input(graph: tf.GraphDef, name: str, dataset: Dataset) -> None:
                         'as decoded) and `predictions` (logits): name a run, or a graph that '
                         'freeze_graph.py wrote')
     shape = tf.TensorShape(nodes['images'].attr['shape'].shape)
-    if not shape.is_compatible_with([None, *dataset.image_shape]) or shape.dims[0].value:
+    if not shape.is_compatible_with([None, *dataset.image_shape]) or (
+            shape.dims and shape.dims[0].value):
         raise UserError(f'the teacher {printable(name)} is fed images {shape}, but those of '
                         f'{dataset.name} are {tuple(dataset.image_shape)}, in batches: train a '
                         'teacher on this dataset')

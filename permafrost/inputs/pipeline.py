@@ -87,7 +87,7 @@ def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     The images stay in memory, one byte per value.
     """
     count = dataset.counts['train']
-    loading.check_memory(dataset, 'train')
+    loading.check_memory(dataset, 'train', len(dataset.held_out))
     images, labels = _load(dataset)
     start = _local_variable('start', tf.cast(step, tf.int64) * batch_size)
     next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * batch_size // count)
@@ -126,7 +126,8 @@ def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
         'epoch', tf.cast(step, tf.int64) * batch_size // dataset.counts['train'])
     order = _epoch_permutation(len(files), seed, next_epoch.assign_add(1) - 1)
     names = tf.FIFOQueue(len(files), [tf.string], [[]])
-    _add_queue_runner(names, names.enqueue_many([tf.gather(tf.constant(files), order)]))
+    _add_queue_runner(names, names.enqueue_many(
+        [tf.gather(tf.constant([os.fsencode(path) for path in files]), order)]))
     reader = tf.FixedLengthRecordReader(record_bytes)
     records = tf.RandomShuffleQueue(buffer_size + 8 * max(read_size, batch_size), buffer_size,
                                     [tf.string], [[]], seed=seed)
@@ -204,7 +205,7 @@ def _load(dataset: loading.Dataset) -> Tuple[tf.Variable, tf.Variable]:
     for name in dataset.splits['train']:
         with tf.control_dependencies(done):
             # If the name were a constant, Grappler would read the file to fold it into one.
-            content = tf.read_file(tf.placeholder_with_default(name, []))
+            content = tf.read_file(tf.placeholder_with_default(os.fsencode(name), []))
         row = _fill([images, labels], row, content, dataset)
         done = [row]
     complete = tf.assert_equal(row, count, message=f'{dataset.directory} has changed')

@@ -25,9 +25,9 @@ def learning_rate(values: Any) -> None:
     """
     recipe = overrides.recipe_of_flags(values)
     changes = overrides.changes(recipe)
-    path = values.output or '-'.join(
-        [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes),
-         'learning-rate.png'])
+    path = values.output or files.safe_name('-'.join(
+        [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes)]
+    )) + '-learning-rate.png'
     num_epochs = durations.num_epochs(recipe)
     epochs = np.linspace(0, num_epochs, POINTS)
     rates = [recipe.learning_rate * recipe.schedule.factor_at(epoch, num_epochs)

@@ -50,45 +50,52 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
 
     Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
     """
-    config, dataset = setup.config, setup.dataset
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
-        graph = build(config, dataset, strategy, session_config, setup.trained, setup.teacher)
+        graph = build(setup.config, setup.dataset, strategy, session_config, setup.trained,
+                      setup.teacher)
         if signals.code:
             return signals.code  # and leave no empty run behind
         run = setup.open_run()
         print(f'run: {printable(run)}', flush=True)
-        with runs.lock(run), saving.explain_disk_errors(run):
-            step = _record_start(setup, run)
-            progress = hooks.LoggingHook(graph, config, run)
-            save = hook.CheckpointHook(run, config, graph.step)
-            stop = hooks.StopHook(graph.step, config.steps, signals)
-            extra = extra_hooks(Training(
-                run, config, dataset, graph, progress, save, stop, strategy, session_config))
-            if (step >= config.steps and not strategy.has_other_tasks
-                    and not _is_behind(extra, step)):
-                print(f'nothing to do: {printable(run)} is already at step {step} (raise --steps '
-                      'to continue)')
-                runs.write_status(run, state='done')
-                return 0
-            with contextlib.closing(EventWriter(
-                    runs.train_dir(run), tf.get_default_graph())) as writer:
-                # Progress comes first, so that weights after a NaN loss are never saved.
-                prune = [PruningHook(graph.pruner, config, graph.step)] if graph.pruner else []
-                train_hooks = [progress, *prune, *extra, save, stop,
-                               *summaries.summary_hooks(graph, config, writer, progress)]
-                try:
-                    with strategy.session(run, save.saver, train_hooks, signals,
-                                          session_config) as session:
-                        while not session.should_stop():
-                            session.run(graph.train)
-                except UserError:
-                    at_end(run)
-                    raise
-            step = finding.last_step(run)
-            is_done = (step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step)
-            code = _record_end(run, is_done, stop, strategy)
+        with runs.lock(run):
+            try:
+                with saving.explain_disk_errors(run):
+                    code = _train_in(run, setup, graph, session_config, strategy, extra_hooks,
+                                     signals)
+            except UserError:
+                at_end(run)
+                raise
             at_end(run)
             return code
+
+
+def _train_in(run: str, setup: TrainSetup, graph: TrainGraph,
+              session_config: Optional[tf.ConfigProto], strategy: Strategy, extra_hooks: ExtraHooks,
+              signals: Signals) -> int:
+    """Train in the directory `run`, which this process has locked; return the exit code."""
+    config = setup.config
+    step = _record_start(setup, run)
+    progress = hooks.LoggingHook(graph, config, run)
+    save = hook.CheckpointHook(run, config, graph.step)
+    stop = hooks.StopHook(graph.step, config.steps, signals)
+    extra = extra_hooks(Training(run, config, setup.dataset, graph, progress, save, stop, strategy,
+                                 session_config))
+    if step >= config.steps and not strategy.has_other_tasks and not _is_behind(extra, step):
+        print(f'nothing to do: {printable(run)} is already at step {step} (raise --steps to '
+              'continue)')
+        runs.write_status(run, state='done')
+        return 0
+    with contextlib.closing(EventWriter(runs.train_dir(run), tf.get_default_graph())) as writer:
+        # Progress comes first, so that weights after a NaN loss are never saved.
+        prune = [PruningHook(graph.pruner, config, graph.step)] if graph.pruner else []
+        train_hooks = [progress, *prune, *extra, save, stop,
+                       *summaries.summary_hooks(graph, config, writer, progress)]
+        with strategy.session(run, save.saver, train_hooks, signals, session_config) as session:
+            while not session.should_stop():
+                session.run(graph.train)
+    step = finding.last_step(run)
+    is_done = (step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step)
+    return _record_end(run, is_done, stop, strategy)
 
 
 def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:

@@ -18,7 +18,6 @@ from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
 
-
 EVAL_IMAGES = 10000  # to train on between two evaluations, at least
 
 
@@ -100,6 +99,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     name, data_dir = registry.resolve(values.dataset, values.data_dir)
     dataset = open_dataset(name, data_dir, values.validation, values.seed)
     train_images = dataset.counts['train']
+    if not train_images:
+        raise UserError(f'{dataset.name} in {dataset.directory} has no image to train on')
     flag_values = {field.name: getattr(values, field.name) for field in dataclasses.fields(Config)
                    if hasattr(values, field.name)}
     config = Config(**{

@@ -5,7 +5,7 @@ import signal
 import sys
 from typing import Any, Dict
 
-from permafrost.entry_point import on_ending_signals
+from permafrost.cli.ending_signals import on_ending_signals
 
 # Systems send the others to warn, and more than once: a closed terminal, Slurm, a CPU time limit.
 INSISTENT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)

@@ -59,6 +59,7 @@ def free_spec(servers, workers):
 def serving(spec):
     """Context with the Publishers of all parameter servers of `spec`, which run in this process."""
     import tensorflow.compat.v1 as tf
+
     from permafrost.cluster.parameter_server import Publisher
 
     class LockedPublisher(Publisher):

@@ -36,6 +36,7 @@ def _tf_config(cluster, job=None, index=0, **others):
     ({'ps': [PS], 'chief': [A], 'worker': [B]}, 'worker', 0, Task('worker', 1)),
     ({'ps': [PS], 'master': [A], 'worker': [B]}, 'master', '0', Task('worker', 0)),
     ({'PS': [PS], 'Master': [A], 'Worker': [B]}, 'Worker', 0, Task('worker', 1)),
+    ({'ps': [PS], 'chief': [], 'worker': [A, B]}, 'worker', 0, Task('worker', 0)),
     # the evaluator in the cluster, or out of it
     ({'ps': [PS], 'worker': [A, B], 'evaluator': ['e:2222']}, 'evaluator', 0, Task('evaluator')),
     ({'ps': [PS], 'worker': [A, B]}, 'evaluator', 0, Task('evaluator')),

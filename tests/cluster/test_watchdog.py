@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from permafrost.cli.ending_signals import ENDING_SIGNALS
 from permafrost.cluster import watchdog
 from permafrost.cluster.watchdog import State
-from permafrost.entry_point import ENDING_SIGNALS
 
 LATER = 1e4  # seconds: every state has lasted too long by then
 
@@ -55,6 +55,15 @@ def test_a_stall_is_reported_pinged_and_ended_by_a_heartbeat(watcher, capsys):
     watcher.heartbeat()
     watcher.check(29.)
     assert watcher.state is State.RUNNING and not capsys.readouterr().out
+
+
+def test_a_heartbeat_of_the_last_evaluation_gives_more_time(watcher, monkeypatch):
+    watcher.enter(State.SAVING)
+    monkeypatch.setattr(watchdog.time, 'monotonic', lambda: 150.)
+    watcher.heartbeat()
+    watcher.check(200.)
+    assert watcher.state is State.SAVING
+    assert _exit(watcher)[0] == 1
 
 
 def test_a_stall_that_lasts_saves_and_fails(watcher):

@@ -17,7 +17,6 @@ from permafrost.recipes.recipe import Recipe
 from tests import networks
 from tests.datasets.helpers import arrays, flip_bit, write_cifar100
 
-
 # Reading
 
 
@@ -227,6 +226,7 @@ def test_training_and_freezing_on_cifar100(small_cifar100, tmp_path):
 @pytest.mark.parametrize('source', ['memory', 'stream'])
 def test_the_graph_decodes_cifar100_like_numpy(small_cifar100, source):
     import tensorflow.compat.v1 as tf
+
     from permafrost.inputs import pipeline
     from permafrost.inputs.augmentation import WHOLE_BATCH
     dataset = loading.open_dataset('cifar100', str(small_cifar100[0]))

@@ -12,8 +12,7 @@ from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
 from permafrost.export import freeze
 from tests import in_process
-from tests.datasets.helpers import (
-    CLASSES, make_images, pack)
+from tests.datasets.helpers import CLASSES, make_images, pack
 
 SCRIPT = 'tools/make_tfrecords.py'
 

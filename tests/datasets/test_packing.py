@@ -15,9 +15,8 @@ from permafrost.datasets import loading
 from permafrost.datasets.images import image
 from permafrost.errors import UserError
 from tests import in_process, processes
+from tests.datasets.helpers import CLASSES, break_files, contents, make_images, pack, read_manifest
 from tests.datasets.images.crafted import REFUSED, crafted_files
-from tests.datasets.helpers import (
-    CLASSES, break_files, contents, make_images, pack, read_manifest)
 
 SCRIPT = 'tools/make_tfrecords.py'
 

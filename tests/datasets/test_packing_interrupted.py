@@ -13,8 +13,7 @@ from permafrost.datasets import loading, packing
 from permafrost.datasets.images import image
 from permafrost.errors import UserError
 from tests import processes
-from tests.datasets.helpers import (
-    contents, make_images, pack, read_manifest)
+from tests.datasets.helpers import contents, make_images, pack, read_manifest
 
 SCRIPT = 'tools/make_tfrecords.py'
 

@@ -9,8 +9,8 @@ from permafrost.datasets import loading, registry
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluator import Evaluator
-from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
+from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.recipes import overrides
 from permafrost.training.checkpoints import finding
 from tests import networks

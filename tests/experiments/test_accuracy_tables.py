@@ -13,7 +13,6 @@ from permafrost.recipes import catalog, durations, overrides
 from tests import in_process
 from tests.processes import ROOT
 
-
 PAGES = ('README.md', 'docs/speed.md', 'docs/deploy.md')
 
 

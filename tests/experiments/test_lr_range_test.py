@@ -55,6 +55,12 @@ def test_the_loss_has_exploded_at_four_times_the_lowest(averages, expected):
     assert RangeTest([0.1] * len(averages), averages, averages).has_exploded == expected
 
 
+def test_a_loss_that_is_no_number_has_exploded(synthetic):
+    result = RangeTest([0.1, 1.], [2., 1.], [2., 1.], is_finite=False)
+    text = lr_range_test.describe(result, train_setup(synthetic).config)
+    assert result.has_exploded and 'then it explodes' in text and 'falls to the end' not in text
+
+
 def test_a_loss_that_falls_to_the_end_is_noted(synthetic):
     result = RangeTest([0.1, 1.], [2., 1.], [2., 1.])
     text = lr_range_test.describe(result, train_setup(synthetic).config)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from permafrost import files, runs
-from permafrost.errors import UserError
 from permafrost.datasets import registry
+from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
 from permafrost.experiments import accuracy_tables, model_info, results
 from permafrost.experiments.comparison import entries
@@ -162,6 +162,18 @@ def test_runs_that_stopped_early_share_a_file(run, tmp_path):
     for other, step in ((early(3, 'stopped', 4), 4), (early(3, 'done', 7), 4)):
         with pytest.raises(UserError, match='is at step 4 of 100: finish its training first'):
             results.record(folder, other, dict(METRICS, step=step))
+
+
+def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatch):
+    other = _copy(run, tmp_path / 'other', lambda value: value['config'].update(seed=2))
+    folder, measure = str(tmp_path / 'results'), model_info.measure_model
+
+    def measure_model(*arguments):
+        monkeypatch.setattr(model_info, 'measure_model', measure)
+        results.record(folder, other, METRICS)
+        return measure(*arguments)
+    monkeypatch.setattr(model_info, 'measure_model', measure_model)
+    assert results.read(results.record(folder, run, METRICS))['seeds'] == [1, 2]
 
 
 @pytest.mark.parametrize('field', results.WEIGHT_SOURCES)

@@ -16,8 +16,8 @@ from permafrost.datasets import registry
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import model_info
 from permafrost.export import freeze, layer_counts, verify
 from permafrost.training.checkpoints import finding

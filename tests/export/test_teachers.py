@@ -73,6 +73,14 @@ def set_side(nodes):
     nodes['images'].attr['shape'].shape.dim[1].size = 64
 
 
+def leave_shape_open(nodes):
+    nodes['images'].attr['shape'].shape.CopyFrom(tf.TensorShape(None).as_proto())
+
+
+def test_a_teacher_that_takes_images_of_any_shape_is_not_refused(graph, synthetic, tmp_path):
+    teachers.read(changed(graph, tmp_path / 'a.pb', leave_shape_open), synthetic)
+
+
 def rename(name):
     def change(nodes):
         nodes[name].name = 'other'

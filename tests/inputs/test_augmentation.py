@@ -6,8 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation
-from permafrost.inputs.augmentation import (
-    Params, apply_params, preprocess_train, sample_params)
+from permafrost.inputs.augmentation import Params, apply_params, preprocess_train, sample_params
 from permafrost.recipes.recipe import Recipe
 
 ALL = ('crop', 'flip', 'brightness', 'contrast')

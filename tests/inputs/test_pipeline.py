@@ -123,6 +123,14 @@ def test_held_out_images_are_never_drawn(packed_set, sorted_set, no_preprocessin
         assert_images_have_their_labels(read, *loading.load(dataset, 'train'))
 
 
+@pytest.mark.parametrize('source', ['memory', 'stream'])
+def test_a_path_may_hold_bytes_that_are_not_utf8(source, tmp_path, no_preprocessing):
+    directory = os.path.join(str(tmp_path), os.fsdecode(b'data\xff'))
+    os.mkdir(directory)
+    read = batches(numbered_dataset(directory, 100, 2), 5, source=source)
+    assert len(all_numbers(read)) == 100
+
+
 def test_a_batch_may_be_larger_than_an_epoch(tmp_path, no_preprocessing):
     small = numbered_dataset(tmp_path, 10, 2)
     numbers = all_numbers(batches(small, 4, batch_size=25))

@@ -4,7 +4,14 @@ import PIL.Image
 import pytest
 
 from tests.label_image.program import (
-    PROGRAM, colours, execute, make, noise, write_foreign_graph, write_graph)
+    PROGRAM,
+    colours,
+    execute,
+    make,
+    noise,
+    write_foreign_graph,
+    write_graph,
+)
 
 
 @pytest.fixture(scope='session')

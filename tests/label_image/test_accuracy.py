@@ -11,8 +11,8 @@ import tensorflow.compat.v1 as tf
 from permafrost import runtime
 from permafrost.datasets import loading
 from permafrost.evaluation import inference_graph
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.evaluator import Evaluator
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze
 from permafrost.training.checkpoints import finding
 from tests import networks

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from tests.label_image.program import (
-    ENGINES, LABELS, OWN, PREPROCESSING, PROGRAM, TUTO, library, softmax)
+    ENGINES,
+    LABELS,
+    OWN,
+    PREPROCESSING,
+    PROGRAM,
+    TUTO,
+    library,
+    softmax,
+)
 
 
 @pytest.mark.parametrize('engine', ENGINES)

@@ -16,8 +16,8 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
 from permafrost.evaluation.frozen_graphs import graph_def
-from tests.evaluation.helpers import center_crops
 from tests.evaluation.frozen_graphs.test_file_kinds import write_files
+from tests.evaluation.helpers import center_crops
 from tests.label_image.program import ENGINES, OWN, PROGRAM, ROOT, execute, noise, write_graph
 
 WEIGHTS = np.random.RandomState(5).randn(3, 10).astype(np.float32)
@@ -163,6 +163,18 @@ def test_both_programs_count_as_numpy_does(build, flags, expected, program, synt
     assert abs(count - correct) <= 1
 
 
+def test_rows_whose_width_depends_on_the_batch_are_refused(error_line, synthetic, tmp_path):
+    def products():
+        x = tf.reshape(floats(), [-1, 32 * 32 * 3])
+        tf.matmul(x, x, transpose_b=True, name='y')
+
+    path = write_graph(tmp_path / 'a.pb', products)
+    batch_file, = synthetic.splits['test']
+    message = 'rows of 300 numbers, then of 200'
+    assert message in error_line(1, '--graph=' + path, OWN, '--batch_file', batch_file,
+                                 '--batch_size=300', '--output_kind=raw', *RAW)
+
+
 def evaluate_in_python(path, flags, dataset):
     """Return the metrics of eval.py, and {first word: line} of what it says that it assumed."""
     stated = {}
@@ -273,7 +285,8 @@ def test_a_saved_model_and_a_graph_as_text_run(program, picture, tmp_path):
     definition = graph_def.read_graph(path)
     (tmp_path / 'a.pbtxt').write_text(text_format.MessageToString(definition))
     expected = program('--graph=' + path, OWN, picture)
-    for name in ('saved', 'a.pbtxt'):
+    os.rename(str(tmp_path / 'saved'), str(tmp_path / 'lr[1]'))  # a path is no pattern
+    for name in ('lr[1]', 'a.pbtxt'):
         process = execute(os.path.join(ROOT, 'label_image.sh'), tmp_path / name, picture,
                           ENGINE=os.path.basename(sys.prefix))
         assert process.stdout == expected.replace('a.pb', name), process.stderr

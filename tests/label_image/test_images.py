@@ -8,8 +8,17 @@ import pytest
 
 from permafrost.datasets import registry
 from tests.label_image.program import (
-    OWN, PREPROCESSING, PROGRAM, TUTO, block, classify, execute, expected, noise,
-    write_block_graph)
+    OWN,
+    PREPROCESSING,
+    PROGRAM,
+    TUTO,
+    block,
+    classify,
+    execute,
+    expected,
+    noise,
+    write_block_graph,
+)
 
 # File name, mode that Pillow writes, and tolerance of a probability.
 FORMATS = [('rgb.png', 'RGB', 0.002), ('rgb.bmp', 'RGB', 0.002), ('rgb.jpg', 'RGB', 0.002),

@@ -9,7 +9,16 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.evaluation.frozen_graphs import graph_def
 from tests.label_image.program import (
-    ENGINES, OWN, classify, colours, expected, library, noise, softmax, write_graph)
+    ENGINES,
+    OWN,
+    classify,
+    colours,
+    expected,
+    library,
+    noise,
+    softmax,
+    write_graph,
+)
 
 
 # Operations between `images` and `predictions` that do not belong in inference.

@@ -13,7 +13,16 @@ import PIL.Image
 import pytest
 
 from tests.label_image.program import (
-    FOLDER, LABELS, OWN, PROGRAM, ROOT, evaluate, execute, expected, noise)
+    FOLDER,
+    LABELS,
+    OWN,
+    PROGRAM,
+    ROOT,
+    evaluate,
+    execute,
+    expected,
+    noise,
+)
 
 # By runtime: the suffix of a model that it runs, and the name that it prints.
 RUNTIMES = {'litert': ('.tflite', 'LiteRT'), 'onnxruntime': ('.onnx', 'ONNX Runtime'),

@@ -8,7 +8,14 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UsageError
 from permafrost.recipes import schedules
 from permafrost.recipes.schedules import (
-    Constant, Cosine, Exponential, Linear, OneCycle, Staircase, Steps)
+    Constant,
+    Cosine,
+    Exponential,
+    Linear,
+    OneCycle,
+    Staircase,
+    Steps,
+)
 
 # (schedule, text, {epoch: factor}) in a recipe of 24 epochs.
 BY_HAND = [

@@ -132,7 +132,8 @@ def outside():
 
 @pytest.mark.parametrize('arguments', [
     ['train', '--steps', '3'], ['train', '--data_dir', '/data'], ['local_cluster'], ['samples'],
-    ['sweep', 'study', '--seeds', '2'], ['pack', 'photos', 'flowers'], ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
+    ['sweep', 'study', '--seeds', '2'], ['pack', 'photos', 'flowers'],
+    ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
 def test_without_a_volume_nothing_is_started(container, outside, arguments):
     container.work = outside
     _, code, stdout, stderr = container.run(*arguments)

@@ -12,8 +12,8 @@ from permafrost.recipes import overrides
 from permafrost.training import initialization
 from permafrost.training.graph import build, build_train_graph
 from permafrost.training.initialization import TrainedWeights
-from permafrost.training.strategy import SINGLE_PROCESS
 from permafrost.training.optimization.weight_averaging import NAME
+from permafrost.training.strategy import SINGLE_PROCESS
 from tests import networks
 
 CLASSES = tuple('abcdefghij')

@@ -1,6 +1,7 @@
 """The training loop: what a run directory holds, resuming, and trainings that signals stop."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pty
@@ -19,7 +20,6 @@ from permafrost.errors import UserError
 from permafrost.training import loop
 from permafrost.training.checkpoints import finding
 from tests import networks, processes
-
 
 # An evaluation each 10 steps.
 FLAGS = ('--steps=30', '--deterministic', '--validation=140', '--eval_epochs=0.32')
@@ -202,6 +202,19 @@ def test_a_training_that_fails_has_an_end_too(synthetic, tmp_path):
         loop.train(networks.train_setup(synthetic, tmp_path, 99, changes=['learning_rate=1e9']),
                    at_end=lambda run: states.append(runs.read_status(run)['state']))
     assert states == ['failed']
+
+
+def test_a_training_that_a_failing_disk_ends_has_an_end_too(synthetic, tmp_path):
+    class FailingHook(tf.train.SessionRunHook):
+        def after_run(self, context, values):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / 'train' / 'a'))
+
+    states = []
+    with networks.registered(), pytest.raises(UserError, match='Input/output error'):
+        loop.train(networks.train_setup(synthetic, tmp_path, 99),
+                   extra_hooks=lambda training: [FailingHook()],
+                   at_end=lambda run: states.append(runs.read_status(run)['state']))
+    assert states == ['stopped']
 
 
 def test_the_name_of_a_run_cannot_write_to_the_terminal(synthetic, tmp_path, capsys):

@@ -16,10 +16,10 @@ from permafrost.cli import interpreter
 interpreter.check()
 
 from permafrost import runtime
-from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.datasets.synthetic import make_synthetic
-from permafrost.errors import UserError
 from permafrost.entry_point import run_script
+from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs.reading import isolation
 
 
 def main(*paths):

@@ -14,13 +14,13 @@ from permafrost.cli import interpreter
 
 interpreter.check()
 
-from absl import flags
 import tensorflow.compat.v1 as tf
+from absl import flags
 from tensorflow.core.framework import op_def_pb2
 from tensorflow.python.framework import op_def_registry
 
-from permafrost.evaluation.frozen_graphs.allowed_ops import ALLOWED
 from permafrost.entry_point import run_script
+from permafrost.evaluation.frozen_graphs.allowed_ops import ALLOWED
 
 FLOAT, INT32 = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum
 INTS = (0, 1, 1, 2, 2, 3, 4, -1, -2, 5, 31, 32, 100, 4096, 4097, 2**24, 2**31 - 1, -2**31)

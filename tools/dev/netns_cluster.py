@@ -19,9 +19,9 @@ interpreter.check()
 from absl import flags
 
 from permafrost.cluster import local_cluster
+from permafrost.entry_point import run_script
 from permafrost.errors import UsageError, UserError
 from permafrost.flags import define_train_flags, define_training_cluster_flags
-from permafrost.entry_point import run_script
 from permafrost.training.checkpoints import finding
 
 flags.DEFINE_integer('at', 300, 'Step at which the link is cut.', 1)

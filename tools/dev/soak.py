@@ -23,8 +23,8 @@ from absl import flags
 
 from permafrost.cluster.local_cluster import LocalCluster
 from permafrost.datasets.synthetic import make_synthetic
-from permafrost.errors import UserError
 from permafrost.entry_point import run_script
+from permafrost.errors import UserError
 from permafrost.training.checkpoints import finding
 
 flags.DEFINE_float('minutes', 30., 'How long to keep killing tasks, in minutes.', 0.)

@@ -35,16 +35,23 @@ class TemporaryFile {
     directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
     if (!mkdtemp(directory_.data())) throw Error(directory_, ": cannot make this directory");
     path_ = directory_ + "/graph.pb";
-    WriteFile(path_, bytes);
+    try {
+      WriteFile(path_, bytes);
+    } catch (...) {  // the destructor does not run
+      Remove();
+      throw;
+    }
   }
-  ~TemporaryFile() {
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
-  }
+  ~TemporaryFile() { Remove(); }
   TemporaryFile(const TemporaryFile&) = delete;
   const std::string& path() const { return path_; }
 
  private:
+  void Remove() const {
+    unlink(path_.c_str());
+    rmdir(directory_.c_str());
+  }
+
   std::string directory_, path_;
 };
 

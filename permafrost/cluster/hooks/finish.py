@@ -153,6 +153,9 @@ class FinishHook(tf.train.SessionRunHook):
                                 'start it, then this task again')
             if now - last_report > REPORT_SECS:
                 last_report = now
+                if network.ask(self._worker.spec.workers[0]):  # it may evaluate
+                    start = now
+                    self._watcher.enter(watchdog.State.NOTIFYING)
                 print(f'waiting: {chief} has not saved step {step} yet', flush=True)
             time.sleep(POLL_SECS)
 

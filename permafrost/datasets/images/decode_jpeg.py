@@ -20,8 +20,11 @@ FRAMES = (0xc0, 0xc1, 0xc2, 0xc9, 0xca)  # baseline to progressive, in Huffman o
 ARITHMETIC = (0xc9, 0xca)
 OTHER_FRAMES = (0xc3, 0xc5, 0xc6, 0xc7, 0xcb, 0xcd, 0xce, 0xcf)  # lossless, hierarchical
 MAX_SCANS = 200  # a small progressive file can request any number of passes over all pixels
-MARKER = re.compile(rb'\xff+[\x01-\xfe]')
-END_OF_SCAN = re.compile(rb'\xff+[\x01-\xcf\xd8-\xfe]')
+# The last of the 0xff that may precede a marker. With \xff+, a long run of them would be searched
+# from each of its bytes on.
+MARKER = re.compile(rb'\xff[\x01-\xfe]')
+END_OF_SCAN = re.compile(rb'\xff[\x01-\xcf\xd8-\xfe]')
+RESTART = re.compile(rb'(?<!\xff)\xff+[\x01-\xfe]')  # in the data of a scan
 # Data that no decoder reads, unless those of a scan end too early. Then these bits, unlike the
 # zeros that libjpeg takes instead, change the pixels.
 SURPLUS = bytes(range(0xbf, 0, -1))
@@ -35,13 +38,14 @@ ORIENTATION, SHORT = 0x112, 3
 
 def decode(content: bytes) -> Image.Image:
     """Decode a JPEG file to RGB, upright. Raises BadImage, or an exception of Pillow."""
-    clean, with_surplus = b'\xff\xd8', b'\xff\xd8'
+    clean, with_surplus = bytearray(b'\xff\xd8'), bytearray(b'\xff\xd8')
     scans, orientation, is_adobe, is_arithmetic = 0, None, False, False
     for marker, data, scan in _segments(content):
         if marker in FRAMES:
             if data[:1] != b'\x08' or len(data) < 5:
                 raise BadImage('only JPEG images of 8 bits per colour are supported')
-            check_size(*struct.unpack_from('>HH', data, 1))
+            height, width = struct.unpack_from('>HH', data, 1)
+            check_size(width, height)
             is_arithmetic = marker in ARITHMETIC
         elif marker in OTHER_FRAMES:
             raise BadImage('this kind of JPEG image is not supported')
@@ -51,16 +55,16 @@ def decode(content: bytes) -> Image.Image:
             is_adobe = True
         segment = _without_metadata(marker, data)
         clean += segment + scan
-        with_surplus += segment + MARKER.sub(lambda found: SURPLUS + found.group(), scan)
+        with_surplus += segment + RESTART.sub(lambda found: SURPLUS + found.group(), scan)
         if marker == SOS:
             scans += 1
             with_surplus += SURPLUS
-            if any(found[-1] & 7 != i & 7 for i, found in enumerate(MARKER.findall(scan))):
+            if scans > MAX_SCANS:
+                raise BadImage(f'more than {MAX_SCANS} scans')
+            if any(found[-1] & 7 != i & 7 for i, found in enumerate(RESTART.findall(scan))):
                 raise BadImage('restart markers are out of order')
-    if scans > MAX_SCANS:
-        raise BadImage(f'more than {MAX_SCANS} scans')
-    image = _decode(clean, is_adobe)
-    if not is_arithmetic and image != _decode(with_surplus, is_adobe):
+    image = _decode(bytes(clean), is_adobe)
+    if not is_arithmetic and image != _decode(bytes(with_surplus), is_adobe):
         raise BadImage('the data of a scan end too early')
     transpose = TRANSPOSE_BY_ORIENTATION.get(orientation or 1)
     return image if transpose is None else image.transpose(transpose)
@@ -88,7 +92,7 @@ def _segments(content: bytes) -> Iterator[Tuple[int, bytes, bytes]]:
         scan = b''
         if marker == SOS:
             end = END_OF_SCAN.search(content, position)
-            scan = content[position:end.start() if end else len(content)]
+            scan = content[position:end.start() if end else len(content)].rstrip(b'\xff')
         yield marker, content[start:position], scan
         position += len(scan)
 

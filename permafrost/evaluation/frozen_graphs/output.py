@@ -89,6 +89,9 @@ class Output:
             raise UserError(f"{self._path}: node '{self._node}' returns {values.dtype} [{shape}] "
                             f"for {count} image{'s' * (count != 1)}, not a row of floats for each")
         values = values.astype(np.float32).astype(np.float64).reshape(count, -1)
+        if self._columns not in (0, values.shape[1]):  # a row may depend on the batch
+            raise UserError(f"{self._path}: node '{self._node}' returns rows of {self._columns} "
+                            f'numbers, then of {values.shape[1]}')
         self._columns = values.shape[1]
         if not np.isfinite(values).all():
             column = np.argwhere(~np.isfinite(values))[0][1]

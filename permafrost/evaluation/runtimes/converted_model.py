@@ -47,7 +47,7 @@ class ConvertedModel(Classifier):
         """Return the output for uint8 images; there is no `session`."""
         if self.input.layout.is_batched:
             return client.predict(self._child, self.path, self.input.feed(images),
-                                  min(size, client.BATCH_SIZE))
+                                  self.input.batch or min(size, client.BATCH_SIZE))
         answers = [client.predict(self._child, self.path, fed, len(fed))  # all of it at once
                    for fed in map(self.input.feed, images[:, None])]
         return np.concatenate([np.atleast_2d(answer) for answer in answers])

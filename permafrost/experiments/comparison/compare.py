@@ -140,6 +140,7 @@ def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> D
         frozen = [path for path in map(_file_of, stopped) if os.path.isfile(path)]
         if frozen:
             graphs[number] = frozen[0]
+            _note_old_graph(stopped[list(map(_file_of, stopped)).index(frozen[0])], notes)
         elif stopped and not stopped[0].export:
             try:
                 freeze.freeze(stopped[0].path, session_config)
@@ -147,6 +148,13 @@ def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> D
             except UserError as error:
                 notes.append(f'{printable(stopped[0].path)}: not frozen: {error}')
     return graphs
+
+
+def _note_old_graph(entry: Entry, notes: List[str]) -> None:
+    described = run_facts.frozen(entry.path, entry.model)[0]
+    if described and described['step'] != entry.step and not entry.export:
+        notes.append(f"{printable(_graph_of(entry))}: frozen at step {described['step']}, but the "
+                     f'run is at step {entry.step}: its size and latency are of that graph')
 
 
 def _graph_of(entry: Entry) -> str:

@@ -3,9 +3,9 @@
 import contextlib
 import dataclasses
 import os
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-from permafrost import files, runs, schema
+from permafrost import runs, schema
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError
@@ -118,17 +118,11 @@ def last_accuracy(entry: Entry) -> Optional[float]:
     return None
 
 
-def _metrics(run: str, split: str) -> List[Dict[str, Any]]:
-    """Return the lines of metrics.jsonl, the newest first, without damaged ones."""
-    lines = []
-    with contextlib.suppress(OSError), \
-            files.open_regular(os.path.join(run, 'eval', split, 'metrics.jsonl')) as stream:
-        lines = stream.read(files.MAX_JSON_BYTES).splitlines()
-    checked = []
-    for line in reversed(lines):
-        with contextlib.suppress(UsageError, ValueError):
-            checked.append(schema.check(files.parse_json(line), MetricsLine))
-    return checked
+def _metrics(run: str, split: str) -> Iterator[Dict[str, Any]]:
+    """Yield the lines of metrics.jsonl, the newest first, without damaged ones."""
+    for value in history.newest_metrics(run, split):
+        with contextlib.suppress(UsageError):
+            yield schema.check(value, MetricsLine)
 
 
 def _curve(run: str, seed: int) -> Optional[Curve]:

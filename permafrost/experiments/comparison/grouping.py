@@ -1,6 +1,7 @@
 """Grouping: runs that differ in their seed alone become a row; rows get names and settings."""
 
 import collections
+import os
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from permafrost.errors import UsageError, printable, shown
@@ -17,6 +18,7 @@ class Group(NamedTuple):
     name: str
     entries: Tuple[Entry, ...]
     settings: Dict[str, str]  # those that differ between the rows
+
 
 def group(entries: Sequence[Entry], by_run: bool = False,
           baseline: Optional[str] = None) -> List[Group]:
@@ -63,7 +65,7 @@ def _setting(entry: Entry, name: str) -> str:
 def _find_baseline(groups: Sequence[Group], baseline: Optional[str]) -> Group:
     if baseline is None:
         return next((each for each in groups if each.entries[0].variant == BASELINE), groups[0])
-    path = baseline.rstrip('/')
+    path = os.path.normpath(baseline)
     for each in groups:
         if each.name == baseline or any(
                 path in (entry.path, entry.variant) for entry in each.entries):

@@ -67,7 +67,8 @@ def _published(comparison: Comparison, row: Row) -> str:
            if name not in ('model', 'recipe')):
         return formats.NONE
     recipe = row.settings.get('recipe') or catalog.default_recipe(row.model)
-    published = catalog.RECIPES[recipe].published.get(row.model)
+    known = catalog.RECIPES.get(recipe)
+    published = known and known.published.get(row.model)
     return markdown.escape(published.accuracy) if published else formats.NONE
 
 

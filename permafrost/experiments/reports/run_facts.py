@@ -9,18 +9,17 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from permafrost import files, runs, schema
+from permafrost import runs, schema
 from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UserError
+from permafrost.evaluation import history
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
 from permafrost.schema import limited
 
 MAX_CONFUSION_CLASSES = 20  # more would not fit on a page
 MAX_PICTURES = 24
-MAX_METRICS_BYTES = 10**8
-IGNORING = 'going on without it'
 
 Table = List[Tuple[str, str, Optional[str]]]  # setting, value, the recipe's where it differs
 
@@ -89,13 +88,9 @@ class Picture(NamedTuple):
 
 def metrics(run: str, split: str, num_classes: int) -> Optional[Dict[str, Any]]:
     """Return the last metrics of `run` on `split`; None if there are none of its classes."""
-    path = os.path.join(run, 'eval', split, 'metrics.jsonl')
     try:
-        with files.open_regular(path) as stream:
-            stream.seek(max(0, os.path.getsize(path) - MAX_METRICS_BYTES))
-            lines = stream.read(MAX_METRICS_BYTES).splitlines()
-        value = schema.check(files.parse_json(lines[-1]), MetricsLine)
-    except (OSError, IndexError, ValueError, UserError):
+        value = schema.check(next(history.newest_metrics(run, split)), MetricsLine)
+    except (StopIteration, UserError):
         return None
     shapes = {len(value['confusion']), *map(len, value['confusion'])}
     return value if shapes == {num_classes} else None

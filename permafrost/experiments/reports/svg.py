@@ -6,7 +6,7 @@ import io
 import os
 import re
 import warnings
-from typing import Any, Callable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -121,12 +121,12 @@ def update_pictures(path: str, data: Sequence[str], draw: Callable[[Mapping[str,
         print(f'{name}: drawn')
 
 
-def _data_of(path: str) -> List[str]:
-    """Return the data of a picture that was drawn before."""
+def _data_of(path: str) -> Optional[List[str]]:
+    """Return the data of a picture that was drawn before; None if there is none."""
     try:
         with files.open_regular(path) as stream:
             content = stream.read().decode('utf-8', 'replace')
     except OSError:
-        return []
+        return None
     found = re.search('<desc>(.*?)</desc>', content, re.DOTALL)
     return html.unescape(found.group(1)).splitlines() if found else []

@@ -59,14 +59,20 @@ class PlannedRun(NamedTuple):
         """Raise UserError if the directory holds a run of other settings."""
         if not runs.exists(self.directory):
             return
-        before, after = runs.read_config(self.directory)[0].to_json(), self.config.to_json()
-        before.update(before.pop('recipe')), after.update(after.pop('recipe'))
+        before, after = map(_compared, (runs.read_config(self.directory)[0], self.config))
         different = [f'{name} {before[name]}, not {after[name]}' for name in sorted(after)
-                     if name not in NOT_COMPARED and before[name] != after[name]]
+                     if before[name] != after[name]]
         if different:
             raise UserError(
                 f"{printable(self.directory)} was trained with {printable('; '.join(different))}: "
                 'restore study.json, move that directory away, or use another STUDY')
+
+
+def _compared(config: Config) -> Dict[str, Any]:
+    """Return the settings that make another run: the recipe's, and those of Config."""
+    fields = config.to_json()
+    recipe = fields.pop('recipe')  # it has a train_images, too: the length of the training
+    return {**{name: value for name, value in fields.items() if name not in NOT_COMPARED}, **recipe}
 
 
 def plan(study: Study, variants: Sequence[Variant], folder: str, values: Any) -> List[PlannedRun]:

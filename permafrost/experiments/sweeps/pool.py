@@ -58,9 +58,13 @@ def run_all(source: Source, parallel: int) -> int:
     return signals.code or int(pool.failures > 0)
 
 
-def thread_flags(parallel: int, num_cores: int) -> List[str]:
-    """Return the flags that share the cores out among `parallel` trainings."""
-    if parallel < 2:
+def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
+    """Return the flags of `run` that share the cores out among `parallel` trainings, if any.
+
+    A run that states its threads, or is deterministic, keeps its own.
+    """
+    if parallel < 2 or any('_op_threads' in each or each == '--deterministic=true'
+                           for each in run.arguments):
         return []
     share = max(1, num_cores // parallel)
     return [f'--intra_op_threads={share}', f'--inter_op_threads={share}']
@@ -80,10 +84,8 @@ class _Pool:
             run = self._source.next()
             if run is None:
                 return
-            flags = thread_flags(self._parallel, runtime.cores())
-            has_own = any('_op_threads' in each or each == '--deterministic=true'
-                          for each in run.arguments)
-            self.running.append(TrainingProcess(run, [] if has_own else flags))
+            self.running.append(TrainingProcess(
+                run, thread_flags(run, self._parallel, runtime.cores())))
             step = run.step()
             print(f'{run.label}: ' + (f'continues at step {step}' if step else 'starts'),
                   flush=True)

@@ -39,7 +39,8 @@ def measure(run: PlannedRun, more_arguments: Sequence[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trial = run._replace(directory=os.path.join(folder, 'run'))
         process = TrainingProcess(trial, [*more_arguments, '--log_steps=1', '--eval_epochs=0',
-                                          '--summary_steps=0', '--histogram_steps=0'])
+                                          '--patience=0', '--summary_steps=0',
+                                          '--histogram_steps=0'])
         first: Optional[Tuple[float, int]] = None  # time and step
         last = (0., 0)
         while process.code() is None:

@@ -86,14 +86,14 @@ def _dry_run(planned: List[PlannedRun], parallel: int, trials: int = 1) -> int:
     A search has `trials` of the same runs.
     """
     speeds = speed.recorded(planned)
-    flags = pool.thread_flags(parallel, runtime.cores())
     times = []
     for each in planned:
         if each.is_done():
             print(f'{each.label}: done')
             continue
         if speed.kind_of(each) not in speeds:
-            speeds[speed.kind_of(each)] = speed.measure(each, flags)
+            speeds[speed.kind_of(each)] = speed.measure(
+                each, pool.thread_flags(each, parallel, runtime.cores()))
         step = each.step()
         times.append(speed.seconds_left(each, step, speeds))
         print(f'{each.label}: {each.config.model}, {each.config.steps} steps'

@@ -9,14 +9,14 @@ import sys
 from typing import Optional, Sequence
 
 from permafrost import files, runs
-from permafrost.cli import commands
+from permafrost.cli import child_process, commands
 from permafrost.errors import one_line, printable
-from permafrost.experiments import child_process
 from permafrost.experiments.sweeps.plan import PlannedRun
 
 TRAIN = os.path.join(commands.ROOT, 'train.py')
 LOG = 'train.log'
 TAIL_BYTES = 4096
+START = '--- the sweep starts this training ---\n'
 
 
 class TrainingProcess:
@@ -27,6 +27,8 @@ class TrainingProcess:
         self.is_stopped = False
         files.make_folder(run.directory)
         with open(os.path.join(run.directory, LOG), 'ab') as log:
+            log.write(START.encode())
+            log.flush()
             self._process = subprocess.Popen(
                 [sys.executable, TRAIN, *run.arguments, *more_arguments,
                  f'--run={run.directory}', '--resume'],
@@ -59,9 +61,10 @@ def _tail(run: PlannedRun) -> str:
 
 def reason_of_failure(run: PlannedRun, code: int) -> str:
     """Return why a training ended: a signal, the error in its log, or its exit code."""
+    this_try = _tail(run).rpartition(START)[2]
     # the last line of a stack trace, too
-    errors = re.findall(r'^(?:error: |(?=\w*(?:Error|Exception): ))(.*)', _tail(run), re.MULTILINE)
-    if code < 0:  # errors in the log are of an earlier try
+    errors = re.findall(r'^(?:error: |(?=[\w.]*(?:Error|Exception): ))(.*)', this_try, re.MULTILINE)
+    if code < 0:
         reason = f'killed by signal {-code}'
     else:
         reason = printable(one_line(errors[-1])) if errors else f'exit code {code}'

@@ -6,10 +6,10 @@ from typing import Optional
 from absl import flags
 
 from permafrost import runs, runtime
-from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.runtimes import client
 from permafrost.export import formats
 
@@ -27,6 +27,9 @@ def freeze(values: flags.FlagValues) -> Optional[str]:
         if given or not targets:
             raise UsageError(f'--{given[0]} is for a run: leave it or --graph out' if given else
                              '--graph is already frozen: choose e.g. --formats tflite')
+        if os.path.isdir(values.graph):
+            raise UsageError('--graph must be a .pb file that freeze_graph.py wrote, not a '
+                             'directory')
         file_kinds.check_graph_file(values.graph)
     run = None if values.graph else values.run or runs.latest_run(values.log_dir)
     if run:

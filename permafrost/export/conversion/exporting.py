@@ -54,15 +54,19 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
     """Write `targets` next to the frozen graph at `path`, or as if that were at `output`.
 
     Next to each, a json file describes it. `max_loss` is in points of accuracy. Returns the values
-    of the json files. Raises UserError if a file cannot be converted, run or written and, after
-    the others are written, if one loses more than `max_loss`.
+    of the json files. When the others are written, raises UserError if a file cannot be converted,
+    run or written, or loses more than `max_loss`.
     """
     source = read_source(path, dataset, session_config)
-    results, lossy = [], []
+    results, lossy, failed = [], [], []
     with Exporter(source, session_config) as exporter:
         for target in targets:
             place = target.path(output or path)
-            contents, result = exporter.convert(target, place)
+            try:
+                contents, result = exporter.convert(target, place)
+            except UserError as error:
+                failed.append(str(error))
+                continue
             loss = 100 * (source.correct - (result['correct'] or 0)) / len(source.images)
             if loss > max_loss:
                 lossy.append(f'{printable(place)} loses {loss:.2f} points of accuracy')
@@ -71,8 +75,10 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
             print(_text(place, result, source), flush=True)
             results.append(result)
     if lossy:
-        raise UserError(f"not written: {', '.join(lossy)}, more than --max_loss {max_loss:g}: "
-                        'allow it with --max_loss, or train with --quantization_aware_epochs')
+        failed.append(f"not written: {', '.join(lossy)}, more than --max_loss {max_loss:g}: "
+                      'allow it with --max_loss, or train with --quantization_aware_epochs')
+    if failed:
+        raise UserError('; '.join(failed))
     return results
 
 

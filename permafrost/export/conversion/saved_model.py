@@ -36,7 +36,7 @@ def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.Config
             os.rename(os.path.join(temporary, 'model'), directory)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, 'strerror', None) or one_line(error)
-        raise UserError(f'cannot write {directory} ({reason}): name another --saved_model')
+        raise UserError(f'cannot write {directory} ({reason}): name another place')
 
 
 def check_new(directory: str) -> None:

@@ -10,6 +10,7 @@ import concurrent.futures
 import importlib.metadata
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from permafrost.cli import child_process
 from permafrost.evaluation.runtimes import server
 
 ALIGNMENT = 16  # bytes, of arenas
@@ -77,9 +79,12 @@ def _arena_bytes(model):
     if missing:
         raise ValueError(f'TensorFlow Lite Micro has no operation {missing[1]}, which this model '
                          'needs: use --formats tflite')
-    total, = re.findall('Arena allocation total ([0-9]+) bytes', log)
+    total = re.search('Arena allocation total ([0-9]+) bytes', log)
+    if not total:
+        raise ValueError(f'this model needs more than {LARGE_ARENA_BYTES >> 20} MB in TensorFlow '
+                         'Lite Micro: use --formats tflite')
     # Where an arena begins decides how many bytes its alignment costs.
-    return (int(total) // ALIGNMENT + 2) * ALIGNMENT
+    return (int(total[1]) // ALIGNMENT + 2) * ALIGNMENT
 
 
 def _log(function):
@@ -106,6 +111,7 @@ def _tensor(details):
 
 def _load(model, arena_bytes):
     global _interpreter
+    child_process.end_with_parent(signal.SIGKILL)()
     _interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena_bytes)
 
 

@@ -138,6 +138,9 @@ CASES = {
     'shape attribute': (lambda: chain('Relu', T=tf.float32, shape=value(
         shape=tf.TensorShape([2 ** 40]).as_proto())),
                         "has an impossible shape in attribute 'shape'"),
+    'shape attribute whose product overflows': (lambda: chain('Relu', T=tf.float32, shape=value(
+        shape=tf.TensorShape([2 ** 26, 2 ** 26, 2 ** 62]).as_proto())),
+                                                "has an impossible shape in attribute 'shape'"),
     'empty filter': (lambda: conv((3, 3, 0, 4)), 'has no elements'),
     'empty vector': (lambda: chain('Relu', [np.ones(0, np.float32)], T=tf.float32),
                      'reads a tensor without elements'),

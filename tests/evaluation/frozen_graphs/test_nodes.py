@@ -4,8 +4,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
-from permafrost.evaluation.frozen_graphs.nodes import (
-    Nodes, find_nodes, output_shape, output_type)
+from permafrost.evaluation.frozen_graphs.nodes import Nodes, find_nodes, output_shape, output_type
 from tests.evaluation.frozen_graphs.helpers import build, images
 
 

@@ -73,3 +73,9 @@ def test_one_column_is_the_probability_of_the_second_class(value, function, kind
 def test_what_cannot_be_read_is_one_line(values, function, kind, message):
     with pytest.raises(UserError, match=message):
         read(values, function, kind)
+
+
+def test_rows_of_another_width_are_refused():
+    output, _ = read([[1., 2.]] * 3, kind='raw')
+    with pytest.raises(UserError, match="node 'y' returns rows of 2 numbers, then of 3"):
+        output.read(np.ones((4, 3)), 4)

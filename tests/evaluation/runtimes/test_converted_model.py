@@ -37,6 +37,20 @@ def test_a_converted_file_answers_as_the_graph_does(kind, suffix, tmp_path):
     assert list(model.labels) == LABELS and not model.describe() and model.input.is_own
 
 
+def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):
+    class Child:
+        def ask(self, describe):
+            return {'input': {'name': 'x', 'dtype': 'float32', 'shape': [128, 32, 32, 3]},
+                    'output': 'y', 'labels': []}
+
+    def predict(child, path, fed, batch_size):
+        assert len(fed) % batch_size == 0 and batch_size == 128
+        return fed.mean((1, 2))
+    monkeypatch.setattr(client, 'predict', predict)
+    model = ConvertedModel(Child(), 'a.onnx', stated=Statement(output_kind='raw'))
+    np.testing.assert_allclose(model.probabilities(None, IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
+
+
 @pytest.mark.parametrize('axes', [(0, 1), (0, 1, 2)])
 def test_an_input_without_a_dimension_for_images_is_fed_one_at_a_time(axes, monkeypatch):
     """Its answer may be a row, or a number."""

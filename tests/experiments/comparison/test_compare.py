@@ -52,6 +52,15 @@ def test_a_study_is_evaluated_frozen_and_compared(folder, measured, capsys):
     assert not capsys.readouterr().out, 'stdout is for the table'
 
 
+def test_a_graph_of_an_earlier_step_is_noted(folder, measured):
+    run = str(folder / 'study/runs/baseline/seed1')
+    compare([run])
+    path = os.path.join(run, 'tiny.json')
+    files.write_json(path, dict(files.read_json(path), step=2))
+    note, = compare([run]).notes
+    assert 'tiny.pb: frozen at step 2, but the run is at step 4: its size and latency are' in note
+
+
 def test_without_measuring_nothing_is_written(folder):
     before = sorted(str(path) for path in folder.rglob('*'))
     comparison = compare([str(folder / 'study')], measure=False)

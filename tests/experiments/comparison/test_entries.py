@@ -7,6 +7,7 @@ import pytest
 from permafrost import files, runs
 from permafrost.config import Config
 from permafrost.errors import UserError
+from permafrost.evaluation import history
 from permafrost.experiments.comparison import entries
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.recipes import overrides
@@ -88,3 +89,11 @@ def test_every_setting_is_compared_or_known_not_to_matter():
     assert set(entries.NOT_COMPARED) <= names
     assert {'model', 'steps', 'dataset', 'validation', 'init_from', 'freeze'} <= (
         names - set(entries.NOT_COMPARED))
+
+
+def test_the_newest_line_counts_in_a_file_of_any_length(run, monkeypatch):
+    monkeypatch.setattr(history, 'MAX_BYTES', 4000)
+    entry = entries.read_run(Selected(run, 'x'))
+    evaluated(run, *({'step': step, 'accuracy': step / 100, 'images': 500, 'weights': 'averaged',
+                      'confusion': 'x' * 1000} for step in range(20)), '{"step"')
+    assert entries.last_accuracy(entry) == 0.19

@@ -63,7 +63,7 @@ def test_a_studys_variants_keep_their_names_and_its_baseline_is_the_first():
     assert [name for name, _, _ in rows_of(*study, baseline='lr')] == ['lr', 'baseline']
 
 
-@pytest.mark.parametrize('baseline', ['b', 'b/', 'tuto learning_rate=0.2'])
+@pytest.mark.parametrize('baseline', ['b', 'b/', './b', 'tuto learning_rate=0.2'])
 def test_the_baseline_is_chosen_by_run_or_name(baseline):
     rows = rows_of(entry('a'), entry('b', changed=['learning_rate'], learning_rate='0.2'),
                    baseline=baseline)

@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from permafrost import files, runs
+from permafrost.config import Config
 from permafrost.evaluation import history
 from permafrost.evaluation.history import EpochRow
 from permafrost.experiments.reports import run_facts, run_report
 from permafrost.recipes import overrides
-from permafrost.config import Config
 from tests import chromium
 
 HOSTILE = ['<script>alert(1)</script>', 'a\nb\x1b', '"><img src=x onerror=alert(1)>', "it's $x$"]

@@ -12,10 +12,10 @@ sys.path.insert(0, os.path.abspath(__file__).rsplit(os.sep, 4)[0])
 from absl import flags
 
 from permafrost import runs
+from permafrost.entry_point import run_script
 from permafrost.errors import UserError
 from permafrost.evaluation import history
 from permafrost.flags import define_train_flags
-from permafrost.entry_point import run_script
 from permafrost.training import setup
 from permafrost.training.signals import Signals
 

@@ -73,6 +73,15 @@ def test_a_run_of_other_settings_is_named(synthetic, tmp_path):
         helpers.planned_runs(tmp_path, *flags)
 
 
+@pytest.mark.parametrize('length', [320, 1280])
+def test_a_run_of_another_length_in_images_is_named(synthetic, tmp_path, length):
+    flags = helpers.data_flags(synthetic, '--model=tuto', '--recipe=tutorial')
+    run, = helpers.planned_runs(tmp_path, *flags, '--train_images=640')
+    write_run(run)
+    with pytest.raises(UserError, match=f'was trained with train_images 640, not {length}'):
+        helpers.planned_runs(tmp_path, *flags, f'--train_images={length}')
+
+
 def test_a_run_is_done_when_it_is_as_long_as_planned(synthetic, tmp_path):
     flags = helpers.data_flags(synthetic)
     run, = helpers.planned_runs(tmp_path, *flags)

@@ -5,13 +5,17 @@ import signal
 import threading
 
 from permafrost.experiments.sweeps import pool
+from permafrost.experiments.sweeps.plan import PlannedRun
 from tests.experiments.sweeps import helpers
 
 
 def test_cores_are_shared_out():
-    assert pool.thread_flags(1, 8) == []
-    assert pool.thread_flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
-    assert pool.thread_flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']
+    def flags(parallel, cores, *arguments):
+        return pool.thread_flags(PlannedRun('a', 1, '', arguments, None), parallel, cores)
+    assert flags(1, 8) == []
+    assert flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
+    assert flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']
+    assert flags(4, 2, '--intra_op_threads=2') == flags(4, 2, '--deterministic=true') == []
 
 
 class Recorder(pool.Source):

@@ -11,6 +11,7 @@ from tests.experiments.sweeps.test_run_queue import finish
 def test_a_speed_is_measured_by_a_short_training(synthetic, tmp_path, monkeypatch):
     monkeypatch.setattr(speed, 'MEASURED_SECS', .3)
     run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--steps=100000'))
+    run = run._replace(arguments=(*run.arguments, '--validation=100', '--patience=2'))
     with helpers.fast_trainings():
         measured = speed.measure(run, [])
     assert 0 < measured <= 3200  # steps of 10 ms and 32 images

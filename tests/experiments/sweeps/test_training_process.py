@@ -56,6 +56,14 @@ def test_the_reason_of_a_failure_is_the_error_in_the_log(run):
     with open(os.path.join(run.directory, 'train.log'), 'w') as stream:
         stream.write('Killed\n')
     assert training_process.reason_of_failure(run, 9).startswith('exit code 9 (')
+    with open(os.path.join(run.directory, 'train.log'), 'w') as stream:
+        stream.write('error: of an earlier try\n' + training_process.START +
+                     'tensorflow.python.errors_impl.ResourceExhaustedError: out of memory\n')
+    assert training_process.reason_of_failure(run, 1).startswith('tensorflow.python.errors_impl.'
+                                                                 'ResourceExhaustedError: out of')
+    with open(os.path.join(run.directory, 'train.log'), 'a') as stream:
+        stream.write(training_process.START)
+    assert training_process.reason_of_failure(run, 1).startswith('exit code 1 (')
 
 
 def test_a_killed_training_has_no_error_of_an_earlier_try(run):

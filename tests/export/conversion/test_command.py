@@ -43,6 +43,7 @@ def test_a_frozen_graph_is_converted(file, synthetic, asked):
 @pytest.mark.parametrize('arguments, message', [
     (['--graph=FILE'], '--graph is already frozen: choose e.g. --formats tflite'),
     (['--graph=FILE', '--formats=tflite', '--step=3'], '--step is for a run'),
+    (['--graph=/tmp', '--formats=tflite'], '--graph must be a .pb file'),
     (['--formats=tflit'], "unknown format 'tflit'; did you mean tflite?"),
     (['--quantize=int8'], '--quantize int8 is for tflite and onnx: add e.g. --formats pb,tflite')])
 def test_flags_that_do_not_fit_are_refused(arguments, message, file, asked):

@@ -82,6 +82,23 @@ def test_a_file_that_loses_accuracy_is_not_written(file, synthetic, tmp_path, lo
     assert sorted(os.listdir(str(tmp_path))) == ['net.int8.tflite', 'net.int8.tflite.json']
 
 
+def test_the_others_are_tried_if_one_fails(file, synthetic, tmp_path, lossy, monkeypatch):
+    convert = converters.convert
+
+    def fail_once(format, graph, output, quantize, **options):
+        if quantize == 'none':
+            raise UserError('tflite lacks an operation')
+        return convert(format, graph, output, quantize, **options)
+    monkeypatch.setattr(converters, 'convert', fail_once)
+    both = [*formats.targets(['tflite'], ['none']), *INT8]
+    with pytest.raises(UserError, match='not written: .*net.int8.tflite.*; tflite lacks|'
+                                        'tflite lacks an operation; not written: .*int8'):
+        exporting.export(file, both, synthetic, None, 1., str(tmp_path / 'net.pb'))
+    with pytest.raises(UserError, match='^tflite lacks an operation$'):
+        exporting.export(file, both, synthetic, None, 100., str(tmp_path / 'net.pb'))
+    assert 'net.int8.tflite' in os.listdir(str(tmp_path))
+
+
 def test_without_test_images_the_accuracy_is_unknown(file, synthetic, tmp_path, lossy):
     data = synthetic._replace(counts=dict(synthetic.counts, test=0))
     result, = exporting.export(file, INT8, data, None, 1., str(tmp_path / 'net.pb'))

@@ -37,7 +37,7 @@ def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, syntheti
 
 def test_an_unwritable_directory_is_one_line(run, tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='name another --saved_model'):
+    with pytest.raises(UserError, match='name another place'):
         freeze.freeze(run, None, output=str(tmp_path / 'a.pb'),
                       saved_model=str(tmp_path / 'file' / 'model'))
     assert sorted(os.listdir(str(tmp_path))) == ['a.json', 'a.pb', 'file']

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from permafrost import runtime
 from permafrost.cli import console
+from permafrost.cli.ending_signals import ENDING_SIGNALS, on_ending_signals
 from permafrost.errors import one_line, printable
-from permafrost.entry_point import ENDING_SIGNALS, on_ending_signals
 
 # TensorFlow 2.21 recurses for each node of a chain. Linux keeps at least 128 MB free for a stack.
 STACK_BYTES = 120 << 20

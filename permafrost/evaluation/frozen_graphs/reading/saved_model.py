@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2  # has no public name
 from tensorflow.python.grappler import tf_optimizer  # has no public name
 
 from permafrost.errors import UserError, one_line, printable
+from permafrost.training.checkpoints import finding
 
 SERVING = 'serving_default'
 # Operations that may restore variables.
@@ -82,8 +83,9 @@ def _restore(session: tf.Session, meta: tf.MetaGraphDef, directory: str) -> None
     tf.import_graph_def(_without_devices(meta.graph_def), name='')
     restore = meta.saver_def.restore_op_name
     if restore and _has_variables(meta.graph_def):
-        prefix = os.path.join(os.path.abspath(directory), 'variables', 'variables')
-        session.run(restore, {meta.saver_def.filename_tensor_name: prefix})
+        variables = os.path.join(directory, 'variables', 'variables')
+        with finding.without_pattern(variables) as prefix:
+            session.run(restore, {meta.saver_def.filename_tensor_name: prefix})
 
 
 def _has_variables(graph: tf.GraphDef) -> bool:

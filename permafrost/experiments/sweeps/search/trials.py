@@ -105,6 +105,7 @@ class Search(pool.Source):
     def _ask(self) -> Optional[Trial]:
         """Return a new trial, unless all have begun."""
         while True:
+            self._send_heartbeats(at_once=True)  # this process may have been suspended
             optuna.storages.fail_stale_trials(self._optuna)
             every = self._optuna.get_trials(deepcopy=False)
             counted = [each for each in every if not database.is_retry(each)]
@@ -174,8 +175,12 @@ class Search(pool.Source):
     def _trial_of(self, planned: PlannedRun) -> Trial:
         return self._trials[int(planned.variant[len('trial'):])]
 
-    def _send_heartbeats(self) -> None:
-        if time.monotonic() > self._beat + database.HEARTBEAT_SECS:
+    def _is_lost(self, each: Trial) -> bool:
+        """Return whether another process took this one for dead, and ended its trial."""
+        return self._storage.get_trial(each.id).state.is_finished()
+
+    def _send_heartbeats(self, at_once: bool = False) -> None:
+        if at_once or time.monotonic() > self._beat + database.HEARTBEAT_SECS:
             self._beat = time.monotonic()
             for each in self._trials.values():
                 self._storage.record_heartbeat(each.id)
@@ -185,7 +190,7 @@ class Search(pool.Source):
         each = self._trial_of(planned)
         if planned is each.runs[0] and time.monotonic() > each.watched + POLL_SECS:
             each.watched = time.monotonic()
-            each.is_pruned = self._report(each)
+            each.is_pruned = self._is_lost(each) or self._report(each)
         return each.is_pruned
 
     def _report(self, each: Trial) -> bool:
@@ -201,6 +206,11 @@ class Search(pool.Source):
     def finished(self, planned: PlannedRun, problem: str) -> None:
         each = self._trial_of(planned)
         each.is_training = False
+        if self._is_lost(each):
+            print(f'{planned.variant}: another process took this one for dead, and goes on with '
+                  'this trial', flush=True)
+            self._forget(each)
+            return
         if not problem and not each.is_pruned and planned is each.runs[0]:
             self._report(each)  # the last evaluations, for the others to be compared with
         is_done = all(run.is_done() for run in each.runs)
@@ -213,6 +223,9 @@ class Search(pool.Source):
         else:
             best = [max(run.accuracies()) for run in each.runs]
             self._optuna.tell(each.trial, sum(best) / len(best))
+        self._forget(each)
+
+    def _forget(self, each: Trial) -> None:
         del self._trials[each.trial.number]
         each.claims.close()
 

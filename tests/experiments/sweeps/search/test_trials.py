@@ -135,6 +135,20 @@ def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
     assert again == run and states(other) == [State.RUNNING] * 3
 
 
+def test_a_trial_that_another_process_has_ended_is_left_to_it(open_search, capsys):
+    """As after this process was suspended."""
+    search = open_search('a')
+    run = next_run(search)
+    train(run, .3)
+    trial = search._trials[0]
+    search._storage.set_trial_state_values(trial.id, state=State.FAIL)
+    assert search.should_stop(run)
+    search.finished(run, '')
+    assert 'trial0: another process took this one for dead' in capsys.readouterr().out
+    assert states(search)[0] == State.FAIL and not search._trials
+    assert next_run(search).variant == 'trial1'
+
+
 def test_a_trial_of_a_lost_machine_is_tried_again(open_search, monkeypatch):
     monkeypatch.setattr(database, 'HEARTBEAT_SECS', 1)
     monkeypatch.setattr(database, 'GRACE_SECS', 1)

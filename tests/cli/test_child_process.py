@@ -13,7 +13,7 @@ from tests.processes import ROOT
 PARENT = '''
 import signal, subprocess, sys, time
 sys.path.insert(0, {root!r})
-from permafrost.experiments import child_process
+from permafrost.cli import child_process
 child = subprocess.Popen(['sleep', '600'], preexec_fn=child_process.end_with_parent({number}))
 child.send_signal(signal.SIGSTOP)
 print(child.pid, flush=True)
