@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 from models.layers import random_seeds
 from permafrost.config import Config
 from permafrost.datasets import loading
-from permafrost.errors import UsageError, UserError, unknown_name_error
+from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 from permafrost.inputs import augmentation
 from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
 
@@ -208,7 +208,7 @@ def _load(dataset: loading.Dataset) -> Tuple[tf.Variable, tf.Variable]:
             content = tf.read_file(tf.placeholder_with_default(os.fsencode(name), []))
         row = _fill([images, labels], row, content, dataset)
         done = [row]
-    complete = tf.assert_equal(row, count, message=f'{dataset.directory} has changed')
+    complete = tf.assert_equal(row, count, message=f'{printable(dataset.directory)} has changed')
     # Initialized with the local variables.
     tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, tf.group(complete))
     return images, labels
