@@ -30,7 +30,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    run = command.freeze(FLAGS)
+    run = command.run(FLAGS)
     if run:
         run_report.write(run)
 

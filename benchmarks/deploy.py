@@ -46,7 +46,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
             graph = model if model.endswith('.pb') else os.path.join(
                 ROOT, 'trained_models', model + '.pb')
             rows[os.path.basename(graph)[:-3]] = _measure(graph, folder, batch_file, options)
-    return dict(measure.machine(), models=rows, settings=SETTINGS, runs=RUNS, repeats=REPEATS,
+    return dict(measure.machine_facts(), models=rows, settings=SETTINGS, runs=RUNS, repeats=REPEATS,
                 versions={'engine': runtime.installed()})
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.runner import Options
-from permafrost import runtime
+from permafrost import machine, runtime
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
@@ -27,7 +27,7 @@ MODELS = ('squeeze1', 'nin2')
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 REFERENCE = 'onnxruntime'
 WARMUP = 10  # runs
-SETTINGS = ((1, 1), (32, 1), (32, runtime.cores()))  # batch size, threads
+SETTINGS = ((1, 1), (32, 1), (32, machine.cores()))  # batch size, threads
 TRAIN_STEPS = 200  # of models that are not in trained_models/; weights do not affect the time
 NODE = 'inputs'
 
@@ -70,7 +70,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
         figures[f'{setting}: {best} by {REFERENCE}'] = measure.measurement(
             np.divide(times[setting, best], times[setting, REFERENCE]), 'x')
     measure.print_table(figures)
-    return dict(measure.machine(), versions=versions, rounds=options.rounds, seconds=seconds,
+    return dict(measure.machine_facts(), versions=versions, rounds=options.rounds, seconds=seconds,
                 node=NODE, figures=figures, graphs={
                     model: f'{TRAIN_STEPS} steps' if path.startswith(folder) else 'trained_models'
                     for model, path in graphs.items()})

@@ -35,7 +35,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     measure.print_table(figures)
     first = next(iter(passes[0].values()))
     rounds = sum(next(iter(times.values())).rounds for times in passes)
-    return dict(measure.machine(), figures=figures, rounds=rounds, batch_size=1, threads=1,
+    return dict(measure.machine_facts(), figures=figures, rounds=rounds, batch_size=1, threads=1,
                 versions={'engine': runtime.installed(), 'tensorflow': first.library},
                 image_sizes={name: catalog.image_size(name) for name in names})
 

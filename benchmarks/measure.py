@@ -7,10 +7,10 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from permafrost import runs, runtime
+from permafrost import machine, runs, runtime
 
 # Count them before TensorFlow starts: with KMP_AFFINITY, MKL binds this thread to one core.
-CORES = runtime.cores()
+CORES = machine.cores()
 Measurement = Dict[str, Any]
 
 
@@ -72,11 +72,11 @@ def print_table(measurements: Dict[str, Measurement]) -> None:
 
 def environment() -> Dict[str, Any]:
     """Return where, when and with which versions this process measures; imports TensorFlow."""
-    return dict(machine(), versions=runtime.versions(), engine=runtime.installed())
+    return dict(machine_facts(), versions=runtime.versions(), engine=runtime.installed())
 
 
-def machine() -> Dict[str, Any]:
+def machine_facts() -> Dict[str, Any]:
     """Return where and when this process measures."""
     return {'date': runs.utc_now(), 'machine': {
-        'cpu': runtime.cpu_info('model name') or platform.processor() or platform.machine(),
+        'cpu': machine.cpu_info('model name') or platform.processor() or platform.machine(),
         'cores': CORES, 'system': platform.platform(), 'load': list(os.getloadavg())}}

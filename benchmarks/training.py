@@ -87,7 +87,8 @@ def benchmark(options: Options) -> Dict[str, Any]:
     if set(results) >= set(NETWORKS):
         figures['five networks, step: our best by the best of PyTorch'] = mean_ratio(results)
     measure.print_table(figures)
-    return dict(measure.machine(), versions=versions, seconds=options.seconds / 8, figures=figures,
+    return dict(measure.machine_facts(), versions=versions, seconds=options.seconds / 8,
+                figures=figures,
                 networks={model: result.network for model, result in results.items()})
 
 

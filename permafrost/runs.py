@@ -30,6 +30,7 @@ DATE = '%Y-%m-%dT%H:%M:%SZ'
 STALE_SECS = 900.  # several times the usual time between two checkpoints
 STATES = ('running', 'stopped', 'done', 'failed')
 DAMAGED = 'restore it, or start another run'
+TEACHER = 'teacher.pb'  # in a run: a copy of the graph that it learns from, so that it can be moved
 
 
 @dataclasses.dataclass

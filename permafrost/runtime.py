@@ -5,104 +5,26 @@ them and then imports it.
 """
 
 import contextlib
-import math
 import os
-import pathlib
 import platform
 import re
 import sys
 import tempfile
 import warnings
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
+from permafrost import machine
 from permafrost.errors import UserError, one_line
 
 # Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
 # which starves the input pipeline: 1.25 times slower.
 MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
-CGROUP_MEMORY = (  # versions 2 and 1
-    ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
-    ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat',
-     'total_inactive_file'))
-
-
-def cpu_info(field: str) -> str:
-    """Return a `field` of the first processor, such as 'flags'; '' if it is unknown."""
-    try:
-        with open('/proc/cpuinfo') as stream:
-            return next((line.split(':')[1].strip() for line in stream
-                         if line.startswith(field)), '')
-    except OSError:  # not Linux
-        return ''
 
 
 def has_bfloat16(engine: str) -> bool:
     """Return whether convolutions in bfloat16 are faster than in float32 on this processor."""
     return (engine == 'tf2' and
-            not {'avx512_bf16', 'amx_bf16'}.isdisjoint(cpu_info('flags').split()))
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use, at most its CPU quota, rounded up."""
-    return max(1, min(_processors(), math.ceil(cpu_quota() or _processors())))
-
-
-def _processors() -> int:
-    """Return the number of processors that this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # not Linux
-
-
-def cpu_quota(root: str = '/') -> Optional[float]:
-    """Return how many cores the control groups of this process let it use; None: no limit.
-
-    A container has one of its own (`docker run --cpus`, Kubernetes' limits). The smallest quota
-    counts, of a group and all that it is part of. `root` is the root of the file system.
-    """
-    quotas = []
-    for line in _read(root, 'proc/self/cgroup').splitlines():
-        _, controllers, group = line.split(':', 2)
-        if controllers and 'cpu' not in controllers.split(','):
-            continue
-        folder = pathlib.PurePosixPath('sys/fs/cgroup', controllers and 'cpu', group.lstrip('/'))
-        # A container may see its own group at the top, and not at the path that the host knows.
-        for each in [folder, *folder.parents]:
-            quota, period = (
-                [_read(root, each / f'cpu.cfs_{name}_us') for name in ('quota', 'period')]
-                if controllers else (_read(root, each / 'cpu.max') or 'max 0').split())
-            if quota.strip().isdigit():  # 'max' and -1 mean no limit
-                quotas.append(int(quota) / int(period))
-    return min(quotas, default=None)
-
-
-def available_memory(root: str = '/') -> Optional[int]:
-    """Return the bytes that the machine has left, or its container if that is less; None: unknown.
-    """
-    available = kilobytes('proc/meminfo', 'MemAvailable', root)
-    for limit, usage, statistics, cache in CGROUP_MEMORY:
-        most, used = (_read(root, f'sys/fs/cgroup/{name}').strip() for name in (limit, usage))
-        if most.isdigit() and used.isdigit():
-            # Usage counts files in the cache, which the kernel drops when memory is needed.
-            text = _read(root, f'sys/fs/cgroup/{statistics}')
-            cached = sum(map(int, re.findall(rf'^{cache} (\d+)$', text, re.M)))
-            left = max(0, int(most) - int(used) + cached)
-            available = left if available is None else min(available, left)
-    return available
-
-
-def kilobytes(path: str, key: str, root: str = '/') -> Optional[int]:
-    """Return the bytes of the line '`key`: N kB' in a file of /proc; None if there is none."""
-    match = re.search(rf'^{key}:\s+(\d+) kB', _read(root, path), re.M)
-    return int(match.group(1)) << 10 if match else None
-
-
-def _read(root: str, path: Any) -> str:
-    """Return the text of a file below `root`, '' if there is none."""
-    try:
-        return pathlib.Path(root, path).read_text()
-    except OSError:
-        return ''
+            not {'avx512_bf16', 'amx_bf16'}.isdisjoint(machine.cpu_info('flags').split()))
 
 
 def installed() -> str:
@@ -127,7 +49,7 @@ def threads(engine: str, deterministic: bool = False, intra: int = 0, inter: int
     """
     if deterministic:
         return intra or 1, inter or 1
-    return intra or cores(), inter or (2 if engine == 'tf1-mkl' else cores())
+    return intra or machine.cores(), inter or (2 if engine == 'tf1-mkl' else machine.cores())
 
 
 def prepare(config: Any = None) -> Any:
@@ -138,7 +60,7 @@ def prepare(config: Any = None) -> Any:
     first session of a process fixes its threads.
     """
     engine = installed()
-    flags = cpu_info('flags').split()
+    flags = machine.cpu_info('flags').split()
     if platform.machine() == 'x86_64' and flags and 'avx' not in flags:
         raise UserError('this processor has no AVX instructions, without which TensorFlow does not '
                         'start: use another machine (a virtual one: give it the CPU of its host)')
@@ -147,7 +69,7 @@ def prepare(config: Any = None) -> Any:
     mkl = {}
     if engine == 'tf1-mkl':
         mkl = dict(MKL, OMP_NUM_THREADS=str(intra))
-        if cpu_info('vendor_id') == 'AuthenticAMD':
+        if machine.cpu_info('vendor_id') == 'AuthenticAMD':
             mkl['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
     # 2.21 logs an error for every uint8 operation that oneDNN lacks.
     log_level = {'TF_CPP_MIN_LOG_LEVEL': '3' if engine == 'tf2' else '2'}
@@ -170,8 +92,8 @@ def prepare(config: Any = None) -> Any:
     tf.enable_resource_variables()
     settings = ''.join(f', {name}={os.environ[name]} (from the environment)'
                        for name in sorted(mkl) if os.environ[name] != mkl[name])
-    if cores() < _processors():
-        settings += f', CPU quota: {cpu_quota():g} of {_processors()} processors'
+    if machine.cores() < machine.processors():
+        settings += f', CPU quota: {machine.cpu_quota():g} of {machine.processors()} processors'
     print(f'engine: {engine} (TensorFlow {tf.__version__}, Python {sys.version_info[0]}.'
           f'{sys.version_info[1]}), threads: intra {intra}, inter {inter}{settings}', flush=True)
     return tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)

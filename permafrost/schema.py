@@ -18,6 +18,7 @@ MAX_NAME = 60  # characters that are printed
 NOUNS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text',
          list: 'a list', dict: 'an object'}
 IN_JSON = {'None': 'null', 'True': 'true', 'False': 'false'}
+RESTORE = 'restore it, or remove it'  # advice about a damaged file
 CONTAINERS: Dict[Any, type] = {tuple: list, collections.abc.Sequence: list,
                                collections.abc.Mapping: dict}
 

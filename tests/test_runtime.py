@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from permafrost import runtime
+from permafrost import machine, runtime
 from permafrost.errors import UserError
 from tests.processes import ROOT
 
@@ -55,7 +55,7 @@ def test_arguments_and_the_environment_come_first():
 
 
 def test_threads_by_engine():
-    cores = runtime.cores()
+    cores = machine.cores()
     assert runtime.threads('tf2') == (cores, cores)
     assert runtime.threads('tf1-mkl') == (cores, 2)
     assert runtime.threads('tf2', inter=3) == (cores, 3)
@@ -79,46 +79,6 @@ def test_the_engine_is_known_by_its_package(tmp_path, monkeypatch, name, expecte
     assert runtime.installed() == expected
 
 
-def write_groups(root, groups, files):
-    """Make the files of /proc and /sys that describe the control groups of a process."""
-    for name, text in {'proc/self/cgroup': groups, **files}.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-# Lines of /proc/self/cgroup, the files of the control groups, and the quota that they give.
-QUOTAS = [
-    ('', {}, None),
-    # version 2: a container sees its group at the top; a host sees it below its parents
-    ('0::/\n', {'cpu.max': '150000 100000\n'}, 1.5),
-    ('0::/\n', {'cpu.max': 'max 100000\n'}, None),
-    ('0::/user.slice/a b\n', {'user.slice/a b/cpu.max': 'max 100000\n',
-                              'user.slice/cpu.max': '50000 100000\n'}, 0.5),
-    ('0::/a\n', {'a/cpu.max': '200000 100000\n', 'cpu.max': '300000 100000\n'}, 2),
-    # version 1: the same, with a folder for each controller
-    ('4:cpu,cpuacct:/docker/1\n3:cpuset:/\n0::/\n',
-     {'cpu/cpu.cfs_quota_us': '250000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 2.5),
-    ('1:cpu:/a\n', {'cpu/a/cpu.cfs_quota_us': '-1\n', 'cpu/a/cpu.cfs_period_us': '100000\n'}, None),
-    ('1:cpuacct:/a\n', {'cpu/a/cpu.cfs_quota_us': '1\n', 'cpu/a/cpu.cfs_period_us': '1\n'}, None),
-]
-
-
-@pytest.mark.parametrize('groups, files, quota', QUOTAS)
-def test_the_smallest_quota_of_the_control_groups_counts(tmp_path, groups, files, quota):
-    write_groups(tmp_path, groups, {f'sys/fs/cgroup/{name}': text for name, text in files.items()})
-    assert runtime.cpu_quota(str(tmp_path)) == quota
-
-
-@pytest.mark.parametrize('quota, expected', [
-    (None, 4), (0.1, 1), (1, 1), (1.2, 2), (3.5, 4), (64, 4)])
-def test_threads_follow_the_quota_rounded_up(monkeypatch, quota, expected):
-    monkeypatch.setattr(runtime, 'cpu_quota', lambda: quota)
-    monkeypatch.setattr(runtime, '_processors', lambda: 4)
-    assert runtime.cores() == expected
-    assert runtime.threads('tf2') == (expected, expected)
-
-
 @pytest.mark.skipif(not os.access('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', os.W_OK),
                     reason='needs write access to the control groups of version 1')
 def test_a_quota_of_the_kernel_limits_threads():
@@ -128,7 +88,7 @@ def test_a_quota_of_the_kernel_limits_threads():
         with open(group + '/cpu.cfs_quota_us', 'w') as stream:
             stream.write('50000')
         code = (f'open("{group}/tasks", "w").write("0")\n'
-                'from permafrost import runtime; print(runtime.cpu_quota(), runtime.cores())')
+                'from permafrost import machine; print(machine.cpu_quota(), machine.cores())')
         output = subprocess.check_output([sys.executable, '-c', code], cwd=ROOT)
     finally:
         os.rmdir(group)
@@ -138,7 +98,7 @@ def test_a_quota_of_the_kernel_limits_threads():
 def test_a_processor_without_avx_is_one_line(monkeypatch):
     """TensorFlow would abort, and its message would be lost."""
     monkeypatch.setattr(runtime.platform, 'machine', lambda: 'x86_64')
-    monkeypatch.setattr(runtime, 'cpu_info', {'flags': 'fpu sse4_2'}.get)
+    monkeypatch.setattr(machine, 'cpu_info', {'flags': 'fpu sse4_2'}.get)
     with pytest.raises(UserError, match='no AVX'):
         runtime.prepare()
 
@@ -170,23 +130,5 @@ except UserError as error:
     ('tf2', 'avx2 avx512_bf16', True), ('tf2', 'amx_bf16 sse', True), ('tf2', 'avx512f', False),
     ('tf2', '', False), ('tf1', 'avx512_bf16', False), ('tf1-mkl', 'avx512_bf16', False)])
 def test_bfloat16_needs_tf2_and_a_processor_that_has_it(monkeypatch, engine, flags, expected):
-    monkeypatch.setattr(runtime, 'cpu_info', {'flags': flags}.get)
+    monkeypatch.setattr(machine, 'cpu_info', {'flags': flags}.get)
     assert runtime.has_bfloat16(engine) == expected
-
-
-@pytest.mark.parametrize('names', runtime.CGROUP_MEMORY)
-def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, names):
-    (tmp_path / 'proc').mkdir()
-    (tmp_path / 'proc/meminfo').write_text('MemTotal: 9 kB\nMemAvailable:    4 kB\n')
-    assert runtime.available_memory(str(tmp_path)) == 4096
-    limit, usage, statistics, cache = names
-    for name, text in ((limit, '5000\n'), (usage, '2000\n')):
-        path = tmp_path / 'sys/fs/cgroup' / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert runtime.available_memory(str(tmp_path)) == 3000
-    path.write_text('5000\n')
-    assert runtime.available_memory(str(tmp_path)) == 0
-    # Files in the cache make way for what is needed.
-    (tmp_path / 'sys/fs/cgroup' / statistics).write_text(f'anon 1\n{cache} 1500\nfile 9\n')
-    assert runtime.available_memory(str(tmp_path)) == 1500

@@ -18,7 +18,7 @@ from typing import Dict, List
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from permafrost import runtime
+from permafrost import machine
 from permafrost.cli import console, interpreter
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
@@ -62,12 +62,12 @@ def engine_problems(engine):
                 for name, version in re.findall('(.+)==(.+)', output)}
     with open(os.path.join(ROOT, requirements)) as stream:
         lines = re.findall(r'^([\w-]+)==([\w.]+)(?:; (.*?))? +# (.*)', stream.read(), re.MULTILINE)
-    machine = {'sys_platform': sys.platform, 'platform_machine': platform.machine()}
+    system = {'sys_platform': sys.platform, 'platform_machine': platform.machine()}
     return [f'{name} is {versions.get(name.lower(), "missing")}, the pinned version is {pin} '
             f'({reason}): `{python} -m pip install -r {requirements}`'
             for name, pin, marker, reason in lines
             if versions.get(name.lower()) != pin
-            and (not marker or eval(marker, {}, machine))]  # markers are Python expressions
+            and (not marker or eval(marker, {}, system))]  # markers are Python expressions
 
 
 def check_engines():
@@ -91,11 +91,11 @@ def check_data():
 def check_machine():
     """Check the processor and the disk. The disk is important while something is not set up."""
     report('python', '', f'{platform.python_version()} on {sys.platform}, {platform.machine()}')
-    flags = runtime.cpu_info('flags').split()
-    quota = runtime.cpu_quota()
+    flags = machine.cpu_info('flags').split()
+    quota = machine.cpu_quota()
     report('processor', flags and 'avx' not in flags and 'no AVX instructions, without which '
            'TensorFlow does not start: use another machine',
-           f'{runtime.cores()} cores to use' + (f' (CPU quota: {quota:g})' if quota else ''))
+           f'{machine.cores()} cores to use' + (f' (CPU quota: {quota:g})' if quota else ''))
     folder = next(path for path in [pathlib.Path(CACHE), *pathlib.Path(CACHE).parents]
                   if path.is_dir())
     free = shutil.disk_usage(folder).free // 10**6

@@ -12,7 +12,7 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost import runtime
+from permafrost import machine
 from permafrost.datasets import packing
 from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
@@ -32,7 +32,7 @@ def main(directory=None, output=None):
         raise UsageError('give a directory of class folders and an output directory: '
                          'python tools/make_tfrecords.py DIR OUT')
     return packing.pack(directory, output, FLAGS.image_size, FLAGS.test_fraction,
-                        FLAGS.threads or runtime.cores())
+                        FLAGS.threads or machine.cores())
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@ namespace label_image {
 int CountProcessors();
 
 // Return the smallest CPU quota, in processors, of this process's control groups and of all that
-// they are part of, or a large number if none has one. permafrost/runtime.py does the same.
+// they are part of, or a large number if none has one. permafrost/machine.py does the same.
 // `system` is the root of the file system.
 double CpuQuota(const std::string& system = "");
 

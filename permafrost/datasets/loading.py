@@ -9,7 +9,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from permafrost import files, runtime
+from permafrost import files, machine
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.datasets.record_format import CIFAR10, RecordFormat, decode, map_records
@@ -214,7 +214,7 @@ def check_memory(dataset: Dataset, split: str, held_out: int = 0) -> None:
     `held_out` images of its files are loaded with it.
     """
     needed = (dataset.counts[split] + held_out) * dataset.record_format.record_bytes
-    memory = runtime.available_memory()  # a container may have less than the machine
+    memory = machine.available_memory()  # a container may have less than the machine
     if memory is None:
         memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     if needed > 0.7 * memory:

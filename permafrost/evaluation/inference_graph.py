@@ -12,6 +12,7 @@ from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.inputs import augmentation
+from permafrost.training.optimization import weight_averaging
 
 
 class InferenceGraph(NamedTuple):
@@ -67,7 +68,7 @@ def checkpoint_variable_map(config: Config, weights: str) -> Dict[str, tf.Variab
             raise UserError('this run keeps no averages: use --weights=raw')
         for variable in tf.trainable_variables():
             name = variable.op.name
-            variables[name + '/ExponentialMovingAverage'] = variables.pop(name)
+            variables[f'{name}/{weight_averaging.NAME}'] = variables.pop(name)
     return variables
 
 

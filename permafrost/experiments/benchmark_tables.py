@@ -12,7 +12,6 @@ from permafrost.experiments import markdown
 from permafrost.recipes.recipe import PLAIN_NAME
 from permafrost.schema import limited
 
-FIX = 'restore it, or remove it'
 NOT_RECORDED = ['Not recorded yet.']
 
 ENGINES = {'tf1': '`tf1`', 'tf1-mkl': '`tf1-mkl`', 'tf2': '`tf2`'}
@@ -94,7 +93,7 @@ class MicroFile:
 
 def pipeline(folder: str) -> List[str]:
     """Return Markdown: the targets of the input pipeline, and what each engine reached."""
-    engines = [schema.read(path, PipelineFile, FIX) for path in sorted(
+    engines = [schema.read(path, PipelineFile, schema.RESTORE) for path in sorted(
         glob.glob(os.path.join(glob.escape(folder), 'benchmark-pipeline-*.json')))]
     targets = {name: figure for engine in engines for name, figure in engine['figures'].items()
                if 'target' in figure}
@@ -239,7 +238,7 @@ def deploy(folder: str) -> List[str]:
 
 def micro(folder: str) -> List[str]:
     """Return Markdown: the models that were measured in TensorFlow Lite Micro."""
-    files = [schema.read(path, MicroFile, FIX) for path in sorted(
+    files = [schema.read(path, MicroFile, schema.RESTORE) for path in sorted(
                  glob.glob(os.path.join(glob.escape(folder), 'tflm', '*.json')))]
     return markdown.table(
         ['model', 'kB', 'arena, kB', 'accuracy', 'as the frozen graph', 'operations'],
@@ -251,7 +250,7 @@ def micro(folder: str) -> List[str]:
 
 def _read(folder: str, name: str, kind: type) -> Dict[str, Any]:
     try:
-        return schema.read(os.path.join(folder, name), kind, FIX)
+        return schema.read(os.path.join(folder, name), kind, schema.RESTORE)
     except FileNotFoundError:
         return {}
 

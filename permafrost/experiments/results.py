@@ -25,7 +25,6 @@ UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps
 # Fields of Config that say whose weights a training begins with, keeps or learns from.
 WEIGHT_SOURCES = ('teacher', 'init_from', 'freeze')
 
-FIX = 'restore it, or remove it'
 LOCK = '.lock'
 
 
@@ -71,12 +70,13 @@ class ResultFile:
 def load(folder: str) -> List[Result]:
     """Return the accuracy results in `folder`, by file name. Raises UserError for a damaged one."""
     paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.json')))
-    return [read(path) for path in paths if 'accuracy' in schema.read(path, Dict[str, Any], FIX)]
+    return [read(path) for path in paths
+            if 'accuracy' in schema.read(path, Dict[str, Any], schema.RESTORE)]
 
 
 def read(path: str) -> Result:
     """Return the result in the file `path`. Raises UserError if it is damaged."""
-    result = schema.read(path, ResultFile, FIX)
+    result = schema.read(path, ResultFile, schema.RESTORE)
     try:
         Recipe.from_json(result['settings'], 'settings')
         summaries = [result[name] for name in ('accuracy', 'accuracy_tta') if result.get(name)]
@@ -85,7 +85,7 @@ def read(path: str) -> Result:
         if bool(result.get('tta')) != bool(result.get('accuracy_tta')):
             raise UsageError('accuracy_tta and tta go together')
     except UsageError as error:
-        raise UserError(f'{printable(path)} is damaged ({error}): {FIX}') from None
+        raise UserError(f'{printable(path)} is damaged ({error}): {schema.RESTORE}') from None
     return result
 
 
@@ -148,7 +148,7 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
     parts = [config.model, config.recipe.name]
     parts += [dataset] if config.dataset != 'cifar10' else []
     changes = overrides.changes(config.recipe)
-    if metrics['weights'] != ('averaged' if config.recipe.ema_decay else 'raw'):
+    if metrics['weights'] != config.recipe.default_weights:
         changes.append(f"weights={metrics['weights']}")
     # --patience ends each seed at another step; they share a file.
     changes += [f'patience={config.patience}'] if config.patience else []

@@ -15,7 +15,8 @@ from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def
 
 SUFFIX = '/activation_range'
-COMPOSED = ('Elu', 'Erf', 'Sigmoid')  # operations in activations that are made of several
+# Of activations that a graph makes of several operations: no range is known between them.
+COMPOSED = ('Elu', 'Erf', 'Sigmoid')
 
 
 def round_weights(graph: tf.GraphDef, session: tf.Session) -> tf.GraphDef:

@@ -97,7 +97,7 @@ def _description_path(output: str, model: str) -> str:
     if os.path.lexists(path):
         try:
             is_description = 'sha256' in files.read_json(path)
-        except (OSError, TypeError, ValueError, UserError):
+        except (OSError, TypeError, ValueError):
             is_description = False
         if not is_description:
             raise UsageError(f'{path} would be overwritten, and is no description of a frozen '

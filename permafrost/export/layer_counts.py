@@ -11,7 +11,7 @@ from models.layers import net
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import allowed_ops, graph_def
 from permafrost.evaluation.frozen_graphs.graph_def import MATMUL_OPS
-from permafrost.evaluation.frozen_graphs.nodes import find_nodes
+from permafrost.evaluation.frozen_graphs.nodes import find_nodes, node_name
 
 # Operations counted for each output element.
 ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
@@ -43,7 +43,7 @@ def sparsity(graph: tf.GraphDef) -> float:
     nodes = {node.name: node for node in graph.node}
     zeros = total = 0
     for node in graph.node:
-        weights = nodes.get(_node_name(node.input[1])) if node.op in MATMUL_OPS else None
+        weights = nodes.get(node_name(node.input[1])) if node.op in MATMUL_OPS else None
         if weights is not None and weights.op == 'Const':
             value = tf.make_ndarray(weights.attr['value'].tensor)
             zeros, total = zeros + int(np.sum(value == 0)), total + value.size
@@ -110,10 +110,6 @@ def _between_input_and_output(graph: tf.GraphDef, image_size: Optional[int]) -> 
     return graph
 
 
-def _node_name(tensor: str) -> str:
-    return tensor.lstrip('^').split(':')[0]
-
-
 def _heads(nodes: Nodes) -> Nodes:
     """Return {name: the convolution or product that the node completes, the Const it reads, or
     itself}."""
@@ -124,7 +120,7 @@ def _heads(nodes: Nodes) -> Nodes:
         while (end.op in COMPLETING_OPS and end.input and end.name not in chain
                and end.name not in ends):
             chain[end.name] = end
-            end = nodes.get(_node_name(end.input[0]), end)
+            end = nodes.get(node_name(end.input[0]), end)
         ends.update(dict.fromkeys([*chain, end.name], ends.get(end.name, end)))
     return {name: ends[name] if ends[name].op in (*MATMUL_OPS, 'Const') else node
             for name, node in nodes.items()}
@@ -132,7 +128,7 @@ def _heads(nodes: Nodes) -> Nodes:
 
 def _params(nodes: Nodes, heads: Nodes, node: tf.NodeDef, shapes: Shapes) -> int:
     """Return how many numbers there are in the constants that `node` uses, without shapes."""
-    constants = [heads[name] for name in map(_node_name, node.input) if name in nodes]
+    constants = [heads[name] for name in map(node_name, node.input) if name in nodes]
     return sum(net.product(shapes[constant.name]) for constant in constants
                if constant.op == 'Const' and constant.attr['dtype'].type in WEIGHT_TYPES)
 
@@ -162,7 +158,7 @@ def _ops_and_macs(node: tf.NodeDef, shapes: Shapes) -> Tuple[Optional[int], Opti
     size = net.product(shapes[node.name][1:]) if node.name in shapes else None
     if size and node.op in ELEMENTWISE_OPS:
         return ELEMENTWISE_OPS[node.op] * size, 0
-    weights = shapes.get(_node_name(node.input[1])) if len(node.input) > 1 else None
+    weights = shapes.get(node_name(node.input[1])) if len(node.input) > 1 else None
     if size is None or weights is None or node.op not in MATMUL_OPS:
         return None, None
     if node.op == 'MatMul':

@@ -12,7 +12,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def, labels
 from permafrost.export import freeze, trained_weights
 from permafrost.training.checkpoints import finding
-from permafrost.training.compression.distillation import FILE, Teacher
+from permafrost.training.compression.distillation import Teacher
 from permafrost.training.setup import TrainSetup
 
 
@@ -29,7 +29,7 @@ def with_teacher(train_setup: TrainSetup, session_config: Optional[tf.ConfigProt
     began_with = ''
     if train_setup.resume:
         began_with = runs.read_config(run)[1].get('teacher_sha256', '')
-        copy = os.path.join(run, FILE)
+        copy = os.path.join(run, runs.TEACHER)
         source = copy if os.path.exists(copy) else source
     teacher = read(source, train_setup.dataset, session_config)
     if began_with not in ('', teacher.sha256):

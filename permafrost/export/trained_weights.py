@@ -1,7 +1,7 @@
 """Trained weights by the names of their variables: the inverse of freezing."""
 
 import os
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -17,6 +17,7 @@ from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
 from permafrost.training.initialization import FoldedNorm, TrainedWeights
+from permafrost.training.optimization import weight_averaging
 from permafrost.training.setup import TrainSetup
 
 MODELS = os.path.join(ROOT, 'trained_models')
@@ -39,23 +40,23 @@ def with_trained_weights(train_setup: TrainSetup,
 
 def read(source: str, config: Config, dataset: Dataset,
          session_config: Optional[tf.ConfigProto] = None) -> TrainedWeights:
-    """Return the weights of a run, of a frozen graph of ours, or of a name in trained_models/.
+    """Return the weights of a run, of a graph of freeze_graph.py, or of NAME in trained_models/.
 
     `config` and `dataset` are those of the new training. Raises UserError.
     """
     if os.path.isdir(source):
         return _read_run(source, config)
-    bundled = find_graph(source, 'init_from')
-    graph = graph_def.read_graph(bundled)
-    classes = tuple(labels.class_names(graph, bundled, None))
+    path = find_graph(source, 'init_from')
+    graph = graph_def.read_graph(path)
+    classes = tuple(labels.class_names(graph, path, None))
     try:
         values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
                   if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
         norms = _read_norms(graph, values, config, dataset, session_config)
     except (LookupError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise UserError(f'{printable(bundled)} has no weights to start from ({one_line(error)}): '
+        raise UserError(f'{printable(path)} has no weights to start from ({one_line(error)}): '
                         'name another --init_from')
-    return TrainedWeights(bundled, values, classes, norms)
+    return TrainedWeights(path, values, classes, norms)
 
 
 def find_graph(source: str, flag: str) -> str:
@@ -63,21 +64,21 @@ def find_graph(source: str, flag: str) -> str:
 
     Raises UserError if there is none.
     """
-    bundled = os.path.join(MODELS, source + '.pb')
-    if os.path.exists(source) or os.sep in source or not os.path.exists(bundled):
-        bundled = source
-    if not os.path.exists(bundled):
+    path = os.path.join(MODELS, source + '.pb')
+    if os.path.exists(source) or os.sep in source or not os.path.exists(path):
+        path = source
+    if not os.path.exists(path):
         names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
         raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
                         f'graph, or one of {names} with --{flag}')
-    return bundled
+    return path
 
 
 def _read_run(run: str, config: Config) -> TrainedWeights:
     """Return the weights of the last checkpoint of `run`, averaged if its recipe averages."""
     theirs, extra = runs.read_config(run)
     step, checkpoint = finding.find_checkpoint(run)
-    average = '/ExponentialMovingAverage'
+    average = '/' + weight_averaging.NAME
     with finding.open_checkpoint(checkpoint) as reader:
         names = reader.get_variable_to_shape_map()
         values = {name: pruning.masked(reader, name, reader.get_tensor(
@@ -120,5 +121,5 @@ def _read_norms(graph: tf.GraphDef, values: Dict[str, np.ndarray], config: Confi
     return folded
 
 
-def _shape(graph: tf.Graph, name: str) -> tf.TensorShape:
+def _shape(graph: tf.Graph, name: str) -> List[Optional[int]]:
     return graph.get_tensor_by_name(name + ':0').shape.as_list()

@@ -23,10 +23,11 @@ ALLOWED_OPS = frozenset((
 
 def verify(content: bytes, session_config: Optional[tf.ConfigProto], images: np.ndarray,
            labels: np.ndarray, expected_logits: np.ndarray) -> Tuple[Metrics, float]:
-    """Return the metrics of the serialized graph `content`, and by how much its logits differ.
+    """Return the metrics of the serialized graph `content`, and how far its logits are off.
 
-    `expected_logits` are those of the first images. Raises UserError if the logits differ too much
-    or an operation is not allowed.
+    That is the largest difference to `expected_logits`, float32 [n, classes], of the first images,
+    relative to the larger of 1 and the largest logit. Raises UserError if it is too large, or an
+    operation is not allowed.
     """
     graph = tf.GraphDef.FromString(content)
     unknown = sorted({node.op for node in graph.node} - ALLOWED_OPS)

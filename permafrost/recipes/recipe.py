@@ -58,8 +58,8 @@ class Recipe:
         "by epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or "
         "constant.")
     momentum: float = limited(
-        0.9, minimum=0, below=1, text='Momentum of the optimizers momentum, nesterov and both '
-        'muons.')
+        0.9, minimum=0, below=1, text='Momentum of the optimizers momentum, nesterov and '
+        'muon_unscaled; with muon, of all but the convolutions.')
     weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 regularization: adds weight_decay * variable to the '
         'gradient.')
@@ -115,6 +115,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'description', inspect.cleandoc(self.description))
+
+    @property
+    def default_weights(self) -> str:
+        """The weights that a run is judged by: 'averaged' if the recipe averages, else 'raw'."""
+        return 'averaged' if self.ema_decay else 'raw'
 
     def to_json(self) -> Dict[str, Any]:
         """Return the fields that decide what is trained, as a value for json."""

@@ -38,7 +38,8 @@ def build(config: Config, dataset: Any, strategy: Strategy,
           teacher: Optional[distillation.Teacher] = None) -> TrainGraph:
     """Build the training graph of `config`, with its input, in the default graph.
 
-    The variables begin with `trained`, if given, and `teacher` teaches.
+    `trained` holds initial values of the variables, `teacher` gives the soft targets; both are
+    optional. Raises UserError as build_train_graph does, and if `trained` does not fit the model.
     """
     size = config.recipe.image_size
     with _explain_size(config, size, size):

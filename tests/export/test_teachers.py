@@ -14,7 +14,6 @@ from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import observed_training
 from permafrost.export import freeze, teachers
 from permafrost.training.checkpoints import finding
-from permafrost.training.compression.distillation import FILE
 from tests import networks
 from tests.export.helpers import logits_of, some_images
 
@@ -55,7 +54,7 @@ def test_a_graph_in_text_is_kept_in_binary(graph, synthetic, tmp_path):
     text = tmp_path / 'a.pbtxt'
     text.write_text(text_format.MessageToString(graph_def.read_graph(graph)))
     teachers.read(str(text), synthetic).save(str(tmp_path))
-    kept = teachers.read(str(tmp_path / FILE), synthetic)
+    kept = teachers.read(str(tmp_path / runs.TEACHER), synthetic)
     images = some_images(synthetic, 4)
     np.testing.assert_array_equal(logits_of(kept.graph, images), logits_of(graph, images))
 
@@ -155,10 +154,10 @@ def test_a_taught_run_goes_on_alike_with_its_copy_of_the_teacher(graph, syntheti
 def test_a_run_refuses_another_teacher_than_it_began_with(graph, synthetic, tmp_path):
     run = str(tmp_path / 'run')
     train(synthetic, run, 1, graph)
-    with open(os.path.join(run, FILE), 'ab') as stream:
+    with open(os.path.join(run, runs.TEACHER), 'ab') as stream:
         stream.write(b'\x0a\x00')  # an empty node
     setup = networks.train_setup(synthetic, run, 2, 'normed', resume=True, teacher=graph)
     with pytest.raises(UserError, match='teacher.pb is not a frozen graph|not the teacher that'):
         teachers.with_teacher(setup)
-    os.remove(os.path.join(run, FILE))  # then the original serves
+    os.remove(os.path.join(run, runs.TEACHER))  # then the original serves
     assert teachers.with_teacher(setup).teacher.source == graph

@@ -1,13 +1,13 @@
-"""The processors that label_image uses, as permafrost.runtime counts them."""
+"""The processors that label_image uses, as permafrost.machine counts them."""
 
 import os
 
 import pytest
 
-from permafrost import runtime
+from permafrost import machine
 from tests.label_image.program import FOLDER, execute
 from tests.processes import ROOT
-from tests.test_runtime import QUOTAS, write_groups
+from tests.test_machine import QUOTAS, write_groups
 
 
 @pytest.fixture(scope='module')
@@ -26,4 +26,4 @@ def quota(program, tmp_path_factory):
 @pytest.mark.parametrize('groups, files', [each[:2] for each in QUOTAS])
 def test_the_quota_is_that_of_python(groups, files, quota, tmp_path):
     write_groups(tmp_path, groups, {f'sys/fs/cgroup/{name}': text for name, text in files.items()})
-    assert quota(str(tmp_path)) == (runtime.cpu_quota(str(tmp_path)) or 1e9)
+    assert quota(str(tmp_path)) == (machine.cpu_quota(str(tmp_path)) or 1e9)

@@ -14,7 +14,6 @@ from permafrost.cli.commands import next_command
 from permafrost.errors import UserError, printable
 
 FREEZE = 'python -m tensorflow.python.tools.freeze_graph'
-TEACHER = 'teacher.pb'  # in a run: the graph that it learnt from, not its own
 # (offset, bytes) -> kind
 SIGNATURES = {
     (0, b'\x89PNG\r\n'): 'is an image (PNG)', (0, b'\xff\xd8\xff'): 'is an image (JPEG)',
@@ -37,7 +36,7 @@ def graph_file(path: str) -> str:
     if not (runs.exists(path) and os.path.isdir(runs.train_dir(path))):
         return path
     graphs = sorted(name for name in os.listdir(path)
-                    if name.endswith('.pb') and name != TEACHER)
+                    if name.endswith('.pb') and name != runs.TEACHER)
     if len(graphs) > 1:
         raise UserError(f"{path} has several frozen graphs: name one: {', '.join(graphs)}")
     command = next_command('freeze_graph.py', '--run', path)

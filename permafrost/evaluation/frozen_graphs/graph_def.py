@@ -91,8 +91,3 @@ def _import(graph, input_map, name):
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise UserError(f'TensorFlow {tf.__version__} cannot load {name}: '
                         f'{one_line(error, 300)}')
-
-
-def accepts_raw_images(graph: tf.GraphDef) -> bool:
-    """Return whether `graph` preprocesses decoded images itself."""
-    return any(node.name == 'images' and node.op == 'Placeholder' for node in graph.node)

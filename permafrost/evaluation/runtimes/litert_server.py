@@ -11,6 +11,7 @@ from permafrost.evaluation.runtimes import server
 
 
 def load(path: str, threads: int) -> Callable:
+    """Return bind(array) for the model at `path`: see server.serve_inference."""
     interpreter = Interpreter(path, num_threads=threads)
     source = interpreter.get_input_details()[0]['index']
     target = interpreter.get_output_details()[0]['index']
@@ -25,6 +26,7 @@ def load(path: str, threads: int) -> Callable:
 
 
 def describe(path: str) -> Dict[str, Any]:
+    """Return the answer to {"describe": path}: see server."""
     interpreter = Interpreter(path)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     labels = ''

@@ -8,6 +8,7 @@ from permafrost.evaluation.runtimes import server
 
 
 def load(path: str, threads: int) -> Callable:
+    """Return bind(array) for the model at `path`: see server.serve_inference."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -25,6 +26,7 @@ def load(path: str, threads: int) -> Callable:
 
 
 def describe(path: str) -> Dict[str, Any]:
+    """Return the answer to {"describe": path}: see server."""
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     source = session.get_inputs()[0]
     if not source.type.startswith('tensor('):

@@ -10,6 +10,7 @@ CORE = openvino.Core()
 
 
 def load(path: str, threads: int) -> Callable:
+    """Return bind(array) for the model at `path`: see server.serve_inference."""
     model = CORE.read_model(path)
 
     def bind(array):

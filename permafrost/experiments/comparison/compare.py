@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from permafrost import runs, runtime
+from permafrost import machine, runs, runtime
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.experiments import latency, model_info
@@ -228,4 +228,4 @@ def _describe(times: Dict[str, latency.Latency]) -> str:
     libraries = ', '.join(dict.fromkeys(
         f'{each.runtime} {each.library}' for each in times.values()))
     return (f'one image, one thread, {libraries}, {one.rounds} rounds in turn, on '
-            f"{runtime.cpu_info('model name') or 'this processor'}")
+            f"{machine.cpu_info('model name') or 'this processor'}")

@@ -97,7 +97,7 @@ def read_run(selected: Selected) -> Entry:
         config.recipe.image_size, len(extra['classes']), engine, export=selected.export,
         state=state, step=step,
         steps=config.steps, validation=config.validation,
-        weights='averaged' if config.recipe.ema_decay else 'raw',
+        weights=config.recipe.default_weights,
         train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed))
 
 
@@ -140,8 +140,7 @@ def read_result(selected: Selected) -> List[Entry]:
         {'model': result['model'], 'dataset': result['data_set'], 'engine': result['engine'],
          'steps': str(result['steps']), 'weights': result['weights'],
          **{name: to_text(result.get(name)) for name in results.WEIGHT_SOURCES}}, recipe)
-    weights = 'averaged' if recipe.ema_decay else 'raw'
-    changed += ('weights',) * (result['weights'] != weights)
+    changed += ('weights',) * (result['weights'] != recipe.default_weights)
     changed += tuple(name for name in results.WEIGHT_SOURCES if result.get(name))
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,

@@ -131,7 +131,7 @@ def difference(row: Row, comparison: Comparison, marked: str) -> str:
         return NONE
     low, high = row.difference.interval
     shown = f'{100 * row.difference.value:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]'
-    return shown if row.difference.is_noise else marked.format(shown)
+    return marked.format(shown) if row.difference.is_significant else shown
 
 
 def facts(comparison: Comparison, mark: str) -> List[str]:

@@ -36,9 +36,9 @@ class Difference:
     method: str = limited(names=('welch', 'binomial'))
 
     @property
-    def is_noise(self) -> bool:
-        """True if the interval holds zero."""
-        return self.interval.low <= 0 <= self.interval.high
+    def is_significant(self) -> bool:
+        """True if the interval excludes zero."""
+        return not self.interval.low <= 0 <= self.interval.high
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,9 +26,9 @@ class Bar(NamedTuple):
     high: float
 
     @property
-    def is_noise(self) -> bool:
-        """True if the interval holds zero."""
-        return self.low <= 0 <= self.high
+    def is_significant(self) -> bool:
+        """True if the interval excludes zero."""
+        return not self.low <= 0 <= self.high
 
 
 class Chart(NamedTuple):
@@ -115,7 +115,7 @@ def bars(name: str, title: str, rows: Sequence[Bar],
             interval, = axes.plot([row.low, row.high], [place, place], '|-', markersize=7,
                                   linewidth=1.2, color=svg.colour('ink'))
             tip = (f'{row.name}: {row.value:+.2f} points ({row.low:+.2f} to {row.high:+.2f})'
-                   + ', may be noise' * row.is_noise)
+                   + ', may be noise' * (not row.is_significant))
             svg.hover(bar, tip)
             svg.hover(interval, tip)
         axes.axvline(0, color=svg.colour('muted'), linewidth=0.8)
@@ -132,7 +132,7 @@ def bars(name: str, title: str, rows: Sequence[Bar],
 
 
 def _judgement(row: Bar) -> str:
-    return 's7' if row.is_noise else 's2' if row.value > 0 else 's6'
+    return 's7' if not row.is_significant else 's2' if row.value > 0 else 's6'
 
 
 def _number(value: float) -> str:

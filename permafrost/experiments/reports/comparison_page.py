@@ -85,7 +85,7 @@ def _difference(row: Row) -> Cell:
         return Cell('–', is_number=True)
     value, (low, high) = row.difference.value, row.difference.interval
     text, interval = f'{100 * value:+.2f}', f'{100 * low:+.2f} to {100 * high:+.2f}'
-    return Cell(text.replace('-', '−'), f'{value}', True, not row.difference.is_noise,
+    return Cell(text.replace('-', '−'), f'{value}', True, row.difference.is_significant,
                 interval.replace('-', '−'))
 
 

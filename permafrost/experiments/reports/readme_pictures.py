@@ -20,7 +20,6 @@ OURS, PUBLISHED = 'Permafrost', 'original implementation'
 ORIGINAL = {'tuto': (37.75, 44, 87.2), 'alex4': (35.20, 50, 87.5), 'nin2': (251.36, 90, 89.8),
             'squeeze1': (22.84, 27, 87.8)}
 HEIGHT = 4.2  # inches
-FIX = 'restore it, or remove it'
 
 
 @dataclasses.dataclass
@@ -65,7 +64,7 @@ def update(readme: str, folder: str, pictures: str, check: bool = False) -> None
 def _latencies(folder: str) -> Dict[str, Any]:
     path = os.path.join(folder, 'benchmark-latency.json')
     try:
-        return schema.read(path, LatencyFile, FIX)
+        return schema.read(path, LatencyFile, schema.RESTORE)
     except FileNotFoundError:
         return {'figures': {}, 'image_sizes': {}, 'versions': {}, 'machine': {}}
 

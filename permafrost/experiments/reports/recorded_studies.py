@@ -11,12 +11,10 @@ from permafrost.experiments.comparison.table import Comparison, Curve, Differenc
 from permafrost.experiments.reports import charts, svg
 from permafrost.recipes import catalog
 
-FIX = 'restore it, or remove it'
-
 
 def read(path: str) -> Comparison:
     """Return the comparison that compare.py --json wrote. Raises UserError if it is damaged."""
-    value = schema.read(path, Comparison, FIX)
+    value = schema.read(path, Comparison, schema.RESTORE)
     return _built(Comparison, dict(value, rows=[
         _built(Row, dict(row, interval=_interval(row), difference=_difference(row),
                          curves=[_built(Curve, curve) for curve in row.get('curves', ())]))

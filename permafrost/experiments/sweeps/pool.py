@@ -5,7 +5,7 @@ import contextlib
 import time
 from typing import List, Optional, Tuple
 
-from permafrost import runs, runtime
+from permafrost import machine, runs
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.training_process import TrainingProcess, reason_of_failure
 from permafrost.training.signals import Signals
@@ -85,7 +85,7 @@ class _Pool:
             if run is None:
                 return
             self.running.append(TrainingProcess(
-                run, thread_flags(run, self._parallel, runtime.cores())))
+                run, thread_flags(run, self._parallel, machine.cores())))
             step = run.step()
             print(f'{run.label}: ' + (f'continues at step {step}' if step else 'starts'),
                   flush=True)

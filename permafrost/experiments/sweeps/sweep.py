@@ -4,7 +4,7 @@ from typing import Any, Dict, List
 
 import numpy as np
 
-from permafrost import files, runtime
+from permafrost import files, machine
 from permafrost.cli import commands
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
@@ -93,7 +93,7 @@ def _dry_run(planned: List[PlannedRun], parallel: int, trials: int = 1) -> int:
             continue
         if speed.kind_of(each) not in speeds:
             speeds[speed.kind_of(each)] = speed.measure(
-                each, pool.thread_flags(each, parallel, runtime.cores()))
+                each, pool.thread_flags(each, parallel, machine.cores()))
         step = each.step()
         times.append(speed.seconds_left(each, step, speeds))
         print(f'{each.label}: {each.config.model}, {each.config.steps} steps'

@@ -16,7 +16,7 @@ from permafrost.export import formats
 RUN_FLAGS = ('run', 'step', 'weights', 'saved_model')
 
 
-def freeze(values: flags.FlagValues) -> Optional[str]:
+def run(values: flags.FlagValues) -> Optional[str]:
     """Write the files that `values` ask for; return the run, None with --graph.
 
     Raises UsageError if flags do not fit each other, UserError if a file cannot be read or written.
@@ -31,10 +31,10 @@ def freeze(values: flags.FlagValues) -> Optional[str]:
             raise UsageError('--graph must be a .pb file that freeze_graph.py wrote, not a '
                              'directory')
         file_kinds.check_graph_file(values.graph)
-    run = None if values.graph else values.run or runs.latest_run(values.log_dir)
-    if run:
-        config, _ = runs.read_config(run)  # report a wrong directory before the slow import
-    frozen = values.graph or values.output or os.path.join(run, config.model + '.pb')
+    directory = None if values.graph else values.run or runs.latest_run(values.log_dir)
+    if directory:
+        config, _ = runs.read_config(directory)  # report a wrong directory before the slow import
+    frozen = values.graph or values.output or os.path.join(directory, config.model + '.pb')
     _check_places(targets, values.output or frozen)
     for environment in sorted({name for target in targets
                                for name in formats.FORMATS[target.format].environments}):
@@ -44,15 +44,15 @@ def freeze(values: flags.FlagValues) -> Optional[str]:
     session_config = runtime.prepare()
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     from permafrost.export.conversion import exporting
-    if run:
-        freeze.freeze(run, session_config, step=values.step, weights=values.weights,
+    if directory:
+        freeze.freeze(directory, session_config, step=values.step, weights=values.weights,
                       output=values.output, dataset=values.dataset, data_dir=values.data_dir,
                       saved_model=values.saved_model)
     if targets:
-        data = (loading.open_for_run(config, values.dataset, values.data_dir) if run else
+        data = (loading.open_for_run(config, values.dataset, values.data_dir) if directory else
                 loading.open_dataset(values.dataset or 'cifar10', values.data_dir))
         exporting.export(frozen, targets, data, session_config, values.max_loss, values.output)
-    return run
+    return directory
 
 
 def _check_places(targets, frozen):

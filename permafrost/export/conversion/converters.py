@@ -31,7 +31,10 @@ def start(format: str) -> client.Child:
 
 
 def trained_ranges(format: str, quantize: str, graph: tf.GraphDef) -> Dict[str, np.ndarray]:
-    """Return the ranges that a file takes over from training; {}: it has none, or is calibrated."""
+    """Return {node: [smallest, largest]} that quantization-aware training learned for this file.
+
+    {} if the file is calibrated or not int8.
+    """
     takes_ranges = quantize == 'int8' and format in ('tflite', 'tflm')
     return fake_quant.sufficient_ranges(graph) if takes_ranges else {}
 

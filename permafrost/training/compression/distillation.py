@@ -6,10 +6,8 @@ from typing import NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import files
+from permafrost import files, runs
 from permafrost.recipes.recipe import Recipe
-
-FILE = 'teacher.pb'  # in the run directory, so that a run can be moved and resumed
 
 
 class Teacher(NamedTuple):
@@ -33,7 +31,7 @@ class Teacher(NamedTuple):
 
     def save(self, run: str) -> None:
         """Write the file to the directory `run`."""
-        files.write_atomically(os.path.join(run, FILE), self.content)
+        files.write_atomically(os.path.join(run, runs.TEACHER), self.content)
 
 
 def soft_loss(recipe: Recipe, logits: tf.Tensor, teacher_logits: tf.Tensor) -> tf.Tensor:

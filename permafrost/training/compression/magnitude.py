@@ -53,10 +53,10 @@ class Filters(Selection):
     https://arxiv.org/abs/1708.06519), or without one the L1 norm of the weights that read its
     channel. At `final`, the highest sparsity, see filters_to_keep.
 
-    The L1 norm of its own weights (Li et al. 2016, https://arxiv.org/abs/1608.08710) tells less
-    where Muon has made all filters alike: without 5 % of its filters, squeeze1 answers 59 % of
-    2,000 training images rightly; without 5 % at random, 62 %; without the least read, 82 %. For
-    alex2, which SGD trained, without 30 %: 71, 59 and 76 %.
+    The L1 norm of a filter's own weights (Li et al. 2016, https://arxiv.org/abs/1608.08710) says
+    less, because Muon makes these norms alike. Accuracy on 2,000 training images after removing
+    filters by own norm, at random, and by the weights that read them: squeeze1 (Muon, 5 % removed)
+    59, 62 and 82 %; alex2 (SGD, 30 %) 71, 59 and 76 %.
     """
     shapes: Dict[str, Tuple[int, ...]]
     layers: Sequence[Sequence[int]]  # numbers of the filters of each layer

@@ -18,36 +18,37 @@ def gradients(loss: tf.Tensor, variables: Sequence[tf.Variable], ends: Mapping[s
     frozen = [variable for variable in variables if ends[variable.op.name] < math.inf]
     before = _reachable([loss.op], lambda op: [x.op for x in op.inputs])
     shared = before & _ops_after(trained)
-    own = before & _ops_after(frozen) - shared
+    frozen_only = before & _ops_after(frozen) - shared
     # The operations in which the paths of both kinds of variables meet. From here on the backward
     # pass to the frozen ones is in a tf.cond. With all of it in one, steps would be 15 % slower.
-    meetings = sorted((op for op in shared if any(x.op in own for x in op.inputs)),
+    boundary_ops = sorted((op for op in shared if any(x.op in frozen_only for x in op.inputs)),
                       key=lambda op: op.name)
-    tops = [y for op in meetings for y in op.outputs] if shared else [loss]
-    slopes = tf.gradients(loss, [*trained, *tops], gate_gradients=True)
-    found: Dict[str, Any] = dict(zip([variable.op.name for variable in trained], slopes))
-    known = {y.name: slope for y, slope in zip(tops, slopes[len(trained):]) if slope is not None}
+    boundary = [y for op in boundary_ops for y in op.outputs] if shared else [loss]
+    grads = tf.gradients(loss, [*trained, *boundary], gate_gradients=True)
+    found: Dict[str, Any] = dict(zip([variable.op.name for variable in trained], grads))
+    upstream = {y.name: grad for y, grad in zip(boundary, grads[len(trained):]) if grad is not None}
     for variable in frozen:
         found[variable.op.name] = tf.cond(
             epoch < ends[variable.op.name],
-            functools.partial(_backward, variable, tops, own, known),
+            functools.partial(_backward, variable, boundary, frozen_only, upstream),
             functools.partial(tf.zeros, variable.shape, variable.dtype.base_dtype),
             name='gradients/until_frozen')
     return [found[variable.op.name] for variable in variables]
 
 
-def _backward(variable: tf.Variable, tops: Sequence[tf.Tensor], own: Set[tf.Operation],
-              known: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Return the gradient of `variable` from the `known` ones of `tops`, through `own`."""
-    pairs: List[Any] = []  # of a tensor in `own` and its slope, from one way down to it
-    for y in tops:
-        if y.name in known and y.op in own:
-            pairs.append((y, known[y.name]))
-        elif y.name in known:
-            xs = [x for x in y.op.inputs if x.op in own]
-            pairs += zip(xs, tf.gradients(y, xs, known[y.name], stop_gradients=list(y.op.inputs)))
-    pairs = [(x, slope) for x, slope in pairs if slope is not None]
-    return tf.gradients([x for x, _ in pairs], variable, [slope for _, slope in pairs],
+def _backward(variable: tf.Variable, boundary: Sequence[tf.Tensor], frozen_only: Set[tf.Operation],
+              upstream: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Return the gradient of `variable`, by the `upstream` gradients of `boundary`."""
+    reached: List[Any] = []  # (tensor of `frozen_only`, its gradient by one operation)
+    for y in boundary:
+        if y.name in upstream and y.op in frozen_only:
+            reached.append((y, upstream[y.name]))
+        elif y.name in upstream:
+            xs = [x for x in y.op.inputs if x.op in frozen_only]
+            reached += zip(xs, tf.gradients(y, xs, upstream[y.name],
+                                            stop_gradients=list(y.op.inputs)))
+    reached = [(x, grad) for x, grad in reached if grad is not None]
+    return tf.gradients([x for x, _ in reached], variable, [grad for _, grad in reached],
                         unconnected_gradients='zero')[0]
 
 

@@ -103,8 +103,9 @@ class Muon(Nesterov):
     """Orthogonalized momentum for the weights of convolutions, Nesterov's for all other variables.
 
     Keller Jordan 2024 (https://kellerjordan.github.io/posts/muon/), as in his CIFAR-10 record:
-    before each update the weights of a convolution are scaled to the norm sqrt(filters). The
-    weights of a depthwise convolution, [k, k, channels, 1], are not a matrix and use Nesterov's.
+    before each update the weights of a convolution are scaled to the norm sqrt(filters), and their
+    momentum is 0.6; that of the recipe is for all other variables. The weights of a depthwise
+    convolution, [k, k, channels, 1], are not a matrix and use Nesterov's.
     """
     MOMENTUM = 0.6
 

@@ -24,7 +24,7 @@ def test_wilson_equals_newcombes_examples(correct, count, low, high):
 def test_one_seed_each_equals_newcombes_example():
     """R. G. Newcombe, Statistics in Medicine 17, 873-890 (1998), table II, method 10."""
     found = intervals.difference([56 / 70], 70, [48 / 80], 80)
-    assert found.method == 'binomial' and not found.is_noise
+    assert found.method == 'binomial' and found.is_significant
     assert found.value == pytest.approx(0.2)
     assert found.interval == pytest.approx((0.0524, 0.3339), abs=6e-5)
 
@@ -37,7 +37,7 @@ def test_several_seeds_equal_a_published_example_of_welch():
               24.4]
     found = intervals.difference(first, 100, second, 100)
     half = (found.interval.high - found.interval.low) / 2
-    assert found.method == 'welch' and not found.is_noise
+    assert found.method == 'welch' and found.is_significant
     assert found.value / half * 2.0595 == pytest.approx(-2.46, abs=0.005)  # t of 25.0 from tables
 
 
@@ -54,7 +54,7 @@ def test_the_interval_holds_the_true_difference_19_times_of_20():
 
 def test_identical_accuracies_leave_the_noise_of_the_images():
     found = intervals.difference([0.8, 0.8], 1000, [0.8, 0.8], 1000)
-    assert found.value == 0 and found.method == 'binomial' and found.is_noise
+    assert found.value == 0 and found.method == 'binomial' and not found.is_significant
     assert found.interval.low < -0.01 < 0.01 < found.interval.high
 
 

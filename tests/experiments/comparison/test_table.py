@@ -5,10 +5,10 @@ import pytest
 from permafrost.experiments.comparison.table import Comparison, Difference, Interval, Row
 
 
-@pytest.mark.parametrize('low, high, is_noise', [
-    (-0.01, 0.02, True), (0., 0.02, True), (0.001, 0.02, False), (-0.02, -0.001, False)])
-def test_a_difference_is_noise_if_its_interval_holds_zero(low, high, is_noise):
-    assert Difference(0.01, Interval(low, high), 'welch').is_noise == is_noise
+@pytest.mark.parametrize('low, high, is_significant', [
+    (-0.01, 0.02, False), (0., 0.02, False), (0.001, 0.02, True), (-0.02, -0.001, True)])
+def test_a_difference_is_significant_if_its_interval_excludes_zero(low, high, is_significant):
+    assert Difference(0.01, Interval(low, high), 'welch').is_significant == is_significant
 
 
 def test_the_first_row_is_the_baseline():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost import runs
 from permafrost.recipes import overrides
 from permafrost.training.compression import distillation
 from tests.export.helpers import untrained
@@ -80,7 +81,7 @@ def test_a_teacher_answers_as_its_file_and_is_not_trained(default_graph, tmp_pat
         for _ in range(2):
             np.testing.assert_allclose(session.run(logits), expected, rtol=1e-4, atol=1e-4)
             session.run(student.train)
-    copy = tmp_path / distillation.FILE
+    copy = tmp_path / runs.TEACHER
     copy.write_bytes(b'of a start that was killed before it wrote config.json')
     teacher.save(str(tmp_path))
     assert copy.read_bytes() == teacher.content and len(os.listdir(str(tmp_path))) == 1

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from typing import IO, Any
 
-from permafrost import runtime
+from permafrost import machine
 from permafrost.cli import console
 from permafrost.cli.ending_signals import ENDING_SIGNALS, on_ending_signals
 from permafrost.errors import one_line, printable
@@ -55,8 +55,8 @@ def set_limits() -> None:
     except ImportError:  # not Unix
         return
     limits = {resource.RLIMIT_STACK: STACK_BYTES}
-    used = runtime.kilobytes('proc/self/status', 'VmData')
-    available = runtime.available_memory()
+    used = machine.kilobytes('proc/self/status', 'VmData')
+    available = machine.available_memory()
     if used is not None and available is not None:
         # Private memory that can be written. RLIMIT_AS would also count what is only reserved.
         limits[resource.RLIMIT_DATA] = used + int(MEMORY_SHARE * available)
