@@ -181,7 +181,8 @@ def read_config(run: str) -> Tuple[Config, Dict[str, Any]]:
 def check_data(run: str, extra: Dict[str, Any], dataset: Any, resuming: bool = False) -> bool:
     """Return whether `dataset` is the one that `run` was trained on; print a note if it is not.
 
-    `extra` is from read_config. Raises UserError if the classes differ or, when resuming, anything.
+    `extra` is from read_config. Raises UserError if the classes differ or, when resuming, if any
+    file does.
     """
     if list(dataset.classes) != extra['classes']:
         raise UserError(

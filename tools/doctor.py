@@ -2,7 +2,8 @@
 """Check this machine and explain how to fix what is wrong: `make doctor`.
 
 Runs on Python 3.7 or newer with the standard library alone, because the environments may be broken.
-Exits with 0 if the default engine can run, else with 1. Failures are listed last.
+Exits with 0 if the default engine can run and CIFAR-10 is complete, else with 1. Failures are
+listed last.
 """
 
 import glob

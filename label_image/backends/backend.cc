@@ -7,8 +7,6 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-constexpr size_t kMaxCandidates = 8;  // to name in a question
-
 // TensorFlow Lite's converter adds these to a name.
 constexpr const char* kPrefixes[] = {"", "serving_default_"};
 constexpr const char* kSuffixes[] = {"", ":0"};
@@ -28,23 +26,17 @@ std::string Match(const Names& names, const std::string& name) {
 // question.
 std::string Choose(const std::string& path, const Names& names, const char* flag,
                    const std::string& value, const Names& usual, Names* questions) {
-  std::string list;
-  for (size_t i = 0; i < std::min(names.size(), kMaxCandidates); ++i) {
-    list += (i ? ", " : "") + OneLine(names[i], 50);
-  }
-  if (names.size() > kMaxCandidates) list += ", ...";
   if (!value.empty()) {
     const std::string match = Match(names, value);
     if (!match.empty()) return match;
-    throw Error(path, ": has no ", Quote(value), " for --", flag, " (candidates: ", list, ")");
+    throw Error(path, ": has no ", Quote(value), " for --", flag, " ", Candidates(names));
   }
   for (const std::string& name : usual) {
     const std::string match = Match(names, name);
     if (!match.empty()) return match;
   }
   if (names.size() == 1) return names[0];
-  questions->push_back(
-      Concat("--", flag, " NAME (candidates: ", names.empty() ? "none" : list, ")"));
+  questions->push_back(Question(flag, names));
   return "";
 }
 

@@ -4,13 +4,11 @@
 
 #include "did_you_mean.h"
 #include "error.h"
+#include "graph/allowed_ops.h"
 #include "graph/graph_def.h"
 
 namespace label_image {
 namespace {
-
-// The largest tensor to accept. No convnet has a larger one, but damaged files do.
-constexpr int64_t kMaxElements = int64_t{1} << 28;
 
 Node ParseNode(std::string_view message) {
   Node node;
@@ -68,9 +66,9 @@ int64_t CountElements(const Shape& shape) {
   if (shape.size() > 254) throw Error("has too many dimensions");
   int64_t count = 1;
   for (int64_t size : shape) {
-    if (size < 0 || size > kMaxElements) throw Error("has an impossible shape");
+    if (size < 0 || size > kMaxConstant) throw Error("has an impossible shape");
     count *= size;
-    if (count > kMaxElements) throw Error("has an impossible shape");
+    if (count > kMaxConstant) throw Error("has an impossible shape");
   }
   return count;
 }

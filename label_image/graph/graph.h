@@ -16,8 +16,8 @@ namespace label_image {
 
 // TensorFlow's DataType values of the tensors that are fed, fetched and read here.
 enum DataType {
-  kFloat = 1, kDouble = 2, kInt32 = 3, kUint8 = 4, kString = 7, kInt64 = 9, kBool = 10, kHalf = 19,
-  kResource = 20
+  kFloat = 1, kDouble = 2, kInt32 = 3, kUint8 = 4, kInt8 = 6, kString = 7, kInt64 = 9, kBool = 10,
+  kHalf = 19, kResource = 20
 };
 
 // The sizes of the dimensions of a tensor; -1: unknown.

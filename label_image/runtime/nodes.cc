@@ -9,8 +9,6 @@
 namespace label_image {
 namespace {
 
-constexpr size_t kMaxCandidates = 8;  // to name in a question
-
 using NodeList = std::vector<const Node*>;
 
 template <size_t size>
@@ -183,16 +181,27 @@ NodeList OutputCandidates(const Graph& graph, const std::string& name, const Nod
   return Sinks(graph, inputs);
 }
 
-std::string Question(const std::string& flag, const NodeList& candidates) {
-  std::string names;
-  for (size_t i = 0; i < std::min(candidates.size(), kMaxCandidates); ++i) {
-    names += (i ? ", " : "") + OneLine(candidates[i]->name, 50);
-  }
-  if (candidates.size() > kMaxCandidates) names += ", ...";
-  return "--" + flag + " NAME (candidates: " + (names.empty() ? "none" : names) + ")";
+std::vector<std::string> Names(const NodeList& nodes) {
+  std::vector<std::string> names;
+  for (const Node* node : nodes) names.emplace_back(node->name);
+  return names;
 }
 
 }  // namespace
+
+std::string Candidates(const std::vector<std::string>& names) {
+  constexpr size_t kMax = 8;
+  std::string list;
+  for (size_t i = 0; i < std::min(names.size(), kMax); ++i) {
+    list += (i ? ", " : "") + OneLine(names[i], 50);
+  }
+  if (names.size() > kMax) list += ", ...";
+  return "(candidates: " + (names.empty() ? "none" : list) + ")";
+}
+
+std::string Question(const std::string& flag, const std::vector<std::string>& names) {
+  return "--" + flag + " NAME " + Candidates(names);
+}
 
 Nodes FindNodes(const Graph& graph, const std::string& input, const std::string& output) {
   const Node* fed = !input.empty() ? &Named(graph, "node", input) : graph.Find("images");
@@ -222,12 +231,12 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
     if (outputs.size() == 1) fed = Decoder(graph, fed);
     nodes.input = fed->name;
   } else {
-    nodes.questions.push_back(Question("node", inputs));
+    nodes.questions.push_back(Question("node", Names(inputs)));
   }
   if (outputs.size() == 1) {
     nodes.output = outputs[0]->name;
   } else {
-    nodes.questions.push_back(Question("output", outputs));
+    nodes.questions.push_back(Question("output", Names(outputs)));
   }
   if (!fed || outputs.size() != 1) return nodes;
   nodes.own = nodes.input == "images";

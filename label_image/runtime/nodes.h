@@ -16,6 +16,12 @@ struct Nodes {
   bool own = false;                    // fed at `images`, as the graphs of freeze_graph.py are
 };
 
+// Return "(candidates: a, b)", the first of `names`, for messages.
+std::string Candidates(const std::vector<std::string>& names);
+
+// Return "--flag NAME (candidates: a, b)": what to add to the command.
+std::string Question(const std::string& flag, const std::vector<std::string>& names);
+
 // Find the nodes of `graph`. `input` and `output` are names, also with ":0", or "".
 //
 // The input is `images` or `inputs` if there is such a node, else the only placeholder that images

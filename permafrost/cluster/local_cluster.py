@@ -135,7 +135,7 @@ class Printer:
 
 
 def check(values: Any) -> None:
-    """Raise UserError if the flags (absl FlagValues) make no training: every task would say so."""
+    """Raise the UserError that every task would print for these flags (absl FlagValues), if any."""
     with contextlib.redirect_stdout(io.StringIO()):
         setup.prepare_training(values)
 

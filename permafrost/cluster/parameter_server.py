@@ -94,7 +94,7 @@ def refuse_second(address: str, task: Task, server: tf.train.Server) -> None:
 class Mailbox:
     """The operations on the state of server `index`, and on its queue of messages.
 
-    The variable is one of the old kind, of which tf1 and tf2 have the same operations.
+    The variable is a VariableV2, no resource: its operations are the same in 1.15 and 2.x.
     """
 
     def __init__(self, index: int):
@@ -147,8 +147,8 @@ class Publisher:
 class Servers:
     """The tasks' side: reads what the servers publish, and sends them messages.
 
-    The sessions are of the servers themselves: one of this task would end those of another process
-    that is the same task of another cluster. Every request has a timeout.
+    Each session connects straight to a server. A session through this task's own server would end
+    those of a task of the same name in another cluster. Every request has a timeout.
     """
 
     def __init__(self, spec: ClusterSpec, session_config: tf.ConfigProto):

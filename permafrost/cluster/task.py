@@ -103,7 +103,7 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
 def is_done(train_setup: setup.TrainSetup) -> bool:
     """Return whether the run was trained to its end, and its tasks were told so.
 
-    It may have ended before its last step: then --patience must be as it was.
+    A run that ended early is done only for the same --steps and --patience.
     """
     from permafrost.training.checkpoints import finding
     run, config = train_setup.run, train_setup.config

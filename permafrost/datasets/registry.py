@@ -29,7 +29,7 @@ CIFAR100_CLASSES = tuple("""
 
 @dataclasses.dataclass(frozen=True)
 class DataFile:
-    """A file of records, as it should be."""
+    """The expected name, split, count and checksum of a file of records."""
     name: str = limited(
         test=lambda name: re.fullmatch(r'(?!\.\.?$)[^/]{1,255}', name) and name.isprintable(),
         meaning='the name of a file in that directory')

@@ -25,8 +25,8 @@ from permafrost.training.compression import pruning
 
 def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, str, None] = None,
            weights: Optional[str] = None, output: Optional[str] = None,
-           saved_model: Optional[str] = None, dataset: Optional[str] = None,
-           data_dir: Optional[str] = None) -> Dict[str, Any]:
+           saved_model: Optional[str] = None, data: Optional[loading.Dataset] = None
+           ) -> Dict[str, Any]:
     """Freeze `run` to `output` and describe the file in a json file next to it.
 
     `step` may be finding.BEST. Defaults are the last step, the weights that eval.py uses,
@@ -42,7 +42,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         saved_models.check_new(saved_model)
     step, checkpoint = finding.find_checkpoint(run, step)
     weights = weights or inference_graph.default_weights(config)
-    data = loading.open_for_run(config, dataset, data_dir)
+    data = data or loading.open_for_run(config)
     runs.check_data(run, extra, data)
     split = 'test' if data.counts['test'] else 'train'
     images, labels = loading.load(data, split)

@@ -59,7 +59,7 @@ def preprocess_train(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers
     images = normalize.apply(images) if normalize.before_crop else images
     images = _pad(images, recipe)
     params = sample_params(images, recipe, seed, step, shard, flip_now)
-    images = apply_params(images, params, recipe.image_size)
+    images = apply_params(images, params, recipe.image_size, recipe.image_size)
     images = images if normalize.before_crop else normalize.apply(images)
     return _cut_out(images, params.cutout, params.cutout_size) if params.cutout_size else images
 
@@ -115,7 +115,7 @@ def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params
 
 def pad_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Move the image by up to `pixels`; the new border is black, or the mean image."""
-    return crop(params, margin, draw, math.inf)  # the images are padded already: see PADDING
+    return crop(params, margin, draw, math.inf)  # the images are padded already: see checks.PADDING
 
 
 def reflect_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
@@ -156,7 +156,6 @@ def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float) -> Param
 
 AUGMENTATIONS = {function.__name__: function for function in (
     crop, pad_crop, reflect_crop, flip, alternate_flip, cutout, brightness, contrast)}
-PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}
 
 
 def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
@@ -180,37 +179,32 @@ def sample_params(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     return params
 
 
-def apply_params(images: tf.Tensor, params: Params, size: int,
-                 width: Optional[int] = None) -> tf.Tensor:
-    """Return images [B, H, W, 3] cropped to `size` x `width`, augmented: float32, not clipped.
-
-    Without `width` the crop is square.
-    """
+def apply_params(images: tf.Tensor, params: Params, height: int, width: int) -> tf.Tensor:
+    """Return images [B, H, W, 3] cropped to `height` x `width`, augmented: float32, not clipped."""
     count, *sides, _ = images.shape.as_list()
     top, left = tf.unstack(params.offset, axis=1)
-    width = width or size
 
     def edges(first, size, side):  # first and last pixel of the crop, as fractions of the side
         # Kept a tenth of a pixel inside: a pixel that rounding puts outside would be black.
         return [tf.clip_by_value(edge, 0.1, side - 1.1) / (side - 1)
                 for edge in (first, first + size - 1)]
 
-    (top, bottom), (left, right) = map(edges, (top, left), (size, width), sides)
+    (top, bottom), (left, right) = map(edges, (top, left), (height, width), sides)
     flipped = params.flip[:, 0]
     # A box from right to left comes out flipped; 'nearest' copies pixels.
     boxes = tf.stack([top, tf.where_v2(flipped, right, left),
                       bottom, tf.where_v2(flipped, left, right)], 1)
-    images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[size, width],
+    images = tf.image.crop_and_resize(images, boxes, method='nearest', crop_size=[height, width],
                                       box_indices=tf.range(count))
     if not (tf.is_tensor(params.contrast) or tf.is_tensor(params.brightness)):
         return images
     # On whole rows: Eigen is slow if the last dimension is as short as the 3 channels.
-    rows = tf.reshape(images, [count, size, width * 3])
+    rows = tf.reshape(images, [count, height, width * 3])
     means = tf.reduce_mean(tf.reshape(tf.reduce_mean(rows, 1), [count, width, 3]), 1)
     shift = (1 - params.contrast) * means + params.brightness
     rows = rows * tf.reshape(params.contrast + tf.zeros([count, 1]), [count, 1, 1])
     rows += tf.reshape(tf.tile(shift, [1, width]), [count, 1, width * 3])
-    return tf.reshape(rows, [count, size, width, 3])
+    return tf.reshape(rows, [count, height, width, 3])
 
 
 def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
@@ -229,9 +223,9 @@ def _cut_out(images: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
 def _pad(images: tf.Tensor, recipe: Recipe) -> tf.Tensor:
     """Return `images` with the border that pad_crop or reflect_crop needs, if any."""
     for name, numbers in checks.augmentations(recipe):
-        if name in PADDING:
+        if name in checks.PADDING:
             edges = [int(numbers[0])] * 2
-            images = tf.pad(images, [[0, 0], edges, edges, [0, 0]], PADDING[name])
+            images = tf.pad(images, [[0, 0], edges, edges, [0, 0]], checks.PADDING[name])
     return images
 
 

@@ -5,6 +5,7 @@ Each `apply` uses operations that a frozen graph may hold (export/verify.py list
 setup.py fits before threads are chosen, so TensorFlow is imported where it is used.
 """
 
+import abc
 import contextlib
 import hashlib
 import os
@@ -27,8 +28,8 @@ NEIGHBOURHOOD = 7  # pixels, of yuv_local
 YUV = np.array([[0.299, -0.14713, 0.615], [0.587, -0.28886, -0.51499], [0.114, 0.436, -0.10001]])
 
 
-class PerImage:
-    """Mean 0 and deviation 1 of each image; a flat image is divided by 1 / sqrt(n)."""
+class Normalization(abc.ABC):
+    """From pixels to the floats that the network sees."""
     before_crop = False  # whether the whole image must be normalized, before the crop
 
     def __init__(self, statistics: Sequence[float] = ()):
@@ -54,8 +55,18 @@ class PerImage:
                             f'its images, not {np.prod(shape)}: restore it, or start another run')
         return np.array(self.statistics, np.float32).reshape(shape)
 
+    @abc.abstractmethod
     def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
-        """Return uint8 or float [N, H, W, C] images, of values 0 to 255, normalized: float32."""
+        """Return float [N, H, W, C] images, of values 0 to 255, normalized: float32.
+
+        If before_crop, uint8 images too.
+        """
+
+
+class PerImage(Normalization):
+    """Mean 0 and standard deviation 1 of each image; a flat one is divided by 1 / sqrt(n)."""
+
+    def apply(self, images: 'tf.Tensor') -> 'tf.Tensor':
         import tensorflow.compat.v1 as tf
         _, height, width, channels = images.shape.as_list()
         axes = [1, 2, 3]
@@ -64,8 +75,8 @@ class PerImage:
         return centred * (1 / tf.maximum(deviation, (height * width * channels) ** -0.5))
 
 
-class PerChannel(PerImage):
-    """Mean 0 and deviation 1 of each channel over the training images."""
+class PerChannel(Normalization):
+    """Mean 0 and standard deviation 1 of each channel over the training images."""
 
     @staticmethod
     def fit(chunks: Iterable[np.ndarray]) -> Sequence[float]:
@@ -85,7 +96,7 @@ class PerChannel(PerImage):
         return tf.reshape(rows, [-1, height, width, channels])
 
 
-class PerPixel(PerImage):
+class PerPixel(Normalization):
     """The mean training image subtracted (Krizhevsky et al. 2012); one deviation for all values."""
     before_crop = True
 
@@ -105,7 +116,7 @@ class PerPixel(PerImage):
         return (tf.cast(images, tf.float32) - mean) * factor
 
 
-class YuvLocal(PerImage):
+class YuvLocal(Normalization):
     """Y normalized by its neighbourhood, U and V by the training images.
 
     From Y the mean of its neighbourhood of 7x7, weighted by a Gaussian, is subtracted. The result
@@ -149,11 +160,11 @@ class YuvLocal(PerImage):
                           (colours[..., 1:] - mean) / np.maximum(deviations, MIN_STD)], 3)
 
 
-NORMALIZATIONS: Dict[str, Type[PerImage]] = {
+NORMALIZATIONS: Dict[str, Type[Normalization]] = {
     'per_image': PerImage, 'per_channel': PerChannel, 'per_pixel': PerPixel, 'yuv_local': YuvLocal}
 
 
-def create(name: str, statistics: Sequence[float] = ()) -> PerImage:
+def create(name: str, statistics: Sequence[float] = ()) -> Normalization:
     """Return the normalization `name` with the `statistics` of `fit`. Raises UsageError."""
     if name not in NORMALIZATIONS:
         raise unknown_name_error('normalization', name, NORMALIZATIONS)
@@ -182,11 +193,12 @@ def fit(name: str, dataset: loading.Dataset) -> Tuple[float, ...]:
 
 
 def moments(chunks: Iterable[np.ndarray], axes: Any) -> Tuple[np.ndarray, np.ndarray]:
-    """Return the means and deviations over all images, and over `axes` of each."""
+    """Return the means and standard deviations over all images, and over `axes` of each."""
     count, total, squares = 0, 0., 0.
     for chunk in chunks:
-        count += chunk.size // np.mean(chunk, axes).size
-        total = total + chunk.sum(axes)
+        sums = chunk.sum(axes)
+        count += chunk.size // sums.size
+        total = total + sums
         squares = squares + np.square(chunk).sum(axes)
     mean = total / count
     return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))

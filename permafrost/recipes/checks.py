@@ -20,7 +20,7 @@ AUGMENTATIONS: Dict[str, Optional[Number]] = {
     'crop': Number(math.inf), 'pad_crop': Number(4.), 'reflect_crop': Number(4.), 'flip': None,
     'alternate_flip': None, 'cutout': Number(8.), 'brightness': Number(63., 255.),
     'contrast': Number(0.2, 1.8)}
-PADDING = ('pad_crop', 'reflect_crop')
+PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}  # modes of tf.pad
 ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
 WHOLE_IMAGE = ('per_pixel', 'yuv_local')  # normalizations of the image before the crop
 

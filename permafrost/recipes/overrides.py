@@ -47,8 +47,9 @@ FIELDS: Dict[str, Any] = {  # {name: function of the text}
     field.name: field.type for field in dataclasses.fields(Recipe)
     if field.compare and field.name != 'name'}
 FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
-# `changed` rescales them with the length of the training
+# Durations, which with_changes rescales with the length of the training.
 EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')
+# Fields that follow from the length and the learning rate, unless they are set.
 FOLLOWERS = ('schedule', *EPOCHS, 'param_groups')
 FIELDS.update(schedule=str, decay_mode=str,
               **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))

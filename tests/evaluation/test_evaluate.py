@@ -39,7 +39,7 @@ def test_a_foreign_graph_is_evaluated_without_its_queue(options, synthetic, tmp_
 def test_names_of_files_cannot_write_to_the_terminal(run, synthetic, tmp_path, capsys):
     copied = shutil.copytree(run, str(tmp_path / 'a\n\x1b[2J'))
     evaluate.evaluate_run(copied, None, data_dir=synthetic.directory)
-    freeze.freeze(copied, None, output=str(tmp_path / 'b\n.pb'), data_dir=synthetic.directory)
+    freeze.freeze(copied, None, output=str(tmp_path / 'b\n.pb'), data=synthetic)
     output = capsys.readouterr().out
     assert r'a\n\x1b[2J/eval/test/metrics.jsonl' in output and r'/b\n.pb, ' in output
     assert '\x1b' not in output

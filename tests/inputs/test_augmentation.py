@@ -60,7 +60,7 @@ def test_each_augmentation_is_that_of_numpy(augmentation):
     def build():
         images = tf.constant(IMAGES)
         params = sample_params(images, recipe(augmentation), 3, 5, flip_now=tf.constant(0))
-        return params, apply_params(images, params, 24), preprocess_train(
+        return params, apply_params(images, params, 24, 24), preprocess_train(
             images, recipe(augmentation), 3, 5)
 
     params, crops, normalized = run(build)
@@ -95,7 +95,7 @@ def test_crops_are_slices_to_the_bit(side, size):
         return tf.placeholder_with_default(np.array(value, dtype), value.shape)
 
     crops = run(lambda: apply_params(tensor(images, np.uint8), Params(
-        tensor(offsets, np.float32), tensor(flips[:, None], bool)), size))
+        tensor(offsets, np.float32), tensor(flips[:, None], bool)), size, size))
     for image, (top, left), flipped, crop in zip(images, offsets, flips, crops):
         expected = image[top:top + size, left:left + size]
         np.testing.assert_array_equal(crop, expected[:, ::-1] if flipped else expected)

@@ -11,9 +11,9 @@ namespace {
 
 constexpr size_t kAlignment = 64;  // that of XNNPACK, which may read past the end as far
 
-// DataType (6: int8) and LiteRtElementType, with the bytes of an element.
+// DataType and LiteRtElementType, with the bytes of an element.
 constexpr int kTypes[][3] = {{kFloat, 1, 4}, {kInt32, 2, 4}, {kUint8, 3, 1}, {kInt64, 4, 8},
-                             {kString, 5, 0}, {kBool, 6, 1}, {6, 9, 1}, {kHalf, 10, 2},
+                             {kString, 5, 0}, {kBool, 6, 1}, {kInt8, 9, 1}, {kHalf, 10, 2},
                              {kDouble, 11, 8}};
 
 }  // namespace

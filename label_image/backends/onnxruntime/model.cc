@@ -10,8 +10,8 @@ namespace {
 
 constexpr int kTensor = 1;  // an ONNXType
 
-// DataType (6: int8) and ONNXTensorElementDataType.
-constexpr int kTypes[][2] = {{kFloat, 1}, {kUint8, 2}, {6, 3}, {kInt32, 6}, {kInt64, 7},
+// DataType and ONNXTensorElementDataType.
+constexpr int kTypes[][2] = {{kFloat, 1}, {kUint8, 2}, {kInt8, 3}, {kInt32, 6}, {kInt64, 7},
                              {kString, 8}, {kBool, 9}, {kHalf, 10}, {kDouble, 11}};
 
 int FromOnnx(int type) {

@@ -16,8 +16,8 @@
 namespace label_image {
 namespace {
 
-// DataType (6: int8) and ov_element_type_e.
-constexpr int kTypes[][2] = {{kBool, 1}, {kHalf, 3}, {kFloat, 4}, {kDouble, 5}, {6, 7},
+// DataType and ov_element_type_e.
+constexpr int kTypes[][2] = {{kBool, 1}, {kHalf, 3}, {kFloat, 4}, {kDouble, 5}, {kInt8, 7},
                              {kInt32, 9}, {kInt64, 10}, {kUint8, 16}, {kString, 23}};
 
 int ToDataType(int type) {

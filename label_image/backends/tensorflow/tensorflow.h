@@ -76,7 +76,6 @@ namespace label_image {
      TF_Status*))                                                                              \
   X(AllocateTensor, TF_Tensor*, (int, const int64_t*, int, size_t))                            \
   X(DeleteTensor, void, (TF_Tensor*))                                                          \
-  X(TensorByteSize, size_t, (const TF_Tensor*))                                                \
   X(TensorType, int, (const TF_Tensor*))                                                       \
   X(NumDims, int, (const TF_Tensor*))                                                          \
   X(Dim, int64_t, (const TF_Tensor*, int))                                                     \
@@ -91,7 +90,7 @@ struct TensorFlow {
   std::string path, version;
 };
 
-// Load the library at the first of `paths` that has one: see FindLibrary. {}: the system's
+// Load the library at the first of `paths` that has one: see LoadLibrary. {}: the system's
 // libtensorflow. Call SetEnvironment first. Throws Error if there is no library or it is not
 // TensorFlow.
 TensorFlow LoadTensorFlow(const std::vector<std::string>& paths);

@@ -15,7 +15,7 @@ class FeedBatchesHook(tf.train.SessionRunHook):
     if a lost server ends that session, they would be closed for the next session too.
 
     The argument of `build_pipeline` is the global step at which a session of the cluster starts.
-    What does not advance the global step `step` is done again with the same batch: see SyncHook.
+    A run that does not advance the global step `step` gets the same batch again: see SyncHook.
     """
     step: Optional[tf.Tensor] = None
 

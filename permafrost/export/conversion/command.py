@@ -44,13 +44,12 @@ def run(values: flags.FlagValues) -> Optional[str]:
     session_config = runtime.prepare()
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     from permafrost.export.conversion import exporting
+    data = (loading.open_for_run(config, values.dataset, values.data_dir) if directory else
+            loading.open_dataset(values.dataset or 'cifar10', values.data_dir))
     if directory:
-        freeze.freeze(directory, session_config, step=values.step, weights=values.weights,
-                      output=values.output, dataset=values.dataset, data_dir=values.data_dir,
-                      saved_model=values.saved_model)
+        freeze.freeze(directory, session_config, values.step, values.weights, values.output,
+                      values.saved_model, data)
     if targets:
-        data = (loading.open_for_run(config, values.dataset, values.data_dir) if directory else
-                loading.open_dataset(values.dataset or 'cifar10', values.data_dir))
         exporting.export(frozen, targets, data, session_config, values.max_loss, values.output)
     return directory
 
