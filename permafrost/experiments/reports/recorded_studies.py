@@ -52,10 +52,15 @@ def update(page: str, folder: str, pictures: str, check: bool = False) -> None:
 
 
 def _table(comparison: Comparison) -> List[str]:
-    """Return the table of compare.py --markdown, with what is published of a model and recipe."""
-    header, rule, *rest = formats.markdown_table(comparison)
-    rows = [f'{line} {_published(comparison, row)} |' for line, row in zip(rest, comparison.rows)]
-    return [header + ' published |', rule + ' --- |', *rows, *rest[len(rows):]]
+    """Return the table of compare.py --markdown, with published accuracies for training times.
+
+    Runs of a study may train beside other work, so their times say little.
+    """
+    header, rule, *rest = (line.rpartition(' | ')[0] if line[:1] == '|' else line
+                           for line in formats.markdown_table(comparison))
+    rows = [f'{line} | {_published(comparison, row)} |'
+            for line, row in zip(rest, comparison.rows)]
+    return [header + ' | published |', rule + ' | --- |', *rows, *rest[len(rows):]]
 
 
 def _published(comparison: Comparison, row: Row) -> str:
