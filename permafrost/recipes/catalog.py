@@ -46,7 +46,8 @@ _RECIPES = (
     Recipe(
         name='plain',
         description="""The whole 32x32 image, normalized, without augmentation.
-            `python train.py --model cs231n --recipe plain`. Accuracy: not measured yet.""",
+            `python train.py --model tuto --recipe plain`.
+            Accuracy: 77.30 %, 80.49 % with --tta flip_shift (1 seed, 67 minutes, tf2).""",
         default_for=('cs231n',),
         published=_published(_FIRST_FAMILY, tuto='75.3'),
         layer_weight_decay=500.,
