@@ -54,7 +54,7 @@ def update(page: str, folder: str, pictures: str, check: bool = False) -> None:
 def _table(comparison: Comparison) -> List[str]:
     """Return the table of compare.py --markdown, with published accuracies for training times.
 
-    Runs of a study may train beside other work, so their times say little.
+    Runs of a study may share the machine with other work, so their times say little.
     """
     header, rule, *rest = (line.rpartition(' | ')[0] if line[:1] == '|' else line
                            for line in formats.markdown_table(comparison))
