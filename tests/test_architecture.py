@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.wording import BANNED
+
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 8), reason='needs the ast of Python 3.8')
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -26,8 +28,6 @@ TESTED_ELSEWHERE = {
     'permafrost/export/conversion/onnx_converter': 'runs in .venv/onnxruntime: test_converters',
     'benchmarks/__main__': 'only flags: tests/test_scripts.py',
 }
-BANNED = re.compile(
-    r'\b(wants|besides?|mend|mends|mended|parted|heeds|(is|are) said|is taken)\b', re.IGNORECASE)
 PRIVATE = re.compile(r'\.\./shared|\bthe issue\b|\bdesign\.md\b', re.IGNORECASE)
 
 

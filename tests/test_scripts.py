@@ -13,6 +13,7 @@ import pytest
 
 from tests import in_process
 from tests.processes import ROOT
+from tests.wording import BANNED
 
 SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.py', 'compare.py',
            'sweep.py', 'tools/get_data.py', 'tools/local_cluster.py', 'tools/make_tfrecords.py',
@@ -20,8 +21,6 @@ SCRIPTS = ['train.py', 'train_cluster.py', 'eval.py', 'freeze_graph.py', 'info.p
            'tools/dev/netns_cluster.py', 'tools/dev/fuzz_graphs.py', 'tools/dev/fuzz_eval.py',
            'benchmarks']
 NO_FLAGS_OF_OURS = ['tools/doctor.py', 'tools/write_graph.py', 'tools/dev/check_manifests.py']
-BANNED = re.compile(
-    r'\b(wants|besides?|mend|mends|mended|parted|heeds|(is|are) said|is taken)\b', re.IGNORECASE)
 
 
 def error_of(code, *arguments):

@@ -71,7 +71,7 @@ class Net:
         """Return convolution, bias or norm, activation: [N, H, W, C] -> [N, H', W', filters].
 
         With `multiple_of`, H' and W' are rounded down to a multiple, because the VALID pool that
-        follows drops the last rows and columns; it needs a stride of 1.
+        follows drops the last rows and columns. This needs a stride of 1 and padding SAME.
         """
         x = self.rounded(x)
         with tf.variable_scope(name):
@@ -218,6 +218,8 @@ class Net:
         dtype = tf.as_dtype(self.compute_dtype) if self.training else tf.float32
         x = tf.cast(x, dtype)
         if multiple_of > 1:
+            if (stride, padding) != (1, 'SAME'):
+                raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
             x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
         y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
         return tf.cast(y, tf.float32)

@@ -10,8 +10,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from absl import flags
 
-from permafrost import flags as shared_flags
-from permafrost import runs, runtime
+from permafrost import flags as shared_flags, runs, runtime
 from permafrost.errors import UsageError, UserError, shown
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation

@@ -57,7 +57,7 @@ class Evaluator(contextlib.AbstractContextManager):
         data = opened or loading.open_for_run(config, dataset, data_dir)
         self.same_data = runs.check_data(run, extra, data)
         self.classes = data.classes
-        self._default_weights = inference_graph.default_weights(config)
+        self._default_weights = config.recipe.default_weights
         self._weights = weights or self._default_weights
         self._split, self._batch_size, self._tta = split, batch_size, tta
         self._images, self._labels = loading.load(data, split)

@@ -70,8 +70,3 @@ def checkpoint_variable_map(config: Config, weights: str) -> Dict[str, tf.Variab
             name = variable.op.name
             variables[f'{name}/{weight_averaging.NAME}'] = variables.pop(name)
     return variables
-
-
-def default_weights(config: Config) -> str:
-    """Return the weights that a run is judged by: 'averaged' if its recipe averages, else 'raw'."""
-    return 'averaged' if config.recipe.ema_decay else 'raw'

@@ -5,8 +5,8 @@ import textwrap
 from typing import Callable, Dict, List, Optional
 
 import models
-from permafrost.experiments import markdown, results
-from permafrost.experiments.results import Result
+from permafrost.experiments import markdown
+from permafrost.experiments.results import WEIGHT_SOURCES, Result
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.recipe import Published, Recipe
 
@@ -36,7 +36,7 @@ def table(results: List[Result]) -> List[str]:
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
     changes = overrides.changes(Recipe.from_json(result['settings']))
-    changes += [f'{name}={result[name]}' for name in results.WEIGHT_SOURCES if result.get(name)]
+    changes += [f'{name}={result[name]}' for name in WEIGHT_SOURCES if result.get(name)]
     in_brackets = f" ({', '.join(changes)})" if changes else ''
     return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 

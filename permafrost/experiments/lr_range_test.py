@@ -52,7 +52,7 @@ class RangeTest(NamedTuple):
 
     @property
     def has_exploded(self) -> bool:
-        """True if the loss has risen well above its lowest average, or to no number."""
+        """True if the loss has risen well above its lowest average, or is no longer finite."""
         return not self.is_finite or _has_exploded(self.averages)
 
 

@@ -109,38 +109,30 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
-    path = os.path.join(folder, _name(config, dataset, metrics))
-    size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
-    os.makedirs(folder, exist_ok=True)
-    with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
-        _write(path, config, extra, status, metrics, dataset, size)
-    return path
-
-
-def _write(path: str, config: Config, extra: Dict[str, Any], status: Dict[str, Any],
-           metrics: Dict[str, Any], dataset: str, size: Dict[str, Any]) -> None:
-    recipe = config.recipe
-    previous = read(path) if os.path.exists(path) else {}
     versions = extra.get('versions') or [{}]
-    steps = max(metrics['step'], previous.get('steps', 0))  # of the longest seed, with --patience
+    size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
     result = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
-        'data_set': dataset, 'classes': len(extra['classes']), 'steps': steps,
-        'epochs': round(steps * recipe.batch_size / config.train_images, 2),
+        'data_set': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
         'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
         'engine': versions[-1].get('engine', 'unknown'), 'versions': versions,
-        'train_seconds': max(status['train_seconds'],  # of the slowest seed
-                             previous.get('train_seconds', 0.)),
+        'train_seconds': status['train_seconds'],
         'images_per_second': status.get('images_per_second'),
-        'command': _essential_command(extra.get('command', '')), 'date': metrics['date']}
-    result.update(_weight_sources(config))
+        'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
+        'params': size['params'], 'ops': size['ops'], **_weight_sources(config)}
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['data_set_identity'] = extra['dataset_identity']
-    if previous:
-        _compare(path, previous, result)
-    result.update(_with_seed(previous, config.seed, metrics), params=size['params'],
-                  ops=size['ops'])
-    files.write_json(path, result)
+    path = os.path.join(folder, _name(config, dataset, metrics))
+    os.makedirs(folder, exist_ok=True)
+    with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
+        previous = read(path) if os.path.exists(path) else {}
+        if previous:
+            _compare(path, previous, result)
+        for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
+            result[name] = max(result[name], previous.get(name, 0))
+        result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
+        files.write_json(path, dict(result, **_with_seed(previous, config.seed, metrics)))
+    return path
 
 
 def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:

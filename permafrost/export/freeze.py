@@ -41,7 +41,7 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     if saved_model:
         saved_models.check_new(saved_model)
     step, checkpoint = finding.find_checkpoint(run, step)
-    weights = weights or inference_graph.default_weights(config)
+    weights = weights or config.recipe.default_weights
     data = data or loading.open_for_run(config)
     runs.check_data(run, extra, data)
     split = 'test' if data.counts['test'] else 'train'

@@ -8,7 +8,6 @@ import tensorflow.compat.v1 as tf
 from permafrost import files, runs
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
-from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def, labels
 from permafrost.export import freeze, trained_weights
 from permafrost.training.checkpoints import finding
@@ -75,7 +74,7 @@ def _freeze(run: str, dataset: Dataset, session_config: Any) -> Any:
     """Return the frozen graph of the last checkpoint of `run` as bytes, and its name."""
     config, extra = runs.read_config(run)
     step, checkpoint = finding.find_checkpoint(run)
-    weights = inference_graph.default_weights(config)
+    weights = config.recipe.default_weights
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         _, graph = freeze.freeze_checkpoint(session, config, extra['classes'], dataset.image_shape,
                                             checkpoint, weights)

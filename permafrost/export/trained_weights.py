@@ -11,7 +11,6 @@ from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line, printable
-from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def, labels
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import finding
@@ -88,7 +87,7 @@ def _read_run(run: str, config: Config) -> TrainedWeights:
         old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)
         if old != new:
             print(f'note: {printable(run)} was trained with --{field}={old}, not {new}', flush=True)
-    weights = inference_graph.default_weights(theirs)
+    weights = theirs.recipe.default_weights
     return TrainedWeights(f'{run} (step {step}, {weights} weights)', values,
                           tuple(extra['classes']))
 

@@ -85,7 +85,7 @@ def test_every_model_trains_with_its_recipe_and_is_evaluated(model, tmp_path):
         inference = inference_graph.build_inference_graph(
             config, registry.CIFAR10_CLASSES, registry.IMAGE_SHAPE)
         saved = inference_graph.checkpoint_variable_map(
-            config, inference_graph.default_weights(config))
+            config, config.recipe.default_weights)
         tf.train.Saver(saved).restore(session, path)
         logits = session.run(inference.predictions, {
             inference.images: random.randint(256, size=(2, 32, 32, 3))})

@@ -149,13 +149,14 @@ class FinishHook(tf.train.SessionRunHook):
                 raise tf.errors.UnavailableError(None, None, 'the chief restores a checkpoint')
             now = time.monotonic()
             if now - start > self._admission.wait_secs:
+                if network.ask(self._worker.spec.workers[0]):  # it lives, and may evaluate
+                    start = time.monotonic()
+                    self._watcher.enter(watchdog.State.NOTIFYING)
+                    continue
                 raise UserError(f'{chief} has not saved step {step} within {now - start:.0f} s: '
                                 'start it, then this task again')
             if now - last_report > REPORT_SECS:
                 last_report = now
-                if network.ask(self._worker.spec.workers[0]):  # it may evaluate
-                    start = now
-                    self._watcher.enter(watchdog.State.NOTIFYING)
                 print(f'waiting: {chief} has not saved step {step} yet', flush=True)
             time.sleep(POLL_SECS)
 

@@ -13,8 +13,7 @@ from permafrost import machine, runs, runtime
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.experiments import latency, model_info
-from permafrost.experiments.comparison import entries as entry_files
-from permafrost.experiments.comparison import intervals, selection
+from permafrost.experiments.comparison import entries as entry_files, intervals, selection
 from permafrost.experiments.comparison.entries import Entry
 from permafrost.experiments.comparison.grouping import Group, group
 from permafrost.experiments.comparison.table import Comparison, Row
@@ -137,10 +136,10 @@ def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> D
         stopped = [entry for entry in each.entries if entry.is_run
                    and entry.state not in ('running', 'empty', 'not started')]
         stopped.sort(key=lambda entry: not entry.is_finished)
-        frozen = [path for path in map(_file_of, stopped) if os.path.isfile(path)]
+        frozen = next((entry for entry in stopped if os.path.isfile(_file_of(entry))), None)
         if frozen:
-            graphs[number] = frozen[0]
-            _note_old_graph(stopped[list(map(_file_of, stopped)).index(frozen[0])], notes)
+            graphs[number] = _file_of(frozen)
+            _note_old_graph(frozen, notes)
         elif stopped and not stopped[0].export:
             try:
                 freeze.freeze(stopped[0].path, session_config)

@@ -44,10 +44,10 @@ def update(page: str, folder: str, pictures: str, check: bool = False) -> None:
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), 'studies', '*.json'))):
         name, comparison = os.path.splitext(os.path.basename(path))[0], read(path)
         lines = [*_table(comparison), '']
-        for picture, alt, data, draw in _pictures(name, comparison):
-            path = os.path.join(pictures, picture)
-            svg.update_pictures(path, data, draw, check)
-            lines += markdown.picture(os.path.relpath(path, os.path.dirname(page)), alt, '49%')
+        for file, alt, data, draw in _pictures(name, comparison):
+            picture = os.path.join(pictures, file)
+            svg.update_pictures(picture, data, draw, check)
+            lines += markdown.picture(os.path.relpath(picture, os.path.dirname(page)), alt, '49%')
         markdown.update_block(page, f'study {name}', lines, check)
 
 

@@ -52,8 +52,10 @@ def write(run: str) -> str:
 
 def page(run: str) -> str:
     """Return the report of `run`. Raises UserError, or ImportError without Jinja2 or matplotlib."""
-    from permafrost.experiments.reports import page as pages  # import the libraries
-    from permafrost.experiments.reports import run_facts
+    from permafrost.experiments.reports import (
+        page as pages,  # import the libraries
+        run_facts,
+    )
     config, extra = runs.read_config(run)
     classes, status = extra['classes'], runs.read_status(run)
     rows = history.read(run)

@@ -16,6 +16,8 @@ def gradients(loss: tf.Tensor, variables: Sequence[tf.Variable], ends: Mapping[s
     """
     trained = [variable for variable in variables if ends[variable.op.name] == math.inf]
     frozen = [variable for variable in variables if ends[variable.op.name] < math.inf]
+    if not frozen:
+        return tf.gradients(loss, trained, gate_gradients=True)
     before = _reachable([loss.op], lambda op: [x.op for x in op.inputs])
     shared = before & _ops_after(trained)
     frozen_only = before & _ops_after(frozen) - shared

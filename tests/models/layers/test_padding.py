@@ -33,3 +33,10 @@ def test_conv_leaves_out_what_a_pool_would_drop(shape, size, multiple):
     assert net.layers[1].macs == weights.shape.num_elements() * height * width
     for value, other in zip(values, expected):
         np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('stride, padding', [(2, 'SAME'), (1, 'VALID')])
+def test_other_strides_and_paddings_are_refused(stride, padding):
+    net = Net(training=False, padding=padding)
+    with pytest.raises(ValueError, match='multiple_of needs a stride of 1 and padding SAME'):
+        net.conv('a', tf.constant(randoms(1, 7, 7, 2)), 4, 3, stride=stride, multiple_of=2)

@@ -207,8 +207,8 @@ class Search(pool.Source):
         each = self._trial_of(planned)
         each.is_training = False
         if self._is_lost(each):
-            print(f'{planned.variant}: another process took this one for dead, and goes on with '
-                  'this trial', flush=True)
+            print(f'{planned.variant}: ended by another process, which took this one for dead',
+                  flush=True)
             self._forget(each)
             return
         if not problem and not each.is_pruned and planned is each.runs[0]:
