@@ -1,8 +1,8 @@
 """Synchronous steps: the mean of all workers' gradients makes one update.
 
 The workers split each batch, so a recipe means the same as for one process: n workers follow its
-steps except for rounding, dropout, and the statistics of batch normalization, which each worker
-computes over its own shard.
+steps except for rounding, dropout, the crops of progressive resizing, and the statistics of batch
+normalization, which each worker computes over its own shard.
 
     worker i:  gradients -> accumulators (one a variable) ... token from queue i -> next step
     chief:     accumulators -> mean -> update -> the new step, a token, to the queue of each worker
@@ -12,12 +12,13 @@ token too many or too few there, and a chief that ends closes it for good.
 """
 
 import threading
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Optional
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError
 from permafrost.inputs.pipeline import Shard
+from permafrost.training.strategy import Gradients, Update
 
 
 class SyncReplicas:
@@ -40,8 +41,7 @@ class SyncReplicas:
         """Return the shard of each batch that this worker computes."""
         return Shard(self._index % self._num_shards, self._num_shards)
 
-    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
-               ) -> Tuple[tf.Operation, tf.Tensor]:
+    def update(self, optimizer: tf.train.Optimizer, gradients: Gradients, averages: Any) -> Update:
         """See Strategy.update."""
         global_step = tf.train.get_global_step()
         with tf.device(global_step.device):
@@ -52,7 +52,7 @@ class SyncReplicas:
                 'local_step', [], tf.int64, initializer=tf.zeros_initializer(), trainable=False,
                 collections=[tf.GraphKeys.LOCAL_VARIABLES])
         accumulators, pushes, means = [], [], []
-        for gradient, variable in optimizer.compute_gradients(loss):
+        for gradient, variable in gradients:
             if gradient is None:
                 continue
             with tf.device(variable.device):

@@ -26,7 +26,7 @@ from permafrost.training.graph import build
 from permafrost.training.hooks import LoggingHook, StopHook
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
-from permafrost.training.strategy import Batch, Strategy
+from permafrost.training.strategy import Batch, Gradients, Strategy, Update
 
 NO_GRACE_SECS = 0.  # at the end of a session: closing it ends the thread that waits for a server
 
@@ -89,6 +89,8 @@ class ClusterWorker(Strategy):
         def colocate(op: tf.Operation) -> str:
             """Return the device of the variable that `op` uses, if any."""
             for tensor in op.inputs:
+                while tensor.op.type == 'Switch':  # the way into a branch of tf.cond
+                    tensor = tensor.op.inputs[0]
                 if tensor.dtype == tf.resource and tensor.op.type == 'VarHandleOp':
                     return tensor.op.device
             return setter(op)
@@ -119,10 +121,9 @@ class ClusterWorker(Strategy):
         self._feed_hook = FeedBatchesHook(build_pipeline, self._pipeline_config)
         return tuple(self._feed_hook.placeholders)
 
-    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Optional[Any]
-               ) -> Tuple[tf.Operation, tf.Tensor]:
+    def update(self, optimizer: tf.train.Optimizer, gradients: Gradients, averages: Any) -> Update:
         update = super().update if self._sync is None else self._sync.update
-        operation, self.step = update(optimizer, loss, averages)
+        operation, self.step = update(optimizer, gradients, averages)
         self._feed_hook.step = self.step
         return operation, self.step
 

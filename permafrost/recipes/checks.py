@@ -37,6 +37,7 @@ def check(recipe: Recipe) -> None:
     except ValueError:
         raise UsageError(f'wrong schedule {shown(str(recipe.schedule))}: its peak must be within '
                          f'the {num_epochs:g} epochs of the recipe') from None
+    recipe.progressive_resizing.check(recipe.image_size, num_epochs)
     _check_pruning(recipe, num_epochs)
     for name, _ in augmentations(recipe):
         if name in ON_PIXELS and recipe.normalize in WHOLE_IMAGE:

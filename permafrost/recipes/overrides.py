@@ -23,6 +23,7 @@ SYNONYMS = {
     **dict.fromkeys(('aug', 'augment', 'augmentations', 'transforms'), 'augmentation'),
     **dict.fromkeys(('mom', 'beta1', 'mu'), 'momentum'),
     **dict.fromkeys(('size', 'img_size', 'input_size', 'crop_size', 'resolution'), 'image_size'),
+    **dict.fromkeys(('progressive_resize', 'resize_schedule'), 'progressive_resizing'),
     **dict.fromkeys(('smoothing', 'ls'), 'label_smoothing'),
     **dict.fromkeys(('ema', 'moving_average_decay'), 'ema_decay'),
     **dict.fromkeys(('dtype', 'amp', 'mixed_precision'), 'compute_dtype'),
@@ -50,8 +51,8 @@ FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('te
 # Durations, which with_changes rescales with the length of the training.
 EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')
 # Fields that follow from the length and the learning rate, unless they are set.
-FOLLOWERS = ('schedule', *EPOCHS, 'param_groups')
-FIELDS.update(schedule=str, decay_mode=str,
+FOLLOWERS = ('schedule', 'progressive_resizing', *EPOCHS, 'param_groups')
+FIELDS.update(schedule=str, progressive_resizing=str, decay_mode=str,
               **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))
 UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
 FIX = 'restore it, or name another --recipe'
@@ -125,8 +126,9 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     longer = num_epochs / durations.num_epochs(base)
     rescaled: Dict[str, Any] = {name: getattr(recipe, name) * longer
                                 for name in EPOCHS if name not in fields}
-    if 'schedule' not in fields:
-        rescaled['schedule'] = recipe.schedule.rescaled(longer)
+    for name in ('schedule', 'progressive_resizing'):
+        if name not in fields:
+            rescaled[name] = getattr(recipe, name).rescaled(longer)
     if 'param_groups' not in fields:
         ratios = {field: getattr(recipe, field) / getattr(base, field)
                   for field in param_groups.RATES if getattr(base, field)}

@@ -6,8 +6,9 @@ import re
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from permafrost import schema
-from permafrost.recipes import param_groups, schedules
+from permafrost.recipes import param_groups, progressive_resizing, schedules
 from permafrost.recipes.param_groups import ParamGroup
+from permafrost.recipes.progressive_resizing import ProgressiveResizing
 from permafrost.recipes.schedules import Schedule
 from permafrost.schema import limited
 
@@ -37,6 +38,10 @@ class Recipe:
     name: str = limited(test=PLAIN_NAME, meaning='a plain name')
     image_size: int = limited(
         32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')
+    progressive_resizing: ProgressiveResizing = limited(
+        ProgressiveResizing(), hint=str, count=(0, 2000), text="Smaller training images in the "
+        "first epochs: epoch:pixels after crop (a random part) or resize, such as "
+        "'crop 0:28 6:32', or none. Rescaled with --epochs.")
     augmentation: Tuple[str, ...] = limited(
         (), count=(0, 20), text='Random changes of the training images, in order, such as '
         'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
@@ -126,6 +131,7 @@ class Recipe:
         value = {field.name: getattr(self, field.name)
                  for field in dataclasses.fields(self) if field.compare}
         return dict(value, augmentation=list(self.augmentation), schedule=str(self.schedule),
+                    progressive_resizing=str(self.progressive_resizing),
                     spared_layers=list(self.spared_layers),
                     param_groups=[str(group) for group in self.param_groups])
 
@@ -145,6 +151,8 @@ class Recipe:
         if 'spared_layers' in fields:
             fields['spared_layers'] = tuple(fields['spared_layers'])
         fields['schedule'] = schedules.from_text(fields.get('schedule', 'constant'))
+        fields['progressive_resizing'] = progressive_resizing.from_text(
+            fields.get('progressive_resizing', 'none'))
         groups = fields.pop('param_groups', ())
         recipe = cls(**fields)
         return dataclasses.replace(recipe, param_groups=tuple(

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,7 +16,7 @@ from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
 from permafrost.recipes.recipe import Recipe
-from permafrost.training import initialization
+from permafrost.training import initialization, towers
 from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
 from permafrost.training.optimization import optimizers, weight_averaging
@@ -70,27 +70,41 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
         raise UserError(f'this run trains in {recipe.compute_dtype}, which {engine} does not '
                         'support: resume it with tf2')
     global_step = tf.train.get_or_create_global_step()
-    net = Net(training=True, num_classes=num_classes,
-              seed=config.seed + strategy.dropout_seed_offset, step=global_step,
-              sample_images=sample_images, compute_dtype=recipe.compute_dtype,
-              is_frozen=initialization.is_frozen(config),
-              fake_quant=_fake_quant(config, global_step))
-    _, height, width, _ = images.shape.as_list()
-    with _explain_size(config, height, width), strategy.variable_scope(), \
-            initialization.initial_values(initial):
-        logits = models.build(config.model, net, images)
+    is_frozen = initialization.is_frozen(config)
+    seed = config.seed + strategy.dropout_seed_offset
+
+    def forward(images: tf.Tensor, sample_images: Any = None) -> Tuple[Net, tf.Tensor]:
+        net = Net(training=True, num_classes=num_classes, seed=seed, step=global_step,
+                  sample_images=sample_images, compute_dtype=recipe.compute_dtype,
+                  is_frozen=is_frozen, fake_quant=_fake_quant(config, global_step))
+        _, height, width, _ = images.shape.as_list()
+        with _explain_size(config, height, width), strategy.variable_scope():
+            return net, models.build(config.model, net, images)
+
+    with initialization.initial_values(initial):
+        net, logits = forward(images, sample_images)
     initialization.check_freeze(config, tf.trainable_variables())
-    pruner = pruning.create(config, num_classes, net.is_frozen)
+    pruner = pruning.create(config, num_classes, is_frozen)
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
         factor = durations.schedule_factor_at(config, step64, tf)
         epoch = durations.epoch_at(config, step64)
-    optimizer = optimizers.create(recipe, factor, epoch, global_step, net.is_frozen,
+    optimizer = optimizers.create(recipe, factor, epoch, global_step, is_frozen,
                                   pruner.masks if pruner else None)
-    with tf.name_scope('losses'):
-        scalars = _losses(recipe, net, logits, labels, teacher_logits)
+
+    def backward(net: Net, logits: tf.Tensor) -> Tuple[Dict[str, tf.Tensor], List[Any]]:
+        with tf.name_scope('losses'):
+            scalars = _losses(recipe, net, logits, labels, teacher_logits)
+        return scalars, optimizer.compute_gradients(scalars['loss'])
+
+    if recipe.progressive_resizing.sizes:
+        scalars, gradients = towers.by_size(
+            recipe.progressive_resizing, images, epoch, seed, global_step,
+            lambda smaller: backward(*forward(smaller)))
+    else:
+        scalars, gradients = backward(net, logits)
     with tf.name_scope('update'):
-        update, step = strategy.update(optimizer, scalars['loss'],
+        update, step = strategy.update(optimizer, gradients,
                                        weight_averaging.create(config, global_step))
     scalars['learning_rate'] = tf.cast(recipe.learning_rate * factor, tf.float32)
     if pruner:

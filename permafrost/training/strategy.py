@@ -17,6 +17,7 @@ from permafrost.training.signals import Signals
 # Images (float [B, h, w, 3], preprocessed), labels (int64 [B]) and, with a teacher, its logits
 # (float [B, classes]).
 Batch = Tuple[tf.Tensor, ...]
+Gradients = Sequence[Tuple[Optional[tf.Tensor], tf.Variable]]  # of the loss, by variable
 Update = Tuple[tf.Operation, tf.Tensor]  # makes one training step; the global step after it
 Session = ContextManager[tf.train.MonitoredSession]
 Hooks = List[tf.train.SessionRunHook]
@@ -52,14 +53,14 @@ class Strategy(abc.ABC):
                 teach: Optional[pipeline.Teach] = None) -> Batch:
         """Return the images and labels of a step and, with `teach`, the teacher's logits."""
 
-    def update(self, optimizer: tf.train.Optimizer, loss: tf.Tensor, averages: Any) -> Update:
-        """Return the operation that applies the gradients of `loss`, and the step after it.
+    def update(self, optimizer: tf.train.Optimizer, gradients: Gradients, averages: Any) -> Update:
+        """Return the operation that applies `gradients`, and the step after it.
 
         The apply(variables) of `averages`, if not None, updates the moving averages.
         """
         global_step = tf.train.get_global_step()
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-            update = optimizer.minimize(loss, global_step=global_step)
+            update = optimizer.apply_gradients(gradients, global_step)
         with tf.control_dependencies([update]):
             step = global_step.read_value()
             return averages.apply(tf.trainable_variables()) if averages else update, step
