@@ -19,11 +19,6 @@ class ProgressiveResizing:
     epochs: Tuple[float, ...] = ()  # rising, from 0
     sizes: Tuple[int, ...] = ()
 
-    def size_at(self, epoch: float, image_size: int) -> int:
-        """Return the side of the images at `epoch`; `image_size` without progressive resizing."""
-        reached = [size for start, size in zip(self.epochs, self.sizes) if start <= epoch]
-        return reached[-1] if reached else image_size
-
     def rescaled(self, ratio: float) -> 'ProgressiveResizing':
         """Return the same sizes, `ratio` times as late."""
         epochs = tuple(float(f'{epoch * ratio:g}') for epoch in self.epochs)

@@ -1,5 +1,6 @@
 """Towers: the network at several image sizes, of which each step runs one; they share variables."""
 
+import math
 from typing import Any, Callable, Dict, List, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -21,24 +22,30 @@ def by_size(sizes: ProgressiveResizing, images: tf.Tensor, epoch: tf.Tensor, see
     """
     update_ops = tf.get_collection_ref(tf.GraphKeys.UPDATE_OPS)
     update_ops.clear()
-    trained: List[Any] = []  # the variables that have a gradient: the same for each size
+    trained: List[tf.Variable] = []  # those that have a gradient, and
+    names: List[str] = []  # those of the scalars: the same for each size
+    ends = [*sizes.epochs[1:], math.inf]
 
     def tower(size: int) -> Any:
-        with tf.variable_scope(tf.get_variable_scope(), reuse=True), tf.name_scope(f'size{size}'):
+        with tf.variable_scope(tf.get_variable_scope(), reuse=True):
             scalars, gradients = compute(resizing.smaller(images, sizes.mode, size, seed, step))
         trained[:] = [variable for gradient, variable in gradients if gradient is not None]
+        names[:] = scalars
         with tf.control_dependencies(update_ops):
-            updated = tf.ones([], tf.bool)
+            updated = tf.zeros([])
         update_ops.clear()
-        return scalars, [gradient for gradient, _ in gradients if gradient is not None], updated
+        return [gradient for gradient, _ in gradients if gradient is not None], scalars, updated
 
-    def from_phase(index: int) -> Any:
-        if index == len(sizes.sizes) - 1:
-            return tower(sizes.sizes[index])
-        return tf.cond(epoch < sizes.epochs[index + 1], lambda: tower(sizes.sizes[index]),
-                       lambda: from_phase(index + 1), name='size')
+    def nothing() -> Any:
+        zero = tf.zeros([])
+        return [tf.zeros(each.shape) for each in trained], dict.fromkeys(names, zero), zero
 
-    scalars, gradients, updated = from_phase(0)
+    computed = []
+    for start, end, size in zip(sizes.epochs, ends, sizes.sizes):
+        # One tf.cond after the other: in nested ones, TensorFlow loses gradients of variables.
+        is_due = tf.logical_and(epoch >= start, epoch < end)
+        computed.append(tf.cond(is_due, lambda size=size: tower(size), nothing, name=f'size{size}'))
+    gradients, scalars, updated = tf.nest.map_structure(lambda *each: tf.add_n(each), *computed)
     update_ops.append(updated.op)
     for gradient, variable in zip(gradients, trained):
         gradient.set_shape(variable.shape)  # TensorFlow 1.15 forgets it

@@ -28,8 +28,9 @@ def test_at_least_one_worker_must_be_waited_for(backup_workers):
 
 @pytest.mark.slow
 def test_every_worker_makes_every_step(synthetic, tmp_path):
-    """The chief starts first and must not make steps alone."""
-    with helpers.make_cluster(synthetic, tmp_path, '--mode=sync', '--steps=25') as cluster:
+    """The chief starts first and must not make steps alone; their images grow on the way."""
+    flags = ('--mode=sync', '--steps=25', '--progressive_resizing=crop 0:20 0.5:24')
+    with helpers.make_cluster(synthetic, tmp_path, *flags) as cluster:
         cluster.start('ps 0', 'worker 0')
         helpers.wait_for_line(cluster, 'worker 0', '^run: ')
         cluster.start('worker 1')
