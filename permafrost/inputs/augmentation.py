@@ -102,7 +102,7 @@ def preprocess_eval(images: tf.Tensor, recipe: Recipe,
 
 # An augmentation changes Params. It receives the margin that the crop removes (rows, columns:
 # float32 [2]), a function that draws n numbers from [0, 1) for each image: float32 [B, n], and the
-# number that checks.augmentations gives it, if any.
+# numbers that checks.augmentations gives it.
 Draw = Callable[[int], tf.Tensor]
 
 
@@ -149,9 +149,9 @@ def brightness(params: Params, margin: tf.Tensor, draw: Draw, max_delta: float) 
     return params._replace(brightness=params.brightness + max_delta * (2 * draw(1) - 1))
 
 
-def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float) -> Params:
-    """Scale each channel about its mean by a random factor from `low` to 1.8."""
-    return params._replace(contrast=params.contrast * (low + (1.8 - low) * draw(1)))
+def contrast(params: Params, margin: tf.Tensor, draw: Draw, low: float, high: float) -> Params:
+    """Scale each channel about its mean by a random factor from `low` to `high`."""
+    return params._replace(contrast=params.contrast * (low + (high - low) * draw(1)))
 
 
 AUGMENTATIONS = {function.__name__: function for function in (

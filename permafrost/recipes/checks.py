@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 from permafrost.errors import UsageError, UserError, shown, unknown_name_error
 from permafrost.recipes import durations
@@ -10,16 +10,16 @@ from permafrost.recipes.recipe import DECAY_MODES, Recipe
 
 
 class Number(NamedTuple):
-    """The number after the colon of an augmentation, `cutout:8`."""
+    """A number after a colon of an augmentation, `cutout:8`."""
     default: float
     maximum: float = 1024.
 
 
-# inputs.augmentation has a function for each name. None: it takes no number.
-AUGMENTATIONS: Dict[str, Optional[Number]] = {
-    'crop': Number(math.inf), 'pad_crop': Number(4.), 'reflect_crop': Number(4.), 'flip': None,
-    'alternate_flip': None, 'cutout': Number(8.), 'brightness': Number(63., 255.),
-    'contrast': Number(0.2, 1.8)}
+# inputs.augmentation has a function for each name, which takes these numbers.
+AUGMENTATIONS: Dict[str, Tuple[Number, ...]] = {
+    'crop': (Number(math.inf),), 'pad_crop': (Number(4.),), 'reflect_crop': (Number(4.),),
+    'flip': (), 'alternate_flip': (), 'cutout': (Number(8.),), 'brightness': (Number(63., 255.),),
+    'contrast': (Number(0.2, 1.8), Number(1.8, 10.))}
 PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}  # modes of tf.pad
 ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
 WHOLE_IMAGE = ('per_pixel', 'yuv_local')  # normalizations of the image before the crop
@@ -74,24 +74,25 @@ def check_images(recipe: Recipe, height: int, width: int) -> None:
 
 
 def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
-    """Return the augmentations of `recipe`, each with its number, if it takes one.
+    """Return the augmentations of `recipe`, each with its numbers.
 
     Raises UsageError.
     """
     parsed: List[Tuple[str, List[float]]] = []
     for text in recipe.augmentation:
-        name, colon, digits = text.partition(':')
+        name, *digits = text.split(':')
         if name not in AUGMENTATIONS:
             raise unknown_name_error('augmentation', name, AUGMENTATIONS)
-        number = AUGMENTATIONS[name]
-        if number is None:
-            if colon:
-                raise UsageError(f'augmentation {shown(text)} has a number: {name} takes none')
-            parsed.append((name, []))
-            continue
-        if colon and not (re.fullmatch(r'[0-9]+(\.[0-9]+)?', digits)
-                          and float(digits) <= number.maximum):
-            raise UsageError(f'augmentation {shown(text)} has a wrong number: it must be from 0 to '
-                             f'{number.maximum:g}')
-        parsed.append((name, [float(digits) if colon else number.default]))
+        numbers = AUGMENTATIONS[name]
+        if len(digits) > len(numbers):
+            raise UsageError(f'augmentation {shown(text)} has too many numbers: {name} takes '
+                             f'{len(numbers) or "none"}')
+        for each, number in zip(digits, numbers):
+            if not re.fullmatch(r'[0-9]+(\.[0-9]+)?', each) or float(each) > number.maximum:
+                raise UsageError(f'augmentation {shown(text)} has a wrong number: it must be from '
+                                 f'0 to {number.maximum:g}')
+        parsed.append((name, [float(each) for each in digits]
+                       + [number.default for number in numbers[len(digits):]]))
+        if name == 'contrast' and parsed[-1][1][0] > parsed[-1][1][1]:
+            raise UsageError(f'augmentation {shown(text)} ends below its start')
     return parsed

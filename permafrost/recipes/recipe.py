@@ -38,10 +38,6 @@ class Recipe:
     name: str = limited(test=PLAIN_NAME, meaning='a plain name')
     image_size: int = limited(
         32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')
-    progressive_resizing: ProgressiveResizing = limited(
-        ProgressiveResizing(), hint=str, count=(0, 2000), text="Smaller training images in the "
-        "first epochs: epoch:pixels after crop (a random part) or resize, such as "
-        "'crop 0:28 6:32', or none. Rescaled with --epochs.")
     augmentation: Tuple[str, ...] = limited(
         (), count=(0, 20), text='Random changes of the training images, in order, such as '
         'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
@@ -91,6 +87,10 @@ class Recipe:
     compute_dtype: str = limited(
         'float32', names=COMPUTE_DTYPES, earlier='precision', text='Data type of '
         'convolutions in training (mixed precision).')
+    progressive_resizing: ProgressiveResizing = limited(
+        ProgressiveResizing(), hint=str, count=(0, 2000), text="Smaller training images in the "
+        "first epochs: epoch:pixels after crop (a random part) or resize, such as "
+        "'crop 0:28 6:32', or none. Rescaled with --epochs.")
     quantization_aware_epochs: float = limited(
         0., minimum=0, maximum=1e9, text='Train the last epochs with weights and activations '
         'rounded to 8 bits, for int8 files (arXiv:1712.05877). 0: none.')

@@ -23,15 +23,17 @@ def test_the_names_are_those_that_are_implemented():
     assert set(checks.WHOLE_IMAGE) == {
         name for name, kind in normalization.NORMALIZATIONS.items() if kind.before_crop}
     assert set(checks.PADDING) <= set(augmentation.AUGMENTATIONS)
-    takes_number = {name: len(inspect.signature(function).parameters) == 4
-                    for name, function in augmentation.AUGMENTATIONS.items()}
-    assert takes_number == {name: number is not None
-                            for name, number in checks.AUGMENTATIONS.items()}
+    counts = {name: len(inspect.signature(function).parameters) - 3
+              for name, function in augmentation.AUGMENTATIONS.items()}
+    assert counts == {name: len(numbers) for name, numbers in checks.AUGMENTATIONS.items()}
 
 
 def test_augmentations_have_their_number_or_the_usual_one():
-    changed = dataclasses.replace(TUTORIAL, augmentation=('flip', 'pad_crop', 'cutout:3'))
-    assert checks.augmentations(changed) == [('flip', []), ('pad_crop', [4.]), ('cutout', [3.])]
+    changed = dataclasses.replace(TUTORIAL, augmentation=(
+        'flip', 'pad_crop', 'cutout:3', 'contrast', 'contrast:0.5', 'contrast:0.9:1.1'))
+    assert checks.augmentations(changed) == [
+        ('flip', []), ('pad_crop', [4.]), ('cutout', [3.]), ('contrast', [0.2, 1.8]),
+        ('contrast', [0.5, 1.8]), ('contrast', [0.9, 1.1])]
 
 
 @pytest.mark.parametrize('changes, height, message', [
