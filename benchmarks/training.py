@@ -31,6 +31,7 @@ PEERS = (PYTORCH, 'pytorch-bfloat16', 'pytorch-compiled', 'pytorch-compiled-bflo
 NETWORKS = ('davidnet', 'resnet20', 'vgg_bn_drop', 'tuto', 'sprint')  # that PyTorch has too
 KINDS = ('forward', 'backward', 'step')
 PRODUCT = 'product'
+MAX_BATCH = 500  # images: with 2,000 of sprint, eight processes need more than 24 GB
 SLOW_SECS = 1.  # a slower run needs no warm-up
 MIN_RATIO, MIN_PEAK_SHARE = 1.15, .8
 MAX_DIFFERENCE = 1e-3  # of logits, relative to the largest
@@ -128,7 +129,7 @@ def _compare_logits(models):
 
 def _measure(model, runtimes, seconds, rounds):
     recipe = overrides.get_recipe(catalog.default_recipe(model))
-    batch = {'batch_size': recipe.batch_size, 'image_size': recipe.image_size}
+    batch = {'batch_size': min(recipe.batch_size, MAX_BATCH), 'image_size': recipe.image_size}
     facts = {name: each.ask(load=model, compute_dtype=client.SERVERS[name].compute_dtype,
                             compiled=client.SERVERS[name].compiled, **batch)
              for name, each in runtimes.items()}
