@@ -27,6 +27,11 @@ def has_bfloat16(engine: str) -> bool:
             not {'avx512_bf16', 'amx_bf16'}.isdisjoint(machine.cpu_info('flags').split()))
 
 
+def has_amx() -> bool:
+    """Return whether this processor multiplies tiles of bfloat16 numbers (AMX)."""
+    return 'amx_bf16' in machine.cpu_info('flags').split()
+
+
 def installed() -> str:
     """Return the engine of this interpreter, 'tf1', 'tf1-mkl' or 'tf2', without importing it."""
     for folder in filter(os.path.isdir, sys.path):

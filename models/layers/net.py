@@ -6,7 +6,7 @@ from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from models.layers import activations, initializers, random_seeds, whitening
+from models.layers import activations, initializers, random_seeds, small_maps, whitening
 from models.layers.fake_quant import FakeQuant
 from models.layers.padding import pad_for_multiple
 
@@ -48,6 +48,7 @@ class Net:
     # Or bfloat16 (arXiv:1905.12322): type to which training casts the inputs of convolutions other
     # than depthwise ones. Sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
+    small_map_gradients: bool = False  # see models.layers.small_maps
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
     is_frozen: Callable[[str], bool] = lambda name: False
@@ -137,7 +138,7 @@ class Net:
 
     def activate(self, name: str, x: tf.Tensor, activation: Optional[str] = None) -> tf.Tensor:
         """Return the activation of a tensor of any shape."""
-        function, ops = activations.get_activation(activation or self.activation)
+        function, ops = activations.get_activation(activation or self.activation, self.training)
         with tf.name_scope(name):
             x = function(x)
         return self._add_layer('activation', name, x, ops_per_element=ops)
@@ -169,8 +170,12 @@ class Net:
                  padding: Optional[str] = None) -> tf.Tensor:
         """Return the maxima of windows: [N, H, W, C] -> [N, H', W', C]."""
         x = self.rounded(x)
-        y = tf.nn.max_pool(x, [1, size, size, 1], [1, stride, stride, 1],
+        # Maxima of bfloat16 numbers are the same numbers before and after the cast to float32, in
+        # half the memory.
+        maps = x.op.inputs[0] if x.op.type == 'Cast' and x.op.inputs[0].dtype == tf.bfloat16 else x
+        y = tf.nn.max_pool(maps, [1, size, size, 1], [1, stride, stride, 1],
                            padding or self.padding, name=name)
+        y = tf.cast(y, x.dtype)
         return self._add_layer('max_pool', name, self._on_same_grid(y, x))
 
     def avg_pool(self, name: str, x: tf.Tensor, size: int = 3, stride: int = 2) -> tf.Tensor:
@@ -221,7 +226,9 @@ class Net:
             if (stride, padding) != (1, 'SAME'):
                 raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
             x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
-        y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
+        override = small_maps.OVERRIDE if self.small_map_gradients and stride == 1 else {}
+        with tf.get_default_graph().gradient_override_map(override):
+            y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
         return tf.cast(y, tf.float32)
 
     def _weights(self, shape, weight_decay=0., initializer=None, depthwise=False):
@@ -252,7 +259,8 @@ class Net:
                                      initializer=tf.zeros_initializer())
             x = tf.nn.bias_add(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
-        function, activation_ops = activations.get_activation(activation or self.activation)
+        function, activation_ops = activations.get_activation(
+            activation or self.activation, self.training)
         return self._add_layer(kind, name, function(x), params, macs, ops + activation_ops)
 
     def _batch_norm(self, x):

@@ -76,6 +76,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     def forward(images: tf.Tensor, sample_images: Any = None) -> Tuple[Net, tf.Tensor]:
         net = Net(training=True, num_classes=num_classes, seed=seed, step=global_step,
                   sample_images=sample_images, compute_dtype=recipe.compute_dtype,
+                  small_map_gradients=recipe.compute_dtype == 'bfloat16' and runtime.has_amx(),
                   is_frozen=is_frozen, fake_quant=_fake_quant(config, global_step))
         _, height, width, _ = images.shape.as_list()
         with _explain_size(config, height, width), strategy.variable_scope():

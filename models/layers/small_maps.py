@@ -1,0 +1,60 @@
+"""Gradients of the weights of convolutions of small maps, in bfloat16 on processors with AMX.
+
+oneDNN sums products along the rows of a map, 32 at a time, so maps of 7x7 pixels use a quarter of
+a tile. Here several maps are laid out side by side, with columns of zeros between them, and their
+products are summed as those of one wide map. It is the same sum in another order.
+"""
+
+from typing import Any, Dict, Optional, Tuple
+
+import tensorflow.compat.v1 as tf
+
+TILE = 32  # products along a row that AMX sums at a time
+# Wider maps, in pixels, and those of fewer channels were slower side by side.
+MAX_SIDE, MIN_CHANNELS = 8, 128
+MAX_WIDTH = 96  # pixels, of the maps side by side
+OVERRIDE: Dict[str, str] = {'Conv2D': 'Conv2DOfSmallMaps'}  # for tf.Graph.gradient_override_map
+
+
+@tf.RegisterGradient('Conv2DOfSmallMaps')
+def _conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Return the gradients of the maps and of the weights of a Conv2D of stride 1."""
+    x, weights = op.inputs
+    settings: Dict[str, Any] = {'strides': [1, 1, 1, 1], 'padding': op.get_attr('padding').decode()}
+    of_maps = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.shape(x), filter=weights, out_backprop=grad, **settings)
+    size = weights.shape.as_list()[0]
+    gap = size - 1 if settings['padding'] == 'VALID' else size // 2
+    batch_size, _, width, _ = grad.shape.as_list()
+    count = maps_in_a_row(batch_size, width, gap)
+    if count > 1 and min(weights.shape.as_list()[2:]) >= MIN_CHANNELS:
+        # Without padding, the columns that two maps share in a window are where the gradient is 0.
+        x = side_by_side(x, count, 0 if settings['padding'] == 'VALID' else gap)
+        grad = side_by_side(grad, count, gap)
+        if settings['padding'] == 'VALID':
+            grad = grad[:, :, :-gap]
+    of_weights = tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=weights.shape.as_list(), out_backprop=grad, **settings)
+    return of_maps, of_weights
+
+
+def maps_in_a_row(batch_size: Optional[int], width: int, gap: int) -> int:
+    """Return how many maps of `width` pixels fill tiles best: 1 if they are wide, or gaps are 0."""
+    if not batch_size or not gap or width > MAX_SIDE:
+        return 1
+    counts = [count for count in range(1, MAX_WIDTH // (width + gap) + 1)
+              if batch_size % count == 0]
+    return min(counts, key=lambda count: -(-count * (width + gap) // TILE) * TILE / count)
+
+
+def side_by_side(x: tf.Tensor, count: int, gap: int) -> tf.Tensor:
+    """Return maps in rows of `count`, each followed by `gap` columns of zeros.
+
+    [N, H, W, C] -> [N / count, H, count * (W + gap), C].
+    """
+    batch_size, height, _, channels = x.shape.as_list()
+    parts = tf.split(x, count)
+    if gap:
+        zeros = tf.zeros([batch_size // count, height, gap, channels], x.dtype)
+        parts = [each for part in parts for each in (part, zeros)]
+    return tf.concat(parts, 2)
