@@ -12,11 +12,12 @@ LEARNING_RATE = 0.01  # small enough for every network to stay finite on its one
 class Muon(torch.optim.Optimizer):
     """Orthogonalized momentum for the weights of convolutions, which it keeps at a fixed norm.
 
-    https://kellerjordan.github.io/posts/muon/, in float32, as Muon of permafrost.training.
+    https://kellerjordan.github.io/posts/muon/, as Muon of permafrost.training; `dtype` is that of
+    the iteration.
     """
 
-    def __init__(self, parameters, lr, momentum):
-        super().__init__(parameters, dict(lr=lr, momentum=momentum))
+    def __init__(self, parameters, lr, momentum, dtype):
+        super().__init__(parameters, dict(lr=lr, momentum=momentum, dtype=dtype))
 
     @torch.no_grad()
     def step(self):
@@ -29,11 +30,11 @@ class Muon(torch.optim.Optimizer):
                 state['momentum'].mul_(momentum).add_(weights.grad)
                 matrix = weights.grad.add(state['momentum'], alpha=momentum).flatten(1)
                 weights.mul_(len(weights) ** 0.5 / weights.norm())
-                weights.sub_(orthogonal(matrix).view(weights.shape), alpha=lr)
+                weights.sub_(orthogonal(matrix.to(group['dtype'])).view(weights.shape), alpha=lr)
 
 
 def orthogonal(x, steps=3):
-    """Return x [filters, n] orthogonalized by the Newton-Schulz iteration."""
+    """Return x [filters, n] orthogonalized by the Newton-Schulz iteration, in its own type."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = x.shape[0] > x.shape[1]  # then x.T @ x is the smaller square
     x = x.T if tall else x
@@ -47,11 +48,11 @@ def orthogonal(x, steps=3):
 class Recipe:
     """Muon for the convolutions, Nesterov momentum and weight decay for everything else."""
 
-    def __init__(self, network, momentum=0.9, label_smoothing=0.):
+    def __init__(self, network, compute_dtype, momentum=0.9, label_smoothing=0.):
         trained = [value for value in network.parameters() if value.requires_grad]
         self.label_smoothing = label_smoothing
         self.optimizers = [
-            Muon([value for value in trained if value.ndim == 4], 0.1, 0.6),
+            Muon([value for value in trained if value.ndim == 4], 0.1, 0.6, compute_dtype),
             torch.optim.SGD([value for value in trained if value.ndim != 4], LEARNING_RATE,
                             momentum=momentum, nesterov=True, weight_decay=5e-4)]
 
@@ -67,7 +68,8 @@ class Recipe:
 class Tuto(Recipe):
     """Plain SGD, weight decay of two layers in the loss, and averages of the weights."""
 
-    def __init__(self, network):
+    def __init__(self, network, compute_dtype):
+        del compute_dtype  # it updates in float32
         self.label_smoothing = 0.
         self.optimizers = [torch.optim.SGD(network.parameters(), LEARNING_RATE)]
         self.decayed = [value for value in network.parameters() if value.ndim == 2][:-1]
@@ -89,7 +91,7 @@ RECIPES = {'davidnet': partial(Recipe, label_smoothing=0.2),
 
 def runs(name, network, images, labels, compute_dtype, compiled):
     """Return {'forward', 'backward', 'step': function that runs it on the batch, for the loss}."""
-    recipe = RECIPES.get(name, Recipe)(network)
+    recipe = RECIPES.get(name, Recipe)(network, compute_dtype)
     compute_logits = torch.compile(network) if compiled else network
 
     def forward():

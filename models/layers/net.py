@@ -170,10 +170,7 @@ class Net:
                  padding: Optional[str] = None) -> tf.Tensor:
         """Return the maxima of windows: [N, H, W, C] -> [N, H', W', C]."""
         x = self.rounded(x)
-        # Maxima of bfloat16 numbers are the same numbers before and after the cast to float32, in
-        # half the memory.
-        maps = x.op.inputs[0] if x.op.type == 'Cast' and x.op.inputs[0].dtype == tf.bfloat16 else x
-        y = tf.nn.max_pool(maps, [1, size, size, 1], [1, stride, stride, 1],
+        y = tf.nn.max_pool(_before_cast(x), [1, size, size, 1], [1, stride, stride, 1],
                            padding or self.padding, name=name)
         y = tf.cast(y, x.dtype)
         return self._add_layer('max_pool', name, self._on_same_grid(y, x))
@@ -221,7 +218,7 @@ class Net:
 
     def _conv2d(self, x, weights, stride, padding, multiple_of=1):
         dtype = tf.as_dtype(self.compute_dtype) if self.training else tf.float32
-        x = tf.cast(x, dtype)
+        x = tf.cast(_before_cast(x), dtype)
         if multiple_of > 1:
             if (stride, padding) != (1, 'SAME'):
                 raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
@@ -251,6 +248,8 @@ class Net:
         params, ops = product(weights_shape), 0
         macs = params * product(x.shape.as_list()[1:-1])
         if norm:
+            if (activation or self.activation) == 'relu':
+                x = _before_cast(x)  # ReLU and rounding to bfloat16 may change places
             with tf.variable_scope('bn'):
                 x, norm_params = self._batch_norm(x)
             params, ops = params + norm_params, BIAS_OPS
@@ -261,7 +260,8 @@ class Net:
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         function, activation_ops = activations.get_activation(
             activation or self.activation, self.training)
-        return self._add_layer(kind, name, function(x), params, macs, ops + activation_ops)
+        x = tf.cast(function(x), tf.float32)
+        return self._add_layer(kind, name, x, params, macs, ops + activation_ops)
 
     def _batch_norm(self, x):
         """Return `x` normalized, with variables of the current scope, and how many are trained.
@@ -323,3 +323,9 @@ class Net:
         if self.fake_quant:
             self.fake_quant.note_layer(x, name)
         return x
+
+
+def _before_cast(x: tf.Tensor) -> tf.Tensor:
+    """Return the bfloat16 tensor of which `x` is the cast, with the same numbers; else `x`."""
+    is_cast = x.op.type == 'Cast' and x.op.inputs[0].dtype == tf.bfloat16
+    return x.op.inputs[0] if is_cast else x

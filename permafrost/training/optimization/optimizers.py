@@ -120,7 +120,7 @@ class Muon(Nesterov):
         slot = self.get_slot(var, 'momentum')
         average = slot.assign(momentum * slot + grad)
         matrix = tf.reshape(grad + momentum * average, [-1, var.shape.as_list()[3]])
-        return tf.reshape(orthogonalize(matrix), var.shape)
+        return tf.reshape(orthogonalize(matrix, self._recipe.compute_dtype), var.shape)
 
 
 class MuonUnscaled(Muon):
@@ -142,19 +142,21 @@ def _is_matrix(shape: tf.TensorShape) -> bool:
     return shape.ndims == 4 and shape[3] > 1  # of a convolution, but not depthwise
 
 
-def orthogonalize(matrix: tf.Tensor, steps: int = 3) -> tf.Tensor:
+def orthogonalize(matrix: tf.Tensor, compute_dtype: str = 'float32', steps: int = 3) -> tf.Tensor:
     """Return roughly the orthogonal matrix nearest to `matrix` [m, n]: all singular values near 1.
 
-    This is the Newton-Schulz iteration with the coefficients of Muon.
+    This is the Newton-Schulz iteration with the coefficients of Muon, which the record computes in
+    bfloat16.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape.as_list()[0] < matrix.shape.as_list()[1]
     x = matrix / (tf.sqrt(tf.reduce_sum(tf.square(matrix))) + 1e-7)
+    x = tf.cast(x, compute_dtype)
     for _ in range(steps):
         square = tf.matmul(x, x, transpose_a=not wide, transpose_b=wide)  # the smaller product
         polynomial = b * square + c * tf.matmul(square, square)
         x = a * x + (tf.matmul(polynomial, x) if wide else tf.matmul(x, polynomial))
-    return x
+    return tf.cast(x, tf.float32)
 
 
 OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Adam, 'muon': Muon,

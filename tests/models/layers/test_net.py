@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from models.layers import net as layers_net
 from models.layers.net import Net
 from permafrost import runtime
 from tests import networks
@@ -315,6 +316,33 @@ def test_bfloat16_rounds_convolutions_and_nothing_else():
     types = {op.type for op in graph.get_operations()
              if op.type != 'Cast' and any(t.dtype == tf.bfloat16 for t in op.inputs)}
     assert types - {'ShapeN'} == {'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput'}
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypatch):
+    """Batch normalization, ReLU and pooling in bfloat16, of numbers that a convolution rounds."""
+    def outputs_and_gradients():
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            net = Net(True, compute_dtype='bfloat16', seed=3)
+            x = tf.constant(randoms(8, 12, 12, 16))
+            y = net.max_pool('pool', net.conv('a', x, 32, 3, norm=True))
+            y = net.conv('b', y, 8, 3, activation='linear')
+            gradients = tf.gradients(tf.nn.l2_loss(y), tf.trainable_variables())
+            session.run(tf.global_variables_initializer())
+            moved = session.run([y, *gradients, *tf.get_collection(tf.GraphKeys.UPDATE_OPS)])
+            types = {op.inputs[0].dtype for op in graph.get_operations()
+                     if op.type in ('FusedBatchNormV3', 'Relu', 'MaxPool')}
+            return types, moved
+
+    types, found = outputs_and_gradients()
+    assert types == {tf.bfloat16}
+    monkeypatch.setattr(layers_net, '_before_cast', lambda x: x)
+    types, expected = outputs_and_gradients()
+    assert types == {tf.float32}
+    np.testing.assert_array_equal(found[0], expected[0])
+    for approximation, value in zip(found[1:], expected[1:]):
+        error = np.sqrt(np.mean((approximation - value) ** 2) / np.mean(value ** 2))
+        assert error < 0.01
 
 
 def test_inference_is_never_in_bfloat16():

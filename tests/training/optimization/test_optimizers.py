@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost import runtime
 from permafrost.errors import UsageError
 from permafrost.recipes.recipe import Recipe
 from permafrost.training.optimization import optimizers
@@ -174,3 +175,13 @@ def test_a_learning_rate_may_have_any_number_of_digits():
         session.run(tf.global_variables_initializer())
         session.run(update)
         assert session.run(variable) == np.float32(1 - np.float32(rate))
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_orthogonalize_in_bfloat16_is_nearly_the_same():
+    matrix = np.random.RandomState(2).randn(40, 8).astype(np.float32)
+    with tf.Graph().as_default(), tf.Session() as session:
+        result = session.run(optimizers.orthogonalize(tf.constant(matrix), 'bfloat16'))
+    assert result.dtype == np.float32
+    error = np.abs(result - slow_orthogonalize(matrix)).max()
+    assert 1e-4 < error < 0.03
