@@ -3,7 +3,7 @@
 They consist of operations that TensorFlow 1.15 has, so that any engine can run a frozen graph.
 """
 
-import functools
+from functools import partial
 from typing import Callable, Dict, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -22,39 +22,16 @@ def sigmoid_gelu(x: tf.Tensor) -> tf.Tensor:
     return x * tf.sigmoid(x * 1.702)
 
 
-def trained_sigmoid_gelu(x: tf.Tensor) -> tf.Tensor:
-    """Return sigmoid_gelu(x), whose gradient XLA computes in one pass over memory, not in five."""
-    if tf.__version__.startswith('1.'):
-        return sigmoid_gelu(x)
-    gradient = tf.function(_sigmoid_gelu_gradient, jit_compile=True, autograph=False)
-
-    @tf.custom_gradient
-    def activate(x):
-        return sigmoid_gelu(x), lambda upstream: gradient(x, upstream)
-
-    return activate(x)
-
-
-def _sigmoid_gelu_gradient(x, upstream):
-    share = tf.sigmoid(x * 1.702)
-    return upstream * share * (1. + 1.702 * x * (1. - share))
-
-
 ACTIVATIONS: Dict[str, Activation] = {
     'linear': (lambda x: x, 0), 'relu': (tf.nn.relu, 2), 'celu': (celu, 4),
     'sigmoid_gelu': (sigmoid_gelu, 4)}
-TRAINED: Dict[str, Callable[..., tf.Tensor]] = {'sigmoid_gelu': trained_sigmoid_gelu}
 
 
-def get_activation(text: str, training: bool = False) -> Activation:
-    """Return the activation named by `text`, 'name' or 'name:number'. Raises ValueError.
-
-    In `training`, it may have operations that a frozen graph must not have.
-    """
+def get_activation(text: str) -> Activation:
+    """Return the activation named by `text`, 'name' or 'name:number'. Raises ValueError."""
     name, _, number = text.partition(':')
     if name not in ACTIVATIONS:
         raise ValueError(f"unknown activation {text!r} (choose from: "
                          f"{', '.join(sorted(ACTIVATIONS))})")
     function, ops = ACTIVATIONS[name]
-    function = TRAINED.get(name, function) if training else function
-    return (functools.partial(function, alpha=float(number)) if number else function), ops
+    return (partial(function, alpha=float(number)) if number else function), ops

@@ -6,7 +6,14 @@ from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tup
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from models.layers import activations, initializers, random_seeds, small_maps, whitening
+from models.layers import (
+    activations,
+    fused_activations,
+    initializers,
+    random_seeds,
+    small_maps,
+    whitening,
+)
 from models.layers.fake_quant import FakeQuant
 from models.layers.padding import pad_for_multiple
 
@@ -134,13 +141,13 @@ class Net:
         """Return the batch normalization (Ioffe and Szegedy 2015) of [N, H, W, C] or [N, C]."""
         with tf.variable_scope(name):
             x, params = self._batch_norm(x)
+        x = tf.cast(x, tf.float32)
         return self._add_layer('norm', name, x, params, ops_per_element=BIAS_OPS)
 
     def activate(self, name: str, x: tf.Tensor, activation: Optional[str] = None) -> tf.Tensor:
         """Return the activation of a tensor of any shape."""
-        function, ops = activations.get_activation(activation or self.activation, self.training)
         with tf.name_scope(name):
-            x = function(x)
+            x, ops = self._activate(x, activation)
         return self._add_layer('activation', name, x, ops_per_element=ops)
 
     def add(self, name: str, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -248,8 +255,6 @@ class Net:
         params, ops = product(weights_shape), 0
         macs = params * product(x.shape.as_list()[1:-1])
         if norm:
-            if (activation or self.activation) == 'relu':
-                x = _before_cast(x)  # ReLU and rounding to bfloat16 may change places
             with tf.variable_scope('bn'):
                 x, norm_params = self._batch_norm(x)
             params, ops = params + norm_params, BIAS_OPS
@@ -258,10 +263,18 @@ class Net:
                                      initializer=tf.zeros_initializer())
             x = tf.nn.bias_add(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
-        function, activation_ops = activations.get_activation(
-            activation or self.activation, self.training)
-        x = tf.cast(function(x), tf.float32)
+        x, activation_ops = self._activate(x, activation)
         return self._add_layer(kind, name, x, params, macs, ops + activation_ops)
+
+    def _activate(self, x, activation):
+        """Return the activation of `x`, and its operations per element."""
+        name = activation or self.activation
+        function, ops = activations.get_activation(name)
+        if self.training and name == 'sigmoid_gelu':
+            x = fused_activations.sigmoid_gelu(_before_cast(x), self.compute_dtype)
+        else:
+            x = function(_before_cast(x) if name == 'relu' else tf.cast(x, tf.float32))
+        return tf.cast(x, tf.float32), ops
 
     def _batch_norm(self, x):
         """Return `x` normalized, with variables of the current scope, and how many are trained.
@@ -278,6 +291,7 @@ class Net:
             np.ones(channels, np.float32), name='gamma')
         beta = vector('beta', 0., True)
         mean, variance = vector('moving_mean', 0., False), vector('moving_variance', 1., False)
+        x = _before_cast(x)
         maps = x if x.shape.ndims == 4 else tf.reshape(x, [-1, 1, 1, channels])
         if self.training and not self.is_frozen(mean.op.name):
             y, batch_mean, batch_variance = self._ghost_batch_norm(maps, gamma, beta)
