@@ -219,7 +219,7 @@ def uses_frozen_graph(values: flags.FlagValues) -> bool:
     """Return whether the flags name a frozen graph. Raises UsageError if they name a run too."""
     changes = explicitly_set(values)
     if values.graph is None:
-        for name in (*GRAPH_FLAGS, 'allow_any_op'):
+        for name in (*GRAPH_FLAGS, 'allow_any_op', 'runtime'):
             if name in changes:
                 raise UsageError(f'--{name} needs --graph')
         return False

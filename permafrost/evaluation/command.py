@@ -41,6 +41,9 @@ def define_flags() -> None:
     flags.DEFINE_multi_string('images', [], 'With --graph: classify these image files (PNG, JPEG '
                               'or BMP) instead, as label_image does.')
     flags.DEFINE_integer('top', 3, 'With --images: number of classes to print.', 1)
+    flags.DEFINE_enum('runtime', None, ['tensorflow', *client.RUNTIMES], 'With --graph: what runs '
+                      'it. Default: litert for .tflite, onnxruntime for .onnx, else tensorflow. '
+                      'openvino runs .pb, .onnx and .tflite.')
     shared_flags.define_graph_flags()
     flags.DEFINE_bool('allow_any_op', False, 'With --graph: also run operations that inference '
                       'does not need. They can write files: do not use it for graphs from '
@@ -73,8 +76,9 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
             run, session_config, step=values.step, continuous=values.follow,
             profile=values.profile, require_same_data=bool(values.results),
             weights=values.weights, **images)
-    return None, evaluate.evaluate_frozen_graph(graph, session_config, _stated(values), **images,
-                                                allow_any_op=values.allow_any_op)
+    return None, evaluate.evaluate_frozen_graph(
+        graph, session_config, _stated(values), **images, allow_any_op=values.allow_any_op,
+        runtime=client.runtime_of(graph, values.runtime))
 
 
 def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
@@ -95,7 +99,8 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
         session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     return evaluate.classify_images(graph, [*values.images, *more_images], session_config,
-                                    _stated(values), values.top, values.allow_any_op)
+                                    _stated(values), values.top, values.allow_any_op,
+                                    client.runtime_of(graph, values.runtime))
 
 
 def _graph_to_run(values: flags.FlagValues) -> str:
@@ -104,7 +109,7 @@ def _graph_to_run(values: flags.FlagValues) -> str:
     Of a run it is the frozen graph. Raises UserError if there is none.
     """
     path = file_kinds.graph_file(values.graph)
-    if os.path.splitext(path)[1] not in client.RUNTIME_OF:
+    if client.runtime_of(path, values.runtime) == 'tensorflow':
         file_kinds.check_graph_file(path)
         isolation.continue_in_child(path)
     elif not os.path.isfile(path):

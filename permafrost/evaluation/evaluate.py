@@ -61,14 +61,14 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
                           stated: Statement = NOTHING_STATED, dataset: Optional[str] = None,
                           data_dir: Optional[str] = None, split: str = 'test',
                           batch_size: int = BATCH_SIZE, tta: str = 'none',
-                          allow_any_op: bool = False) -> Metrics:
-    """Evaluate the frozen graph at `path`; see FrozenGraph for `stated`.
+                          allow_any_op: bool = False, runtime: str = 'tensorflow') -> Metrics:
+    """Evaluate the frozen graph at `path` in `runtime`; see FrozenGraph for `stated`.
 
     Raises UserError if the file holds no graph, or one that cannot classify these images.
     """
     data = loading.open_dataset(dataset or 'cifar10', data_dir)
     images, labels = loading.load(data, split)
-    with _opened(path, session_config, data, stated, allow_any_op) as (session, frozen):
+    with _opened(path, session_config, data, stated, allow_any_op, runtime) as (session, frozen):
         check_classes(path, frozen.labels, data)
         try:
             metrics = compute_metrics(session, frozen, images, labels, batch_size, tta)
@@ -84,12 +84,12 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
 
 def classify_images(path: str, images: Sequence[str], session_config: Optional[tf.ConfigProto],
                     stated: Statement = NOTHING_STATED, top: int = 3,
-                    allow_any_op: bool = False) -> int:
+                    allow_any_op: bool = False, runtime: str = 'tensorflow') -> int:
     """Print the `top` classes of each file in `images` by the frozen graph at `path`.
 
     Returns an exit code. Raises like evaluate_frozen_graph.
     """
-    with _opened(path, session_config, None, stated, allow_any_op) as (session, frozen):
+    with _opened(path, session_config, None, stated, allow_any_op, runtime) as (session, frozen):
         try:
             return classification.classify(
                 session, frozen, model_card.read_model_card(path), images, top)
@@ -99,11 +99,10 @@ def classify_images(path: str, images: Sequence[str], session_config: Optional[t
 
 @contextlib.contextmanager
 def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[loading.Dataset],
-            stated: Statement, allow_any_op: bool
+            stated: Statement, allow_any_op: bool, runtime: str
             ) -> Iterator[Tuple[Optional[tf.Session], Classifier]]:
-    """Open the graph at `path`, by the runtime that its suffix says: a session, and the network."""
-    runtime = client.RUNTIME_OF.get(os.path.splitext(path)[1])
-    if runtime:
+    """Open the graph at `path` in `runtime`: a session, and the network."""
+    if runtime != 'tensorflow':
         with client.runtime(runtime) as child:
             yield None, ConvertedModel(child, path, data, stated)
         return

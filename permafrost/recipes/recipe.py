@@ -6,10 +6,9 @@ import re
 from typing import Any, Dict, Mapping, NamedTuple, Tuple
 
 from permafrost import schema
-from permafrost.recipes import param_groups, progressive_resizing, schedules
+from permafrost.recipes import param_groups, schedules
 from permafrost.recipes.param_groups import ParamGroup
-from permafrost.recipes.progressive_resizing import ProgressiveResizing
-from permafrost.recipes.schedules import Schedule
+from permafrost.recipes.schedules import ProgressiveResizing, Schedule
 from permafrost.schema import limited
 
 NORMALIZATIONS = ('per_image', 'per_channel', 'per_pixel', 'yuv_local')
@@ -151,7 +150,7 @@ class Recipe:
         if 'spared_layers' in fields:
             fields['spared_layers'] = tuple(fields['spared_layers'])
         fields['schedule'] = schedules.from_text(fields.get('schedule', 'constant'))
-        fields['progressive_resizing'] = progressive_resizing.from_text(
+        fields['progressive_resizing'] = schedules.resizing_from_text(
             fields.get('progressive_resizing', 'none'))
         groups = fields.pop('param_groups', ())
         recipe = cls(**fields)

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Tuple
 import tensorflow.compat.v1 as tf
 
 from permafrost.inputs import resizing
-from permafrost.recipes.progressive_resizing import ProgressiveResizing
+from permafrost.recipes.schedules import ProgressiveResizing
 
 # Scalars by name, and (gradient, variable) for each variable.
 Computed = Tuple[Dict[str, tf.Tensor], List[Any]]

@@ -9,16 +9,31 @@ import json
 import os
 import subprocess
 import tempfile
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import numpy as np
 
 from permafrost.cli.commands import ROOT
-from permafrost.errors import UserError, one_line, printable
+from permafrost.errors import UsageError, UserError, one_line, printable, shown
 
 RUNTIMES = ('litert', 'onnxruntime', 'openvino')  # each has an environment and a server
 RUNTIME_OF = {'.tflite': 'litert', '.onnx': 'onnxruntime'}  # by the suffix of a file
 BATCH_SIZE = 100  # images; an int8 file gives the same answers for any
+
+
+def runtime_of(path: str, stated: Optional[str] = None) -> str:
+    """Return the runtime of the graph at `path`: the `stated` one, else by its suffix.
+
+    It is 'tensorflow' or one of RUNTIMES. Raises UsageError if that one does not run such files.
+    """
+    suffix = os.path.splitext(path)[1]
+    usual = RUNTIME_OF.get(suffix, 'tensorflow')
+    if stated in (None, usual):
+        return usual
+    if stated == 'openvino' and suffix in ('.pb', *RUNTIME_OF):
+        return stated
+    raise UsageError(f'{stated} does not run {shown(path)}: use --runtime={usual}'
+                     + ' or openvino' * (suffix in ('.pb', *RUNTIME_OF)))
 
 
 def python(environment: str) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation.runtimes import client
 from tests.evaluation.runtimes.environments import needs
 from tests.processes import ROOT
@@ -41,3 +41,19 @@ def test_a_damaged_file_is_one_line(name, suffix, tmp_path):
         with pytest.raises(UserError, match=name) as error:
             client.predict(child, str(path), np.zeros((1, 4, 4, 3), np.uint8))
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('path, stated, expected', [
+    ('a.pb', None, 'tensorflow'), ('a', None, 'tensorflow'), ('a.onnx', None, 'onnxruntime'),
+    ('a.tflite', 'litert', 'litert'), ('a.tflite', 'openvino', 'openvino'),
+    ('a.pb', 'openvino', 'openvino'), ('a.onnx', 'openvino', 'openvino')])
+def test_the_suffix_or_the_user_chooses_the_runtime(path, stated, expected):
+    assert client.runtime_of(path, stated) == expected
+
+
+@pytest.mark.parametrize('path, stated, hint', [
+    ('a.onnx', 'litert', '--runtime=onnxruntime or openvino'), ('saved', 'openvino', 'tensorflow$'),
+    ('a.tflite', 'tensorflow', '--runtime=litert or openvino')])
+def test_a_runtime_that_does_not_run_a_file_is_refused(path, stated, hint):
+    with pytest.raises(UsageError, match=f"{stated} does not run '{path}': use .*{hint}"):
+        client.runtime_of(path, stated)

@@ -116,5 +116,5 @@ def test_the_ready_studies_make_runs(synthetic, tmp_path, name):
     planned = helpers.planned_runs(tmp_path, template, '--dataset=synthetic', '--validation=100',
                                    f'--data_dir={synthetic.directory}')
     expected = {'tutorial.json': 15, 'davidnet_branches.json': 15, 'bag_of_tricks.json': 11,
-                'compress.json': 18, 'distillation.json': 6}
+                'compress.json': 18, 'distillation.json': 6, 'sprint.json': 6}
     assert len(planned) == expected[name]

@@ -1,0 +1,46 @@
+"""Compiled activations, against those of TensorFlow's operations."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from models.layers import activations, fused_activations
+from models.layers.net import Net
+from permafrost import runtime
+
+pytestmark = pytest.mark.usefixtures('default_graph')
+
+
+def test_training_has_the_gradient_of_the_activation():
+    """Also inside of tf.cond, where the networks of progressive resizing are."""
+    x = tf.constant(np.linspace(-8, 8, 97).astype(np.float32))
+    upstream = tf.constant(np.linspace(2, -1, 97).astype(np.float32))
+
+    def activate_and_gradient():
+        y = Net(training=True).activate('act', x, 'sigmoid_gelu')
+        return y, tf.gradients(y, x, upstream)[0]
+
+    in_branch = tf.cond(tf.placeholder_with_default(True, []), activate_and_gradient,
+                        lambda: (tf.zeros_like(x), tf.zeros_like(x)))
+    plain = activations.sigmoid_gelu(x)
+    with tf.Session() as session:
+        expected, *others = session.run([(plain, tf.gradients(plain, x, upstream)[0]),
+                                         activate_and_gradient(), in_branch])
+    for found in others:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_the_input_and_the_output_have_any_precision(dtype):
+    x = tf.cast(tf.constant(np.linspace(-8, 8, 97), tf.float32), dtype)
+    y = fused_activations.sigmoid_gelu(x, 'bfloat16')
+    gradient, = tf.gradients(y, x)
+    assert (y.dtype, gradient.dtype) == (tf.bfloat16, tf.as_dtype(dtype))
+    exact_x = tf.cast(x, tf.float32)
+    exact = activations.sigmoid_gelu(exact_x)
+    pairs = [(y, exact), (gradient, tf.gradients(exact, exact_x)[0])]
+    with tf.Session() as session:
+        for found, expected in pairs:
+            found, expected = session.run([tf.cast(found, tf.float32), expected])
+            np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.001)
