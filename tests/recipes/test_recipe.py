@@ -19,8 +19,7 @@ DECAYS = {'coupled': 'weight_decay', 'decoupled': 'decoupled_weight_decay'}
 
 
 # What later commits changed, set back.
-CHANGES = {'sprint': ['batch_size=2000', 'epochs=10', 'learning_rate=0.24',
-                      'schedule=linear 0:1 10:0',
+CHANGES = {'sprint': ['batch_size=2000', 'learning_rate=0.24',
                       'param_groups=conv weight_decay=0,'
                       'beta learning_rate=106 weight_decay=0.004/106,'
                       'whiten/biases learning_rate=106 weight_decay=0.004/106 freeze_epoch=3,'

@@ -11,9 +11,22 @@ DTYPES = {'u8': 'uint8', 'i8': 'int8', 'i32': 'int32', 'i64': 'int64', 'f16': 'f
           'f32': 'float32', 'f64': 'float64', 'boolean': 'bool'}
 
 
+def read(path: str) -> Tuple[Any, str]:
+    """Return the model at `path`, and the name of its output: our logits, or its first one.
+
+    In a frozen graph of ours the probabilities follow the logits, and are the only output.
+    """
+    model = CORE.read_model(path)
+    names = {name for op in model.get_ops() for port in op.outputs() for name in port.get_names()}
+    name = next((name for name in ('predictions', 'predictions:0') if name in names), None)
+    if name and not any(name in port.get_names() for port in model.outputs):
+        model.add_outputs(name)
+    return model, name or model.outputs[0].get_any_name()
+
+
 def load(path: str, threads: int) -> Callable:
     """Return bind(array) for the model at `path`: see server.serve_inference."""
-    model = CORE.read_model(path)
+    model, output = read(path)
     compiled: Dict[Tuple[int, ...], Any] = {}  # known shapes are the fastest
 
     def bind(array):
@@ -29,19 +42,19 @@ def load(path: str, threads: int) -> Callable:
             request.start_async()
             request.wait()
 
-        return run, lambda: request.get_output_tensor(0).data.copy()
+        return run, lambda: request.get_tensor(output).data.copy()
 
     return bind
 
 
 def describe(path: str) -> Dict[str, Any]:
     """Return the answer to {"describe": path}: see server."""
-    model = CORE.read_model(path)
+    model, output = read(path)
     source, kind = model.inputs[0], model.inputs[0].get_element_type().get_type_name()
     return {'input': {'name': source.get_any_name(), 'dtype': DTYPES.get(kind, kind),
                       'shape': [-1 if size.is_dynamic else size.get_length()
                                 for size in source.get_partial_shape()]},
-            'output': model.outputs[0].get_any_name(), 'labels': []}
+            'output': output, 'labels': []}
 
 
 if __name__ == '__main__':

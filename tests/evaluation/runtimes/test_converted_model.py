@@ -5,13 +5,15 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.export.conversion import converters
 from tests.evaluation.frozen_graphs.helpers import build
 from tests.evaluation.runtimes.environments import needs
-from tests.label_image.program import LABELS, mean_colour, softmax
+from tests.label_image.program import LABELS, SQUEEZE1, mean_colour, softmax
 
 IMAGES = np.random.RandomState(5).randint(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
@@ -38,6 +40,20 @@ def test_a_converted_file_answers_as_the_graph_does(kind, suffix, runtime, tmp_p
     np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2)) / 32), atol=1e-5)
     assert list(model.labels) == ([] if runtime == 'openvino' else LABELS)
     assert not model.describe() and model.input.is_own
+
+
+@pytest.mark.slow
+@needs('openvino')
+def test_openvino_returns_the_logits_of_a_frozen_graph():
+    """The only output of the graph is the probabilities."""
+    graph = graph_def.read_graph(SQUEEZE1)
+    with tf.Graph().as_default(), tf.Session() as session:
+        expected = FrozenGraph(graph, SQUEEZE1).run(session, IMAGES, 3)
+    with client.runtime('openvino') as child:
+        model = ConvertedModel(child, SQUEEZE1)
+        logits = model.run(None, IMAGES, 3)
+    assert model.output.kind == 'logits'
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
 def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):
