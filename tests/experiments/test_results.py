@@ -248,7 +248,7 @@ def test_recorded_accuracies_reach_their_targets(model, recipe, steps, accuracy,
     result = files.read_json(path)
     assert result[accuracy]['mean'] >= minimum
     if model == 'sprint':
-        assert len(result['seeds']) >= 3 and result['train_seconds'] <= 11 * 60
+        assert len(result['seeds']) >= 3 and result['train_seconds'] <= 15 * 60
     assert result['weights'] == ('averaged' if recipe == 'tutorial' else 'raw')
 
 
