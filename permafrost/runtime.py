@@ -23,8 +23,7 @@ MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
 
 def has_bfloat16(engine: str) -> bool:
     """Return whether convolutions in bfloat16 are faster than in float32 on this processor."""
-    return (engine == 'tf2' and
-            not {'avx512_bf16', 'amx_bf16'}.isdisjoint(machine.cpu_info('flags').split()))
+    return engine == 'tf2' and (has_amx() or 'avx512_bf16' in machine.cpu_info('flags').split())
 
 
 def has_amx() -> bool:

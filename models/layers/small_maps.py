@@ -20,18 +20,19 @@ OVERRIDE: Dict[str, str] = {'Conv2D': 'Conv2DOfSmallMaps'}  # for tf.Graph.gradi
 def _conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
     """Return the gradients of the maps and of the weights of a Conv2D of stride 1."""
     x, weights = op.inputs
-    settings: Dict[str, Any] = {'strides': [1, 1, 1, 1], 'padding': op.get_attr('padding').decode()}
+    padding = op.get_attr('padding').decode()
+    settings: Dict[str, Any] = {'strides': [1, 1, 1, 1], 'padding': padding}
     of_maps = tf.raw_ops.Conv2DBackpropInput(
         input_sizes=tf.shape(x), filter=weights, out_backprop=grad, **settings)
     size = weights.shape.as_list()[0]
-    gap = size - 1 if settings['padding'] == 'VALID' else size // 2
+    gap = size - 1 if padding == 'VALID' else size // 2
     batch_size, _, width, _ = grad.shape.as_list()
     count = maps_in_a_row(batch_size, width, gap)
     if count > 1 and min(weights.shape.as_list()[2:]) >= MIN_CHANNELS:
         # Without padding, the columns that two maps share in a window are where the gradient is 0.
-        x = side_by_side(x, count, 0 if settings['padding'] == 'VALID' else gap)
+        x = side_by_side(x, count, 0 if padding == 'VALID' else gap)
         grad = side_by_side(grad, count, gap)
-        if settings['padding'] == 'VALID':
+        if padding == 'VALID':
             grad = grad[:, :, :-gap]
     of_weights = tf.raw_ops.Conv2DBackpropFilter(
         input=x, filter_sizes=weights.shape.as_list(), out_backprop=grad, **settings)

@@ -83,16 +83,10 @@ class Linear(Schedule):
 
     @classmethod
     def from_words(cls, words: Sequence[str]) -> 'Schedule':
-        points = [word.split(':') for word in words]
-        if any(len(point) != 2 for point in points):
-            raise ValueError('epoch:factor must follow the name, once or more')
-        return cls([number_text.parse(epoch) for epoch, _ in points],
-                   [number_text.parse(factor) for _, factor in points])
+        return cls(*_points(words, 'epoch:factor must follow the name, once or more'))
 
     def __str__(self) -> str:
-        return ' '.join([self.name] + [
-            f'{number_text.to_text(epoch)}:{number_text.to_text(factor)}'
-            for epoch, factor in zip(self.epochs, self.factors)])
+        return _points_text(self.name, self.epochs, self.factors)
 
 
 class Steps(Linear):
@@ -177,7 +171,7 @@ def _later(epoch: float, ratio: float) -> float:
     return float(f'{epoch * ratio:g}')  # six digits, as a reader would write it in config.json
 
 
-MODES = ('crop', 'resize')
+RESIZING_MODES = ('crop', 'resize')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,29 +202,38 @@ class ProgressiveResizing:
                 f'{self.epochs[-1]:g}, and the training ends at epoch {num_epochs:g}')
 
     def __str__(self) -> str:
-        points = [f'{number_text.to_text(epoch)}:{size}'
-                  for epoch, size in zip(self.epochs, self.sizes)]
-        return ' '.join([self.mode, *points]) if points else 'none'
+        return _points_text(self.mode, self.epochs, self.sizes) if self.sizes else 'none'
 
 
 def resizing_from_text(text: str) -> ProgressiveResizing:
     """Return the value that `text` writes. Raises UsageError."""
     if text in ('', 'none'):
         return ProgressiveResizing()
-    mode, *points = text.split()
+    mode, *words = text.split()
     try:
-        if mode not in MODES:
-            raise ValueError(f'it must begin with {" or ".join(MODES)}')
-        pairs: Any = [point.split(':') for point in points]
-        if not pairs or any(len(pair) != 2 for pair in pairs):
-            raise ValueError('epoch:pixels must follow, once or more')
-        epochs = tuple(number_text.parse(epoch) for epoch, _ in pairs)
-        sizes = tuple(int(size) for _, size in pairs)
+        if mode not in RESIZING_MODES:
+            raise ValueError(f'it must begin with {" or ".join(RESIZING_MODES)}')
+        epochs, sizes = _points(words, 'epoch:pixels must follow, once or more')
         if epochs[0] != 0 or any(a >= b for a, b in zip(epochs, epochs[1:])):
             raise ValueError('the epochs must rise from 0')
-        if min(sizes) < 1:
-            raise ValueError('a size is at least 1 pixel')
+        if any(size < 1 or size % 1 for size in sizes):
+            raise ValueError('a size is a whole number of at least 1 pixel')
     except ValueError as error:
         raise UsageError(f'wrong progressive_resizing {shown(text)} ({error}). Write it as '
                          "'crop 0:28 6:32' or 'resize 0:24 4:32'") from error
-    return ProgressiveResizing(mode, epochs, sizes)
+    return ProgressiveResizing(mode, epochs, tuple(map(int, sizes)))
+
+
+def _points(words: Sequence[str], problem: str) -> Tuple[Tuple[float, ...], Tuple[float, ...]]:
+    """Return the epochs and the values of words such as '5:0.1'. Raises ValueError(problem)."""
+    pairs = [word.split(':') for word in words]
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(problem)
+    epochs, values = zip(*([number_text.parse(text) for text in pair] for pair in pairs))
+    return epochs, values
+
+
+def _points_text(name: str, epochs: Sequence[float], values: Sequence[float]) -> str:
+    """Return the text of which `_points` reads the words after `name`."""
+    return ' '.join([name] + [f'{number_text.to_text(epoch)}:{number_text.to_text(value)}'
+                              for epoch, value in zip(epochs, values)])

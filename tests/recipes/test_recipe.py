@@ -18,7 +18,7 @@ with open(os.path.join(ROOT, 'tests', 'fixtures', 'v1', 'recipes.json')) as stre
 DECAYS = {'coupled': 'weight_decay', 'decoupled': 'decoupled_weight_decay'}
 
 
-# What later commits changed, set back.
+# Recipes that have changed since, and the settings that they had.
 CHANGES = {'sprint': ['batch_size=2000', 'learning_rate=0.24',
                       'param_groups=conv weight_decay=0,'
                       'beta learning_rate=106 weight_decay=0.004/106,'

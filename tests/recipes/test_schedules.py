@@ -102,8 +102,9 @@ def test_sizes_and_their_text_are_the_same(value, text):
     ('28 32', 'begin with crop or resize'), ('zoom 0:28', 'begin with crop or resize'),
     ('crop', 'epoch:pixels must follow'), ('crop 28', 'epoch:pixels must follow'),
     ('crop 0:28:3', 'epoch:pixels must follow'), ('crop 1:28 2:32', 'must rise from 0'),
-    ('crop 0:28 0:32', 'must rise from 0'), ('crop 0:x', 'invalid literal'),
-    ('crop x:28', 'not a number'), ('crop 0:0 1:32', 'at least 1 pixel')])
+    ('crop 0:28 0:32', 'must rise from 0'), ('crop 0:x', 'not a number'),
+    ('crop x:28', 'not a number'), ('crop 0:0 1:32', 'at least 1 pixel'),
+    ('crop 0:27.5 1:32', 'a whole number')])
 def test_wrong_sizes_are_one_line_with_an_example(text, problem):
     with pytest.raises(UsageError, match=problem) as caught:
         schedules.resizing_from_text(text)
