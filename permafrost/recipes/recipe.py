@@ -14,6 +14,7 @@ from permafrost.schema import limited
 NORMALIZATIONS = ('per_image', 'per_channel', 'per_pixel', 'yuv_local')
 OPTIMIZERS = ('sgd', 'momentum', 'nesterov', 'adam', 'muon', 'muon_unscaled')
 COMPUTE_DTYPES = ('float32', 'bfloat16')
+SPARSITY_SCOPES = ('layer', 'global')
 PLAIN_NAME = re.compile(r'\w[\w.-]{0,99}').fullmatch
 # The field that `weight_decay` stood for, by the earlier field `decay_mode`.
 DECAY_MODES = {'layers': 'layer_weight_decay', 'coupled': 'weight_decay',
@@ -100,8 +101,11 @@ class Recipe:
         0.9, minimum=0, maximum=1, text='With --teacher: share of the loss that is the divergence '
         "from the teacher; the rest is the labels'.")
     sparsity: float = limited(
-        0., minimum=0, below=1, text='Pruning: share of the weights of each layer that become zero '
+        0., minimum=0, below=1, text='Pruning: share of the weights that become zero '
         '(arXiv:1710.01878). 0: none.')
+    sparsity_scope: str = limited(
+        'layer', names=SPARSITY_SCOPES, text='Pruning: the share of zeros is that of each layer, '
+        'or of all layers together (global), where LAMP scores choose (arXiv:2010.07611).')
     structured_sparsity: float = limited(
         0., minimum=0, below=1, text='Pruning: share of the filters of each layer that become '
         'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')

@@ -26,7 +26,7 @@ class Selection(abc.ABC):
 
 
 class Weights(Selection):
-    """In each variable the share `sparsity` of its entries, those nearest to zero.
+    """The share `sparsity` of the entries of each variable, those nearest to zero.
 
     Zhu and Gupta 2017 (https://arxiv.org/abs/1710.01878).
     """
@@ -37,11 +37,37 @@ class Weights(Selection):
     def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
         chosen = {}
         for name, mask in before.items():
-            scores = np.where(mask > 0, np.abs(values[name]), -1.).ravel()
-            mask = np.ones(scores.size, np.float32)
-            mask[_lowest(scores, round(sparsity * scores.size))] = 0.
-            chosen[name] = mask.reshape(values[name].shape)
+            scores = np.where(mask > 0, self._scores(values[name]), -1.).ravel()
+            chosen[name] = _without_lowest(scores, sparsity).reshape(values[name].shape)
         return chosen
+
+    def _scores(self, value: np.ndarray) -> np.ndarray:
+        return np.abs(value)
+
+
+class GlobalWeights(Weights):
+    """The share `sparsity` of all entries of the variables together, those of the lowest score.
+
+    The score of a weight is its square over the sum of the squares of the weights of its layer
+    that are at least as large: LAMP, Lee et al. 2021 (https://arxiv.org/abs/2010.07611). So each
+    layer keeps its largest weight.
+    """
+
+    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+        scores = np.concatenate([
+            np.where(mask > 0, self._scores(values[name] * mask), -1.).ravel()
+            for name, mask in before.items()])
+        mask = _without_lowest(scores, sparsity)
+        ends = np.cumsum([each.size for each in before.values()])
+        return {name: part.reshape(values[name].shape)
+                for name, part in zip(before, np.split(mask, ends[:-1]))}
+
+    def _scores(self, value: np.ndarray) -> np.ndarray:
+        squares = np.ravel(value).astype(np.float64) ** 2
+        order = np.argsort(-squares, kind='stable')
+        scores = np.zeros(squares.size)
+        scores[order] = squares[order] / np.maximum(np.cumsum(squares[order]), 1e-300)
+        return scores.reshape(value.shape)
 
 
 @dataclasses.dataclass
@@ -102,6 +128,13 @@ def filters_to_keep(count: int, sparsity: float) -> int:
     """Return how many of `count` filters stay: the nearest multiple of one of MULTIPLES, or one."""
     multiple = next((each for each in MULTIPLES if count % each == 0 and count > each), 1)
     return max(1, int((1 - sparsity) * count / multiple + 0.5)) * multiple
+
+
+def _without_lowest(scores: np.ndarray, share: float) -> np.ndarray:
+    """Return a mask, float32 of the shape of `scores` [N], without this share: the lowest."""
+    mask = np.ones(scores.size, np.float32)
+    mask[_lowest(scores, round(share * scores.size))] = 0.
+    return mask
 
 
 def _lowest(scores: np.ndarray, count: int) -> np.ndarray:

@@ -90,9 +90,11 @@ class PruningHook(tf.train.SessionRunHook):
         self._pruning.prune(context.session, sparsity)
         self._sparsity = sparsity
         if sparsity == np.float32(_final_sparsity(self._config)):
-            what = 'weights' if self._config.recipe.sparsity else 'filters'
-            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of each '
-                  'layer that is pruned', flush=True)
+            recipe = self._config.recipe
+            what = 'weights' if recipe.sparsity else 'filters'
+            of = 'all layers' if recipe.sparsity_scope == 'global' else 'each layer'
+            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of {of} '
+                  'not spared', flush=True)
 
 
 def create(config: Config, num_classes: int,
@@ -116,8 +118,11 @@ def create(config: Config, num_classes: int,
               if name not in spared and not is_frozen(f'{name}/weights')]
     shapes = {variable.op.name: tuple(variable.shape.as_list())
               for variable in tf.trainable_variables() if not is_frozen(variable.op.name)}
-    selection: magnitude.Selection = magnitude.Weights({name: shapes[name] for name in pruned})
-    if recipe.structured_sparsity:
+    selection: magnitude.Selection
+    if recipe.sparsity:
+        rule = magnitude.GlobalWeights if recipe.sparsity_scope == 'global' else magnitude.Weights
+        selection = rule({name: shapes[name] for name in pruned})
+    else:
         selection = _filters(Channels(graph, logits.op.name), pruned, shapes,
                              recipe.structured_sparsity)
     if not selection.shapes:

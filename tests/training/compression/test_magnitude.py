@@ -28,6 +28,29 @@ def test_the_share_of_zeros_is_that_of_each_layer(sparsity):
     assert kept.min() >= np.abs(values['a'][masks['a'] == 0]).max()
 
 
+def test_global_scores_are_squares_over_what_is_at_least_as_large():
+    """LAMP (Lee et al. 2021, equation 3): a layer is not emptied because its weights are small."""
+    values = {'a': np.array([[3., -1.], [2., 0.]]), 'b': np.array([.01, -.02])}
+    rule = magnitude.GlobalWeights({name: value.shape for name, value in values.items()})
+    ones = {name: np.ones(value.shape, np.float32) for name, value in values.items()}
+    # a: 9/9, 1/14, 4/13, 0; b: 1/5, 4/4
+    kept = {count: rule.masks(values, ones, count / 6) for count in range(1, 5)}
+    np.testing.assert_array_equal(kept[1]['a'], [[1, 1], [1, 0]])
+    np.testing.assert_array_equal(kept[2]['a'], [[1, 0], [1, 0]])
+    np.testing.assert_array_equal(kept[2]['b'], [1, 1])
+    np.testing.assert_array_equal(kept[3]['b'], [0, 1])
+    np.testing.assert_array_equal(kept[4]['a'], [[1, 0], [0, 0]])
+
+
+def test_what_is_zero_in_all_layers_together_stays_zero():
+    values = {'a': np.arange(1., 5.), 'b': np.arange(1., 5.)}
+    rule = magnitude.GlobalWeights({name: value.shape for name, value in values.items()})
+    before = {'a': np.array([1, 1, 0, 0], np.float32), 'b': np.ones(4, np.float32)}
+    masks = rule.masks(values, before, .5)
+    assert [int(np.sum(mask)) for mask in masks.values()] == [2, 2]
+    np.testing.assert_array_equal(masks['a'], [1, 1, 0, 0])
+
+
 @pytest.mark.parametrize('count, sparsity, kept', [
     (64, .3, 48), (64, .5, 32), (32, .3, 16), (128, .3, 96), (16, .5, 8), (16, .1, 16),
     (24, .5, 16), (10, .5, 5), (10, .99, 1), (512, .999, 16)])

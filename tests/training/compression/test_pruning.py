@@ -112,6 +112,7 @@ def test_a_wrong_layer_is_one_line(changes, message):
 
 @pytest.mark.parametrize('changes', [
     ('structured_sparsity=0.5', 'ema_decay=0.9'),
+    ('sparsity=0.75', 'sparsity_scope=global'),
     pytest.param(('sparsity=0.75', 'ema_decay=0'), marks=pytest.mark.slow)])
 def test_a_resumed_training_is_bit_equal_and_its_zeros_are_evaluated(
         changes, synthetic, tmp_path, capsys):
