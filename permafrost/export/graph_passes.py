@@ -130,6 +130,23 @@ def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
     return result
 
 
+def convolve_in_bfloat16(graph: tf.GraphDef) -> tf.GraphDef:
+    """Cast what convolutions and matrix products multiply to bfloat16, and the results back."""
+    result = tf.GraphDef(versions=graph.versions)
+    for node in graph.node:
+        copy = result.node.add()
+        copy.CopyFrom(node)
+        if node.op not in ('Conv2D', 'MatMul'):
+            continue
+        copy.name = f'{node.name}/bfloat16'
+        copy.attr['T'].type = tf.bfloat16.as_datatype_enum
+        for index, name in enumerate(node.input[:2]):
+            copy.input[index] = f'{node.name}/input{index}'
+            result.node.append(_cast(copy.input[index], name, tf.float32, tf.bfloat16))
+        result.node.append(_cast(node.name, copy.name, tf.bfloat16, tf.float32))
+    return result
+
+
 PASSES = (  # in this order
     remove_identities, fold_batch_norm, rename_additions, strip_default_attrs)
 
@@ -144,6 +161,12 @@ def _const(name: str, value: np.ndarray) -> tf.NodeDef:
 def _binary(op: str, name: str, x: str, y: str) -> tf.NodeDef:
     node = tf.NodeDef(name=name, op=op, input=[x, y])
     node.attr['T'].type = tf.float32.as_datatype_enum
+    return node
+
+
+def _cast(name: str, x: str, of: tf.DType, to: tf.DType) -> tf.NodeDef:
+    node = tf.NodeDef(name=name, op='Cast', input=[x])
+    node.attr['SrcT'].type, node.attr['DstT'].type = of.as_datatype_enum, to.as_datatype_enum
     return node
 
 

@@ -9,7 +9,7 @@ from permafrost import files, runs
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def, labels
-from permafrost.export import freeze, trained_weights
+from permafrost.export import freeze, graph_passes, trained_weights
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression.distillation import Teacher
 from permafrost.training.setup import TrainSetup
@@ -36,6 +36,8 @@ def with_teacher(train_setup: TrainSetup, session_config: Optional[tf.ConfigProt
                         f'began with (sha256 {teacher.sha256[:12]}..., not {began_with[:12]}...): '
                         'restore it, or start another run')
     print(f'teacher: {printable(teacher.source)}, sha256 {teacher.sha256[:12]}...', flush=True)
+    if train_setup.config.recipe.compute_dtype == 'bfloat16':
+        teacher = teacher._replace(graph=graph_passes.convolve_in_bfloat16(teacher.graph))
     return train_setup._replace(teacher=teacher)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost import runtime
 from permafrost.config import Config
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -113,6 +114,22 @@ def _same_weights(x):
     (_shared, 1), (_same_weights, 2)])
 def test_multiplies_without_a_layer_of_its_own(build, count):
     assert _fold(build)['Mul'] == count
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_convolutions_and_products_in_bfloat16_are_near_those_in_float32():
+    x_value = _random(2, 6, 6, 4)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        x = tf.placeholder(tf.float32, x_value.shape, name='images')
+        y = tf.matmul(tf.reshape(tf.nn.relu(_conv(x)), [2, -1]), _random(180, 3))
+        tf.identity(y, name='probabilities')
+        expected = session.run('probabilities:0', {x: x_value})
+    result = graph_passes.convolve_in_bfloat16(graph.as_graph_def())
+    types = [node.attr['T'].type for node in result.node if node.op in ('Conv2D', 'MatMul')]
+    assert types == [tf.bfloat16.as_datatype_enum] * 2
+    found = logits_of(result, x_value, 'probabilities')
+    assert found.dtype == np.float32 and not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
 def test_default_attributes_are_stripped(file):

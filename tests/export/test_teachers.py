@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 
-from permafrost import runs
+from permafrost import runs, runtime
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import observed_training
@@ -149,6 +149,22 @@ def test_a_taught_run_goes_on_alike_with_its_copy_of_the_teacher(graph, syntheti
     with finding.open_checkpoint(finding.find_checkpoint(plain)[1]) as alone:
         taught = one.get_tensor('conv1/weights')  # the teacher makes a difference
         assert not np.array_equal(alone.get_tensor('conv1/weights'), taught)
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_a_teacher_computes_in_the_type_of_the_recipe(graph, synthetic, tmp_path):
+    """And the run keeps the file as it was."""
+    setup = networks.train_setup(synthetic, str(tmp_path), 1, 'normed',
+                                 changes=['compute_dtype=bfloat16'], teacher=graph)
+    teacher = teachers.with_teacher(setup).teacher
+    exact = teachers.read(graph, synthetic)
+    assert teacher.content == exact.content
+    images = some_images(synthetic)
+    with tf.Graph().as_default(), tf.Session() as session:
+        found, expected = session.run([each.logits(tf.constant(images))
+                                       for each in (teacher, exact)])
+    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
 
 
 def test_a_run_refuses_another_teacher_than_it_began_with(graph, synthetic, tmp_path):
