@@ -12,6 +12,7 @@ from permafrost.errors import UsageError
 from permafrost.recipes import checks
 from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
+from permafrost.recipes.setting_text import to_text
 from permafrost.schema import limited
 
 
@@ -80,14 +81,9 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
             raise UsageError(f'this run was started with --{name}={getattr(config, name)}, not '
                              f'{changes[name]}: start another run, or leave the flag out')
     fields = recipe.to_json()
-    differences = [f'{name} is {_text(value)}, not {_text(fields[name])}'
+    differences = [f'{name} is {to_text(value)}, not {to_text(fields[name])}'
                    for name, value in config.recipe.to_json().items() if fields[name] != value]
     if differences:
         raise UsageError(f"this run was started with another recipe ({'; '.join(differences)}): "
                          'start another run, or leave these flags out')
     return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})
-
-
-def _text(value: Any) -> str:
-    """Return the `value` of a field as --set writes it."""
-    return (','.join(value) or 'none') if isinstance(value, list) else str(value)

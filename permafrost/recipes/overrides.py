@@ -9,8 +9,9 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import models
 from permafrost import runtime, schema
 from permafrost.errors import UsageError, UserError, printable, unknown_name_error
-from permafrost.recipes import catalog, checks, durations, number_text, param_groups
+from permafrost.recipes import catalog, checks, durations, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
+from permafrost.recipes.setting_text import parse_number, to_text
 
 # Names of the fields in other programs.
 SYNONYMS = {
@@ -148,19 +149,13 @@ def changes(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
     if base is None:
         return []
     base_json = base.to_json()
-    different = {name: f'{name}={_to_text(value)}' for name, value in recipe.to_json().items()
+    different = {name: f'{name}={to_text(value)}' for name, value in recipe.to_json().items()
                  if value != base_json[name] and name != 'name'}
     own = [text for name, text in different.items() if name not in FOLLOWERS]
     with contextlib.suppress(UsageError):
         if with_changes(base, own) == recipe:
             return own
     return list(different.values())
-
-
-def _to_text(value: Any) -> str:
-    if isinstance(value, list):
-        return ','.join(value)
-    return number_text.to_text(value) if isinstance(value, float) else str(value)
 
 
 def field_meant(name: str) -> Optional[str]:
@@ -198,8 +193,8 @@ def describe_changes(recipe: Recipe, base: Optional[Recipe] = None) -> str:
     base = catalog.RECIPES.get(recipe.name, base)
     texts = [recipe.name]
     for change in changes(recipe, base):
-        value = _to_text(base.to_json()[change.partition('=')[0]])  # type: ignore[union-attr]
-        texts.append(f"{change} (not {value or 'none'})")
+        value = base.to_json()[change.partition('=')[0]]  # type: ignore[union-attr]
+        texts.append(f'{change} (not {to_text(value)})')
     return ', '.join(texts)
 
 
@@ -217,7 +212,7 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
             raise unknown_name_error('recipe field', field, FIELDS)
         kind = FIELDS[field]
         try:
-            values[field] = number_text.parse(text) if kind is float else kind(text)
+            values[field] = parse_number(text) if kind is float else kind(text)
         except ValueError:
             raise UsageError(f'{field}: {text!r} is not a '
                              f"{'whole ' if kind is int else ''}number") from None

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Optional
 
 from permafrost.errors import UsageError, shown
-from permafrost.recipes import number_text
+from permafrost.recipes import setting_text
 
 if TYPE_CHECKING:
     from permafrost.recipes.recipe import Recipe
@@ -54,7 +54,7 @@ class ParamGroup:
 
     def __str__(self) -> str:
         return ' '.join([self.pattern] + [
-            f'{name}={number_text.to_text(value)}' for name, value in self.settings().items()])
+            f'{name}={setting_text.to_text(value)}' for name, value in self.settings().items()])
 
 
 def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
@@ -77,7 +77,7 @@ def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
             name, unit = earlier.get(name, (name, 1.))
             if not equals or name not in ParamGroup.__dataclass_fields__ or name == 'pattern':
                 raise ValueError(f'{shown(word)} is not field=number')
-            settings[name] = unit * number_text.parse(number)
+            settings[name] = unit * setting_text.parse_number(number)
             if not 0 <= settings[name] <= 1e9:
                 raise ValueError(f'{shown(word)} is not from 0 to 1e9')
     except (OverflowError, ValueError, re.error) as error:

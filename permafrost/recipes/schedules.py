@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Dict, Sequence, Tuple, Type
 import numpy as np
 
 from permafrost.errors import UsageError, shown, unknown_name_error
-from permafrost.recipes import number_text
+from permafrost.recipes import setting_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Schedule(abc.ABC):
     @classmethod
     def from_words(cls, words: Sequence[str]) -> 'Schedule':
         """Return the schedule whose text is the name and `words`. Raises TypeError, ValueError."""
-        return cls(*inspect.signature(cls).bind(*map(number_text.parse, words)).args)
+        return cls(*inspect.signature(cls).bind(*map(setting_text.parse_number, words)).args)
 
     def __str__(self) -> str:
         fields = list(dataclasses.fields(self))
         while fields and getattr(self, fields[-1].name) == fields[-1].default:
             fields.pop()
-        numbers = [number_text.to_text(getattr(self, field.name)) for field in fields]
+        numbers = [setting_text.to_text(getattr(self, field.name)) for field in fields]
         return ' '.join([self.name] + numbers)
 
 
@@ -229,11 +229,11 @@ def _points(words: Sequence[str], problem: str) -> Tuple[Tuple[float, ...], Tupl
     pairs = [word.split(':') for word in words]
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise ValueError(problem)
-    epochs, values = zip(*([number_text.parse(text) for text in pair] for pair in pairs))
+    epochs, values = zip(*([setting_text.parse_number(text) for text in pair] for pair in pairs))
     return epochs, values
 
 
 def _points_text(name: str, epochs: Sequence[float], values: Sequence[float]) -> str:
     """Return the text of which `_points` reads the words after `name`."""
-    return ' '.join([name] + [f'{number_text.to_text(epoch)}:{number_text.to_text(value)}'
+    return ' '.join([name] + [f'{setting_text.to_text(epoch)}:{setting_text.to_text(value)}'
                               for epoch, value in zip(epochs, values)])

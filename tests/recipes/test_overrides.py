@@ -29,7 +29,7 @@ def test_what_differs_from_the_catalog_is_described():
     assert overrides.describe_changes(overrides.get_recipe('tutorial')) == 'tutorial'
     recipe = overrides.get_recipe('tutorial', ['learning_rate=1/8', 'augmentation='])
     assert overrides.describe_changes(recipe) == (
-        'tutorial, augmentation= (not crop,flip,brightness,contrast), '
+        'tutorial, augmentation=none (not crop,flip,brightness,contrast), '
         'learning_rate=0.125 (not 0.1)')
     recipe = overrides.get_recipe('davidnet', ['epochs=6'])  # without the schedule, which follows
     assert overrides.describe_changes(recipe) == 'davidnet, epochs=6 (not 12)'
@@ -150,7 +150,7 @@ def test_synonyms_stand_for_fields():
      ['learning_rate=0.24', 'weight_decay=0.001']),
     ('sprint', ['epochs=5', 'schedule=constant'], ['epochs=5', 'schedule=constant']),
     ('tutorial', ['augmentation=crop:2,flip'], ['augmentation=crop:2,flip']),
-    ('tutorial', ['augmentation='], ['augmentation=']),
+    ('tutorial', ['augmentation='], ['augmentation=none']),
     ('sprint', ['epochs=0', 'train_images=9'], ['epochs=0', 'train_images=9'])])
 def test_changes_are_as_few_as_make_the_recipe(name, changes, expected):
     recipe = overrides.get_recipe(name, changes)

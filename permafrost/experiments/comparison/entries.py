@@ -14,8 +14,9 @@ from permafrost.experiments import results
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.experiments.comparison.table import Curve
 from permafrost.experiments.sweeps import exports
-from permafrost.recipes import catalog, durations, number_text, overrides
+from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.recipe import Recipe
+from permafrost.recipes.setting_text import to_text
 from permafrost.schema import limited
 
 NOT_COMPARED = ('recipe', 'data_dir', 'seed', 'deterministic', 'save_steps', 'save_secs',
@@ -162,12 +163,3 @@ def _with_recipe(settings: Dict[str, str],
     if recipe.name in catalog.RECIPES:
         changed = tuple(text.partition('=')[0] for text in overrides.changes(recipe))
     return dict(settings, recipe=recipe.name, **fields), changed
-
-
-def to_text(value: Any) -> str:
-    """Return the value of a setting as a flag writes it."""
-    if isinstance(value, (list, tuple)):
-        return ','.join(map(str, value)) or 'none'
-    if isinstance(value, float):
-        return number_text.to_text(value)
-    return 'none' if value is None else str(value)

@@ -16,6 +16,7 @@ from permafrost.errors import UserError
 from permafrost.evaluation import history
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
+from permafrost.recipes.setting_text import to_text
 from permafrost.schema import limited
 
 MAX_CONFUSION_CLASSES = 20  # more would not fit on a page
@@ -152,17 +153,10 @@ def settings(config: Config) -> List[Tuple[str, Table]]:
     usual = catalog.RECIPES[config.recipe.name].to_json() if (
         config.recipe.name in catalog.RECIPES) else recipe
     return [
-        ('Recipe', [(name, text(each), None if each == usual[name] else text(usual[name]))
+        ('Recipe', [(name, to_text(each), None if each == usual[name] else to_text(usual[name]))
                     for name, each in recipe.items()]),
-        ('Run', [(name, text(each), None) for name, each in run.items()
+        ('Run', [(name, to_text(each), None) for name, each in run.items()
                  if name != 'statistics' and each not in (None, '', [])])]
-
-
-def text(value: Any) -> str:
-    """Return the value of a setting as --set writes it."""
-    if isinstance(value, (list, tuple)):
-        return ', '.join(map(str, value)) or 'none'
-    return f'{value:.10g}' if isinstance(value, float) else str(value)
 
 
 @functools.lru_cache(maxsize=8)

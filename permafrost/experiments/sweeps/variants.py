@@ -7,7 +7,7 @@ from typing import Dict, List, NamedTuple, Optional
 
 from permafrost.errors import UsageError
 from permafrost.experiments.sweeps.study import Settings, Study
-from permafrost.recipes import catalog, number_text, overrides
+from permafrost.recipes import catalog, overrides, setting_text
 
 BASELINE = 'baseline'
 MAX_VARIANTS = 10000
@@ -105,7 +105,7 @@ def parse_range(setting: str, text: str) -> Optional[Range]:
     """
     is_log = text.startswith('log:')
     try:
-        low, high = map(number_text.parse, text[4 * is_log:].split('..'))
+        low, high = map(setting_text.parse_number, text[4 * is_log:].split('..'))
     except ValueError:
         return None  # one value; it may be a path such as ../images
     if not low < high or (is_log and low <= 0):

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import runs
 from permafrost.config import Config
 from permafrost.errors import one_line, printable
+from permafrost.recipes.setting_text import to_text
 from permafrost.training.tensorboard.event_writer import EventWriter
 from permafrost.training.tensorboard.summaries import TAGS
 
@@ -34,13 +35,9 @@ def hyperparameters(config: Config) -> Dict[str, Union[float, str]]:
     fields = config.recipe.to_json()
     values.update(fields, recipe=fields['name'])
     del values['name']
-    return {name: value if isinstance(value, (int, float)) else _text(value)
+    return {name: value if isinstance(value, (int, float)) else printable(to_text(value))
             for name, value in sorted(values.items(), key=lambda item: (
                 FIRST.index(item[0]) if item[0] in FIRST else len(FIRST), item[0]))}
-
-
-def _text(value: Any) -> str:
-    return printable(','.join(value) if isinstance(value, list) else str(value or '')) or 'none'
 
 
 def write_start(run: str, config: Config) -> None:
@@ -82,7 +79,7 @@ def _table(tag: str, config: Config) -> tf.Summary:
     """Return a table of all settings as text: TensorBoard sanitizes its cells."""
     values = {**config.to_json(), **config.recipe.to_json(), 'recipe': config.recipe.name}
     del values['statistics'], values['name']
-    rows = [[name, _text(value) if isinstance(value, (list, str)) else str(value)]
+    rows = [[name, printable(to_text(value))]
             for name, value in sorted(values.items())]
     summary = tf.Summary()
     value = summary.value.add(tag=tag, tensor=tf.make_tensor_proto(

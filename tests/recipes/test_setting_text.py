@@ -2,22 +2,22 @@
 
 import pytest
 
-from permafrost.recipes import number_text
+from permafrost.recipes import setting_text
 
 
 @pytest.mark.parametrize('text, number', [
     ('3', 3.), ('1e-5', 1e-5), ('1/64', 1 / 64), ('0.004/106', 0.004 / 106), ('-1', -1.)])
 def test_numbers_and_quotients_are_read(text, number):
-    assert number_text.parse(text) == number
+    assert setting_text.parse_number(text) == number
 
 
 @pytest.mark.parametrize('text', ['', 'fast', '1/0', '1/2/3', 'nan', 'inf', '1/'])
 def test_any_other_text_is_an_error(text):
     with pytest.raises(ValueError, match='is not a number'):
-        number_text.parse(text)
+        setting_text.parse_number(text)
 
 
 @pytest.mark.parametrize('number, text', [
     (4., '4'), (0.1, '0.1'), (5e-5, '5e-05'), (1 / 3, '0.3333333333333333')])
 def test_the_text_of_a_number_is_short_and_exact(number, text):
-    assert number_text.to_text(number) == text and number_text.parse(text) == number
+    assert setting_text.to_text(number) == text and setting_text.parse_number(text) == number
