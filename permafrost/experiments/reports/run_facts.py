@@ -153,10 +153,14 @@ def settings(config: Config) -> List[Tuple[str, Table]]:
     usual = catalog.RECIPES[config.recipe.name].to_json() if (
         config.recipe.name in catalog.RECIPES) else recipe
     return [
-        ('Recipe', [(name, to_text(each), None if each == usual[name] else to_text(usual[name]))
+        ('Recipe', [(name, _to_text(each), None if each == usual[name] else _to_text(usual[name]))
                     for name, each in recipe.items()]),
-        ('Run', [(name, to_text(each), None) for name, each in run.items()
+        ('Run', [(name, _to_text(each), None) for name, each in run.items()
                  if name != 'statistics' and each not in (None, '', [])])]
+
+
+def _to_text(value: Any) -> str:
+    return to_text(value).replace(',', ', ')  # so that a browser breaks the line
 
 
 @functools.lru_cache(maxsize=8)

@@ -175,6 +175,17 @@ def test_shortcut_takes_every_second_position_and_adds_zeros():
     assert not y[..., :2].any() and not y[..., 6:].any() and record[3:] == (0, 0, 0)
 
 
+@pytest.mark.parametrize('size, stride', [(6, 2), (6, 3), (5, 2), (6, 1)])
+def test_shortcuts_of_training_are_those_of_inference_and_have_their_gradient(size, stride):
+    x = tf.constant(randoms(2, size, size, 4))
+    outputs = [Net(training).shortcut('shortcut', x, 8, stride) for training in (True, False)]
+    assert outputs[0].shape.as_list() == outputs[1].shape.as_list()
+    upstream = randoms(*outputs[0].shape.as_list())
+    one, other = evaluate(outputs, [tf.gradients(y, x, upstream)[0] for y in outputs])
+    for trained, expected in (one, other):
+        np.testing.assert_array_equal(trained, expected)
+
+
 def test_add_and_multiply():
     net = Net(training=False)
     x, y = randoms(2, 3, 3, 4), randoms(2, 3, 3, 4) + 1
@@ -310,8 +321,7 @@ def test_bfloat16_rounds_convolutions_and_nothing_else():
     _, *exact = conv_gradient('float32')
     for approximation, value in zip(rounded, exact):
         assert approximation.dtype == np.float32
-        error = np.sqrt(np.mean((approximation - value) ** 2) / np.mean(value ** 2))
-        assert 1e-4 < error < 1e-2
+        assert 1e-4 < relative_error(approximation, value) < 1e-2
     assert {v.dtype.base_dtype for v in graph.get_collection('variables')} == {tf.float32}
     types = {op.type for op in graph.get_operations()
              if op.type != 'Cast' and any(t.dtype == tf.bfloat16 for t in op.inputs)}
@@ -340,9 +350,40 @@ def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypat
     types, expected = outputs_and_gradients()
     assert types == {tf.float32}
     np.testing.assert_array_equal(found[0], expected[0])
-    for approximation, value in zip(found[1:], expected[1:]):
-        error = np.sqrt(np.mean((approximation - value) ** 2) / np.mean(value ** 2))
-        assert error < 0.01
+    assert max(map(relative_error, found[1:], expected[1:])) < 0.01
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_biases_and_concatenation_between_bfloat16_convolutions(monkeypatch):
+    """They are rounded as convolutions are; the logits are not."""
+    def outputs_and_gradients(compute_dtype='bfloat16'):
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            net = Net(True, compute_dtype=compute_dtype, seed=3)
+            x = net.conv('a', tf.constant(randoms(8, 12, 12, 16)), 32, 3)
+            x = net.concat('ab', [net.conv('b', x, 8, 1), net.conv('c', x, 16, 3)])
+            y = net.conv('logits', x, 10, 1, activation='linear')
+            variables = tf.trainable_variables()
+            for variable in variables[1::2]:
+                variable.initial = tf.constant(randoms(*variable.shape.as_list()))
+            gradients = tf.gradients(tf.nn.l2_loss(y), variables)
+            session.run(tf.global_variables_initializer())
+            session.run([variable.assign(variable.initial) for variable in variables[1::2]])
+            types = [op.inputs[0].dtype for op in graph.get_operations()
+                     if op.type in ('BiasAdd', 'Relu', 'ConcatV2')]
+            return types, session.run([y, *gradients])
+
+    types, found = outputs_and_gradients()
+    assert types == [tf.bfloat16] * 7 + [tf.float32]
+    _, exact = outputs_and_gradients('float32')
+    monkeypatch.setattr(layers_net, '_before_cast', lambda x: x)
+    types, rounded = outputs_and_gradients()
+    assert set(types) == {tf.float32}
+    for approximation, other, value in zip(found, rounded, exact):
+        assert 0 < relative_error(approximation, value) < 3 * relative_error(other, value)
+
+
+def relative_error(found, expected):
+    return np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected ** 2))
 
 
 def test_inference_is_never_in_bfloat16():
