@@ -30,7 +30,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
         passes = [latency.time_in_turn(list(graphs)) for _ in range(PASSES)]
     if not all(passes):
         raise UserError('no graph could be timed: see the notes above')
-    figures = {name: measure.measurement([min(times[path].median_ms for times in passes)], 'ms')
+    figures = {name: measure.measurement([min(times[path].latency_ms for times in passes)], 'ms')
                for path, name in graphs.items() if all(path in times for times in passes)}
     measure.print_table(figures)
     first = next(iter(passes[0].values()))

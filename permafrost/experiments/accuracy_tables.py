@@ -34,7 +34,7 @@ def table(results: List[Result]) -> List[str]:
 
 
 def _recipe(result: Result) -> str:
-    on_other_data = f" on {result['data_set']}" if result['data_set'] != 'cifar10' else ''
+    on_other_data = f" on {result['dataset']}" if result['dataset'] != 'cifar10' else ''
     changes = overrides.changes(Recipe.from_json(result['settings']))
     changes += [f'{name}={result[name]}' for name in WEIGHT_SOURCES if result.get(name)]
     in_brackets = f" ({', '.join(changes)})" if changes else ''
@@ -90,7 +90,7 @@ def _published(result: Result) -> Optional[Published]:
     # Shown if it says how long was trained, or `result` was trained as long.
     recipe = catalog.RECIPES.get(result['recipe'])
     published = recipe.published.get(result['model']) if recipe else None
-    if not published or result['data_set'] != 'cifar10':
+    if not published or result['dataset'] != 'cifar10':
         return None
     same_length = result['steps'] == durations.num_steps(recipe)
     return published if same_length or ' in ' in published.accuracy else None

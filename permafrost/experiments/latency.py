@@ -33,7 +33,7 @@ PERCENTILE = 25  # of the medians: half of them or more meet other processes on 
 
 class Latency(NamedTuple):
     """The latency of a graph."""
-    median_ms: float  # of an image alone: PERCENTILE of the medians of RUNS runs
+    latency_ms: float  # of an image alone: PERCENTILE of the medians of RUNS runs
     rounds: int
     engine: str
     library: str  # the version of the runtime
@@ -150,5 +150,5 @@ def record(run: str, graph: str, latency: Latency) -> None:
     """Write <run>/latency.json, for the report of the run; without it on a read-only disk."""
     with contextlib.suppress(OSError), files.open_regular(graph) as stream:
         files.write_json(os.path.join(run, 'latency.json'), {
-            'median_ms': round(latency.median_ms, 4), 'engine': latency.engine, 'threads': 1,
+            'latency_ms': round(latency.latency_ms, 4), 'engine': latency.engine, 'threads': 1,
             'tensorflow': latency.library, 'sha256': hashlib.sha256(stream.read()).hexdigest()})

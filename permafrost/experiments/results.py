@@ -45,7 +45,7 @@ class ResultFile:
     train_seconds: float
     model: str = limited(test=PLAIN_NAME, meaning='a plain name')
     recipe: str = limited(test=PLAIN_NAME, meaning='a plain name')
-    data_set: str = limited(count=(1, 255))
+    dataset: str = limited(count=(1, 255), earlier='data_set')
     steps: int = limited(minimum=0)
     epochs: float = limited(minimum=0)
     weights: str = limited(names=('averaged', 'raw'))
@@ -54,7 +54,7 @@ class ResultFile:
     ops: int = limited(minimum=0)
     accuracy_tta: Optional[Summary] = None
     tta: Optional[str] = limited(None, test=PLAIN_NAME, meaning='a plain name')
-    data_set_identity: Optional[str] = None
+    dataset_identity: Optional[str] = limited(None, earlier='data_set_identity')
     teacher: Optional[str] = None
     init_from: Optional[str] = None
     freeze: Optional[str] = None
@@ -113,7 +113,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
     result = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
-        'data_set': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
+        'dataset': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
         'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
         'engine': versions[-1].get('engine', 'unknown'), 'versions': versions,
         'train_seconds': status['train_seconds'],
@@ -121,7 +121,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
         'params': size['params'], 'ops': size['ops'], **_weight_sources(config)}
     if 'dataset_identity' in extra:  # early runs did not keep it
-        result['data_set_identity'] = extra['dataset_identity']
+        result['dataset_identity'] = extra['dataset_identity']
     path = os.path.join(folder, _name(config, dataset, metrics))
     os.makedirs(folder, exist_ok=True)
     with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
@@ -157,7 +157,7 @@ def _weight_sources(config: Config) -> Dict[str, str]:
 def _compare(path: str, previous: Result, result: Result) -> None:
     before, after = (
         dict(Recipe.from_json(each['settings']).to_json(), weights=each['weights'],
-             dataset_identity=each.get('data_set_identity')) for each in (previous, result))
+             dataset_identity=each.get('dataset_identity')) for each in (previous, result))
     if None in (before['dataset_identity'], after['dataset_identity']):
         before['dataset_identity'] = after['dataset_identity']
     changes = [f'{name} is {before[name]}, not {after[name]}'

@@ -68,7 +68,7 @@ def _expected_sentence(result):
 @pytest.mark.parametrize('name', sorted(set(catalog.RECIPES) - {'tutorial'}))
 def test_recipes_give_the_recorded_accuracy(name):
     recorded = [r for r in results.load(os.path.join(ROOT, 'results'))
-                if r['recipe'] == name and r['data_set'] == 'cifar10'
+                if r['recipe'] == name and r['dataset'] == 'cifar10'
                 and r['steps'] == durations.num_steps(catalog.RECIPES[name])]
     expected = [_expected_sentence(r) for r in recorded] or [catalog.NOT_MEASURED]
     description = ' '.join(catalog.RECIPES[name].description.split())
@@ -77,7 +77,7 @@ def test_recipes_give_the_recorded_accuracy(name):
 
 def _result(**changes):
     return dict({
-        'model': 'sprint', 'recipe': 'sprint', 'data_set': 'cifar10', 'steps': 250, 'epochs': 10.0,
+        'model': 'sprint', 'recipe': 'sprint', 'dataset': 'cifar10', 'steps': 250, 'epochs': 10.0,
         'accuracy': {'mean': 0.9123, 'std': 0.0012, 'values': [0.9111, 0.9135]}, 'seeds': [1, 2],
         'settings': catalog.RECIPES['sprint'].to_json(), 'engine': 'tf2',
         'train_seconds': 630., 'params': 1970000, 'ops': 236700000}, **changes)
@@ -93,7 +93,7 @@ def test_results_are_rows_in_the_order_of_the_recipes():
     lines = accuracy_tables.table([
         _result(recipe='mine', settings=dict(catalog.RECIPES['sprint'].to_json(), name='mine')),
         _result(), _result(tta='flip_shift', accuracy_tta=tta),
-        _result(tta='flip', accuracy_tta=tta), _tuto(), _tuto(data_set='photos')])
+        _result(tta='flip', accuracy_tta=tta), _tuto(), _tuto(dataset='photos')])
     size, end = '| 1.97 / 236.70 ', ' | 94.01 in 8 epochs (flip_shift) |'
     first = f'| sprint | sprint {size}| 10 epochs | **91.23 ± 0.12**'
     assert lines[2:9] == [
@@ -120,7 +120,7 @@ def test_what_was_changed_is_shown():
     'a|b', '<script>alert(1)</script>', '[x](https://example.org)', 'https://example.org',
     '<!-- end of results -->', '`a`', 'a\nb\r', '\x1b]0;x\x07', '**b**', '&lt;', '\\|'])
 def test_a_name_from_a_file_stays_text(name):
-    plain, hostile = (accuracy_tables.table([_tuto(data_set=each)]) for each in ('photos', name))
+    plain, hostile = (accuracy_tables.table([_tuto(dataset=each)]) for each in ('photos', name))
     assert len(hostile) == len(plain)
     row = hostile[2].replace(' | 1.97 /', '').split('tutorial on ')[1].split('1.97')[0]
     assert not re.search(r'[<>|\[\]`*\x00-\x1f]|://', row.split('|')[0]), row

@@ -17,7 +17,7 @@ from permafrost.recipes import catalog
 from tests import networks
 from tests.processes import ROOT
 
-FIELDS = {'model', 'recipe', 'data_set', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
+FIELDS = {'model', 'recipe', 'dataset', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
           'weights', 'engine', 'versions', 'train_seconds', 'images_per_second', 'command', 'date',
           'params', 'ops'}
 METRICS = {'split': 'test', 'step': 4, 'accuracy': 0.5, 'weights': 'averaged', 'images': 500,

@@ -57,7 +57,7 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
     for number, graph in graphs.items():
         rows[number] = dataclasses.replace(
             rows[number], **_measured_size(groups[number], graph),
-            latency=times[graph].median_ms if graph in times else None)
+            latency=times[graph].latency_ms if graph in times else None)
         if graph in times and graph.endswith('.pb'):
             run = os.path.dirname(graph)
             latency.record(run, graph, times[graph])

@@ -138,7 +138,7 @@ def read_result(selected: Selected) -> List[Entry]:
     result = results.read(selected.path)
     recipe = Recipe.from_json(result['settings'])
     settings, changed = _with_recipe(
-        {'model': result['model'], 'dataset': result['data_set'], 'engine': result['engine'],
+        {'model': result['model'], 'dataset': result['dataset'], 'engine': result['engine'],
          'steps': str(result['steps']), 'weights': result['weights'],
          **{name: to_text(result.get(name)) for name in results.WEIGHT_SOURCES}}, recipe)
     changed += ('weights',) * (result['weights'] != recipe.default_weights)

@@ -57,7 +57,7 @@ class Description:
 @dataclasses.dataclass
 class Latency:
     """latency.json: how long the frozen graph takes for an image."""
-    median_ms: float = limited(minimum=0)
+    latency_ms: float = limited(minimum=0, earlier='median_ms')
     sha256: str = ''  # of the graph
     engine: str = ''
     threads: int = limited(1, minimum=1)

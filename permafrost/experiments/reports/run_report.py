@@ -142,7 +142,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
                       f"bytes, of step {described.get('step', 0):,}"))
     if latency:
         threads = latency.get('threads', 1)
-        tiles.append(('latency in C++', f"{latency['median_ms']:.3g}",
+        tiles.append(('latency in C++', f"{latency['latency_ms']:.3g}",
                       f"ms, {threads} thread{'s' * (threads > 1)}, {latency.get('engine', '')}"))
     return tiles
 

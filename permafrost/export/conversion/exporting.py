@@ -102,8 +102,8 @@ def read_source(path: str, dataset: loading.Dataset,
         content = stream.read()
     facts = dict(
         layer_counts.totals(layers), model=read_model_card(path).model or _stem(path),
-        classes=list(classes), image_shape=list(dataset.image_shape), data_set=dataset.name,
-        data_set_identity=dataset.identity, input=_tensor('images', 'uint8', dataset.image_shape),
+        classes=list(classes), image_shape=list(dataset.image_shape), dataset=dataset.name,
+        dataset_identity=dataset.identity, input=_tensor('images', 'uint8', dataset.image_shape),
         output=_tensor('predictions', 'float32', [len(classes)]),
         source={'file': os.path.basename(path), 'sha256': hashlib.sha256(content).hexdigest()},
         preprocessing='in the file: it takes decoded images')
@@ -159,7 +159,7 @@ class Exporter:
             content, predicted, facts = self._convert_file(target, path)
             contents = {path: content}
         qat = bool(converters.trained_ranges(target.format, target.quantize, source.graph))
-        calibration = {'images': len(source.calibration), 'data_set': source.facts['data_set'],
+        calibration = {'images': len(source.calibration), 'dataset': source.facts['dataset'],
                        'split': 'train', 'chosen': 'evenly spaced'}
         facts = dict(source.facts, format=target.format, quantize=target.quantize, qat=qat,
                      calibration=calibration if target.quantize == 'int8' and not qat else None,

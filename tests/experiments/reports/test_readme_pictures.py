@@ -54,7 +54,7 @@ def test_a_changed_recipe_and_other_data_are_left_out(copy):
     path = os.path.join(copy[1], 'tuto-tutorial-10000.json')
     value = files.read_json(path)
     for number, changes in enumerate((
-            {'data_set': 'flowers'},
+            {'dataset': 'flowers'},
             {'settings': dict(value['settings'], learning_rate=0.3)})):
         accuracy = {'mean': 0.99, 'std': 0., 'values': [0.99]}
         files.write_json(os.path.join(copy[1], f'{number}.json'),

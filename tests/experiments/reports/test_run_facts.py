@@ -95,10 +95,10 @@ def test_a_latency_is_that_of_the_frozen_graph(tmp_path):
     assert run_facts.frozen(run, 'tuto') == ({}, {})
     (tmp_path / 'tuto.pb').write_text('')
     (tmp_path / 'tuto.json').write_text('{"bytes": 5, "step": 3, "sha256": "ab"}')
-    (tmp_path / 'latency.json').write_text('{"median_ms": 0.5, "sha256": "ab"}')
+    (tmp_path / 'latency.json').write_text('{"latency_ms": 0.5, "sha256": "ab"}')
     described, latency = run_facts.frozen(run, 'tuto')
-    assert described['bytes'] == 5 and latency['median_ms'] == 0.5
-    (tmp_path / 'latency.json').write_text('{"median_ms": 0.5, "sha256": "cd"}')
+    assert described['bytes'] == 5 and latency['latency_ms'] == 0.5
+    (tmp_path / 'latency.json').write_text('{"latency_ms": 0.5, "sha256": "cd"}')
     assert run_facts.frozen(run, 'tuto')[1] == {}
 
 
