@@ -169,8 +169,9 @@ class Net:
         padding = filters - x.shape.as_list()[-1]
         x = self.rounded(x)
         with tf.name_scope(name):
-            y = _every(x, stride) if self.training else x[:, ::stride, ::stride]
+            y = _every(_before_cast(x), stride) if self.training else x[:, ::stride, ::stride]
             y = tf.pad(y, [[0, 0], [0, 0], [0, 0], [padding // 2, padding - padding // 2]])
+            y = tf.cast(y, x.dtype)
         return self._add_layer('shortcut', name, self._on_same_grid(y, x))
 
     def max_pool(self, name: str, x: tf.Tensor, size: int = 3, stride: int = 2,
@@ -275,8 +276,11 @@ class Net:
         """Return the activation of `x`, and its operations per element."""
         name = activation or self.activation
         function, ops = activations.get_activation(name)
+        terms = _terms_before_cast(x)
         if self.training and name == 'sigmoid_gelu':
             x = fused_activations.sigmoid_gelu(_before_cast(x), self.compute_dtype)
+        elif self.training and name == 'relu' and terms:
+            x = fused_activations.relu_of_sum(*terms)
         else:
             x = function(_before_cast(x) if name == 'relu' else tf.cast(x, tf.float32))
         return tf.cast(x, tf.float32), ops
@@ -348,6 +352,12 @@ def _before_cast(x: tf.Tensor) -> tf.Tensor:
     """Return the bfloat16 tensor of which `x` is the cast, with the same numbers; else `x`."""
     is_cast = x.op.type == 'Cast' and x.op.inputs[0].dtype == tf.bfloat16
     return x.op.inputs[0] if is_cast else x
+
+
+def _terms_before_cast(x: tf.Tensor) -> Sequence[tf.Tensor]:
+    """Return the two bfloat16 tensors whose casts `x` is the sum of; none if it is not."""
+    terms = [_before_cast(each) for each in x.op.inputs] if x.op.type == 'AddV2' else []
+    return terms if all(each.dtype == tf.bfloat16 for each in terms) else []
 
 
 def _every(x: tf.Tensor, stride: int) -> tf.Tensor:

@@ -54,23 +54,16 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     metrics, difference = verify(content, session_config, images, labels, expected)
     if split != 'test':  # an accuracy of the training images would mislead
         metrics = dict(dict.fromkeys(metrics), images=0)
-    layers, _ = layer_counts.count_layers(graph)
     result = dict(
-        layer_counts.totals(layers), op_types=layer_counts.op_types(graph), bytes=len(content),
-        gzip_bytes=len(gzip.compress(content)), sparsity=layer_counts.sparsity(graph),
-        sha256=hashlib.sha256(content).hexdigest(), model=config.model, run=os.path.normpath(run),
-        step=step, weights=weights, recipe=config.recipe.name, dataset=data.name,
+        _measure(graph, content), model=config.model, run=os.path.normpath(run), step=step,
+        weights=weights, recipe=config.recipe.name, dataset=data.name,
         dataset_identity=data.identity, classes=list(data.classes),
         image_shape=list(data.image_shape), image_size=config.recipe.image_size,
         trained_with=extra['versions'], engine=runtime.installed(), versions=runtime.versions(),
         date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
         images=metrics['images'], accuracy_of='this file, on the test images',
         largest_difference=difference)
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
-        files.write_files_atomically({output: content, description: files.json_text(result)})
-    except OSError as error:
-        raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
+    _write({output: content, description: files.json_text(result)}, output)
     print(f'frozen: {printable(output)}, {len(content)} bytes: ' + (
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
         f"{metrics['accuracy']:.4f}" if split == 'test' else
@@ -79,6 +72,23 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         saved_models.write(graph, saved_model, session_config)
         print(f'saved_model: {printable(saved_model)}')
     return result
+
+
+def _measure(graph: tf.GraphDef, content: bytes) -> Dict[str, Any]:
+    """Return the size, operations and checksum of a frozen graph, whose file has `content`."""
+    layers, _ = layer_counts.count_layers(graph)
+    return dict(
+        layer_counts.totals(layers), op_types=layer_counts.op_types(graph), bytes=len(content),
+        gzip_bytes=len(gzip.compress(content)), sparsity=layer_counts.sparsity(graph),
+        sha256=hashlib.sha256(content).hexdigest())
+
+
+def _write(contents: Dict[str, files.Content], output: str) -> None:
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
+        files.write_files_atomically(contents)
+    except OSError as error:
+        raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
 
 
 def _description_path(output: str, model: str) -> str:

@@ -44,3 +44,22 @@ def test_the_input_and_the_output_have_any_precision(dtype):
         for found, expected in pairs:
             found, expected = session.run([tf.cast(found, tf.float32), expected])
             np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.001)
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+def test_the_relu_of_a_sum_of_casts_is_fused():
+    """As a block of a ResNet has it; the sum is of float32, and so is the output."""
+    values = np.random.RandomState(1).randn(3, 2, 4, 4, 8).astype(np.float32)
+    x, y, upstream = (tf.cast(tf.constant(each), tf.bfloat16) for each in values)
+    wide = tf.cast(x, tf.float32), tf.cast(y, tf.float32)
+    net = Net(training=True, compute_dtype='bfloat16')
+    z = net.activate('relu', net.add('add', *wide))
+    expected = tf.nn.relu(sum(wide))
+    assert z.dtype == tf.float32 and z.shape.as_list() == [2, 4, 4, 8]
+    assert z.op.inputs[0].dtype == tf.bfloat16
+    pairs = [(z, tf.cast(tf.cast(expected, tf.bfloat16), tf.float32))]
+    exact = tf.gradients(expected, wide, tf.cast(upstream, tf.float32))
+    pairs += zip(tf.gradients(z, [x, y], tf.cast(upstream, tf.float32)), exact)
+    with tf.Session() as session:
+        for found, value in pairs:
+            np.testing.assert_array_equal(*session.run([tf.cast(found, tf.float32), value]))
