@@ -23,7 +23,6 @@ def table(results: List[Result]) -> List[str]:
     lines = markdown.table(list(COLUMNS), [
         [cell(result) for cell in COLUMNS.values()] for result in results])
     for text in (
-            f"Training: {'; '.join(map(_training, results))}.",
             sources and f"Published accuracies: {'; '.join(sources)}.",
             missing and f"No result yet: {', '.join(missing)}. `python train.py --model NAME`, "
             '`python eval.py --run runs/NAME/1 --tta flip_shift --results results` and '
@@ -37,13 +36,14 @@ def _recipe(result: Result) -> str:
     on_other_data = f" on {result['dataset']}" if result['dataset'] != 'cifar10' else ''
     changes = overrides.changes(Recipe.from_json(result['settings']))
     changes += [f'{name}={result[name]}' for name in WEIGHT_SOURCES if result.get(name)]
-    in_brackets = f" ({', '.join(changes)})" if changes else ''
+    in_brackets = f" ({', '.join(changes)})".replace('compute_dtype=', '') if changes else ''
     return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 
 
-def _length(result: Result) -> str:
+def _training(result: Result) -> str:
     in_epochs = result['settings'].get('epochs')
-    return f"{result['epochs']:g} epochs" if in_epochs else f"{result['steps']:,} steps"
+    length = f"{result['epochs']:g} epochs" if in_epochs else f"{result['steps']:,} steps"
+    return f"{length}, {result['train_seconds'] / 60:.0f} min"
 
 
 def _accuracy(result: Result) -> str:
@@ -65,7 +65,7 @@ COLUMNS: Dict[str, Callable[[Result], str]] = {
     'recipe': _recipe,
     'parameters / operations (M)': lambda result: (
         f"{result['params'] / 1e6:.2f} / {result['ops'] / 1e6:.2f}"),
-    'length': _length,
+    'training': _training,
     'accuracy / with TTA flip_shift (%)': _accuracy,
     'published (%)': _published_accuracy,
 }
@@ -74,16 +74,6 @@ COLUMNS: Dict[str, Callable[[Result], str]] = {
 def _percent(summary: Result) -> str:
     spread = f" ± {100 * summary['std']:.2f}" if len(summary['values']) > 1 else ''
     return f"{100 * summary['mean']:.2f}{spread}"
-
-
-def _training(result: Result) -> str:
-    name, recipe = result['model'], _recipe(result)
-    if recipe != name:
-        name += f' ({recipe})'
-    seeds, minutes = len(result['seeds']), result['train_seconds'] / 60
-    rounded = ' in bfloat16' if 'bfloat16' in result['settings'].values() else ''
-    return (f"{name} {seeds} seed{'s' * (seeds > 1)}, {minutes:.0f} minutes, "
-            f"{result['engine']}{rounded}")
 
 
 def _published(result: Result) -> Optional[Published]:
