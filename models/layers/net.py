@@ -53,7 +53,8 @@ class Net:
     # Returns preprocessed training images, float [n, H, W, C], for initial weights that need data.
     sample_images: Optional[Callable[[], np.ndarray]] = None
     # Or bfloat16 (arXiv:1905.12322): type to which training casts the inputs of convolutions other
-    # than depthwise ones. Sums, variables and all other layers are float32.
+    # than depthwise ones. Biases, normalization, ReLU, pools and concatenation that follow keep it;
+    # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
     small_map_gradients: bool = False  # see models.layers.small_maps
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
@@ -355,9 +356,11 @@ def _before_cast(x: tf.Tensor) -> tf.Tensor:
 
 
 def _terms_before_cast(x: tf.Tensor) -> Sequence[tf.Tensor]:
-    """Return the two bfloat16 tensors whose casts `x` is the sum of; none if it is not."""
+    """Return the two bfloat16 tensors of the shape of `x` whose casts it adds, or none."""
     terms = [_before_cast(each) for each in x.op.inputs] if x.op.type == 'AddV2' else []
-    return terms if all(each.dtype == tf.bfloat16 for each in terms) else []
+    fits = [each.dtype == tf.bfloat16 and each.shape.as_list() == x.shape.as_list()
+            for each in terms]
+    return terms if all(fits) else []
 
 
 def _every(x: tf.Tensor, stride: int) -> tf.Tensor:

@@ -104,8 +104,8 @@ class Recipe:
         0., minimum=0, below=1, text='Pruning: share of the weights that become zero '
         '(arXiv:1710.01878). 0: none.')
     sparsity_scope: str = limited(
-        'layer', names=SPARSITY_SCOPES, text='Pruning: the share of zeros is that of each layer, '
-        'or of all layers together (global), where LAMP scores choose (arXiv:2010.07611).')
+        'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the share of zeros in '
+        'each layer, or in all layers together, chosen by LAMP scores (arXiv:2010.07611).')
     structured_sparsity: float = limited(
         0., minimum=0, below=1, text='Pruning: share of the filters of each layer that become '
         'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')
