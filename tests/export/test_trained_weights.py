@@ -93,7 +93,7 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
 
 
 @pytest.mark.parametrize('source, message', [
-    ('no_such', 'no no_such to start from: .* one of alex2, sprint, squeeze1, tuto with'),
+    ('no_such', 'no no_such to start from: .* one of alex0, .*, sprint, .*, tuto with'),
     ('no/such.pb', 'no no/such.pb to start from'), (os.curdir, 'is not a run directory'),
     (__file__, 'is not a frozen graph')])
 def test_a_wrong_source_is_one_line(source, message, synthetic):
