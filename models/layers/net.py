@@ -216,9 +216,7 @@ class Net:
 
     def concat(self, name: str, xs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Return maps joined by channels: [N, H, W, C1], [N, H, W, C2] ... -> [N, H, W, sum]."""
-        narrow = [_before_cast(x) for x in xs]
-        xs = narrow if all(x.dtype == tf.bfloat16 for x in narrow) else xs
-        x = tf.cast(tf.concat(xs, 3, name=name), tf.float32)
+        x = tf.cast(tf.concat(_all_before_cast(xs) or xs, 3, name=name), tf.float32)
         return self._add_layer('concat', name, x)
 
     def rounded(self, x: tf.Tensor) -> tf.Tensor:
@@ -277,7 +275,8 @@ class Net:
         """Return the activation of `x`, and its operations per element."""
         name = activation or self.activation
         function, ops = activations.get_activation(name)
-        terms = _terms_before_cast(x)
+        is_sum = x.op.type == 'AddV2' and all(y.shape == x.shape for y in x.op.inputs)
+        terms = _all_before_cast(x.op.inputs) if is_sum else []
         if self.training and name == 'sigmoid_gelu':
             x = fused_activations.sigmoid_gelu(_before_cast(x), self.compute_dtype)
         elif self.training and name == 'relu' and terms:
@@ -355,12 +354,10 @@ def _before_cast(x: tf.Tensor) -> tf.Tensor:
     return x.op.inputs[0] if is_cast else x
 
 
-def _terms_before_cast(x: tf.Tensor) -> Sequence[tf.Tensor]:
-    """Return the two bfloat16 tensors of the shape of `x` whose casts it adds, or none."""
-    terms = [_before_cast(each) for each in x.op.inputs] if x.op.type == 'AddV2' else []
-    fits = [each.dtype == tf.bfloat16 and each.shape.as_list() == x.shape.as_list()
-            for each in terms]
-    return terms if all(fits) else []
+def _all_before_cast(xs: Iterable[tf.Tensor]) -> Sequence[tf.Tensor]:
+    """Return the bfloat16 tensors of which `xs` are the casts; none unless all are casts."""
+    narrow = [_before_cast(x) for x in xs]
+    return narrow if all(x.dtype == tf.bfloat16 for x in narrow) else []
 
 
 def _every(x: tf.Tensor, stride: int) -> tf.Tensor:

@@ -283,3 +283,14 @@ def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
         with pytest.raises(UserError, match='is damaged .*: restore it, or remove it'):
             use()
     assert open(path).read() == content
+
+
+@pytest.mark.parametrize('name', ['sparse-80-layer', 'sparse-80-global', 'structured-30'])
+def test_the_page_about_training_has_the_recorded_figures_of_pruning(name):
+    path = os.path.join(ROOT, 'results', 'pruning', name)
+    accuracy = results.read(path + '.json')['accuracy']['mean']
+    frozen = files.read_json(path + '.frozen.json')
+    assert frozen['accuracy'] == accuracy
+    with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
+        assert (f"| {100 * accuracy:.2f} % | {frozen['gzip_bytes'] / 1000:.0f} kB "
+                f"| {frozen['ops'] / 1e6:.1f} M |") in stream.read()

@@ -37,12 +37,9 @@ class Weights(Selection):
     def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
         chosen = {}
         for name, mask in before.items():
-            scores = np.where(mask > 0, self._scores(values[name]), -1.).ravel()
+            scores = np.where(mask > 0, np.abs(values[name]), -1.).ravel()
             chosen[name] = _without_lowest(scores, sparsity).reshape(values[name].shape)
         return chosen
-
-    def _scores(self, value: np.ndarray) -> np.ndarray:
-        return np.abs(value)
 
 
 class GlobalWeights(Weights):
@@ -55,19 +52,12 @@ class GlobalWeights(Weights):
 
     def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
         scores = np.concatenate([
-            np.where(mask > 0, self._scores(values[name] * mask), -1.).ravel()
+            np.where(mask > 0, _lamp_scores(values[name] * mask), -1.).ravel()
             for name, mask in before.items()])
         mask = _without_lowest(scores, sparsity)
         ends = np.cumsum([each.size for each in before.values()])
         return {name: part.reshape(values[name].shape)
                 for name, part in zip(before, np.split(mask, ends[:-1]))}
-
-    def _scores(self, value: np.ndarray) -> np.ndarray:
-        squares = np.ravel(value).astype(np.float64) ** 2
-        order = np.argsort(-squares, kind='stable')
-        scores = np.zeros(squares.size)
-        scores[order] = squares[order] / np.maximum(np.cumsum(squares[order]), 1e-300)
-        return scores.reshape(value.shape)
 
 
 @dataclasses.dataclass
@@ -128,6 +118,14 @@ def filters_to_keep(count: int, sparsity: float) -> int:
     """Return how many of `count` filters stay: the nearest multiple of one of MULTIPLES, or one."""
     multiple = next((each for each in MULTIPLES if count % each == 0 and count > each), 1)
     return max(1, int((1 - sparsity) * count / multiple + 0.5)) * multiple
+
+
+def _lamp_scores(value: np.ndarray) -> np.ndarray:
+    squares = np.ravel(value).astype(np.float64) ** 2
+    order = np.argsort(-squares, kind='stable')
+    scores = np.zeros(squares.size)
+    scores[order] = squares[order] / np.maximum(np.cumsum(squares[order]), 1e-300)
+    return scores.reshape(value.shape)
 
 
 def _without_lowest(scores: np.ndarray, share: float) -> np.ndarray:

@@ -92,8 +92,9 @@ class PruningHook(tf.train.SessionRunHook):
         if sparsity == np.float32(_final_sparsity(self._config)):
             recipe = self._config.recipe
             what = 'weights' if recipe.sparsity else 'filters'
-            of = 'all layers' if recipe.sparsity_scope == 'global' else 'each layer'
-            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of {of} '
+            where = ('all layers that are' if recipe.sparsity_scope == 'global' else
+                     'each layer that is')
+            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of {where} '
                   'not spared', flush=True)
 
 

@@ -50,6 +50,17 @@ def test_a_changed_result_is_drawn(copy):
         assert os.path.exists(os.path.join(os.path.dirname(copy[0]), picture)), picture
 
 
+def test_a_model_trained_in_bfloat16_is_shown(copy):
+    path = os.path.join(copy[1], 'tuto-tutorial-10000.json')
+    value = files.read_json(path)
+    files.write_json(os.path.join(copy[1], 'faster.json'), dict(
+        value, accuracy={'mean': 0.99, 'std': 0., 'values': [0.99]},
+        settings=dict(value['settings'], precision='bfloat16')))
+    readme_pictures.update(*copy)
+    with open(os.path.join(copy[2], 'operations-light.svg')) as stream:
+        assert '99.00 %' in stream.read()
+
+
 def test_a_changed_recipe_and_other_data_are_left_out(copy):
     path = os.path.join(copy[1], 'tuto-tutorial-10000.json')
     value = files.read_json(path)
