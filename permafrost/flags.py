@@ -32,15 +32,7 @@ def define_train_flags() -> None:
 
     flags.DEFINE_string('model', 'tuto', 'Model to train. info.py lists the models.')
     define_recipe_flags()
-    flags.DEFINE_string('init_from', None, 'Start from the weights of a run (its directory), of a '
-                        'frozen graph (its file) or of NAME in trained_models/. The last layer '
-                        'is re-initialized if the classes differ.')
-    flags.DEFINE_string('freeze', None, 'Freeze the variables whose names match this regular '
-                        'expression, e.g. "conv|fire"; batch normalization among them uses its '
-                        'moving statistics.')
-    flags.DEFINE_string('teacher', None, 'Also learn the predictions of a run (its directory), of '
-                        'a frozen graph (its file) or of NAME in trained_models/, which '
-                        'sees the same augmented images: knowledge distillation.')
+    _define_transfer_flags()
     flags.DEFINE_integer('steps', None, 'Number of training steps. Default: the length of the '
                          'recipe.', 1)
     define_dataset_flag()
@@ -72,6 +64,18 @@ def define_train_flags() -> None:
     flags.DEFINE_bool('resume', False, 'Continue the run that was used last: --run, or one of '
                       '--model, or any. Start a new run if there is none and --run or --model '
                       'says which.')
+
+
+def _define_transfer_flags() -> None:
+    flags.DEFINE_string('init_from', None, 'Start from the weights of a run (its directory), of a '
+                        'frozen graph (its file) or of NAME in trained_models/. The last layer '
+                        'is re-initialized if the classes differ.')
+    flags.DEFINE_string('freeze', None, 'Freeze the variables whose names match this regular '
+                        'expression, e.g. "conv|fire"; batch normalization among them uses its '
+                        'moving statistics.')
+    flags.DEFINE_string('teacher', None, 'Also learn the predictions of a run (its directory), of '
+                        'a frozen graph (its file) or of NAME in trained_models/, which '
+                        'sees the same augmented images: knowledge distillation.')
 
 
 def define_chart_flags() -> None:

@@ -71,17 +71,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
                         'support: resume it with tf2')
     global_step = tf.train.get_or_create_global_step()
     is_frozen = initialization.is_frozen(config)
-    seed = config.seed + strategy.dropout_seed_offset
-
-    def forward(images: tf.Tensor, sample_images: Any = None) -> Tuple[Net, tf.Tensor]:
-        net = Net(training=True, num_classes=num_classes, seed=seed, step=global_step,
-                  sample_images=sample_images, compute_dtype=recipe.compute_dtype,
-                  small_map_gradients=recipe.compute_dtype == 'bfloat16' and runtime.has_amx(),
-                  is_frozen=is_frozen, fake_quant=_fake_quant(config, global_step))
-        _, height, width, _ = images.shape.as_list()
-        with _explain_size(config, height, width), strategy.variable_scope():
-            return net, models.build(config.model, net, images)
-
+    forward = functools.partial(_forward, config, num_classes, strategy)
     with initialization.initial_values(initial):
         net, logits = forward(images, sample_images)
     initialization.check_freeze(config, tf.trainable_variables())
@@ -100,7 +90,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
 
     if recipe.progressive_resizing.sizes:
         scalars, gradients = towers.by_size(
-            recipe.progressive_resizing, images, epoch, seed, global_step,
+            recipe.progressive_resizing, images, epoch, net.seed, global_step,
             lambda smaller: backward(*forward(smaller)))
     else:
         scalars, gradients = backward(net, logits)
@@ -111,6 +101,21 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     if pruner:
         scalars['sparsity'] = tf.identity(pruner.sparsity)
     return TrainGraph(update, step, scalars, images, pruner)
+
+
+def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Tensor,
+             sample_images: Optional[Callable[[], np.ndarray]] = None) -> Tuple[Net, tf.Tensor]:
+    """Return the network of `config`, built for `images`, and its logits, float32 [B, classes]."""
+    dtype, global_step = config.recipe.compute_dtype, tf.train.get_or_create_global_step()
+    net = Net(training=True, num_classes=num_classes,
+              seed=config.seed + strategy.dropout_seed_offset, step=global_step,
+              sample_images=sample_images, compute_dtype=dtype,
+              small_map_gradients=dtype == 'bfloat16' and runtime.has_amx(),
+              is_frozen=initialization.is_frozen(config),
+              fake_quant=_fake_quant(config, global_step))
+    _, height, width, _ = images.shape.as_list()
+    with _explain_size(config, height, width), strategy.variable_scope():
+        return net, models.build(config.model, net, images)
 
 
 def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:

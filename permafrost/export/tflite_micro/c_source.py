@@ -41,10 +41,28 @@ def add_method(op: str) -> str:
 
 def header(model: Model) -> str:
     """Return the text of the .h file."""
-    upper, facts = model.name.upper(), model.facts
-    height, width, _ = model.preprocessing.image_shape
-    rows, columns, _ = model.preprocessing.input_shape
-    ops = ' '.join(f'(resolver).{add_method(op)}();' for op in facts['ops'])
+    upper = model.name.upper()
+    return f"""\
+{_usage(model)}#ifndef {upper}_TFLM_H_
+#define {upper}_TFLM_H_
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+{_declarations(model)}
+#ifdef __cplusplus
+}}
+#endif
+
+#endif  // {upper}_TFLM_H_
+"""
+
+
+def _usage(model):
+    upper = model.name.upper()
     return f"""\
 // The model {model.name} for TensorFlow Lite Micro, in int8; freeze_graph.py wrote it.
 //
@@ -59,15 +77,15 @@ def header(model: Model) -> str:
 //   interpreter.Invoke();
 //   int best = {model.name}_best(interpreter.output(0)->data.int8);
 //   puts({model.name}_labels[best]);
-#ifndef {upper}_TFLM_H_
-#define {upper}_TFLM_H_
+"""
 
-#include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
+def _declarations(model):
+    upper, facts = model.name.upper(), model.facts
+    height, width, _ = model.preprocessing.image_shape
+    rows, columns, _ = model.preprocessing.input_shape
+    ops = ' '.join(f'(resolver).{add_method(op)}();' for op in facts['ops'])
+    return f"""\
 // Measured on a 64-bit computer; pointers of 32 bits need less.
 #define {upper}_ARENA_BYTES {facts['arena_bytes']}
 // What the model is made of, and how many kinds that is.
@@ -88,12 +106,6 @@ void {model.name}_preprocess(const uint8_t *image, int8_t *input);
 
 // The class of the largest output.
 int {model.name}_best(const int8_t *output);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif  // {upper}_TFLM_H_
 """
 
 
