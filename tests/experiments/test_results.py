@@ -285,7 +285,8 @@ def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
     assert open(path).read() == content
 
 
-@pytest.mark.parametrize('name', ['sparse-80-layer', 'sparse-80-global', 'structured-30'])
+@pytest.mark.parametrize('name', [
+    'sparse-80-layer', 'sparse-80-global', 'sparse-80-less-decay', 'structured-30'])
 def test_the_page_about_training_has_the_recorded_figures_of_pruning(name):
     path = os.path.join(ROOT, 'results', 'pruning', name)
     accuracy = results.read(path + '.json')['accuracy']['mean']
