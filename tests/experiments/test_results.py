@@ -295,3 +295,9 @@ def test_the_page_about_training_has_the_recorded_figures_of_pruning(name):
     with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
         assert (f"| {100 * accuracy:.2f} % | {frozen['gzip_bytes'] / 1000:.0f} kB "
                 f"| {frozen['ops'] / 1e6:.1f} M |") in stream.read()
+
+
+def test_the_page_about_training_has_the_recorded_sparsity():
+    path = os.path.join(ROOT, 'results', 'pruning', 'sparse-80-less-decay.frozen.json')
+    with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
+        assert f"of all weights, {100 * files.read_json(path)['sparsity']:.0f} %." in stream.read()

@@ -29,7 +29,7 @@ def test_whitened_patches_are_uncorrelated(size, with_negatives):
     np.testing.assert_allclose(rows.T.dot(rows)[:count, :count] / len(rows), np.eye(count),
                                atol=1e-3)
     if with_negatives:
-        np.testing.assert_allclose(whitened[..., count:], -whitened[..., :count], atol=1e-5)
+        np.testing.assert_allclose(whitened[..., count:], -whitened[..., :count], atol=2e-6)
     lengths = np.square(weights[..., :count]).sum((0, 1, 2))
     assert (np.diff(lengths) >= 0).all()  # 1 / variance: the largest component comes first
     assert not tf.trainable_variables()
