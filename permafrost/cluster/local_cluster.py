@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from permafrost.cli.ending_signals import on_ending_signals
 from permafrost.cluster import cluster_spec
@@ -19,7 +19,7 @@ from permafrost.flags import explicitly_set
 from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-STOP_SECS = 30.  # for a task to save and end
+STOP_SECS = 60.  # for a task to save and end, on a busy host too
 
 
 def free_ports(count: int) -> List[int]:
@@ -108,15 +108,20 @@ class LocalCluster:
     def stop(self, number: int = signal.SIGTERM) -> Dict[str, int]:
         """Send a signal to all tasks and wait until they have ended; return {name: exit code}.
 
-        The chief is the first, so that it can save while the servers still serve.
+        The chief is the first, so that it can save, and the servers are the last, so that no worker
+        waits for one that has left.
         """
-        for name in sorted(self.tasks, key=lambda name: (name != 'worker 0', name)):
+        for name in sorted(self.tasks, key=_stop_order):
             self.send(number, name)
             try:
                 self.tasks[name].wait(STOP_SECS)
             except subprocess.TimeoutExpired:
                 self.send(signal.SIGKILL, name)
         return self.wait()
+
+
+def _stop_order(name: str) -> Tuple[bool, bool, str]:
+    return name != 'worker 0', name.startswith('ps'), name
 
 
 class Printer:

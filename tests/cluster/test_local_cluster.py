@@ -15,6 +15,12 @@ from tests.cluster import helpers
 
 PRINT_TASK = ('import os, sys; print(sys.argv[2:], os.environ["TF_CONFIG"]); '
               'print("step 3/9 loss 1\\nstep 5/9 loss 1")')
+STOP_TASK = '''
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('stopped', time.monotonic()) or 3))
+print('ready', flush=True)
+time.sleep(600)
+'''
 
 
 def test_tasks_get_their_flags_and_the_cluster_by_tf_config():
@@ -40,6 +46,20 @@ def test_no_process_is_left_behind():
         cluster.start()
         assert [task.poll() for task in cluster.tasks.values()] == [None, None]
     assert [task.poll() for task in cluster.tasks.values()] == [-signal.SIGKILL] * 2
+
+
+def test_the_chief_is_stopped_first_and_the_servers_last():
+    """Else the chief could not save, or a worker would wait for a server that has left."""
+    lines = []
+    with local_cluster.LocalCluster(1, 2, [], on_line=lines.append, prefix=lambda name: [
+            sys.executable, '-c', STOP_TASK]) as cluster:
+        cluster.start(*cluster.names, 'evaluator')
+        for name in cluster.tasks:
+            helpers.wait_for_line(cluster, name, 'ready')
+        assert set(cluster.stop().values()) == {3}
+    stopped = {line.partition(': ')[0]: float(line.split()[-1]) for line in lines
+               if 'stopped' in line}
+    assert sorted(stopped, key=stopped.get) == ['worker 0', 'evaluator', 'worker 1', 'ps 0']
 
 
 def test_flags_are_passed_on_to_the_tasks():

@@ -128,7 +128,7 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
 
         # After a signal all is saved, and the same commands continue the run.
         codes = cluster.stop(signal.SIGINT)
-        assert codes == {'ps 0': 130, 'worker 0': 130, 'worker 1': 130}, helpers.output(cluster)
+        assert set(codes.values()) == {130}, f'{codes}\n{helpers.output(cluster)}'
         step = finding.last_step(run)
         assert f'stopped at step {step}' in helpers.output(cluster)
         assert runs.read_status(run)['state'] == 'stopped'
