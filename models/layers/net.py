@@ -57,6 +57,7 @@ class Net:
     # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
     small_map_gradients: bool = False  # see models.layers.small_maps
+    compute_unread_outputs: bool = False  # ignore multiple_of: for engines whose padding is slow
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
     is_frozen: Callable[[str], bool] = lambda name: False
@@ -232,6 +233,7 @@ class Net:
         if multiple_of > 1:
             if (stride, padding) != (1, 'SAME'):
                 raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
+        if multiple_of > 1 and not self.compute_unread_outputs:
             x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
         override = small_maps.OVERRIDE if self.small_map_gradients and stride == 1 else {}
         with tf.get_default_graph().gradient_override_map(override):

@@ -127,6 +127,16 @@ def test_label_smoothing_spreads_a_share_of_the_label(default_graph):
     assert scalars['cross_entropy'] == pytest.approx(-plain.mean(), rel=1e-5)  # as in evaluations
 
 
+@pytest.mark.parametrize('engine', ['tf1', 'tf1-mkl', 'tf2'])
+def test_outputs_that_the_pool_drops_are_computed_by_tf1_mkl_alone(
+        engine, default_graph, monkeypatch):
+    monkeypatch.setattr(runtime, 'installed', lambda: engine)
+    train_graph('sprint', ['compute_dtype=float32'], 'sprint')
+    convolution = tf.get_default_graph().get_operation_by_name('group1/conv1/Conv2D')
+    side = 31 if engine == 'tf1-mkl' else 30
+    assert convolution.outputs[0].shape.as_list() == [8, side, side, 64]
+
+
 def test_images_that_are_too_small_are_one_line_with_the_size_to_use(default_graph):
     recipe = overrides.get_recipe('sprint', ['compute_dtype=float32'])
     with pytest.raises(UserError, match='images of 8x8 .*image_size=32') as error:

@@ -35,6 +35,13 @@ def test_conv_leaves_out_what_a_pool_would_drop(shape, size, multiple):
         np.testing.assert_allclose(value, other, rtol=1e-5, atol=1e-5)
 
 
+def test_all_outputs_are_computed_where_padding_is_slow():
+    x = tf.constant(randoms(2, 15, 15, 8))
+    net = Net(training=False, compute_unread_outputs=True)
+    assert net.conv('a', x, 6, 3, multiple_of=2).shape.as_list() == [2, 15, 15, 6]
+    assert not [op for op in x.graph.get_operations() if op.type == 'Pad']
+
+
 @pytest.mark.parametrize('stride, padding', [(2, 'SAME'), (1, 'VALID')])
 def test_other_strides_and_paddings_are_refused(stride, padding):
     net = Net(training=False, padding=padding)
