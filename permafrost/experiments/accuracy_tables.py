@@ -34,8 +34,12 @@ def table(results: List[Result]) -> List[str]:
 
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['dataset']}" if result['dataset'] != 'cifar10' else ''
-    changes = overrides.changes(Recipe.from_json(result['settings']))
-    changes += [f'{name}={result[name]}' for name in WEIGHT_SOURCES if result.get(name)]
+    recipe = Recipe.from_json(result['settings'])
+    changes = overrides.changes(recipe)
+    changes += [f'{name}={result[name]}' for name in ('validation', *WEIGHT_SOURCES)
+                if result.get(name)]
+    if result['weights'] != recipe.default_weights:
+        changes.append(f"weights={result['weights']}")
     in_brackets = f" ({', '.join(changes)})".replace('compute_dtype=', '') if changes else ''
     return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 

@@ -58,6 +58,7 @@ class ResultFile:
     teacher: Optional[str] = None
     init_from: Optional[str] = None
     freeze: Optional[str] = None
+    validation: int = limited(0, minimum=0)  # images held out of the training set
     classes: int = limited(10, minimum=1)
     batch_size: int = limited(1, minimum=1)
     images: int = limited(1, minimum=1)
@@ -96,7 +97,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     replaced. A run that --patience stopped is finished at its last step.
 
     Raises UserError if the run is not finished, if the metrics are not of the test images, or if
-    the file holds a result of other settings.
+    the file holds a result of other settings or of another engine.
     """
     config, extra = runs.read_config(run)
     status, recipe = runs.read_status(run), config.recipe
@@ -120,6 +121,8 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         'images_per_second': status.get('images_per_second'),
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
         'params': size['params'], 'ops': size['ops'], **_weight_sources(config)}
+    if config.validation:
+        result['validation'] = config.validation
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['dataset_identity'] = extra['dataset_identity']
     path = os.path.join(folder, _name(config, dataset, metrics))
@@ -128,8 +131,9 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         previous = read(path) if os.path.exists(path) else {}
         if previous:
             _compare(path, previous, result)
-        for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
-            result[name] = max(result[name], previous.get(name, 0))
+        if set(previous.get('seeds', ())) - {config.seed}:
+            for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
+                result[name] = max(result[name], previous[name])
         result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
         files.write_json(path, dict(result, **_with_seed(previous, config.seed, metrics)))
     return path
@@ -144,6 +148,7 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
         changes.append(f"weights={metrics['weights']}")
     # --patience ends each seed at another step; they share a file.
     changes += [f'patience={config.patience}'] if config.patience else []
+    changes += [f'validation={config.validation}'] if config.validation else []
     changes += [f'{name}={value}' for name, value in _weight_sources(config).items()]
     step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
@@ -157,6 +162,7 @@ def _weight_sources(config: Config) -> Dict[str, str]:
 def _compare(path: str, previous: Result, result: Result) -> None:
     before, after = (
         dict(Recipe.from_json(each['settings']).to_json(), weights=each['weights'],
+             engine=each['engine'], validation=each.get('validation', 0),
              dataset_identity=each.get('dataset_identity')) for each in (previous, result))
     if None in (before['dataset_identity'], after['dataset_identity']):
         before['dataset_identity'] = after['dataset_identity']
@@ -183,7 +189,12 @@ def _with_seed(previous: Result, seed: int, metrics: Dict[str, Any]) -> Result:
 
 
 def _essential_command(command: str) -> str:
-    words, flag = shlex.split(command), f'--?({UNRECORDED_FLAGS})'
+    flag = f'--?({UNRECORDED_FLAGS})'
+    try:
+        words = shlex.split(command)
+    except ValueError:  # config.json was edited
+        return command
+    words[1:2] = map(os.path.basename, words[1:2])  # the script: the place of a checkout
     kept = [word for before, word in zip(['', *words], words)
             if not re.match(f'{flag}(=|$)|--?resume', word) and not re.match(flag + '$', before)]
     return ' '.join(map(shlex.quote, kept))

@@ -155,7 +155,7 @@ def test_runs_that_stopped_early_share_a_file(run, tmp_path):
 
     folder = str(tmp_path / 'results')
     path = results.record(folder, early(1, 'done', 4), METRICS)
-    assert path.endswith('learning_rate=0.05,patience=3-100.json')
+    assert path.endswith('learning_rate=0.05,patience=3,validation=100-100.json')
     assert results.record(folder, early(2, 'done', 7), dict(METRICS, step=7)) == path
     result = results.read(path)
     assert result['seeds'] == [1, 2] and result['steps'] == 7
@@ -176,16 +176,45 @@ def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatc
     assert results.read(results.record(folder, run, METRICS))['seeds'] == [1, 2]
 
 
-@pytest.mark.parametrize('field', results.WEIGHT_SOURCES)
-def test_a_run_with_weights_from_elsewhere_has_a_result_of_its_own(field, run, tmp_path):
-    other = _copy(run, tmp_path / 'other', lambda value: value['config'].update({field: 'a/b'}))
+@pytest.mark.parametrize('field, value', [
+    *((field, 'a/b') for field in results.WEIGHT_SOURCES), ('validation', 100)])
+def test_other_weights_or_images_to_begin_with_are_a_result_of_their_own(
+        field, value, run, tmp_path):
+    other = _copy(run, tmp_path / 'other', lambda json: json['config'].update({field: value}))
     plain, path = (results.record(str(tmp_path / 'results'), each, METRICS)
                    for each in (run, other))
     assert plain != path and os.path.dirname(path) == str(tmp_path / 'results')
-    assert results.read(path)[field] == 'a/b' and field not in results.read(plain)
-    assert any(f'{field}=a/b' in line for line in accuracy_tables.table([results.read(path)]))
+    assert results.read(path)[field] == value and field not in results.read(plain)
+    assert any(f'{field}={value}' in line for line in accuracy_tables.table([results.read(path)]))
     entry, = entries.read_result(Selected(path, is_result=True))
-    assert entry.settings[field] == 'a/b' and field in entry.changed
+    assert entry.settings[field] == str(value) and field in entry.changed
+
+
+def test_raw_weights_are_named_in_the_table(run, tmp_path):
+    path = results.record(str(tmp_path), run, dict(METRICS, weights='raw'))
+    assert any(', weights=raw)' in line for line in accuracy_tables.table([results.read(path)]))
+
+
+def test_seeds_of_another_engine_are_refused(run, tmp_path):
+    folder = str(tmp_path / 'results')
+    path = results.record(folder, run, METRICS)
+    other = _copy(run, tmp_path / 'other', lambda value: (
+        value['config'].update(seed=2), value['versions'][-1].update(engine='other')))
+    with pytest.raises(UserError, match='engine is .*, not other'):
+        results.record(folder, other, METRICS)
+    assert results.read(path)['seeds'] == [1]
+
+
+def test_the_time_of_a_seed_is_replaced_with_it(run, tmp_path):
+    """Of several seeds, the time is that of the slowest."""
+    folder, seconds = str(tmp_path / 'results'), []
+    for seed, each in ((1, 6000.), (1, 1000.), (2, 3000.), (3, 2000.)):
+        other = _copy(run, tmp_path / f'{each}', lambda value, seed=seed: value['config'].update(
+            seed=seed))
+        files.write_json(os.path.join(other, 'status.json'),
+                         dict(runs.read_status(run), train_seconds=each))
+        seconds.append(results.read(results.record(folder, other, METRICS))['train_seconds'])
+    assert seconds == [6000., 1000., 3000., 3000.]
 
 
 def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):
@@ -196,12 +225,20 @@ def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path
 
 
 def test_a_recorded_command_names_no_places(run, tmp_path):
-    command = ('python train.py --model sprint --log_dir=/tmp/x --run "/tmp/a b/1" --resume '
+    command = ('python /home/me/checkout/train.py --model sprint --log_dir=/tmp/x --run "/tmp/a b/1" --resume '
                '--seed 2 --set epochs=8 --log_steps 25')
     other = _copy(run, tmp_path / 'run', lambda value: value.update(command=command))
     path = results.record(str(tmp_path / 'results'), other, METRICS)
     assert files.read_json(path)['command'] == (
         'python train.py --model sprint --seed 2 --set epochs=8')
+    other = _copy(run, tmp_path / 'edited', lambda value: value.update(command='python "train.py'))
+    assert files.read_json(results.record(str(tmp_path / 'results'), other, METRICS))[
+        'command'] == 'python "train.py'
+
+
+def test_recorded_commands_name_no_places():
+    for result in results.load(os.path.join(ROOT, 'results')):
+        assert '/train.py' not in result['command'], result['command']
 
 
 def test_recorded_results_are_complete():
