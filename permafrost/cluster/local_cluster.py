@@ -75,7 +75,8 @@ class LocalCluster:
                  *self._arguments, *extra_arguments],
                 env=dict(os.environ, TF_CONFIG=json.dumps(tf_config), **self._environment),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                universal_newlines=True, start_new_session=True)  # Ctrl-C must not reach them
+                universal_newlines=True, errors='backslashreplace',
+                start_new_session=True)  # Ctrl-C must not reach them
             self.lines.setdefault(name, [])
             self._readers[name] = threading.Thread(
                 target=self._read, args=(name, self.tasks[name]), daemon=True)

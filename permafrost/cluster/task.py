@@ -121,13 +121,15 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
                          f'{values.model} may be an earlier one')
     session_config = runtime.prepare(values)
     deadline = time.monotonic() + options.wait_secs
-    while not runs.exists(run_directory(values) or ''):
+    while True:
+        run_dir = run_directory(values)
+        if run_dir and runs.exists(run_dir):
+            break
         if time.monotonic() > deadline:
             place = values.run or os.path.join(values.log_dir, values.model)
             raise UserError(f'no run in {place} after {options.wait_secs} s: give the evaluator '
                             'the --run of the chief, on a disk that both can read')
         time.sleep(POLL_SECS)
-    run_dir = run_directory(values)
     if will_be_continued(run_dir, values.steps):
         print(f'waiting for {printable(run_dir)} to be continued to step {values.steps}',
               flush=True)

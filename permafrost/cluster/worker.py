@@ -127,6 +127,10 @@ class ClusterWorker(Strategy):
         self._feed_hook.step = self.step
         return operation, self.step
 
+    @property
+    def others_know(self) -> bool:
+        return self.finish_hook.saved
+
     @contextlib.contextmanager
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver],
                 hooks: List[tf.train.SessionRunHook], signals: Signals,

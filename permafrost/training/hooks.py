@@ -26,7 +26,8 @@ _IMPORT_TIME = time.monotonic()
 class StopHook(tf.train.SessionRunHook):
     """Stops at the global step `last_step`, or after the step in which a signal arrives.
 
-    Another hook, which comes before this one, sets `reason` to end the training at once.
+    Another hook sets `reason` to end the training at once; one that comes after this one also calls
+    request_stop.
     """
     step: tf.Tensor
     last_step: int

@@ -73,7 +73,8 @@ def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) ->
         if name not in values or list(values[name].shape) != shape:
             problem = (f'has shape {list(values[name].shape)}' if name in values else 'is missing')
             raise UserError(f'{printable(trained.source)} does not fit {config.model} at '
-                            f'{size}x{size}: {name} {problem}, expected shape {shape}')
+                            f'{size}x{size}: {name} {problem}, expected shape {shape}: name '
+                            'another --init_from')
         taken[name] = values[name].astype(np.float32)
     print(f'initial weights from {printable(trained.source)}: {_layers(taken)}' +
           f'; new, for other classes: {last}' * is_new, flush=True)

@@ -62,7 +62,8 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
                 with saving.explain_disk_errors(run):
                     code = _train_in(run, setup, graph, session_config, strategy, extra_hooks,
                                      signals)
-            except UserError:
+            except (UserError, SystemExit):  # SystemExit: a signal while a server is awaited
+                _note_the_end(run)
                 at_end(run)
                 raise
             at_end(run)
@@ -94,8 +95,16 @@ def _train_in(run: str, setup: TrainSetup, graph: TrainGraph,
             while not session.should_stop():
                 session.run(graph.train)
     step = finding.last_step(run)
-    is_done = (step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step)
+    is_done = ((step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step) and
+               strategy.others_know)
     return _record_end(run, is_done, stop, strategy)
+
+
+def _note_the_end(run: str) -> None:
+    """Let status.json say that a training ended early, unless it says so already."""
+    with contextlib.suppress(OSError, UserError):
+        if runs.read_status(run).get('state') == 'running':
+            runs.write_status(run, state='stopped')
 
 
 def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:

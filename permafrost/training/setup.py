@@ -66,7 +66,9 @@ def prepare_training(
                 raise UserError(f'no run in {values.log_dir} to resume: name one with --run, or '
                                 'its parent with --log_dir')
             place = values.run or os.path.join(values.log_dir, values.model)
-            print(f'nothing to resume in {printable(place)}: starting a new run', flush=True)
+            print(f'nothing to resume in {printable(place)}: starting a new run' if is_chief else
+                  f'note: no run in {printable(place)} here: joining the chief, whose settings '
+                  'must be the same', flush=True)
         train_setup = _new_setup(values, open_dataset)
     size = train_setup.config.recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
@@ -100,7 +102,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     dataset = open_dataset(name, data_dir, values.validation, values.seed)
     train_images = dataset.counts['train']
     if not train_images:
-        raise UserError(f'{dataset.name} in {dataset.directory} has no image to train on')
+        raise UserError(f'{dataset.name} in {dataset.directory} has no image to train on: '
+                        'name another --data_dir')
     flag_values = {field.name: getattr(values, field.name) for field in dataclasses.fields(Config)
                    if hasattr(values, field.name)}
     config = Config(**{

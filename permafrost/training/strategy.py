@@ -40,6 +40,11 @@ class Strategy(abc.ABC):
     # Notes that the main thread is at work, although it makes no step.
     heartbeat: Callable[[], None] = staticmethod(lambda: None)
 
+    @property
+    def others_know(self) -> bool:
+        """Whether other tasks, if any, have been told that the last step is saved."""
+        return True
+
     def device_scope(self) -> ContextManager[Any]:
         """Return a context in which each operation is placed on its device."""
         return contextlib.nullcontext()

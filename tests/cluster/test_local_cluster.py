@@ -40,6 +40,15 @@ def test_tasks_get_their_flags_and_the_cluster_by_tf_config():
             f'"task": {{"type": {task}}}}}')
 
 
+def test_output_that_is_not_utf8_is_escaped():
+    with local_cluster.LocalCluster(0, 1, [], prefix=lambda name: [
+            sys.executable, '-c', 'import sys; sys.stdout.buffer.write(b"a \\xff\\nb\\n")'
+            ]) as cluster:
+        cluster.start()
+        cluster.wait()
+    assert cluster.lines['worker 0'] == ['a \\xff', 'b']
+
+
 def test_no_process_is_left_behind():
     with local_cluster.LocalCluster(1, 1, [], prefix=lambda name: [
             sys.executable, '-c', 'import time; time.sleep(600)']) as cluster:

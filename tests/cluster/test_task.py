@@ -262,7 +262,9 @@ def test_the_evaluator_evaluates_the_run_of_the_chief(tmp_path):
     assert run == str(tmp_path) and 0 < restart_timeout <= 60
 
 
-def test_the_evaluator_needs_a_run(tmp_path):
+def test_the_evaluator_needs_a_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'config.json').write_text('{}')  # of something else, in the current directory
     options = task.TaskOptions('async', 0, -1.)
     with pytest.raises(UsageError, match='the evaluator needs the --run of the chief'):
         task.evaluate_run(options, _evaluator_flags(), None)

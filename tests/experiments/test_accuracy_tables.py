@@ -79,12 +79,13 @@ def _result(**changes):
     return dict({
         'model': 'sprint', 'recipe': 'sprint', 'dataset': 'cifar10', 'steps': 250, 'epochs': 10.0,
         'accuracy': {'mean': 0.9123, 'std': 0.0012, 'values': [0.9111, 0.9135]}, 'seeds': [1, 2],
-        'settings': catalog.RECIPES['sprint'].to_json(), 'engine': 'tf2',
+        'settings': catalog.RECIPES['sprint'].to_json(), 'engine': 'tf2', 'weights': 'raw',
         'train_seconds': 630., 'params': 1970000, 'ops': 236700000}, **changes)
 
 
 def _tuto(**changes):
     return _result(**dict({'model': 'tuto', 'recipe': 'tutorial', 'steps': 10000,
+                           'weights': 'averaged',
                            'settings': catalog.RECIPES['tutorial'].to_json()}, **changes))
 
 

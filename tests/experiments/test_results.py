@@ -225,8 +225,8 @@ def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path
 
 
 def test_a_recorded_command_names_no_places(run, tmp_path):
-    command = ('python /home/me/checkout/train.py --model sprint --log_dir=/tmp/x --run "/tmp/a b/1" --resume '
-               '--seed 2 --set epochs=8 --log_steps 25')
+    command = ('python /home/me/checkout/train.py --model sprint --log_dir=/tmp/x '
+               '--run "/tmp/a b/1" --resume --seed 2 --set epochs=8 --log_steps 25')
     other = _copy(run, tmp_path / 'run', lambda value: value.update(command=command))
     path = results.record(str(tmp_path / 'results'), other, METRICS)
     assert files.read_json(path)['command'] == (

@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import runs
 from permafrost.errors import UserError
-from permafrost.training import loop
+from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from tests import networks, processes
 
@@ -202,6 +202,30 @@ def test_a_training_that_fails_has_an_end_too(synthetic, tmp_path):
         loop.train(networks.train_setup(synthetic, tmp_path, 99, changes=['learning_rate=1e9']),
                    at_end=lambda run: states.append(runs.read_status(run)['state']))
     assert states == ['failed']
+
+
+@pytest.mark.parametrize('error', [UserError('a server is lost'), SystemExit(143)])
+def test_a_training_that_another_error_ends_is_stopped(error, synthetic, tmp_path):
+    class FailingHook(tf.train.SessionRunHook):
+        def after_run(self, context, values):
+            raise error
+
+    states = []
+    with networks.registered(), pytest.raises(type(error)):
+        loop.train(networks.train_setup(synthetic, tmp_path, 99),
+                   extra_hooks=lambda training: [FailingHook()],
+                   at_end=lambda run: states.append(runs.read_status(run)['state']))
+    assert states == ['stopped']
+
+
+def test_a_run_is_not_done_before_the_other_tasks_know(synthetic, tmp_path, capsys):
+    class Cluster(strategy.SingleProcess):
+        others_know = False
+
+    with networks.registered():
+        assert loop.train(networks.train_setup(synthetic, tmp_path, 2), strategy=Cluster()) == 1
+    assert runs.read_status(str(tmp_path))['state'] == 'stopped'
+    assert 'stopped at step 2' in capsys.readouterr().out
 
 
 def test_a_training_that_a_failing_disk_ends_has_an_end_too(synthetic, tmp_path):

@@ -23,7 +23,7 @@ from tests.processes import ROOT
 @pytest.fixture
 def prepare(synthetic, tmp_path):
     """Return prepare(*arguments): prepare_training with the flags of train.py, and a log_dir."""
-    def parse(*arguments):
+    def parse(*arguments, **options):
         values = absl_flags.FlagValues()
         define = {name: functools.partial(getattr(absl_flags, name), flag_values=values)
                   for name in dir(absl_flags) if name.startswith('DEFINE_')}
@@ -31,7 +31,7 @@ def prepare(synthetic, tmp_path):
             flags.define_train_flags()
         values(['train.py', '--dataset=synthetic', f'--data_dir={synthetic.directory}',
                 f'--log_dir={tmp_path}', *map(str, arguments)])
-        return setup.prepare_training(values)
+        return setup.prepare_training(values, **options)
     return parse
 
 
@@ -167,6 +167,13 @@ def test_a_run_that_is_named_is_started_or_continued_by_one_command(prepare, tmp
     train_setup = prepare('--resume', f'--run={tmp_path}/mine')
     assert not train_setup.resume and train_setup.config.model == 'tuto'
     assert f'nothing to resume in {tmp_path}/mine: starting a new run' in capsys.readouterr().out
+
+
+def test_a_worker_that_cannot_see_the_run_starts_none(prepare, tmp_path, capsys):
+    prepare('--resume', f'--run={tmp_path}/mine', is_chief=False)
+    output = capsys.readouterr().out
+    assert f'note: no run in {tmp_path}/mine here: joining the chief' in output
+    assert 'new run' not in output
 
 
 def test_held_out_images_shorten_the_epoch(prepare, synthetic):

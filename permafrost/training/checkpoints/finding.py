@@ -198,7 +198,8 @@ def verify_compatible(checkpoint: str, variables: Dict[str, tf.Variable]) -> Non
         with open_checkpoint(checkpoint) as reader:
             shapes = reader.get_variable_to_shape_map()
     except (tf.errors.OpError, OSError) as error:
-        raise UserError(f'cannot read {checkpoint} ({reason(error)})')
+        raise UserError(f'cannot read {checkpoint} ({reason(error)}): use another --step, or start '
+                        'another run')
     for name, variable in sorted(variables.items()):
         if shapes.get(name) != variable.shape.as_list():
             problem = f'has shape {shapes[name]}' if name in shapes else 'is missing'

@@ -1,5 +1,6 @@
 """CheckpointHook: when checkpoints are saved while training, and how many are kept."""
 
+import threading
 import time
 from typing import Any, Callable, List, Optional
 
@@ -20,8 +21,9 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
     checkpoint = 'The chief keeps the last good checkpoint'
     if run is not None:
         runs.write_status(run, state='failed')
-        last, path = finding.find_checkpoint(run)
-        checkpoint = f'Last good checkpoint: {path} (step {last})'
+        newest = finding.newest_checkpoint(run)
+        checkpoint = (f'Last good checkpoint: {newest.path} (step {newest.step})' if newest else
+                      'There is no checkpoint: the training began with such weights')
     return UserError(
         f'loss or weights became NaN or infinite at step {step} (learning rate '
         f'{durations.learning_rate_at(config, step):g}). {checkpoint}. Train again with a lower '
@@ -65,6 +67,7 @@ class CheckpointHook(tf.train.SessionRunHook):
         self._run = run
         self._config = config
         self._step = step
+        self._saving = threading.Lock()  # the watchdog of a cluster saves from its own thread
         self._is_finite = tf.reduce_all(
             [tf.reduce_all(tf.is_finite(variable)) for variable in tf.trainable_variables()])
         self._start_time = time.monotonic()
@@ -110,6 +113,11 @@ class CheckpointHook(tf.train.SessionRunHook):
         runs.write_status(self._run, state='stopped')
 
     def _save(self, session, step):
+        with self._saving:
+            if step != self.last_step or step not in self._kept:  # the other thread has saved it
+                self._save_alone(session, step)
+
+    def _save_alone(self, session, step):
         if not session.run(self._is_finite):
             raise nan_error(self._config, self._run, step)
         for prepare in self.before_save:

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
-from permafrost.errors import UserError
+from permafrost.errors import UserError, one_line
 from permafrost.training.checkpoints import finding
 from permafrost.training.checkpoints.finding import ENDING, PREFIX
 
@@ -36,7 +36,8 @@ def restore(saver: tf.train.Saver, session: tf.Session, checkpoint: str,
     except (tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.UnavailableError):
         raise  # a lost server
     except (tf.errors.OpError, OSError) as error:
-        raise UserError(f'cannot restore {checkpoint} ({finding.reason(error)})')
+        raise UserError(f'cannot restore {checkpoint} ({finding.reason(error)}): use another '
+                        '--step, or start another run')
 
 
 def restore_newest(saver: tf.train.Saver, session: tf.Session, run: str) -> Optional[int]:
@@ -122,6 +123,10 @@ def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
         reasons = {os.strerror(code): advice for code, advice in ADVICE.items()}
         match = re.search(f"(?:([^;\n]+); )?({'|'.join(map(re.escape, reasons))})", str(error))
         if not match:
+            missing = re.match('([^;\n]+); No such file or directory', one_line(error))
+            if isinstance(error, tf.errors.NotFoundError) and missing:
+                raise UserError(f'{missing.group(1)} was removed while training: put it back, '
+                                'then continue with --resume')
             raise
         path = (getattr(error, 'filename2', None) or getattr(error, 'filename', None) or path or
                 match.group(1) or run)

@@ -63,9 +63,14 @@ def summary_hooks(graph: Any, config: Config, writer: EventWriter, progress: Log
     if config.histogram_steps:
         summaries = [tf.summary.image('inputs', graph.images, 8)]
         with tf.control_dependencies([graph.step]):
-            weights = {v.op.name: v.read_value() for v in tf.trainable_variables()}
+            # Histograms fail for NaN, before LoggingHook can say what has happened.
+            weights = {v.op.name: _finite(v.read_value()) for v in tf.trainable_variables()}
         with tf.name_scope('weights'):  # without it, tags would differ from the variables' names
             summaries += [tf.summary.histogram(name, value) for name, value in weights.items()]
         hooks.append(SummaryHook(graph.step, writer, tf.summary.merge(summaries),
                                  config.histogram_steps))
     return hooks
+
+
+def _finite(values: tf.Tensor) -> tf.Tensor:
+    return tf.where_v2(tf.is_finite(values), values, tf.zeros_like(values))

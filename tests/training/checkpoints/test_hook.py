@@ -1,13 +1,14 @@
 """CheckpointHook: when checkpoints are saved, and how many are kept."""
 
 import os
+import threading
 import types
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
+from permafrost import files, runs
 from permafrost.errors import UsageError, UserError
 from permafrost.training.checkpoints import finding, hook
 from tests import networks
@@ -74,10 +75,11 @@ def test_a_run_with_nothing_readable_is_not_started_anew(synthetic, copied):
         networks.train(synthetic, copied, 6, 'tiny', resume=True)
 
 
-def test_divergence_stops_and_keeps_finite_weights(synthetic, tmp_path):
+@pytest.mark.parametrize('histogram_steps', [0, 1])
+def test_divergence_stops_and_keeps_finite_weights(histogram_steps, synthetic, tmp_path):
     with pytest.raises(UserError) as error:
         networks.train(synthetic, tmp_path, 50, 'tiny', changes=['learning_rate=1e9'],
-                       save_steps=1)
+                       save_steps=1, histogram_steps=histogram_steps)
     last, checkpoint = finding.find_checkpoint(str(tmp_path))
     assert str(error.value).startswith('loss or weights became NaN or infinite at step ')
     assert '(learning rate 1e+09). Last good checkpoint: ' in str(error.value)
@@ -101,6 +103,52 @@ def test_an_emergency_save_marks_the_run_as_stopped(synthetic, tmp_path, default
         assert steps(run) == [0, 1]
         status = runs.read_status(run)
         assert status['state'] == 'stopped' and status['step'] == 1
+
+
+def test_an_emergency_save_waits_for_a_save_that_hangs(
+        synthetic, tmp_path, default_graph, monkeypatch):
+    """Two saves of a step at once would delete each other's files."""
+    run = runs.create('', '', str(tmp_path / 'run'))
+    tf.get_variable('weight', [])
+    advance = tf.train.get_or_create_global_step().assign_add(1)
+    save = hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config,
+                               advance.read_value())
+    with tf.train.SingularMonitoredSession(hooks=[save]) as session:
+        session.run(advance)
+        raw, errors, sync = session.raw_session(), [], files.sync
+        hangs, goes_on = threading.Event(), threading.Event()
+
+        def slow_sync(path):
+            hangs.set()
+            goes_on.wait(60)
+            sync(path)
+
+        def emergency_save():
+            try:
+                save.emergency_save(raw)
+            except BaseException as error:  # pylint: disable=broad-except
+                errors.append(error)
+
+        monkeypatch.setattr(files, 'sync', slow_sync)
+        first = threading.Thread(target=save.save_now, args=(raw, 1))
+        first.start()
+        assert hangs.wait(60)
+        second = threading.Thread(target=emergency_save)
+        second.start()
+        second.join(.5)
+        goes_on.set()
+        first.join()
+        second.join()
+    assert not errors and steps(run) == [0, 1]
+    assert finding.newest_checkpoint(run).step == 1
+    assert runs.read_status(run)['state'] == 'stopped'
+
+
+def test_weights_that_are_not_finite_from_the_start_are_said_to_be(tmp_path, synthetic):
+    config = networks.train_setup(synthetic, None, 5).config
+    run = runs.create('', '', str(tmp_path / 'run'))
+    assert 'There is no checkpoint: the training began with such weights. Train again' in str(
+        hook.nan_error(config, run, 0))
 
 
 def test_a_worker_without_a_run_directory_points_to_the_chief(synthetic):

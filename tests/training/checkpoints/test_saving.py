@@ -187,6 +187,12 @@ def test_each_error_of_a_disk_has_its_advice(copied, code, advice):
             raise OSError(number, os.strerror(number))
 
 
+def test_a_dataset_that_is_removed_is_named(trained):
+    with pytest.raises(UserError, match='^/data/a.bin was removed while training: put it back'):
+        with saving.explain_disk_errors(trained):
+            raise tf.errors.NotFoundError(None, None, '/data/a.bin; No such file or directory')
+
+
 def test_other_errors_are_not_explained_away(trained):
     with pytest.raises(OSError, match='Invalid argument'):
         with saving.explain_disk_errors(trained):
