@@ -15,13 +15,12 @@ from permafrost.errors import UserError, one_line, printable
 from permafrost.training.checkpoints import finding
 
 SERVING = 'serving_default'
-# Operations that may restore variables.
-RESTORE_OPS = {
+# Operations that may restore and read variables.
+ALLOWED_OPS = {
     'Assign', 'AssignVariableOp', 'Const', 'Identity', 'NoOp', 'Pack', 'PartitionedCall',
-    'Placeholder', 'PlaceholderWithDefault', 'RestoreV2', 'StatefulPartitionedCall', 'VarHandleOp',
-    'Variable', 'VariableV2'}
-# Operations that make a variable or read it.
-VARIABLE_OPS = {'Identity', 'ReadVariableOp', 'VarHandleOp', 'Variable', 'VariableV2'}
+    'Placeholder', 'PlaceholderWithDefault', 'ReadVariableOp', 'RestoreV2',
+    'StatefulPartitionedCall', 'VarHandleOp', 'Variable', 'VariableV2'}
+VARIABLE_OPS = {'VarHandleOp', 'Variable', 'VariableV2'}
 
 
 def read_saved_model(directory: str) -> tf.GraphDef:
@@ -37,6 +36,7 @@ def read_saved_model(directory: str) -> tf.GraphDef:
         try:
             _restore(session, meta, directory)
             graph = _without_calls(session.graph.as_graph_def(), outputs)
+            _check_nodes(_readers(graph), meta.graph_def, directory)
             return tf.graph_util.convert_variables_to_constants(session, graph, outputs)
         except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
             raise UserError(f'TensorFlow {tf.__version__} cannot load the SavedModel {directory}: '
@@ -79,7 +79,7 @@ def _outputs(meta: tf.MetaGraphDef, directory: str) -> List[str]:
 
 def _restore(session: tf.Session, meta: tf.MetaGraphDef, directory: str) -> None:
     """Import `meta` into the default graph, and restore its variables in `session`."""
-    _check_restore(meta, directory)
+    _check_nodes([meta.saver_def.restore_op_name], meta.graph_def, directory)
     tf.import_graph_def(_without_devices(meta.graph_def), name='')
     restore = meta.saver_def.restore_op_name
     if restore and _has_variables(meta.graph_def):
@@ -89,17 +89,29 @@ def _restore(session: tf.Session, meta: tf.MetaGraphDef, directory: str) -> None
 
 
 def _has_variables(graph: tf.GraphDef) -> bool:
-    return any(node.op in VARIABLE_OPS - {'Identity'} for node in graph.node)
+    return any(node.op in {*VARIABLE_OPS, 'ReadVariableOp'} for node in graph.node)
 
 
-def _check_restore(meta: tf.MetaGraphDef, directory: str) -> None:
-    """Raise UserError if restoring would do more than restore.
+def _readers(graph: tf.GraphDef) -> List[str]:
+    """Return the names of the nodes that convert_variables_to_constants may run, to read variables.
 
-    The readers of variables run too, when these become constants.
+    It runs them in the graph of the session, where they may have other inputs than in `graph`.
     """
-    nodes = {node.name: node for node in meta.graph_def.node}
-    functions = {function.signature.name: function for function in meta.graph_def.library.function}
-    pending = [meta.saver_def.restore_op_name]
+    return [node.name + '/Read/ReadVariableOp' * (node.op == 'VarHandleOp')
+            for node in _all_nodes(graph) if node.op in VARIABLE_OPS]
+
+
+def _all_nodes(graph: tf.GraphDef) -> List[tf.NodeDef]:
+    """Return the nodes of `graph` and of its functions."""
+    return [*graph.node,
+            *(node for function in graph.library.function for node in function.node_def)]
+
+
+def _check_nodes(names: List[str], graph: tf.GraphDef, directory: str) -> None:
+    """Raise UserError if running the nodes `names` would do more than restore or read variables."""
+    nodes = {node.name: node for node in graph.node}
+    functions = {function.signature.name: function for function in graph.library.function}
+    pending = list(names)
     visited: Set[str] = set()
     while pending:
         name = pending.pop().lstrip('^').split(':')[0]
@@ -108,10 +120,10 @@ def _check_restore(meta: tf.MetaGraphDef, directory: str) -> None:
         visited.add(name)
         pending += nodes[name].input
         for node in [nodes[name], *_body(nodes[name], functions)]:
-            if node.op not in RESTORE_OPS:
+            if node.op not in ALLOWED_OPS:
                 raise UserError(
-                    f'{directory}: restoring its variables would run {printable(node.op)[:50]} '
-                    f"('{printable(node.name)[:100]}'), which is not allowed: freeze it with the "
+                    f'{directory}: restoring and reading its variables would run '
+                    f"{printable(node.op)[:50]} ('{printable(node.name)[:100]}'), which is not allowed: freeze it with the "
                     'program that made it')
 
 
@@ -133,8 +145,7 @@ def _without_devices(graph: tf.GraphDef) -> tf.GraphDef:
     """Return `graph` without placements, which are those of another machine."""
     plain = tf.GraphDef()
     plain.CopyFrom(graph)
-    for node in [*plain.node, *(node for function in plain.library.function
-                                for node in function.node_def)]:
+    for node in _all_nodes(plain):
         node.device = ''
     return plain
 

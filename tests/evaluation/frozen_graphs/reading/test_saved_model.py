@@ -13,11 +13,11 @@ WEIGHTS = np.random.RandomState(2).randn(3, 10).astype(np.float32)
 IMAGES = np.random.RandomState(3).rand(2, 4, 4, 3).astype(np.float32)
 
 
-def save(path, change=lambda: None):
+def save(path, change=lambda: None, use_resource=False):
     """Save a classifier with a variable; `change` may add something."""
     with tf.Graph().as_default(), tf.Session() as session:
         images = tf.placeholder(tf.float32, [None, 4, 4, 3], name='x')
-        weights = tf.get_variable('w', initializer=WEIGHTS)
+        weights = tf.get_variable('w', initializer=WEIGHTS, use_resource=use_resource)
         logits = tf.matmul(tf.reduce_mean(images, [1, 2]), weights, name='y')
         tf.constant(['n'] * 10, name='labels')
         session.run(tf.global_variables_initializer())
@@ -64,21 +64,24 @@ def test_functions_become_nodes(tmp_path):
     np.testing.assert_allclose(answer(graph), powers / powers.sum(1, keepdims=True), atol=1e-5)
 
 
-def test_restoring_runs_nothing_else(tmp_path):
+@pytest.mark.parametrize('use_resource, trapped', [
+    (False, ''), (False, 'w'), (True, 'w'), (True, 'w/Read/ReadVariableOp')])
+def test_restoring_and_reading_runs_nothing_else(use_resource, trapped, tmp_path):
+    """`trapped` is the node that writes a file before it runs; '': the one that restores."""
     path = str(tmp_path / 'saved')
 
     def write():
         with tf.control_dependencies([tf.io.write_file(str(tmp_path / 'written'), 'x')]):
             tf.no_op(name='trap')
 
-    save(path, write)
+    save(path, write, use_resource)
     from tensorflow.core.protobuf import saved_model_pb2
     file = tmp_path / 'saved' / 'saved_model.pb'
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     meta = saved.meta_graphs[0]
-    restore = next(node for node in meta.graph_def.node
-                   if node.name == meta.saver_def.restore_op_name)
-    restore.input.append('^trap')
+    node, = [node for node in meta.graph_def.node
+             if node.name == (trapped or meta.saver_def.restore_op_name)]
+    node.input.append('^trap')
     file.write_bytes(saved.SerializeToString())
     with pytest.raises(UserError, match='would run WriteFile'):
         read_saved_model(path)
