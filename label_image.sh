@@ -33,7 +33,12 @@ END
 
 fail() { echo "label_image.sh: $2" >&2; exit "$1"; }
 
-case ${1:-} in -h|--help|'') usage; [ $# -gt 0 ] && exit 0 || exit 2 ;; esac
+[ $# -gt 0 ] || { usage; exit 2; }
+case $1 in -h|--help) usage; exit ;; esac
+for argument; do  # of a variable that is not set
+  [ "$argument" != -- ] || break
+  [ -n "$argument" ] || fail 2 'an argument is empty: leave it out, or give it a value'
+done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # Prints the frozen graph of the run $1, or fails.

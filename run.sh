@@ -19,6 +19,9 @@ fail() { echo "run.sh: $*" >&2; exit 2; }
 
 case ${1:-} in -h|--help) usage; exit ;; esac
 [ $# -le 2 ] || fail "too many arguments: $* (usage: ./run.sh [MODEL [STEPS]])"
+for argument; do  # of a variable that is not set
+  [ -n "$argument" ] || fail 'an argument is empty: leave it out, or give it a value'
+done
 model=${1:-tuto}
 steps=${2-}
 [[ $# -lt 2 || $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"

@@ -10,6 +10,17 @@ namespace label_image {
 
 int error_fd = STDERR_FILENO;
 
+std::string WithPath(const std::string& path, const std::string& message) {
+  const auto ends = [&message](size_t at, std::string_view characters) {
+    return at >= message.size() || characters.find(message[at]) != characters.npos;
+  };
+  // A whole word: "a.pb" is no part of "data.pb". `at` - 1 is beyond the end if `at` is 0.
+  for (size_t at = message.find(path); at != message.npos; at = message.find(path, at + 1)) {
+    if (ends(at - 1, " '\"(") && ends(at + path.size(), " '\"),:")) return message;
+  }
+  return path + ": " + message;
+}
+
 std::string Format(const char* format, ...) {
   va_list arguments, copy;
   va_start(arguments, format);

@@ -27,6 +27,22 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+// Return `message` with `path` in front, unless it names the path already.
+std::string WithPath(const std::string& path, const std::string& message);
+
+// Return what `action` returns. Its errors name `path`: a runtime does not know the file, and says
+// only what is wrong with it.
+template <typename Action>
+auto NamingFile(const std::string& path, const Action& action) {
+  try {
+    return action();
+  } catch (const UsageError& error) {
+    throw UsageError(WithPath(path, error.what()));
+  } catch (const Error& error) {
+    throw Error(WithPath(path, error.what()));
+  }
+}
+
 // Return what printf would print.
 std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -44,7 +44,8 @@ int ExitCode(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   int code = label_image::RunOnLargeStack(label_image::ExitCode, argc, argv);
-  if (fflush(stdout) != 0 && code == 0) {
+  // A failed write of an earlier printf or fputs shows in ferror alone.
+  if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
     label_image::PrintError("cannot write to stdout");
     code = 1;
   }

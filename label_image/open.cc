@@ -31,16 +31,20 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
 
 int RunWithModel(Flags flags, const Command& command) {
   // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
+  const std::string name = flags.graph_name.empty() ? flags.graph : flags.graph_name;
   const std::string runtime = ChooseRuntime(flags.graph, flags.runtime);
   CheckRuntime(flags, runtime);
-  const ModelFile file = ReadModelFile(flags.graph, runtime, flags.feeds, flags.graph_name);
+  LimitMemory(flags.memory_limit);
+  const ModelFile file = NamingFile(
+      name, [&] { return ReadModelFile(flags.graph, runtime, flags.feeds, name); });
   if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
   flags.network.only_timed = flags.benchmark || (flags.compare && flags.batch_files.empty());
   InstallCrashHandler();
   SetEnvironment(flags.model.threads);
+  LiftMemoryLimit();
   const Backend backend = LoadBackend(runtime, flags.libraries);
   LimitMemory(flags.memory_limit);
-  const auto model = backend.open(file, flags.model);
+  const auto model = NamingFile(name, [&] { return backend.open(file, flags.model); });
   Network network(model.get(), flags.network);
   return command(flags, backend, &network);
 }

@@ -52,6 +52,8 @@ def read(checkout, name):
 
 @pytest.mark.parametrize('arguments, message', [
     (['tuto', '1.5'], "STEPS must be a positive integer, not '1.5'"),
+    (['', '300'], 'an argument is empty: leave it out, or give it a value'),
+    ([''], 'an argument is empty'), (['tuto', ''], 'an argument is empty'),
     (['tuto', '0'], 'STEPS'), (['tuto', '-3'], 'STEPS'), (['tuto', '10', 'x'], 'too many')])
 def test_wrong_arguments_are_refused(checkout, arguments, message):
     code, _, err = checkout.run('run.sh', *arguments)

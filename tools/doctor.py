@@ -84,7 +84,8 @@ def check_engines():
 def check_data():
     folder = os.path.join(
         os.path.expanduser(os.environ.get('PERMAFROST_DATA') or f'{CACHE}/data'), 'cifar10')
-    sizes = {entry.name: entry.stat().st_size for entry in pathlib.Path(folder).glob('*.bin')}
+    sizes = {entry.name: entry.stat().st_size for entry in pathlib.Path(folder).glob('*.bin')
+             if entry.is_file()}
     missing = ', '.join(name for name in BATCHES if sizes.get(name) != BATCH_BYTES)
     report('data', missing and f'{missing} missing or incomplete in {folder}: `make data`', folder)
 

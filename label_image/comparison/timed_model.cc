@@ -92,22 +92,18 @@ int Serve(const Flags& flags, const Backend& backend, Network* network, int requ
   return 0;
 }
 
-// Return a message that names the model.
-std::string WithPath(const std::string& path, const std::string& message) {
-  return message.find(path) != message.npos ? message : Printable(path) + ": " + message;
-}
-
 // Return the exit code of the child for a model.
 int RunChild(const Flags& flags, int requests, int answers) {
   try {
-    return RunWithModel(flags, [&](const Flags& own, const Backend& backend, Network* network) {
+    const Command serve = [&](const Flags& own, const Backend& backend, Network* network) {
       return Serve(own, backend, network, requests, answers);
-    });
+    };
+    return NamingFile(flags.graph_name, [&] { return RunWithModel(flags, serve); });
   } catch (const UsageError& error) {
-    PrintError(WithPath(flags.graph_name, error.what()));
+    PrintError(error.what());
     return 2;
   } catch (const Error& error) {
-    PrintError(WithPath(flags.graph_name, error.what()));
+    PrintError(error.what());
   } catch (const std::bad_alloc&) {
     PrintError(Printable(flags.graph_name) + ": not enough memory");
   }

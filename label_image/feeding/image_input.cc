@@ -11,6 +11,7 @@ namespace label_image {
 namespace {
 
 constexpr int kDefaultSide = 32;  // of CIFAR-10
+constexpr int64_t kMaxBatch = 100000;  // the largest --batch_size
 
 struct StatedSize {
   const char* flag = nullptr;
@@ -56,7 +57,8 @@ ImageInput::ImageInput(const std::string& path, const std::string& name, bool ow
 void ImageInput::FindLayout(const Shape& shape) {
   if (!raw_ && type_ != kFloat && type_ != kHalf && type_ != kDouble) {
     throw Error(path_, ": node ", Quote(name_), " has type ", TypeName(type_),
-                ", but only uint8 images and floats can be fed");
+                ", but only uint8 images and floats can be fed: convert the model with a uint8 or "
+                "float input");
   }
   if (raw_ && !preprocessing_.empty()) {
     throw UsageError("--standardize, --input_mean and --input_std are for graphs that are fed "
@@ -67,6 +69,11 @@ void ImageInput::FindLayout(const Shape& shape) {
     throw Error(path_, ": node ", Quote(name_), " has shape ", ShapeText(shape),
                 ", but only images can be fed: [N, height, width, 3], also [N, 3, height, width], "
                 "with 1 channel, or in a row");
+  }
+  if (layout->batch > kMaxBatch) {
+    throw Error(path_, ": node ", Quote(name_), " has shape ", ShapeText(shape), ", but at most ",
+                kMaxBatch, " images can be fed at a time: convert the model with another batch "
+                "size");
   }
   layout_ = *layout;
   if (layout_.channels == 1) preprocessing_.RequireOneChannel();

@@ -33,9 +33,9 @@ const Backend* loaded;
 int Classify(int argc, char** argv) {
   try {
     Flags flags = ParseFlags(argc, argv);
+    LimitMemory(flags.memory_limit);
     const ModelFile file = ReadModelFile(flags.graph, "tensorflow", {});
     InstallCrashHandler();
-    LimitMemory(flags.memory_limit);
     const auto model = loaded->open(file, flags.model);
     Network network(model.get(), flags.network);
     return RunCommand(flags, *loaded, &network);

@@ -80,6 +80,7 @@ void TakeExample(std::string_view* bytes, int side, Batch* batch) {
 void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t limit,
                int label_bytes, Batch* batch) {
   if (limit == 0) limit = SIZE_MAX;
+  batch->files.push_back({path, batch->labels.size()});
   if (IsTfRecords(bytes)) {
     size_t record = 0;
     try {
@@ -106,6 +107,12 @@ void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t
       batch->images.insert(batch->images.end(), {red[0], red[plane], red[2 * plane]});
     }
   }
+}
+
+std::string ImageName(const Batch& batch, size_t index) {
+  auto file = batch.files.rbegin();
+  while (file->first > index) ++file;  // the first file begins at 0
+  return Concat(file->path, ": image ", index - file->first);
 }
 
 }  // namespace label_image

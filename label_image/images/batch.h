@@ -8,7 +8,14 @@
 
 namespace label_image {
 
+// Where the images of a file begin in a batch.
+struct BatchFile {
+  std::string path;
+  size_t first = 0;
+};
+
 struct Batch {
+  std::vector<BatchFile> files;
   std::vector<int> labels;
   std::vector<uint8_t> images;  // RGB [count, side, side, 3]
 };
@@ -20,5 +27,8 @@ struct Batch {
 // file does not consist of such records.
 void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t limit,
                int label_bytes, Batch* batch);
+
+// Return "FILE: image K" for messages: K counts the images of that file, from 0.
+std::string ImageName(const Batch& batch, size_t index);
 
 }  // namespace label_image

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "graph/wire.h"
+#include "runtime/proc_file.h"
 
 namespace label_image {
 namespace {
@@ -23,20 +24,23 @@ void AddNode(std::string_view stats, std::map<std::string, OperationTime>* total
     return static_cast<int64_t>(wire::LastVarint(stats, end) - wire::LastVarint(stats, start));
   };
   const double nanoseconds = time(kStartNanos, kEndNanos);
-  const std::string_view name = wire::LastBytes(stats, kNodeName);
+  const double microseconds =
+      nanoseconds > 0 ? nanoseconds / 1000 : time(kStartMicros, kEndMicros);
+  if (microseconds <= 0) return;  // 1.15 lists a node again as "node:Op", without a time
+  const std::string_view full_name = wire::LastBytes(stats, kNodeName);
   const std::string_view label = wire::LastBytes(stats, kLabel);
-  OperationTime& operation = (*total)[std::string(name)];
-  operation.node = name;
+  const size_t colon = full_name.rfind(':');  // 2.x: the name is "node:Op"
+  const std::string node(full_name.substr(0, colon));
+  OperationTime& operation = (*total)[node];
+  operation.node = node;
   const size_t equals = label.find(" = ");
   if (equals != label.npos) {  // the label is "node = Op(inputs)"
     const std::string_view call = label.substr(equals + 3);
     operation.op = call.substr(0, call.find('('));
-  } else if (operation.op.empty()) {  // 2.x: the name is "node:Op"
-    const size_t colon = name.rfind(':');
-    operation.op = colon == name.npos ? "" : name.substr(colon + 1);
-    operation.node = name.substr(0, colon);
+  } else if (colon != full_name.npos) {
+    operation.op = full_name.substr(colon + 1);
   }
-  operation.microseconds += nanoseconds > 0 ? nanoseconds / 1000 : time(kStartMicros, kEndMicros);
+  operation.microseconds += microseconds;
 }
 
 }  // namespace
@@ -79,6 +83,8 @@ std::vector<double> TimeRuns(Network* network, const Tensor& input, int runs) {
 }
 
 double PeakMemory() {
+  if (const auto peak = ReadProcField("/proc/self/status", "VmHWM")) return *peak / 1048576.;
+  // It may be larger: the memory that the process had before exec counts, too.
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss / 1024.;

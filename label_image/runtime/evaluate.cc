@@ -28,8 +28,9 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
     for (int64_t i = 0; i < count; ++i) {
       const size_t label = batch.labels[first + i];
       if (label >= classes) {
-        throw Error("image ", first + i, " has the label ", label, ", but the graph has only ",
-                    classes, " classes");
+        throw Error(ImageName(batch, first + i), " has the label ", label, ", but ",
+                    network->path(), " has only ", classes,
+                    " classes: give the graph of this dataset");
       }
       const float* row = probabilities.row(i);
       const size_t predicted = std::max_element(row, row + classes) - row;

@@ -8,10 +8,12 @@
 #include <cstdio>
 #include <fstream>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "error.h"
+#include "runtime/proc_file.h"
 
 namespace label_image {
 namespace {
@@ -19,21 +21,13 @@ namespace {
 constexpr int64_t kUnlimited = INT64_MAX;
 
 char hint[100] = "";
+rlim_t soft_before = RLIM_INFINITY;  // the limit that the user has set
+bool limited = false;
 
 // Return the bytes in a file of one number, or kUnlimited.
 int64_t ReadNumber(const std::string& path) {
   int64_t number = kUnlimited;
   return std::ifstream(path) >> number ? number : kUnlimited;  // "max" is no number
-}
-
-// Return the bytes that a line "`key`: N kB" of a file in /proc says, or kUnlimited.
-int64_t ReadField(const char* path, const std::string& key) {
-  std::ifstream file(path);
-  for (std::string word; file >> word;) {
-    int64_t kilobytes;
-    if (word == key + ":" && file >> kilobytes) return kilobytes << 10;
-  }
-  return kUnlimited;
 }
 
 // Return the number that a line "`key` N" of a file says, or 0.
@@ -49,7 +43,7 @@ int64_t ReadStatistic(const std::string& path, const std::string& key) {
 // Return the memory that the machine has left, or if that is less the container.
 int64_t AvailableMemory() {
   const std::string group = "/sys/fs/cgroup/";
-  int64_t available = ReadField("/proc/meminfo", "MemAvailable");
+  int64_t available = ReadProcField("/proc/meminfo", "MemAvailable").value_or(kUnlimited);
   struct Files { const char *limit, *usage, *statistics, *cache; };
   for (const Files& files :
        {Files{"memory.max", "memory.current", "memory.stat", "inactive_file"},
@@ -75,17 +69,29 @@ void OnOutOfMemory() {
 }  // namespace
 
 void LimitMemory(int megabytes) {
-  const int64_t used = ReadField("/proc/self/status", "VmData");
+  const std::optional<int64_t> used = ReadProcField("/proc/self/status", "VmData");
   const int64_t available = AvailableMemory();
-  if (used == kUnlimited || (!megabytes && available == kUnlimited)) return;
+  if (!used || (!megabytes && available == kUnlimited)) return;
   const int64_t more = megabytes ? int64_t{megabytes} << 20 : available / 4 * 3;
   snprintf(hint, sizeof(hint), "(limit: %lld MB, set by --memory_limit)",
            static_cast<long long>(more >> 20));
   rlimit limit;
   // Private memory that can be written. RLIMIT_AS would also count what TensorFlow only reserves.
   if (getrlimit(RLIMIT_DATA, &limit) != 0) return;
-  limit.rlim_cur = std::min<rlim_t>(used + more, limit.rlim_max);
-  if (setrlimit(RLIMIT_DATA, &limit) == 0) std::set_new_handler(OnOutOfMemory);
+  if (!limited) soft_before = limit.rlim_cur;
+  limit.rlim_cur = std::min<rlim_t>(*used + more, limit.rlim_max);
+  if (setrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limited = true;
+  std::set_new_handler(OnOutOfMemory);
+}
+
+void LiftMemoryLimit() {
+  rlimit limit;
+  if (!limited || getrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limit.rlim_cur = soft_before;
+  if (setrlimit(RLIMIT_DATA, &limit) != 0) return;
+  limited = false;
+  std::set_new_handler(nullptr);
 }
 
 const char* MemoryLimitHint() { return hint; }

@@ -13,7 +13,8 @@ Network::Network(Model* model, const NetworkOptions& options)
     input_.emplace(path(), node(), model->nodes().own, model->input(), options);
   }
   AskForMissing();
-  session_ = model->Open(input_->info(), options.traced);
+  session_ =
+      NamingFile(path(), [&] { return model->Open(input_->info(), options.traced); });
   if (!options.only_timed && model->is_random()) CheckNotRandom();
 }
 
@@ -71,7 +72,8 @@ Tensor Network::Input(const uint8_t* images, int64_t count, int height, int widt
                      input_->batch() == 1 ? " image" : " images", " at a time: give --batch_size ",
                      input_->batch());
   }
-  Tensor input = session_->NewInput(input_->shape(count, height, width));
+  const Shape shape = input_->shape(count, height, width);
+  Tensor input = NamingFile(path(), [&] { return session_->NewInput(shape); });
   input_->Fill(images, count, height, width, input.data);
   return input;
 }

@@ -54,7 +54,7 @@ class Network {
 
   // Run once; see Session::Run.
   Tensor Run(const Tensor& input, std::string* trace = nullptr) {
-    return session_->Run(input, trace);
+    return NamingFile(path(), [&] { return session_->Run(input, trace); });
   }
 
   // Return the probabilities of images as for `Input`. Throws like Output::Read.

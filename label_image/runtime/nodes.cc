@@ -278,11 +278,13 @@ std::string TypeName(int type) {
     case kDouble: return "float64";
     case kHalf: return "float16";
     case kUint8: return "uint8";
+    case kInt8: return "int8";
     case kInt32: return "int32";
     case kInt64: return "int64";
     case kBool: return "bool";
     case kString: return "string";
-    default: return Concat("type ", type);
+    case -1: return "unknown";
+    default: return Concat("number ", type);
   }
 }
 

@@ -38,8 +38,8 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
 // graph is damaged.
 const Node* FindSource(const Graph& graph, const std::string& output);
 
-// Return the name of a DataType, and a shape such as [N, 32, 32, 3], for messages. `batched`: the
-// first dimension is the number of images.
+// Return the name of a DataType (-1: unknown), and a shape such as [N, 32, 32, 3], for messages.
+// `batched`: the first dimension is the number of images.
 std::string TypeName(int type);
 std::string ShapeText(const Shape& shape, bool batched = true);
 

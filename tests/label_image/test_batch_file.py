@@ -59,6 +59,15 @@ def test_metrics_and_predictions_equal_numpy(program, graph, tmp_path):
     assert totals.startswith(f'{confusion.trace()} of 53 images correct')
 
 
+def test_a_wrong_label_is_named_with_its_file(error_line, graph, tmp_path):
+    (tmp_path / 'good.bin').write_bytes(bytes(5 * 3073))
+    (tmp_path / 'bad.bin').write_bytes(bytes(2 * 3073) + b'\x4d' + bytes(3072))
+    line = error_line(1, '--graph=' + graph, OWN, '--batch_file', tmp_path / 'good.bin',
+                      '--batch_file', tmp_path / 'bad.bin')
+    assert line == (f'label_image: {tmp_path}/bad.bin: image 2 has the label 77, but {graph} has '
+                    'only 3 classes: give the graph of this dataset\n')
+
+
 def test_predictions_and_metrics_go_to_one_file(program, graph, tmp_path):
     (tmp_path / 'batch.bin').write_bytes(bytes(3 * 3073))
     with open(str(tmp_path / 'out.txt'), 'w') as stream:

@@ -53,6 +53,14 @@ def test_mistakes_are_one_line(error_line, models, code, text):
     assert text in error_line(code, '--compare', *models)
 
 
+def test_a_damaged_model_is_named_once(error_line, graph, tmp_path):
+    path = tmp_path / 'a.tflite'
+    with open(model('.tflite'), 'rb') as stream:
+        path.write_bytes(stream.read(200))
+    line = error_line(1, '--compare', path, graph, OWN, library('litert'), '--runs=1')
+    assert line.startswith(f'label_image: {path}: LiteRT ') and line.count(str(path)) == 1
+
+
 def test_predictions_are_of_a_single_model(error_line, graph, batch, tmp_path):
     line = error_line(2, '--compare', graph, '--batch_file', batch, '--predictions', tmp_path / 'p')
     assert '--predictions is for a single model' in line

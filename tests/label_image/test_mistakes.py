@@ -58,6 +58,9 @@ def files(tmp_path_factory, graph):
     write_graph(folder / 'disconnected.pb', lambda: (
         tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images'),
         tf.constant([[1.]], name='predictions')))
+    for count in (0, 10 ** 9):
+        write_graph(folder / f'batch{count}.pb', lambda count=count: mean_colour(
+            tf.placeholder(tf.uint8, [count, 32, 32, 3], name='images')))
     return folder
 
 
@@ -89,6 +92,9 @@ def files(tmp_path_factory, graph):
     (1, ['--graph=model.onnx', '--runtime=tensorflow', 'i.png'], 'is an ONNX model'),
     (1, ['--graph=half.pb', 'i.png'], 'half.pb'),
     (1, ['--graph=shape.pb', 'i.png'], '[N, 20, 30, 7], but only images'),
+    (1, ['--graph=batch0.pb', '--benchmark'], '[0, 32, 32, 3], but only images'),
+    (1, ['--graph=batch1000000000.pb', '--benchmark'],
+     '[1000000000, 32, 32, 3], but at most 100000 images can be fed at a time'),
     (1, ['--graph=scalar.pb', 'i.png'], 'not a row of floats for each'),
     (1, ['--graph=disconnected.pb', 'i.png'], "does not depend on 'images'"),
     (1, ['--graph=colours.pb', '--node=imagse', 'i.png'], "did you mean images?"),
@@ -113,7 +119,7 @@ def files(tmp_path_factory, graph):
     (1, ['--graph=colours.pb', '--batch_file=none.bin'], 'No such file'),
     (1, ['--graph=colours.pb', '--batch_file=odd.bin'], 'not whole records'),
     (1, ['--graph=colours.pb', '--batch_file=empty.bin'], 'not whole records'),
-    (1, ['--graph=colours.pb', '--batch_file=label.bin'], 'has only 3 classes'),
+    (1, ['--graph=colours.pb', '--batch_file=label.bin'], 'label.bin: image 0 has the label 7'),
     (1, ['--graph=colours.pb', '--session_config=i.png', '--benchmark'], 'configuration'),
 ])
 def test_mistakes_are_one_line(error_line, files, code, flags, message):
@@ -127,6 +133,16 @@ def test_mistakes_are_one_line(error_line, files, code, flags, message):
     if flags[0] == '--graph' and len(flags) == 2:
         flags.reverse()
     assert message in error_line(code, *flags)
+
+
+def test_output_that_cannot_be_written_is_an_error(graph, program):
+    """More than a buffer: the write that fails is not the last."""
+    flags = [PROGRAM, '--graph=' + graph, OWN, '--benchmark', '--json', '--runs=1', '--warmup=1',
+             '--repeats=1000']
+    with open('/dev/full', 'w') as full:
+        process = subprocess.run(flags, stdout=full, stderr=subprocess.PIPE, timeout=570,
+                                 universal_newlines=True)
+    assert (process.returncode, process.stderr) == (1, 'label_image: cannot write to stdout\n')
 
 
 def test_crash_of_the_library_is_one_line(graph, program):

@@ -148,6 +148,16 @@ def test_a_chain_of_40000_nodes_does_not_overflow_the_stack(program, picture, tm
     assert '%' in program('--graph=' + path, OWN, '--allow_any_op', picture)
 
 
+def test_memory_limit_is_that_of_reading_the_graph_too(error_line, picture, tmp_path):
+    """Each of four million empty attributes is two bytes in the file, and 32 in the program."""
+    node = b'\n\1n\x12\4NoOp' + b'\x2a\0' * (4 << 20)
+    length = bytes(len(node) >> shift & 127 | 128 for shift in (0, 7, 14)) + bytes(
+        [len(node) >> 21])
+    (tmp_path / 'attributes.pb').write_bytes(b'\n' + length + node)
+    line = error_line(1, f'--graph={tmp_path}/attributes.pb', OWN, '--memory_limit=50', picture)
+    assert 'not enough memory (limit: 50 MB, set by --memory_limit)' in line
+
+
 @pytest.mark.slow
 def test_memory_limit_is_one_line(error_line, picture, tmp_path):
     def build():

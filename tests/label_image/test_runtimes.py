@@ -6,6 +6,7 @@ permafrost.export.conversion.converters.
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -148,7 +149,60 @@ def test_damaged_models_are_one_line(error_line, tmp_path, picture, runtime):
     with open(path, 'r+b') as stream:
         stream.truncate(200)
     line = error_line(1, '--graph', path, library(runtime), '--runtime=' + runtime, picture)
-    assert name in line, line
+    assert name in line and line.count(path) == 1, line
+
+
+def test_a_damaged_onnx_file_is_named(error_line, tmp_path, picture):
+    """ONNX Runtime ignores a group in it, which this program does not read."""
+    path = tmp_path / 'a.onnx'
+    with open(model('.onnx'), 'rb') as stream:
+        path.write_bytes(stream.read() + b'\xa3\6\xa4\6')
+    line = error_line(1, '--graph', path, library('onnxruntime'), picture)
+    assert line == f'label_image: {path}: a field has an invalid type\n'
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize('kind, name', [(3, 'int8'), (5, 'unknown')])
+def test_the_type_of_an_input_is_named(error_line, tmp_path, picture, runtime, kind, name):
+    path = tmp_path / 'a.onnx'
+    with open(model('.onnx'), 'rb') as stream:
+        content, count = re.subn(rb'(images\x12.\n.\x08)\x02', rb'\g<1>' + bytes([kind]),
+                                 stream.read(), flags=re.DOTALL)
+    assert count == 1
+    path.write_bytes(content)
+    line = error_line(1, '--graph', path, library(runtime), '--runtime', runtime, picture)
+    assert line == (f"label_image: {path}: node 'images' has type {name}, but only uint8 images "
+                    'and floats can be fed: convert the model with a uint8 or float input\n')
+
+
+# The number of the type in the file; '' if LiteRT runs the model.
+@pytest.mark.parametrize('kind, message', [
+    (7, ''), (8, ''), (15, ''), (16, ''), (17, ''), (18, ''), (19, ''),
+    (12, 'cannot run the model'), (5, 'has a tensor of type string'),
+    (13, "of LiteRT's type number 14, which is not known")])
+def test_another_output_may_have_any_type(program, error_line, tmp_path, kind, message):
+    """two_outputs.tflite was converted from x -> {'other': cast(x, int16), 'predictions': mean}."""
+    path = tmp_path / 'a.tflite'
+    with open(os.path.join(os.path.dirname(__file__), 'two_outputs.tflite'), 'rb') as stream:
+        content = bytearray(stream.read())
+    assert content[839] == 7  # the type of `other`: int16
+    content[839] = kind
+    path.write_bytes(content)
+    flags = ['--graph', path, library('litert'), '--output=predictions', '--benchmark', '--runs=2',
+             '--repeats=1']
+    if not message:
+        assert 'images/s' in program(*flags)
+    else:
+        line = error_line(1, *flags)
+        assert message in line and line.startswith(f'label_image: {path}: ')
+
+
+def test_peak_memory_is_that_of_the_program(program):
+    """Not that of the process that starts it, which counts in ru_maxrss."""
+    ballast = bytearray(b'x') * (400 << 20)
+    answer = json.loads(program('--graph', model('.tflite'), library('litert'), '--benchmark',
+                                '--json', '--runs=2', '--repeats=1'))
+    assert 5 < answer['peak_rss_mb'] < len(ballast) >> 21
 
 
 @pytest.mark.parametrize('runtime', ['tensorflow', 'openvino'])

@@ -24,7 +24,7 @@ def test_script_builds_the_program_and_finds_library_and_model(graph, picture, t
             (2, ['--top=1', graph], 'flags go after --'),
             (2, [graph, '--top=1'], 'flags go after --'),
             (1, [str(tmp_path / 'none.pb')], 'No such file'),
-            (2, [], '')]:
+            (2, [], '')]:  # the usage is on stdout
         process = execute(script, *arguments, ENGINE=ENGINES[0])
         assert process.returncode == code and message in process.stderr, process.stderr
     assert first.stdout.startswith(f'graph: {graph}\n')
@@ -33,6 +33,13 @@ def test_script_builds_the_program_and_finds_library_and_model(graph, picture, t
         assert process.returncode == 0 and process.stdout.startswith('usage: ')
     process = execute(script, graph, 'i.png', ENGINE='nonesuch')
     assert process.returncode == 1 and 'make setup ENGINE=nonesuch' in process.stderr
+
+
+@pytest.mark.parametrize('arguments', [[''], ['', 'photo.jpg'], ['tuto', ''], ['tuto', '', '--']])
+def test_an_empty_argument_is_of_a_variable_that_is_not_set(arguments):
+    process = execute(os.path.join(ROOT, 'label_image.sh'), *arguments)
+    assert (process.returncode, process.stdout, process.stderr) == (
+        2, '', 'label_image.sh: an argument is empty: leave it out, or give it a value\n')
 
 
 @pytest.mark.skipif(not ENGINES, reason='there is no engine in .venv')

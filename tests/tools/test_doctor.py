@@ -66,6 +66,10 @@ def test_complete_data_and_a_complete_default_engine_are_enough(checkout, tmp_pa
     (data / 'test_batch.bin').write_bytes(b'short')
     code, out = run_doctor(checkout)
     assert code == 1 and re.search(r'^FAIL  data +test_batch.bin missing or incomplete', out, re.M)
+    (data / 'test_batch.bin').unlink()
+    (data / 'test_batch.bin').symlink_to('of a disk that is not there')
+    code, dangling = run_doctor(checkout)
+    assert code == 1 and lines_of(dangling, 'data') == lines_of(out, 'data')
 
 
 def set_up_tf1(checkout, packages, code=0):
