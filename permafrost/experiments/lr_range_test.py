@@ -67,6 +67,8 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     output = output or f'{config.model}-{config.recipe.name}-lr-range.svg'
     if os.path.splitext(output)[1] not in FORMATS:
         raise UsageError(f'--output must end in {" or ".join(FORMATS)}, not {output!r}')
+    if os.path.isdir(output) or not os.path.isdir(os.path.dirname(os.path.abspath(output))):
+        raise UsageError(f'--output={printable(output)}: name a file, in a folder that exists')
     if not config.recipe.learning_rate:
         raise UsageError('--learning_rate=0 has no range to test: leave it out')
     steps = steps or min(math.ceil(durations.steps_per_epoch(config)), MAX_STEPS)
@@ -122,7 +124,8 @@ def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals:
             if _has_exploded([point[2] for point in points]):
                 break
     if not points and not signals.code:
-        raise UsageError('the loss is not finite from the first step on: lower --learning_rate')
+        raise UsageError('the loss is not finite before the first update: check --init_from, '
+                         '--teacher and the dataset')
     return points, math.isfinite(loss)
 
 

@@ -31,7 +31,7 @@ def picture(path: str, alt: str, width: str) -> List[str]:
 
 def update_block(path: str, name: str, lines: Sequence[str], check: bool = False) -> None:
     """Replace the block `name` of the file `path`; with `check`, raise UserError instead."""
-    with open(path) as stream:
+    with open(path, encoding='utf-8') as stream:
         text = stream.read()
     begin, end = BEGIN.format(name), END.format(name)
     if text.count(begin) != 1 or text.count(end) != 1:

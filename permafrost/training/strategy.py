@@ -42,7 +42,7 @@ class Strategy(abc.ABC):
 
     @property
     def others_know(self) -> bool:
-        """Whether other tasks, if any, have been told that the last step is saved."""
+        """Return whether other tasks, if any, have been told that the last step is saved."""
         return True
 
     def device_scope(self) -> ContextManager[Any]:

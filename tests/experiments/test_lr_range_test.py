@@ -67,8 +67,22 @@ def test_a_loss_that_falls_to_the_end_is_noted(synthetic):
     assert 'note: the loss falls to the end of the range' in text and 'explodes' not in text
 
 
+def test_a_loss_that_is_no_number_at_once_is_not_for_the_learning_rate(synthetic, monkeypatch):
+    build = lr_range_test.build
+
+    def build_broken(*arguments):
+        graph = build(*arguments)
+        return graph._replace(scalars=dict(graph.scalars, loss=graph.scalars['loss'] / 0.))
+
+    monkeypatch.setattr(lr_range_test, 'build', build_broken)
+    with pytest.raises(UsageError, match='not finite before the first update: check --init_from, '
+                       '--teacher and the dataset'):
+        lr_range_test.run(train_setup(synthetic), None, 20, None)
+
+
 @pytest.mark.parametrize('output, changes, message', [
     ('a.pdf', [], "must end in .svg or .png, not 'a.pdf'"),
+    ('none/a.svg', [], 'none/a.svg: name a file, in a folder that exists'),
     (None, ['learning_rate=0'], '--learning_rate=0 has no range')])
 def test_what_cannot_be_tested_is_refused(synthetic, output, changes, message):
     with pytest.raises(UsageError, match=message):

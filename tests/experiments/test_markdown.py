@@ -21,6 +21,15 @@ def test_only_the_block_is_replaced(tmp_path):
         assert path.read_text() == PAGE.replace('-->\nold\n', '-->\n\nnew\n\n')
 
 
+def test_a_page_is_utf_8_in_any_locale(tmp_path, monkeypatch):
+    path = tmp_path / 'page.md'
+    path.write_text('± ' + PAGE, encoding='utf-8')
+    monkeypatch.setattr(markdown, 'open', lambda path, encoding='ascii': open(
+        path, encoding=encoding), raising=False)
+    markdown.update_block(str(path), 'a', ['new'])
+    assert path.read_text(encoding='utf-8').startswith('± before')
+
+
 def test_markers_must_be_there_once(tmp_path):
     path = tmp_path / 'page.md'
     for text, name, message in (

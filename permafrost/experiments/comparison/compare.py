@@ -209,6 +209,7 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
         params=sizes[key].get('params'), ops=sizes[key].get('ops'),
         train_seconds=float(np.mean(seconds)) if seconds else None,
         curves=tuple(entry.curve for entry in entries if entry.curve),
+        recipe=first.settings['recipe'],
         notes=tuple(f'seed {entry.seed}: {entry.progress()}' + ', not evaluated' * entry.is_finished
                     for entry in entries if not entry.is_finished or entry.accuracy is None))
 

@@ -4,7 +4,7 @@ import contextlib
 import glob
 import os
 import re
-from typing import List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Tuple
 
 from permafrost import files, runs
 from permafrost.errors import UserError, printable
@@ -22,8 +22,9 @@ class Selected(NamedTuple):
 
 
 def select(arguments: Sequence[str]) -> Tuple[List[Selected], List[str]]:
-    """Return what `arguments` name, each once and in their order, and a note for what is nothing.
+    """Return what `arguments` name, each once and in their order, and notes.
 
+    A note is about an argument that is nothing, or an export of a study that no run is trained for.
     Raises UserError if they name nothing.
     """
     selected, notes = [], []  # type: List[Selected], List[str]
@@ -35,12 +36,14 @@ def select(arguments: Sequence[str]) -> Tuple[List[Selected], List[str]]:
         if not found:
             notes.append(f'{printable(argument)}: no run, study or result there')
         selected += found
+        notes += [note for path in paths
+                  for note in _exports_without_run(os.path.normpath(path), found)]
     selected = list(dict.fromkeys(selected))
     if not selected:
         raise UserError('; '.join(notes) + ': name run directories, a study, or files of results/')
     if len(selected) > MAX_RUNS:
         raise UserError(f'{len(selected)} runs are too many to compare: name at most {MAX_RUNS}')
-    return selected, notes
+    return selected, list(dict.fromkeys(notes))
 
 
 def _in(path: str) -> List[Selected]:
@@ -52,13 +55,18 @@ def _in(path: str) -> List[Selected]:
         paths = _runs_of_study(path)
     else:
         paths = runs.list_runs(path)
-        for each in glob.glob(os.path.join(glob.escape(path), '*', 'study.json')):
-            paths += _runs_of_study(os.path.dirname(each))
-    found = [selected for each in sorted(paths, key=natural) for selected in _with_exports(each)]
+        for each in _studies_in(path):
+            paths += _runs_of_study(each)
+    found = _with_exports(sorted(paths, key=natural))
     if not found:
         for name in sorted(glob.glob(os.path.join(glob.escape(path), '*.json')), key=natural):
             found += [Selected(name, is_result=True)] if is_result(name) else []
     return found
+
+
+def _studies_in(path: str) -> List[str]:
+    paths = glob.glob(os.path.join(glob.escape(path), '*', 'study.json'))
+    return sorted(map(os.path.dirname, paths), key=natural)
 
 
 def _runs_of_study(path: str) -> List[str]:
@@ -81,17 +89,42 @@ def _variant(run: str) -> str:
     return ''
 
 
-def _with_exports(run: str) -> List[Selected]:
-    """Return a run and, of a study, the exports of it that are variants, too."""
-    trained = _variant(run)
+def _with_exports(paths: Sequence[str]) -> List[Selected]:
+    """Return the runs `paths` and, of studies, the exports of them that are variants, too."""
+    trainings: Dict[str, Dict[str, List[Tuple[str, str]]]] = {}
+    found = []
+    for run in paths:
+        trained, folder = _variant(run), os.path.normpath(os.path.join(run, *[os.pardir] * 3))
+        if trained and folder not in trainings:
+            trainings[folder] = _exported_trainings(folder)
+        group = trainings.get(folder, {}).get(trained) or [(trained, '')]
+        found += [Selected(run, variant, export) for variant, export in group]
+    return found
+
+
+def _exported_trainings(folder: str) -> Dict[str, List[Tuple[str, str]]]:
+    """Return {folder of the variant that is trained: [(variant, export), ...]} of a study.
+
+    It is empty if no variant is an export.
+    """
     with contextlib.suppress(UserError):  # a damaged study.json: its runs are there all the same
-        the_study = study.read(study.path_of(os.path.join(run, *[os.pardir] * 3)))
+        the_study = study.read(study.path_of(folder))
         if exports.has_any(the_study):
-            for name, group in exports.of_trainings(variants.variants_of(the_study)).items():
-                if files.safe_name(name) == trained:
-                    return [Selected(run, trained if variant == name else variant, export)
-                            for variant, export in group]
-    return [Selected(run, trained)]
+            trainings = exports.of_trainings(the_study.base, variants.variants_of(the_study))
+            return {files.safe_name(name): [
+                (files.safe_name(each) if each == name else each, export) for each, export in group]
+                for name, group in trainings.items()}
+    return {}
+
+
+def _exports_without_run(path: str, found: Sequence[Selected]) -> List[str]:
+    """Return a note for each export of the study at `path`, or of those in it, not in `found`."""
+    selected = {each.variant for each in found}
+    return [f'{printable(folder)}: {printable(variant)}: no run to export: start sweep.py; if it '
+            'trains nothing, write the settings as the variant that trains the same does'
+            for folder in ([path] if is_study(path) else _studies_in(path))
+            for group in _exported_trainings(folder).values()
+            for variant, export in group if export and variant not in selected]
 
 
 def is_result(path: str) -> bool:
@@ -105,4 +138,5 @@ def is_result(path: str) -> bool:
 
 def natural(path: str) -> List[Tuple[int, str]]:
     """Return a key by which run 2 comes before run 10."""
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in re.split(r'(\d+)', path)]
+    parts = re.split(r'(\d+)', path)
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]

@@ -65,6 +65,7 @@ class Row:
     train_seconds: Optional[float] = None  # the mean over the seeds
     curves: Tuple[Curve, ...] = ()
     notes: Tuple[str, ...] = ()  # of the runs, such as 'seed 2: failed, step 300 of 1000'
+    recipe: str = ''  # its name; '': not known
 
 
 @dataclasses.dataclass(frozen=True)

@@ -69,8 +69,7 @@ def _published(comparison: Comparison, row: Row) -> str:
     if any(base[name] != value for name, value in row.settings.items()
            if name not in ('model', 'recipe')):
         return formats.NONE
-    recipe = row.settings.get('recipe') or catalog.default_recipe(row.model)
-    known = catalog.RECIPES.get(recipe)
+    known = catalog.RECIPES.get(row.recipe or row.settings.get('recipe', ''))
     published = known and known.published.get(row.model)
     return markdown.escape(published.accuracy) if published else formats.NONE
 

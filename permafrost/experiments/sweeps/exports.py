@@ -8,11 +8,14 @@ import contextlib
 import dataclasses
 import hashlib
 import os
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Hashable, List, Mapping, Optional, Sequence, Tuple
 
 from permafrost import files, schema
-from permafrost.errors import unknown_name_error
+from permafrost.config import Config
+from permafrost.errors import UserError, unknown_name_error
 from permafrost.export.formats import FORMATS, Target
+from permafrost.recipes import catalog, overrides
+from permafrost.recipes.setting_text import parse_number
 from permafrost.schema import limited
 
 SETTING = 'export'
@@ -53,18 +56,44 @@ def trained(settings: Mapping[str, str]) -> Dict[str, str]:
     return {name: value for name, value in settings.items() if name != SETTING}
 
 
-def of_trainings(variants: Sequence[Any]) -> Dict[str, List[Tuple[str, str]]]:
+def of_trainings(base: Mapping[str, str], variants: Sequence[Any]
+                 ) -> Dict[str, List[Tuple[str, str]]]:
     """Return {variant that is trained: [(variant, export), ...]}, each list with itself.
 
-    `variants` are those of a study, variants.Variant; the export of a .pb is ''.
+    `base` and `variants` are those of a study, variants.Variant; the export of a .pb is ''.
     """
-    first: Dict[Any, str] = {}
+    first: Dict[Hashable, str] = {}
     found: Dict[str, List[Tuple[str, str]]] = {}
     for variant in variants:
-        key = frozenset(trained(variant.settings).items())
+        key = _training({**base, **variant.settings})
         name = first.setdefault(key, variant.name)
         found.setdefault(name, []).append((variant.name, variant.settings.get(SETTING, '')))
     return found
+
+
+def _training(settings: Mapping[str, str]) -> Hashable:
+    """Return a key that settings share if they train the same, as plan.plan tells by their Config.
+
+    That needs the flags and the dataset; this, the recipe alone. A setting that is no field of it
+    counts as a number or as text, and is left out where it is the default.
+    """
+    settings = trained({'model': 'tuto', **settings})
+    fields = [f'{name}={text}' for name, text in settings.items() if name in overrides.FIELDS]
+    try:
+        recipe = overrides.get_recipe(
+            settings.get('recipe') or catalog.default_recipe(settings['model']), fields)
+    except UserError:  # such as a file that is gone
+        return frozenset(settings.items())
+    others = {name: _value(text) for name, text in settings.items()
+              if name not in overrides.FIELDS and name != 'recipe'}
+    return str(recipe.to_json()), frozenset(
+        item for item in others.items() if item[1] != getattr(Config, item[0], None))
+
+
+def _value(text: str) -> Hashable:
+    with contextlib.suppress(ValueError):
+        return parse_number(text)
+    return {'true': True, 'false': False}.get(text, text)
 
 
 def path_of(frozen: str, export: str) -> str:

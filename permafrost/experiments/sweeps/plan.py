@@ -105,8 +105,23 @@ def planned_run(study: Study, variant: Variant, seed: int, folder: str, config: 
 def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
     """Return the flags of train.py for the base with `settings`."""
     merged = exports.trained({**study.base, **settings})
-    return [*(f'--set={name}={text}' if name in overrides.FIELDS else f'--{name}={text}'
+    return [*(f'--set={name}={text}' if name in overrides.FIELDS
+              else f'--{name}={_expanded(name, text)}'
               for name, text in merged.items()), f'--seed={seed}']
+
+
+def _expanded(name: str, text: str) -> str:
+    """Return the value of a flag with the home directory in place of ~, as train.py reads it.
+
+    Raises UsageError if train.py would refuse it.
+    """
+    if not text:
+        raise UsageError(f'{name} is empty: leave it out, or give it a value')
+    expanded = os.path.expanduser(text)
+    if text.startswith('~') and expanded == text:
+        raise UsageError(f'{name}: no home directory {printable(text.split("/")[0])}; a file of '
+                         f'that name is ./{printable(text)}')
+    return expanded
 
 
 def configure(values: Any, arguments: Sequence[str], name: str) -> Config:

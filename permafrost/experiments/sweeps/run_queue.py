@@ -23,7 +23,7 @@ class RunQueue(Source):
 
     def next(self) -> Optional[PlannedRun]:
         for run in list(self._pending):
-            held = None if run.is_done() else claim(run)
+            held = None if run.is_done() else claim(run.directory)
             if run.is_done():  # perhaps by another sweep, a moment ago
                 self._pending.remove(run)
                 if held:

@@ -7,9 +7,10 @@ import time
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from permafrost import runs
+from permafrost.cli import commands
 from permafrost.errors import UserError
 from permafrost.experiments.sweeps.plan import PlannedRun
-from permafrost.experiments.sweeps.training_process import TrainingProcess, reason_of_failure
+from permafrost.experiments.sweeps.training_process import TrainingProcess, error_of
 
 START_SECS = 10.  # of a process: the import of TensorFlow, the graph, the data, the first step
 MEASURED_SECS = 10.  # after the first step
@@ -35,26 +36,44 @@ def recorded(planned: Iterable[PlannedRun]) -> Dict[Kind, float]:
 
 
 def measure(run: PlannedRun, more_arguments: Sequence[str]) -> float:
-    """Return the images per second of a short training as `run` will be. Raises UserError."""
+    """Return the images per second of a short training as `run` will be. Raises UserError.
+
+    The training has ended when this returns or raises, also after Ctrl-C.
+    """
     with tempfile.TemporaryDirectory() as folder:
         trial = run._replace(directory=os.path.join(folder, 'run'))
         process = TrainingProcess(trial, [*more_arguments, '--log_steps=1', '--eval_epochs=0',
                                           '--patience=0', '--summary_steps=0',
                                           '--histogram_steps=0'])
-        first: Optional[Tuple[float, int]] = None  # time and step
-        last = (0., 0)
-        while process.code() is None:
-            time.sleep(.1)
-            now = time.monotonic(), process.step()
-            if now[1] != last[1]:
-                last, first = now, first or now
-            if first and now[0] > first[0] + MEASURED_SECS and last[1] > first[1]:
-                process.stop()
-        if not process.is_stopped and not trial.is_done():
-            raise UserError(f'{run.label}: {reason_of_failure(trial, process.code() or 0)}')
+        try:
+            steps_per_second = _steps_per_second(process)
+            has_failed = not process.is_stopped and not trial.is_done()
+            problem = error_of(trial, process.code() or 0) if has_failed else ''
+        finally:
+            process.end()
+    if problem:
+        command = commands.next_command('train.py', *run.arguments)
+        raise UserError(f'{run.label}: {problem}: train it alone to see why: {command}')
+    if not steps_per_second:
+        raise UserError(f'{run.label} ends before its speed is known: leave out --dry_run, or give '
+                        f'more than {run.config.steps} steps')
+    return steps_per_second * run.config.recipe.batch_size
+
+
+def _steps_per_second(process: TrainingProcess) -> float:
+    """Return the speed of a training, which is stopped then; 0 if it ends before."""
+    first: Optional[Tuple[float, int]] = None  # time and step
+    last = (0., 0)
+    while process.code() is None:
+        time.sleep(.1)
+        now = time.monotonic(), process.step()
+        if now[1] != last[1]:
+            last, first = now, first or now
+        if first and now[0] > first[0] + MEASURED_SECS and last[1] > first[1]:
+            process.stop()
     if first is None or last[1] <= first[1]:
-        raise UserError(f'{run.label} is too short to measure its speed')
-    return (last[1] - first[1]) * run.config.recipe.batch_size / (last[0] - first[0])
+        return 0.
+    return (last[1] - first[1]) / (last[0] - first[0])
 
 
 def seconds_left(run: PlannedRun, step: int, speeds: Dict[Kind, float]) -> float:

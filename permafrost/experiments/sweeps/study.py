@@ -171,18 +171,29 @@ def of_flags(values: Any, folder: str) -> Study:
         raise UsageError('--vary names a setting twice: give all its values at once')
     changes: Dict[str, Any] = {'base': {**study.base, **_base_of_flags(values)},
                                'vary': {**study.vary, **vary}}
-    for name in ('random', 'search', 'grid'):
-        if values[name].present and values[name].value:
-            changes.update(method=name, count=0 if name == 'grid' else values[name].value)
+    changes.update(_method_of_flags(values))
     if values.seeds:
         changes['seeds'] = tuple(range(1, values.seeds + 1))
     if values.storage:
         changes['storage'] = without_password(values.storage)
     changed = dataclasses.replace(study, **changes).check()
+    if values.storage and changed.method != 'search':
+        raise UsageError('--storage is the database of a search: add --search N, or leave it out')
     if values.template and before not in (None, changed):
         raise UsageError(f'{printable(path_of(folder))} exists, and is another study: edit it, or '
                          'leave --template out')
     return changed
+
+
+def _method_of_flags(values: Any) -> Dict[str, Any]:
+    """Return the fields that --grid, --random or --search change, if one is given."""
+    given = [name for name in ('grid', 'random', 'search')
+             if values[name].present and values[name].value]
+    if len(given) > 1:
+        names = ', '.join(f'--{name}' for name in given[:-1]) + f' and --{given[-1]}'
+        raise UsageError(f'{names} choose the runs in different ways: give one of them')
+    return {field: value for name in given for field, value in
+            (('method', name), ('count', 0 if name == 'grid' else values[name].value))}
 
 
 def _base_of_flags(values: Any) -> Settings:

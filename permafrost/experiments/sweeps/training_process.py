@@ -46,6 +46,11 @@ class TrainingProcess:
             self.is_stopped = True
             self._process.send_signal(signal.SIGTERM)
 
+    def end(self) -> None:
+        """Stop the training, and wait until it has ended."""
+        self.stop()
+        self._process.wait()
+
     def step(self) -> int:
         """Return the last step in the log, or that of the last save."""
         steps = re.findall(r'^(?:step|resuming at step) (\d+)', _tail(self.run), re.MULTILINE)
@@ -60,30 +65,33 @@ def _tail(run: PlannedRun) -> str:
 
 
 def reason_of_failure(run: PlannedRun, code: int) -> str:
+    """Return why a training ended, as `error_of` does, and the path of its log."""
+    return f'{error_of(run, code)} ({printable(os.path.join(run.directory, LOG))})'
+
+
+def error_of(run: PlannedRun, code: int) -> str:
     """Return why a training ended: a signal, the error in its log, or its exit code."""
     this_try = _tail(run).rpartition(START)[2]
     # the last line of a stack trace, too
     errors = re.findall(r'^(?:error: |(?=[\w.]*(?:Error|Exception): ))(.*)', this_try, re.MULTILINE)
     if code < 0:
-        reason = f'killed by signal {-code}'
-    else:
-        reason = printable(one_line(errors[-1])) if errors else f'exit code {code}'
-    return f'{reason} ({printable(os.path.join(run.directory, LOG))})'
+        return f'killed by signal {-code}'
+    return printable(one_line(errors[-1])) if errors else f'exit code {code}'
 
 
-def claim(run: PlannedRun) -> Optional[contextlib.ExitStack]:
-    """Return a context that holds the run for this sweep until it is closed, or this process ends.
+def claim(directory: str) -> Optional[contextlib.ExitStack]:
+    """Return a context that holds a run for this sweep until it is closed, or this process ends.
 
     None if another sweep holds the run, or a training goes on in it: that of a sweep that was
     killed takes a moment to save.
     """
-    files.make_folder(run.directory)
+    files.make_folder(directory)
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(files.locked(os.path.join(run.directory, 'sweep.lock'), _refuse))
+            stack.enter_context(files.locked(os.path.join(directory, 'sweep.lock'), _refuse))
         except _Held:
             return None
-        return None if runs.is_running(run.directory) else stack.pop_all()
+        return None if runs.is_running(directory) else stack.pop_all()
 
 
 class _Held(Exception):

@@ -42,6 +42,7 @@ def test_a_study_is_evaluated_frozen_and_compared(folder, measured, capsys):
     assert baseline.std == pytest.approx(statistics.stdev(baseline.accuracies))
     assert baseline.difference is None and slower.difference.method in ('welch', 'binomial')
     assert slower.difference.value == pytest.approx(slower.mean - baseline.mean)
+    assert baseline.recipe == slower.recipe == 'tutorial'
     assert baseline.params == slower.params > 0 and baseline.train_seconds >= 0
     assert len(measured) == 2 and baseline.bytes == os.path.getsize(measured[0])
     assert baseline.latency == 0.5 and '3 rounds' in comparison.latency_of

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from permafrost import files
 from permafrost.errors import UserError
 from permafrost.experiments.comparison import selection
 from tests.processes import ROOT
@@ -33,6 +34,28 @@ def test_a_run_of_a_study_keeps_its_variant(folder):
     assert run.variant == ''
 
 
+def write_study(folder, base, **variants):
+    files.write_json(str(folder / 'study/study.json'), {'base': base, 'variants': variants})
+
+
+def test_an_export_that_repeats_the_base_is_one_of_its_runs(folder):
+    write_study(folder, {'model': 'lenet5', 'sparsity': '0.80'},
+                int8={'sparsity': 0.8, 'export': 'int8.tflite'})
+    for argument in ('study', '.'):
+        selected, notes = selection.select([str(folder / argument)])
+        assert [(each.variant, each.export) for each in selected[:4]] == [
+            ('baseline', ''), ('int8', 'int8.tflite')] * 2
+        assert not notes
+
+
+def test_an_export_without_a_run_is_a_note(folder):
+    write_study(folder, {}, pruned={'sparsity': 0.8, 'export': 'onnx'}, dense={'sparsity': 0.5})
+    for argument in ('study', 'study/', '.'):
+        note, = selection.select([str(folder / argument), str(folder / 'study')])[1]
+        assert note.startswith(f'{folder}/study: pruned: no run to export: start sweep.py')
+    assert not selection.select([str(folder / 'study/runs/baseline/seed1')])[1]
+
+
 def test_patterns_and_folders_name_runs_once(folder):
     expected = ['runs/tiny/foreign', 'runs/tiny/killed']
     assert names(folder, 'runs/tiny/[fk]*')[0] == expected
@@ -41,6 +64,7 @@ def test_patterns_and_folders_name_runs_once(folder):
 
 
 def test_runs_are_sorted_by_number():
+    assert sorted(['runs/x1²', 'runs/x1'], key=selection.natural) == ['runs/x1', 'runs/x1²']
     assert sorted(['runs/tuto/10', 'runs/tuto/9', 'runs/alex2/1'], key=selection.natural) == [
         'runs/alex2/1', 'runs/tuto/9', 'runs/tuto/10']
 

@@ -64,6 +64,19 @@ def test_a_table_shows_what_is_published_of_the_same_settings(places):
     assert any('**-1.50 [-2.00, -1.00]**' in line for line in lines)
 
 
+@pytest.mark.parametrize('recipe, expected', [
+    ('tutorial', '81.0 to 81.4 |'), ('plain', '75.3 |'), ('', '– |'), ('gone', '– |')])
+def test_published_is_of_the_recipe_that_all_rows_share(places, recipe, expected):
+    """The settings are those that differ, and so lack it."""
+    study = Comparison('runs/a', (Row('baseline', 'tuto', {}, recipe=recipe),))
+    with open(os.path.join(places[1], 'studies', 'first.json'), 'w') as stream:
+        stream.write(formats.json_text(study))
+    recorded_studies.update(*places)
+    with open(places[0], encoding='utf-8') as stream:
+        line, = (line for line in stream if line.startswith('| baseline'))
+    assert line.rstrip().endswith(' | ' + expected)
+
+
 def test_pictures_are_drawn_again_when_the_study_changes(places, capsys):
     recorded_studies.update(*places)
     pictures = sorted(os.listdir(places[2]))

@@ -26,7 +26,7 @@ def test_variants_that_train_the_same_have_one_training(synthetic, tmp_path):
     """That of the first of them, which may be an export itself."""
     study = Study(variants=VARIANTS, vary={'export': ('tflite',)}).check()
     assert exports.has_any(study) and not exports.has_any(Study(vary={'momentum': ('0.1',)}))
-    assert exports.of_trainings(variants.variants_of(study)) == {
+    assert exports.of_trainings(study.base, variants.variants_of(study)) == {
         'baseline': [('baseline', ''), ('export=tflite', 'tflite'), ('int8', 'int8.tflite')],
         'smooth': [('smooth', ''), ('smooth_onnx', 'onnx')],
         'slow_half': [('slow_half', 'float16.tflite')]}
@@ -36,6 +36,32 @@ def test_variants_that_train_the_same_have_one_training(synthetic, tmp_path):
     planned = helpers.planned_runs(folder, *helpers.data_flags(synthetic))
     assert [run.variant for run in planned] == ['baseline', 'smooth', 'slow_half']
     assert not any('export' in argument for run in planned for argument in run.arguments)
+
+
+@pytest.mark.parametrize('base, settings', [
+    ({'sparsity': 0.8}, {'sparsity': 0.8}), ({'sparsity': '0.80'}, {'sparsity': 0.8}),
+    ({'learning_rate': '1/64'}, {'learning_rate': 0.015625}), ({}, {'sparsity': 0}),
+    ({'recipe': 'plain'}, {'recipe': 'plain', 'batch_size': 32}), ({}, {'source': 'memory'}),
+    ({}, {'deterministic': False, 'model': 'lenet5'}), ({'patience': '3'}, {'patience': 3})])
+def test_an_export_that_repeats_the_base_shares_its_training(synthetic, tmp_path, base, settings):
+    """As in the plan of the sweep, which compares the values, not how they are written."""
+    base = {'model': 'lenet5', 'steps': 20, 'batch_size': 32, 'dataset': 'synthetic',
+            'data_dir': str(synthetic.directory), 'validation': 100, **base}
+    value = {'base': base, 'variants': {
+        'other': {'learning_rate': 0.9}, 'int8': {**settings, 'export': 'int8.tflite'}}}
+    (tmp_path / 'study.json').write_text(json.dumps(value))
+    planned = helpers.planned_runs(tmp_path)
+    the_study = Study(**value).check()
+    trainings = exports.of_trainings(the_study.base, variants.variants_of(the_study))
+    assert [run.variant for run in planned] == list(trainings) == ['baseline', 'other']
+    assert trainings['baseline'] == [('baseline', ''), ('int8', 'int8.tflite')]
+
+
+@pytest.mark.parametrize('settings', [
+    {'sparsity': 0.8}, {'recipe': 'gone.json'}, {'validation': 50}, {'model': 'nonesuch'}])
+def test_an_export_of_other_settings_has_a_training(settings):
+    study = Study(variants={'a': {**settings, 'export': 'onnx'}}).check()
+    assert list(exports.of_trainings(study.base, variants.variants_of(study))) == ['baseline', 'a']
 
 
 @pytest.mark.parametrize('study, message', [

@@ -49,6 +49,25 @@ def test_a_wrong_value_names_the_variant(synthetic, tmp_path):
             helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--vary=' + change))
 
 
+def test_the_home_directory_is_expanded_as_train_py_does(synthetic, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'study.json').write_text(json.dumps({'base': {'teacher': '~/x'}}))
+    run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic))
+    assert run.config.teacher == f'{tmp_path}/x' and f'--teacher={tmp_path}/x' in run.arguments
+    assert json.loads((tmp_path / 'study.json').read_text()) == {'base': {'teacher': '~/x'}}
+    write_run(run)
+    assert helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic)) == [run]
+
+
+@pytest.mark.parametrize('teacher, reason', [
+    ('~nonesuch\n/x', r'teacher: no home directory ~nonesuch\\n; a file'),
+    ('', 'teacher is empty')])
+def test_a_path_that_train_py_would_refuse_is_refused(synthetic, tmp_path, teacher, reason):
+    (tmp_path / 'study.json').write_text(json.dumps({'base': {'teacher': teacher}}))
+    with pytest.raises(UsageError, match=reason):
+        helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic))
+
+
 def test_hostile_values_stay_in_the_study(synthetic, tmp_path):
     flags = helpers.data_flags(synthetic, '--vary=freeze=../../../x|\x1b|a"\'b$(c)', '--grid')
     for run in helpers.planned_runs(tmp_path, *flags):

@@ -1,9 +1,12 @@
 """Measured speed, and the time that runs take."""
 
+import re
+
 import pytest
 
 from permafrost.errors import UserError
 from permafrost.experiments.sweeps import speed
+from permafrost.experiments.sweeps.training_process import TrainingProcess
 from tests.experiments.sweeps import helpers
 from tests.experiments.sweeps.test_run_queue import finish
 
@@ -16,8 +19,38 @@ def test_a_speed_is_measured_by_a_short_training(synthetic, tmp_path, monkeypatc
         measured = speed.measure(run, [])
     assert 0 < measured <= 3200  # steps of 10 ms and 32 images
     assert not (tmp_path / 'runs').exists()
-    with helpers.fast_trainings(), pytest.raises(UserError, match='NaN'):
-        speed.measure(run._replace(arguments=run.arguments + ('--set=learning_rate=2',)), [])
+
+
+def test_a_training_that_fails_is_to_be_repeated_alone(synthetic, tmp_path):
+    """Its log is gone."""
+    run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--learning_rate=2'))
+    with helpers.fast_trainings(), pytest.raises(UserError) as error:
+        speed.measure(run, [])
+    assert re.match('baseline seed 1: loss became NaN: use a lower learning rate: train it alone '
+                    'to see why: .*train.py .*--set=learning_rate=2', str(error.value))
+    assert 'train.log' not in str(error.value)
+
+
+def test_a_training_that_is_too_short_says_what_to_do(synthetic, tmp_path):
+    run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--steps=1'))
+    with helpers.fast_trainings(), pytest.raises(UserError, match=(
+            '^baseline seed 1 ends before its speed is known: leave out --dry_run, or give more '
+            'than 1 steps$')):
+        speed.measure(run, [])
+
+
+def test_an_interrupted_measurement_leaves_no_training_behind(synthetic, tmp_path, monkeypatch):
+    run, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--steps=100000'))
+    started = []
+
+    def interrupted(process):
+        started.append(process)
+        raise SystemExit(130)  # as after Ctrl-C
+
+    monkeypatch.setattr(TrainingProcess, 'step', interrupted)
+    with helpers.fast_trainings(), pytest.raises(SystemExit):
+        speed.measure(run, [])
+    assert started[0].code() is not None
 
 
 def test_a_kind_without_a_speed_is_as_fast_as_the_mean(synthetic, tmp_path):

@@ -83,7 +83,14 @@ def test_a_wrong_file_is_one_line(tmp_path, value, reason):
     (['--vary=learning_rate'], 'SETTING=VALUE'), (['--vary=momentum='], 'SETTING=VALUE'),
     (['--vary=momentum=0.1', '--vary=momentum=0.2'], 'twice'), (['--seed=3'], '--seeds'),
     (['--run=x'], 'STUDY/runs'), (['--resume'], 'always continues'), (['--set=x'], 'field=value'),
-    (['--random=3'], 'at least one --vary')])
+    (['--random=3'], 'at least one --vary'),
+    (['--vary=momentum=0.1', '--random=3', '--search=3'],
+     '^--random and --search choose the runs in different ways: give one of them$'),
+    (['--vary=momentum=0.1', '--search=3', '--grid', '--random=3'],
+     '^--grid, --random and --search choose'),
+    (['--vary=momentum=0.1', '--storage=sqlite:///x.db'],
+     'is the database of a search: add --search N, or leave it out'),
+    (['--vary=momentum=0.1', '--grid', '--storage=sqlite:///x.db'], 'add --search N')])
 def test_wrong_flags_are_one_line(tmp_path, arguments, reason):
     with pytest.raises(UsageError, match=reason):
         of_flags(tmp_path, *arguments)
@@ -105,6 +112,7 @@ def test_the_password_of_a_database_is_not_written(tmp_path):
     made = of_flags(tmp_path, '--vary=momentum=0.1,0.2', '--search=3',
                     '--storage=postgresql://me:secret@host/name')
     assert made.storage == 'postgresql://me@host/name' and made.count == 3
+    study.write(str(tmp_path), made)  # a search goes on without --search
     made = of_flags(tmp_path, '--storage=postgresql://host/name?user=me&password=secret&port=5')
     assert made.storage == 'postgresql://host/name?user=me&port=5'
     assert of_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'

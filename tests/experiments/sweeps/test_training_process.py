@@ -74,12 +74,12 @@ def test_a_killed_training_has_no_error_of_an_earlier_try(run):
 
 
 def test_a_run_is_of_one_sweep_at_a_time(run):
-    first = claim(run)
-    assert first and claim(run) is None
+    first = claim(run.directory)
+    assert first and claim(run.directory) is None
     first.close()
     with runs.lock(run.directory):  # a training that a killed sweep has left behind
-        assert claim(run) is None
-    second = claim(run)
+        assert claim(run.directory) is None
+    second = claim(run.directory)
     assert second
     second.close()
 

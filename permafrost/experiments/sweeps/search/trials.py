@@ -95,11 +95,17 @@ class Search(pool.Source):
         """Return a trial whose process was killed, if its runs are in this folder."""
         self._is_empty = not self._trials
         for frozen in self._optuna.get_trials(deepcopy=False, states=(State.RUNNING,)):
-            if frozen.number not in self._trials and os.path.isdir(self._place(frozen.number)):
-                trial = self._add(optuna.trial.Trial(self._optuna, frozen._trial_id))
-                if trial:
-                    return trial
-                self._is_empty = False  # another process of this folder is at it
+            if frozen.number in self._trials or not os.path.isdir(self._place(frozen.number)):
+                continue
+            claims = claim(self._first_run(frozen.number))
+            self._is_empty = False  # another process of this folder is at it, or was a moment ago
+            if claims is None:
+                continue
+            with claims:
+                if not self._storage.get_trial(frozen._trial_id).state.is_finished():
+                    trial = self._add(optuna.trial.Trial(self._optuna, frozen._trial_id), claims)
+                    if trial:
+                        return trial
         return None
 
     def _ask(self) -> Optional[Trial]:
@@ -126,8 +132,12 @@ class Search(pool.Source):
             if added:
                 return added
 
-    def _add(self, trial: optuna.trial.Trial) -> Optional[Trial]:
-        """Return the trial with its runs; None if another process has it, or it is a repetition."""
+    def _add(self, trial: optuna.trial.Trial, claims: Optional[contextlib.ExitStack] = None
+             ) -> Optional[Trial]:
+        """Return the trial with its runs; None if another process has it, or it is a repetition.
+
+        `claims` hold its runs, and become the trial's; None: nobody else knows the trial yet.
+        """
         settings = {name: self._suggest(trial, name, values)
                     for name, values in self._study.vary.items()}
         for other in self._optuna.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)):
@@ -150,11 +160,11 @@ class Search(pool.Source):
                    for seed in self._study.seeds]
         for each in planned:
             each.check_same()
-        claims = claim(planned[0])
+        claims = claims or claim(self._first_run(trial.number))
         if claims is None:
             return None
         print(f'{name}: {printable(name_of(settings))}', flush=True)
-        self._trials[trial.number] = Trial(trial, planned, claims)
+        self._trials[trial.number] = Trial(trial, planned, claims.pop_all())
         return self._trials[trial.number]
 
     def _suggest(self, trial: optuna.trial.Trial, name: str, values: Tuple[str, ...]) -> str:
@@ -171,6 +181,9 @@ class Search(pool.Source):
 
     def _place(self, number: int) -> str:
         return os.path.join(self._folder, 'runs', f'trial{number}')
+
+    def _first_run(self, number: int) -> str:
+        return os.path.join(self._place(number), f'seed{self._study.seeds[0]}')
 
     def _trial_of(self, planned: PlannedRun) -> Trial:
         return self._trials[int(planned.variant[len('trial'):])]

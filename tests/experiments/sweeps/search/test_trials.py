@@ -135,6 +135,41 @@ def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
     assert again == run and states(other) == [State.RUNNING] * 3
 
 
+def test_a_repetition_that_another_process_trains_is_left_to_it(open_search, capsys):
+    """One of the same settings may end first: its result is not that of this trial."""
+    first = open_search('a', rates='0.1', momenta='0.9')
+    run = next_run(first)
+    second = open_search('a', rates='0.1', momenta='0.9')
+    again = next_run(second)
+    train(run, .6)
+    first.finished(run, '')
+    third = open_search('a', rates='0.1', momenta='0.9')
+    assert third._take_up() is None and not third.is_empty()
+    assert states(third)[:2] == [State.COMPLETE, State.RUNNING]
+    train(again, .7)
+    second.finished(again, '')
+    assert 'dead' not in capsys.readouterr().out
+    assert states(third)[:2] == [State.COMPLETE] * 2
+
+
+def test_a_trial_that_ended_a_moment_ago_is_not_taken_up(open_search, monkeypatch):
+    first, second = open_search('a'), open_search('a')
+    run = next_run(first)
+    claim = trials.claim
+
+    def claim_later(directory):
+        train(run, .6)
+        first.finished(run, '')
+        return claim(directory)
+
+    monkeypatch.setattr(trials, 'claim', claim_later)
+    assert second._take_up() is None and not second._trials
+    monkeypatch.setattr(trials, 'claim', claim)
+    held = claim(run.directory)
+    assert held, 'it was released'
+    held.close()
+
+
 def test_a_trial_that_another_process_has_ended_is_left_to_it(open_search, capsys):
     """As after this process was suspended."""
     search = open_search('a')
