@@ -44,10 +44,14 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
     runtime.prepare()
     found: List[Tuple[Optional[str], Item]] = []  # the label is that of the file until the end
     texts: Dict[int, str] = {}
-    numbers: Dict[str, int] = {}
+    numbers: Dict[str, int] = {}  # of the classes that have only a text
     for name, split in splits.items():
         for index, (offset, content) in enumerate(_records(directory, name)):
-            label, text, image = _parse(content, f'{printable(name)}: record {index}')
+            where = f'{printable(name)}: record {index}'
+            label, text, _ = _parse(content, where)
+            if found and (label is None) != bool(numbers):
+                raise UserError(f"{where} has {'no' if label is None else 'a'} image/class/label, "
+                                'unlike those before: write all records in one way')
             if label is None:
                 label = numbers.setdefault(text, len(numbers))
             texts.setdefault(label, text)

@@ -63,7 +63,8 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
     classes = sorted(set().union(*images.values()))
     missing = [name for name in classes if is_split and name not in images['train']]
     _check_classes(printable(directory), classes, missing, is_split)
-    items = [(split, Item(path, classes.index(name), 0)) for split, paths_of in images.items()
+    label = {name: number for number, name in enumerate(classes)}
+    items = [(split, Item(path, label[name], 0)) for split, paths_of in images.items()
              for name, paths in paths_of.items() for path in paths]
     return ImageFolder([printable(name) for name in classes], arrange(items, test_fraction), bad,
                        dict(+ignored))

@@ -208,6 +208,11 @@ def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
     return np.concatenate(images)
 
 
+def evenly_spaced(dataset: Dataset, split: str, count: int) -> np.ndarray:
+    """Return `count` images of a split, or all if it has fewer, without reading the others."""
+    return every_nth(dataset, split, max(1, dataset.counts[split] // count))[:count]
+
+
 def check_memory(dataset: Dataset, split: str, held_out: int = 0) -> None:
     """Raise UserError if the images of a split need over 70 % of the memory that is left.
 

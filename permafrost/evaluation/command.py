@@ -106,13 +106,17 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
 def _graph_to_run(values: flags.FlagValues) -> str:
     """Return the graph that --graph names; go on in a child process if TensorFlow runs it.
 
-    Of a run it is the frozen graph. Raises UserError if there is none.
+    Of a run it is the frozen graph. Raises UserError if there is none, UsageError if there is a
+    flag that its runtime does not have.
     """
     path = file_kinds.graph_file(values.graph)
     if client.runtime_of(path, values.runtime) == 'tensorflow':
         file_kinds.check_graph_file(path)
         isolation.continue_in_child(path)
-    elif not os.path.isfile(path):
+        return path
+    if values.feed:
+        raise UsageError('--feed is for graphs that TensorFlow runs: leave it out')
+    if not os.path.isfile(path):
         raise UserError(f'cannot read {path}: name a file; freeze_graph.py makes one of a run')
     return path
 

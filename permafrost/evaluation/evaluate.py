@@ -73,7 +73,7 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
         try:
             metrics = compute_metrics(session, frozen, images, labels, batch_size, tta)
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
+            raise _cannot_run(path, error)
     metrics.update(graph=path, split=split)
     lines = [f'graph: {model_card.read_model_card(path).title(path)}', *frozen.describe()]
     if not frozen.labels:
@@ -94,7 +94,12 @@ def classify_images(path: str, images: Sequence[str], session_config: Optional[t
             return classification.classify(
                 session, frozen, model_card.read_model_card(path), images, top)
         except (tf.errors.OpError, ValueError) as error:
-            raise UserError(f'{path} cannot run on these images: {one_line(error, 300)}')
+            raise _cannot_run(path, error)
+
+
+def _cannot_run(path: str, error: Exception) -> UserError:
+    return UserError(f'{path} cannot run on these images: {one_line(error, 300)}: check --node, '
+                     '--output and --image_size')
 
 
 @contextlib.contextmanager

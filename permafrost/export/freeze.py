@@ -8,16 +8,17 @@ import hashlib
 import os
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs, runtime
 from permafrost.config import Config
 from permafrost.datasets import loading
-from permafrost.errors import UsageError, UserError, printable
+from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.export import channel_removal, fake_quant, graph_passes, layer_counts
-from permafrost.export.conversion import saved_model as saved_models
+from permafrost.export.conversion import places, saved_model as saved_models
 from permafrost.export.verify import verify
 from permafrost.training.checkpoints import finding, saving
 from permafrost.training.compression import pruning
@@ -37,22 +38,22 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join(run, config.model + '.pb')
-    description = _description_path(output, config.model)
+    description = places.description_path(output, config.model)
     if saved_model:
-        saved_models.check_new(saved_model)
+        places.check_new(saved_model)
     step, checkpoint = finding.find_checkpoint(run, step)
     weights = weights or config.recipe.default_weights
     data = data or loading.open_for_run(config)
     runs.check_data(run, extra, data)
-    split = 'test' if data.counts['test'] else 'train'
-    images, labels = loading.load(data, split)
+    has_test = bool(data.counts['test'])
+    images, labels = _verification_images(data)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference, graph = freeze_checkpoint(
             session, config, data.classes, data.image_shape, checkpoint, weights)
         expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
     content = graph.SerializeToString(deterministic=True)
     metrics, difference = verify(content, session_config, images, labels, expected)
-    if split != 'test':  # an accuracy of the training images would mislead
+    if not has_test:  # an accuracy of the training images would mislead
         metrics = dict(dict.fromkeys(metrics), images=0)
     result = dict(
         _measure(graph, content), model=config.model, run=os.path.normpath(run), step=step,
@@ -63,10 +64,10 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
         images=metrics['images'], accuracy_of='this file, on the test images',
         largest_difference=difference)
-    _write({output: content, description: files.json_text(result)}, output)
+    write({output: content, description: files.json_text(result)}, output)
     print(f'frozen: {printable(output)}, {len(content)} bytes: ' + (
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
-        f"{metrics['accuracy']:.4f}" if split == 'test' else
+        f"{metrics['accuracy']:.4f}" if has_test else
         f'{data.name} has no test images, so the accuracy is unknown'))
     if saved_model:
         saved_models.write(graph, saved_model, session_config)
@@ -83,7 +84,8 @@ def _measure(graph: tf.GraphDef, content: bytes) -> Dict[str, Any]:
         sha256=hashlib.sha256(content).hexdigest())
 
 
-def _write(contents: Dict[str, files.Content], output: str) -> None:
+def write(contents: Dict[str, files.Content], output: str) -> None:
+    """Write {path: content}, all or none, for the file `output`. Raises UserError."""
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         files.write_files_atomically(contents)
@@ -91,28 +93,12 @@ def _write(contents: Dict[str, files.Content], output: str) -> None:
         raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
 
 
-def _description_path(output: str, model: str) -> str:
-    """Return the path of the json file that describes the file `output`.
-
-    Raises UsageError if `output` does not end in .pb or is a directory, or if that json file is
-    something else, such as the config.json of a run.
-    """
-    stem, extension = os.path.splitext(output)
-    if extension != '.pb':
-        raise UsageError(f'--output must end in .pb, not {output!r}')
-    if os.path.isdir(output):
-        raise UsageError(f'{output} is a directory: name a file, e.g. --output '
-                         f"{os.path.join(output, model + '.pb')}")
-    path = stem + '.json'
-    if os.path.lexists(path):
-        try:
-            is_description = 'sha256' in files.read_json(path)
-        except (OSError, TypeError, ValueError):
-            is_description = False
-        if not is_description:
-            raise UsageError(f'{path} would be overwritten, and is no description of a frozen '
-                             'graph: name another --output')
-    return path
+def _verification_images(data: loading.Dataset) -> Tuple[np.ndarray, np.ndarray]:
+    """Return all test images and their labels; if there are none, some training images and 0."""
+    if data.counts['test']:
+        return loading.load(data, 'test')
+    images = loading.evenly_spaced(data, 'train', BATCH_SIZE)
+    return images, np.zeros(len(images), np.int64)
 
 
 def freeze_checkpoint(

@@ -68,8 +68,8 @@ def find_graph(source: str, flag: str) -> str:
         path = source
     if not os.path.exists(path):
         names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
-        raise UserError(f'no {printable(source)} to start from: name a run directory, a frozen '
-                        f'graph, or one of {names} with --{flag}')
+        raise UserError(f'no {printable(source)}: name a run directory, a frozen graph, or one of '
+                        f'{names} with --{flag}')
     return path
 
 

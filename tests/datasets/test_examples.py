@@ -156,6 +156,17 @@ def test_records_of_other_kinds_are_refused_in_one_line(tmp_path, record, proble
     assert 'x.tfrecord: record 1' in str(caught.value) and '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('is_numbered, word', [(True, 'no'), (False, 'a')])
+def test_numbered_and_named_records_are_not_mixed(tmp_path, is_numbered, word):
+    records = [slim(encoded(0, 1), 5, 'daisy'),
+               {'image/encoded': encoded(1, 2), 'image/class/text': b'rose'}]
+    (tmp_path / 'in').mkdir()
+    write(tmp_path / 'in/x.tfrecord', *records[::1 if is_numbered else -1])
+    with pytest.raises(UserError, match=f'^x.tfrecord: record 1 has {word} image/class/label, '
+                                        'unlike those before: write all records in one way$'):
+        scan(tmp_path / 'in')
+
+
 def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
     write_flowers(tmp_path / 'in', ['x.tfrecord'])
     path = tmp_path / 'in/x.tfrecord'

@@ -43,6 +43,8 @@ def test_every_nth_image_across_files(tmp_path, n):
     dataset = loading.Dataset('x', '', registry.CIFAR10_CLASSES, registry.IMAGE_SHAPE,
                               {'train': paths}, {'train': 20})
     np.testing.assert_array_equal(loading.every_nth(dataset, 'train', n), images[::n])
+    for count, expected in ((30, images), (20, images), (6, images[::3][:6]), (1, images[:1])):
+        np.testing.assert_array_equal(loading.evenly_spaced(dataset, 'train', count), expected)
 
 
 # Images that are held out

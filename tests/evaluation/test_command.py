@@ -15,6 +15,13 @@ def test_the_held_out_images_of_a_graph_are_not_known():
     assert result.code == 2 and 'name the run with --run' in result.stderr
 
 
+@pytest.mark.parametrize('flags', [['a.onnx'], ['a.tflite'], [TUTO, '--runtime=openvino']])
+def test_values_of_placeholders_are_for_tensorflow(flags):
+    result = in_process.run('eval.py', '--graph', *flags, '--feed=x=1')
+    assert result.code == 2 and result.stderr == (
+        'error: --feed is for graphs that TensorFlow runs: leave it out\n')
+
+
 @pytest.mark.parametrize('split', command.SPLITS)
 def test_a_missing_run_is_refused_for_each_split(tmp_path, split):
     result = in_process.run('eval.py', f'--run={tmp_path}', f'--split={split}')

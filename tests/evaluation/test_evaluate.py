@@ -92,6 +92,15 @@ def test_classes_are_compared_with_those_of_the_graph(run, synthetic, tmp_path):
     assert evaluate.evaluate_frozen_graph(other, None, stated, **data)['images'] == 500
 
 
+def test_a_graph_that_fails_on_the_images_says_what_to_check(synthetic, tmp_path):
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 32, 32, 3], name='x')
+        tf.reshape(x, [1, 3072], name='y')  # of one image
+    with pytest.raises(UserError, match='cannot run on these images: .*: check --node, --output '
+                                        'and --image_size$'):
+        _evaluate(graph.as_graph_def(), synthetic, tmp_path)
+
+
 def test_a_run_gives_the_metrics_of_its_last_checkpoint(run, capsys):
     metrics = evaluate.evaluate_run(run, None, profile=True)
     output = capsys.readouterr().out

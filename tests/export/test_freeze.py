@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.datasets import registry
+from permafrost.datasets import loading, registry
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate
@@ -209,6 +209,23 @@ def test_without_test_images_the_accuracy_is_unknown(tmp_path, capsys):
     assert 'has no test images, so the accuracy is unknown' in capsys.readouterr().out
     assert (result['accuracy'], result['correct'], result['images']) == (None, None, 0)
     assert read_json(str(tmp_path / 'run' / 'squeeze1.pb')) == result
+
+
+def test_without_test_images_a_few_training_images_verify(tmp_path, monkeypatch):
+    """All of them may not fit in memory."""
+    dataset = make_synthetic(str(tmp_path / 'data'), train=100, test=0)
+    networks.train(dataset, tmp_path / 'run', 2, 'squeeze1', changes=['batch_size=8'])
+    verified = []
+
+    def verify_and_note(content, session_config, images, labels, expected):
+        verified.append(images)
+        return verify.verify(content, session_config, images, labels, expected)
+    every_25th = loading.every_nth(dataset, 'train', 25)
+    monkeypatch.setattr(freeze, 'verify', verify_and_note)
+    monkeypatch.setattr(freeze, 'BATCH_SIZE', 4)
+    monkeypatch.setattr(loading, 'load', None)
+    assert freeze.freeze(str(tmp_path / 'run'), None)['accuracy'] is None
+    np.testing.assert_array_equal(verified[0], every_25th)
 
 
 def test_wrong_flags_are_one_line(tmp_path):

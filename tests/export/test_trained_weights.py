@@ -93,8 +93,8 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
 
 
 @pytest.mark.parametrize('source, message', [
-    ('no_such', 'no no_such to start from: .* one of alex0, .*, sprint, .*, tuto with'),
-    ('no/such.pb', 'no no/such.pb to start from'), (os.curdir, 'is not a run directory'),
+    ('no_such', 'no no_such: name .* one of alex0, .*, sprint, .*, tuto with'),
+    ('no/such.pb', 'no no/such.pb: name a run'), (os.curdir, 'is not a run directory'),
     (__file__, 'is not a frozen graph')])
 def test_a_wrong_source_is_one_line(source, message, synthetic):
     config = Config('tuto', overrides.get_recipe('tutorial'), 1)

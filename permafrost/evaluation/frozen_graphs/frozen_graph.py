@@ -1,12 +1,12 @@
 """FrozenGraph: a frozen graph of any origin as a function from images to logits."""
 
-from typing import List, Optional, Sequence
+from typing import List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets.loading import Dataset
-from permafrost.errors import UsageError, UserError, printable
+from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
@@ -14,7 +14,7 @@ from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
 from permafrost.evaluation.frozen_graphs.output import Output
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes.classifier import Classifier
 
 
@@ -34,7 +34,7 @@ class FrozenGraph(Classifier):
         graph = feed_constants(graph, path, stated.feed)
         self._nodes = find_nodes(graph, path, stated.node, stated.output)
         if not self._nodes.input:
-            _ask_for(path, '', list(self._nodes.questions))
+            ask_for(path, '', list(self._nodes.questions))
         graph = feed_constants(graph, path, self._nodes.assumed)
         self.output = Output(graph, path, self._nodes, stated.output_kind)
         self.labels = class_names(graph, path, stated.labels)
@@ -42,7 +42,7 @@ class FrozenGraph(Classifier):
         size = dataset and dataset.image_shape[:2]
         self.input = ImageInput(path, fed.name, output_type(fed),
                                 self._infer_shape(graph, fed, allow_any_op), stated, size)
-        _ask_for(path, fed.name, [*self._nodes.questions, *self.input.questions()])
+        ask_for(path, fed.name, [*self._nodes.questions, *self.input.questions()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
         placeholder = tf.NodeDef(name=fed.name, op='Placeholder')
@@ -101,11 +101,3 @@ class FrozenGraph(Classifier):
             lines.append(f"defaults of the graph: {printable(', '.join(self._nodes.defaults))} "
                          '(--feed changes them)')
         return lines
-
-
-def _ask_for(path: str, node: str, missing: Sequence[str]) -> None:
-    """Raise UsageError if flags are missing."""
-    if missing:
-        place = f" is fed at '{printable(node)[:100]}' and" if node else ''
-        raise UsageError(f"{path}{place} does not say all that is needed: add "
-                         + ' '.join(missing))

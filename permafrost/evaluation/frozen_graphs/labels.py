@@ -14,7 +14,8 @@ def class_names(definition: tf.GraphDef, path: str, labels: Optional[str]) -> Li
             with open(labels, encoding='utf-8-sig', errors='surrogateescape') as stream:
                 return [line.strip() for line in stream if line.strip()]
         except OSError as error:
-            raise UserError(f'{labels}: {error.strerror}')
+            raise UserError(f'cannot read --labels {labels} ({error.strerror}): name a text file '
+                            'with a class on each line')
     for node in definition.node:
         if node.name == 'labels' and node.op == 'Const':
             return [name.decode('utf-8', 'surrogateescape')

@@ -4,7 +4,7 @@ label_image/runtime/nodes.cc has the same rules.
 """
 
 import collections
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -138,9 +138,9 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
         if len(inputs) == 1:
             fed = inputs[0]
             outputs = _output_candidates(graph, output, inputs)
-    questions = [] if fed else [_question('node', inputs)]
+    questions = [] if fed else [question('node', _names(inputs))]
     if len(outputs) != 1:
-        questions.append(_question('output', outputs))
+        questions.append(question('output', _names(outputs)))
     if questions:
         return Nodes(fed.name if fed else '', '', tuple(questions))
     fed = graph.decoder(fed)
@@ -231,7 +231,17 @@ def _has_floats(node):
         output_type(node) in floats and node.op not in NO_NUMBERS_OPS)
 
 
-def _question(flag, candidates):
-    names = [printable(node.name)[:50] for node in candidates[:MAX_CANDIDATES]]
-    names += ['...'] * (len(candidates) > MAX_CANDIDATES)
-    return f"--{flag} NAME (candidates: {', '.join(names) or 'none'})"
+def _names(nodes):
+    return [node.name for node in nodes]
+
+
+def question(flag: str, names: Sequence[str]) -> str:
+    """Return the question for `flag`, whose value may be one of `names`."""
+    return f'--{flag} NAME {candidates(names)}'
+
+
+def candidates(names: Sequence[str]) -> str:
+    """Return the first of `names`, for a message."""
+    shown = [printable(name)[:50] for name in names[:MAX_CANDIDATES]]
+    shown += ['...'] * (len(names) > MAX_CANDIDATES)
+    return f"(candidates: {', '.join(shown) or 'none'})"

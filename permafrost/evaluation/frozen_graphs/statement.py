@@ -5,6 +5,8 @@ What neither the file nor the user says is assumed and printed, or asked for, al
 
 from typing import NamedTuple, Optional, Sequence
 
+from permafrost.errors import UsageError, printable
+
 
 class Statement(NamedTuple):
     """The statements of the user about a graph: the flags of these names."""
@@ -23,3 +25,14 @@ class Statement(NamedTuple):
 
 
 NOTHING_STATED = Statement()
+
+
+def ask_for(path: str, node: str, missing: Sequence[str]) -> None:
+    """Raise UsageError if flags are missing for the graph at `path`.
+
+    `node` is the one that is fed, '' if that is missing too.
+    """
+    if missing:
+        place = f" is fed at '{printable(node)[:100]}' and" if node else ''
+        raise UsageError(f"{path}{place} does not say all that is needed: add "
+                         + ' '.join(missing))

@@ -101,15 +101,16 @@ def runtime(name: str) -> Child:
     return Child(f'permafrost.evaluation.runtimes.{name}_server', name)
 
 
-def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE
-            ) -> np.ndarray:
+def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE,
+            output: Optional[str] = None) -> np.ndarray:
     """Return the outputs, float32 [N, classes], of the file at `path` for uint8 images.
 
-    `batch_size` images go in at a time. Raises UserError if the runtime cannot run the file.
+    `batch_size` images go in at a time; `output` is the name of the output, None for the first.
+    Raises UserError if the runtime cannot run the file.
     """
     with tempfile.TemporaryDirectory() as folder:
-        source, output = (os.path.join(folder, name) for name in ('images.npy', 'output.npy'))
+        source, target = (os.path.join(folder, name) for name in ('images.npy', 'output.npy'))
         np.save(source, images)
-        child.ask(predict=os.path.abspath(path), images=source, output=output,
-                  batch_size=batch_size)
-        return np.load(output)
+        child.ask(predict=os.path.abspath(path), images=source, output=target,
+                  batch_size=batch_size, fetch=output)
+        return np.load(target)

@@ -1,20 +1,25 @@
-"""ConvertedModel: a .tflite or .onnx file as a function from images to logits."""
+"""ConvertedModel: a file that another runtime runs as a function from images to logits."""
 
 import os
-from typing import Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets.loading import Dataset
-from permafrost.errors import UserError
+from permafrost.errors import UserError, printable, shown
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.labels import class_names
-from permafrost.evaluation.frozen_graphs.nodes import Nodes
+from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, question
 from permafrost.evaluation.frozen_graphs.output import Output
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
+
+USUAL_OUTPUTS = ('predictions', 'probabilities')
+# The converter of TensorFlow Lite gives these names to outputs.
+CALLS = ('PartitionedCall', 'StatefulPartitionedCall')
 
 
 class ConvertedModel(Classifier):
@@ -22,35 +27,80 @@ class ConvertedModel(Classifier):
 
     def __init__(self, child: client.Child, path: str, dataset: Optional[Dataset] = None,
                  stated: Statement = NOTHING_STATED):
-        """Ask `child`, a runtime, for the input of the file at `path`.
+        """Ask `child`, a runtime, for the inputs and outputs of the file at `path`.
 
-        Raises UserError if the runtime cannot open it, or images cannot be fed to it.
+        Raises UserError if the runtime cannot open it, or images cannot be fed to it; UsageError if
+        something must be stated.
         """
         super().__init__(path, dataset)
         self._child = child
         facts = child.ask(describe=os.path.abspath(path))
-        name, output = (_plain(facts['input']['name']), _plain(facts['output']))
-        shape = [None if size < 0 else size for size in facts['input']['shape']]
-        self.input = ImageInput(path, name, tf.as_dtype(facts['input']['dtype']).as_datatype_enum,
-                                shape, stated, dataset and dataset.image_shape[:2])
-        questions = self.input.questions()
-        if questions:
-            raise UserError(f'{path} does not say all that is needed: add ' + ' '.join(questions))
+        fed = _input(path, facts['inputs'], stated)
+        self._fetched = choose(path, facts['outputs'], 'output', stated.output, USUAL_OUTPUTS)
+        missing = [] if self._fetched else [question('output', facts['outputs'])]
+        name, output = _plain(fed['name']), _plain(self._fetched)
+        self.input = ImageInput(path, name, _type_number(path, fed['dtype']),
+                                [None if size < 0 else size for size in fed['shape']], stated,
+                                dataset and dataset.image_shape[:2])
+        ask_for(path, name, [*missing, *self.input.questions()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
-        if self.input.is_own:  # the interface of freeze_graph.py
+        if self.input.is_own and output in CALLS:  # the interface of freeze_graph.py
             output = 'predictions'
         self.output = Output(tf.GraphDef(), path, Nodes(name, output), stated.output_kind)
-        self.labels = class_names(tf.GraphDef(), path, stated.labels) or facts['labels']
+        self.labels = _labels(path, stated) or facts['labels']
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""
         if self.input.layout.is_batched:
-            return client.predict(self._child, self.path, self.input.feed(images),
-                                  self.input.batch or min(size, client.BATCH_SIZE))
-        answers = [client.predict(self._child, self.path, fed, len(fed))  # all of it at once
+            return self._predict(self.input.feed(images),
+                                 self.input.batch or min(size, client.BATCH_SIZE))
+        answers = [self._predict(fed, len(fed))  # all of it at once
                    for fed in map(self.input.feed, images[:, None])]
         return np.concatenate([np.atleast_2d(answer) for answer in answers])
+
+    def _predict(self, fed: np.ndarray, batch_size: int) -> np.ndarray:
+        return client.predict(self._child, self.path, fed, batch_size, self._fetched)
+
+
+def choose(path: str, names: Sequence[str], flag: str, stated: Optional[str],
+           usual: Sequence[str] = ()) -> str:
+    """Return the one of `names` that `flag` states, else a usual one, else the only one, else ''.
+
+    label_image/backends/backend.cc has the same rules. Raises UserError if none has the stated
+    name.
+    """
+    plain = {_plain(name): name for name in reversed(names)}
+    if stated:
+        if stated in names or _plain(stated) in plain:
+            return stated if stated in names else plain[_plain(stated)]
+        raise UserError(f'{path} has no {shown(stated)} for --{flag} {candidates(names)}')
+    return next((plain[name] for name in usual if name in plain),
+                names[0] if len(names) == 1 else '')
+
+
+def _input(path: str, inputs: List[Dict[str, Any]], stated: Statement) -> Dict[str, Any]:
+    """Return the input to feed. Raises UserError if there is not one, or has another name."""
+    if len(inputs) != 1:
+        raise UserError(f'{path} has {len(inputs)} inputs, but only models with one can be fed')
+    choose(path, [inputs[0]['name']], 'node', stated.node)
+    return inputs[0]
+
+
+def _type_number(path: str, name: str) -> int:
+    """Return the DataType of the type that a runtime calls `name`. Raises UserError."""
+    try:
+        return tf.as_dtype(name).as_datatype_enum
+    except TypeError:  # TensorFlow has no such type
+        raise UserError(f'{path}: its input has type {printable(name)}, but only uint8 images and '
+                        'floats can be fed: convert the model with a uint8 or float input')
+
+
+def _labels(path: str, stated: Statement) -> List[str]:
+    """Return the class names that are stated or, of a frozen graph, those in it."""
+    is_graph = path.endswith('.pb') and not stated.labels
+    return class_names(graph_def.read_graph(path) if is_graph else tf.GraphDef(), path,
+                       stated.labels)
 
 
 def _plain(name: str) -> str:

@@ -3,10 +3,11 @@
 The first line is {"version": of the library}. A request that fails is answered by {"error": line}.
 A runtime answers
 
-{"predict": file, "images": file.npy, "output": file.npy, "batch_size": N}: write the outputs,
-    float32 [images, classes], for uint8 images [images, H, W, 3]. Answer: {}.
-{"describe": file}: {"input": {"name", "dtype", "shape"}, "output": name, "labels": [names]}; a size
-    of -1 is open. Not all runtimes answer it.
+{"predict": file, "images": file.npy, "output": file.npy, "batch_size": N, "fetch": name}: write the
+    outputs, float32 [images, classes], for uint8 images [images, H, W, 3]: those of that name, or
+    the first ones if it is null. Answer: {}.
+{"describe": file}: {"inputs": [{"name", "dtype", "shape"}], "outputs": [names], "labels": [names]};
+    a size of -1 is open. Not all runtimes answer it.
 {"load": name, "path": file, "shape": [N, h, w, 3], "threads": T}: load a model, to be timed on
     random floats of that shape. Answer: {}.
 {"time": name, "warmup": W, "runs": R}: time R runs after W others. Answer: {"median": ms}.
@@ -16,25 +17,26 @@ import json
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, Optional
+import zipfile
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 
 
-def serve_inference(version: str, load: Callable[[str, int], Callable],
+def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Callable],
                     describe: Optional[Callable[[str], Dict[str, Any]]] = None) -> None:
     """Answer the requests of a runtime until stdin ends.
 
-    `load(path, threads)` returns `bind(array)`, which returns `(run, output)`: `run()` computes
-    the outputs of that batch, `output()` returns the last ones, an array [N, classes].
-    `describe(path)` answers that request.
+    `load(path, threads, name)` returns `bind(array)`, which returns `(run, output)`: `run()`
+    computes the outputs of that batch, `output()` returns the last ones, an array [N, classes];
+    `name` is that of the output, None for the first. `describe(path)` answers that request.
     """
     loaded: Dict[str, Callable] = {}
 
     def answer(request):
         if 'load' in request:
             array = np.random.RandomState(1).standard_normal(request['shape'])
-            bind = load(request['path'], request['threads'])
+            bind = load(request['path'], request['threads'], None)
             loaded[request['load']] = bind(array.astype(np.float32))[0]
             return {}
         if 'describe' in request and describe:
@@ -42,7 +44,8 @@ def serve_inference(version: str, load: Callable[[str, int], Callable],
         if 'time' in request:
             return _time(loaded[request['time']], request['warmup'], request['runs'])
         images, size = np.load(request['images']), request['batch_size']
-        bind, outputs = load(request['predict'], len(os.sched_getaffinity(0))), []
+        bind = load(request['predict'], len(os.sched_getaffinity(0)), request.get('fetch'))
+        outputs = []
         for start in range(0, len(images), size):
             run, output = bind(images[start:start + size])
             run()
@@ -68,6 +71,16 @@ def answer_lines(version: str, answer: Callable[[Any], Dict[str, Any]]) -> None:
             write(answer(json.loads(line)))
         except Exception as error:  # the client shows it
             write({'error': ' '.join(str(error).split())[:300] or type(error).__name__})
+
+
+def tflite_labels(path: str) -> List[str]:
+    """Return the class names that are attached to a TensorFlow Lite file, or none."""
+    if not zipfile.is_zipfile(path):
+        return []
+    with zipfile.ZipFile(path) as archive:
+        if 'labels.txt' not in archive.namelist():
+            return []
+        return archive.read('labels.txt').decode('utf-8', 'replace').splitlines()
 
 
 def _time(run, warmup, runs):

@@ -1,17 +1,19 @@
 """The files that the flags of freeze_graph.py ask for: a run frozen, a frozen graph converted."""
 
 import os
-from typing import Optional
+from typing import Optional, Sequence
 
 from absl import flags
 
 from permafrost import runs, runtime
+from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.runtimes import client
 from permafrost.export import formats
+from permafrost.export.conversion import places
 
 RUN_FLAGS = ('run', 'step', 'weights', 'saved_model')
 
@@ -23,19 +25,11 @@ def run(values: flags.FlagValues) -> Optional[str]:
     """
     targets = formats.chosen(values)
     if values.graph:
-        given = [name for name in RUN_FLAGS if values[name].present]
-        if given or not targets:
-            raise UsageError(f'--{given[0]} is for a run: leave it or --graph out' if given else
-                             '--graph is already frozen: choose e.g. --formats tflite')
-        if os.path.isdir(values.graph):
-            raise UsageError('--graph must be a .pb file that freeze_graph.py wrote, not a '
-                             'directory')
-        file_kinds.check_graph_file(values.graph)
+        _check_graph(values, targets)
     directory = None if values.graph else values.run or runs.latest_run(values.log_dir)
-    if directory:
-        config, _ = runs.read_config(directory)  # report a wrong directory before the slow import
+    config = runs.read_config(directory)[0] if directory else None  # before the slow import
     frozen = values.graph or values.output or os.path.join(directory, config.model + '.pb')
-    _check_places(targets, values.output or frozen)
+    _check_places(values, targets, frozen, config)
     for environment in sorted({name for target in targets
                                for name in formats.FORMATS[target.format].environments}):
         client.python(environment)  # builds it, before the slow part
@@ -44,7 +38,7 @@ def run(values: flags.FlagValues) -> Optional[str]:
     session_config = runtime.prepare()
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     from permafrost.export.conversion import exporting
-    data = (loading.open_for_run(config, values.dataset, values.data_dir) if directory else
+    data = (loading.open_for_run(config, values.dataset, values.data_dir) if config else
             loading.open_dataset(values.dataset or 'cifar10', values.data_dir))
     if directory:
         freeze.freeze(directory, session_config, values.step, values.weights, values.output,
@@ -54,9 +48,30 @@ def run(values: flags.FlagValues) -> Optional[str]:
     return directory
 
 
-def _check_places(targets, frozen):
-    """Raise UserError, before the slow part, if a target is there that is not replaced."""
+def _check_graph(values: flags.FlagValues, targets: Sequence[formats.Target]) -> None:
+    """Raise UserError if --graph names no frozen graph, or other flags do not fit it."""
+    given = [name for name in RUN_FLAGS if values[name].present]
+    if given or not targets:
+        raise UsageError(f'--{given[0]} is for a run: leave it or --graph out' if given else
+                         '--graph is already frozen: choose e.g. --formats tflite')
+    if os.path.isdir(values.graph):
+        raise UsageError('--graph must be a .pb file that freeze_graph.py wrote, not a directory')
+    file_kinds.check_graph_file(values.graph)
+
+
+def _check_places(values: flags.FlagValues, targets: Sequence[formats.Target], frozen: str,
+                  config: Optional[Config]) -> None:
+    """Raise UserError, before the slow part, if a file cannot have its name.
+
+    `config` is that of the run to freeze to the file `frozen`, None with --graph.
+    """
+    if config:
+        places.description_path(frozen, config.model)
+    elif values.output:
+        places.check_suffix(values.output)
+    if values.saved_model:
+        places.check_new(values.saved_model)
     for target in targets:
-        place = target.path(frozen)
+        place = target.path(values.output or frozen)
         if os.path.isdir(place):
             raise UserError(f'{place} exists: remove it, or name another --output')

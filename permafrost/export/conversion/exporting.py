@@ -23,7 +23,7 @@ from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
-from permafrost.export import layer_counts
+from permafrost.export import freeze, layer_counts
 from permafrost.export.conversion import converters, network, saved_model
 from permafrost.export.formats import FORMATS, Target
 from permafrost.export.tflite_micro import conversion as tflm
@@ -71,7 +71,7 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
             if loss > max_loss:
                 lossy.append(f'{printable(place)} loses {loss:.2f} points of accuracy')
                 continue
-            _save(contents, place, result)
+            freeze.write({**contents, place + '.json': files.json_text(result)}, place)
             print(_text(place, result, source), flush=True)
             results.append(result)
     if lossy:
@@ -92,8 +92,7 @@ def read_source(path: str, dataset: loading.Dataset,
     network.extract(graph, 'images', path)  # report a graph of someone else at once
     classes = class_names(graph, path, None)
     check_classes(path, classes, dataset)
-    step = max(1, dataset.counts['train'] // CALIBRATION_IMAGES)
-    calibration = loading.every_nth(dataset, 'train', step)[:CALIBRATION_IMAGES]
+    calibration = loading.evenly_spaced(dataset, 'train', CALIBRATION_IMAGES)
     is_test = bool(dataset.counts['test'])
     images, labels = (loading.load(dataset, 'test') if is_test else
                       (calibration, np.full(len(calibration), -1)))
@@ -204,14 +203,6 @@ def _answers(source: Source, predicted: np.ndarray) -> Dict[str, Any]:
     correct, count = int((predicted == source.labels).sum()), len(source.images)
     return {'correct': correct, 'accuracy': correct / count, 'images': count,
             'agreement': agreement, 'accuracy_of': 'this file in this runtime, on the test images'}
-
-
-def _save(contents: Dict[str, bytes], path: str, result: Dict[str, Any]) -> None:
-    try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        files.write_files_atomically({**contents, path + '.json': files.json_text(result)})
-    except OSError as error:
-        raise UserError(f'cannot write {path} ({error.strerror}): name another --output')
 
 
 def _text(path: str, result: Dict[str, Any], source: Source) -> str:

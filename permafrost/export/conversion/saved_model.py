@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UserError, one_line
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
+from permafrost.export.conversion import places
 
 
 def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.ConfigProto]) -> None:
@@ -17,7 +18,7 @@ def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.Config
 
     Raises UserError if it exists, or cannot be written.
     """
-    check_new(directory)
+    places.check_new(directory)
     parent = os.path.dirname(os.path.abspath(directory))
     try:
         os.makedirs(parent, exist_ok=True)
@@ -37,13 +38,6 @@ def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.Config
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, 'strerror', None) or one_line(error)
         raise UserError(f'cannot write {directory} ({reason}): name another place')
-
-
-def check_new(directory: str) -> None:
-    """Raise UserError if `directory` exists."""
-    if os.path.exists(directory):
-        raise UserError(f'{directory} exists: name another --saved_model, e.g. '
-                        f"{os.path.join(directory, '1')}")
 
 
 def predict(directory: str, images: np.ndarray,

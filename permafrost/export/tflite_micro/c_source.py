@@ -8,7 +8,7 @@ import numpy as np
 from permafrost.export.tflite_micro.preprocessing import PerChannel, Preprocessing
 
 # The methods of tflite::MicroMutableOpResolver are named as the operations, but for these words.
-WORDS = {'2D': '2D', 'ABS': 'Abs'}
+WORDS = {'2D': '2D'}
 BYTES_PER_LINE = 16
 
 

@@ -14,5 +14,6 @@ def test_class_names_come_from_the_graph_or_a_file(tmp_path):
     (tmp_path / 'labels.txt').write_bytes('\ufeffä\r\n\nb\n'.encode())
     assert class_names(graph, 'a.pb', str(tmp_path / 'labels.txt')) == ['ä', 'b']
     assert class_names(tf.GraphDef(), 'a.pb', None) == []
-    with pytest.raises(UserError, match='none.txt: No such file'):
+    with pytest.raises(UserError, match='cannot read --labels .*none.txt .No such file.*: '
+                                        'name a text file with a class on each line$'):
         class_names(graph, 'a.pb', str(tmp_path / 'none.txt'))

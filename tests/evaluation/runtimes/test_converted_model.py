@@ -1,9 +1,12 @@
 """Converted files answer as the graph does, in its own words."""
 
+import subprocess
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost.datasets import registry
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
@@ -38,7 +41,7 @@ def test_a_converted_file_answers_as_the_graph_does(kind, suffix, runtime, tmp_p
         with pytest.raises(UserError):
             ConvertedModel(child, path + 'none')
     np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2)) / 32), atol=1e-5)
-    assert list(model.labels) == ([] if runtime == 'openvino' else LABELS)
+    assert list(model.labels) == LABELS
     assert not model.describe() and model.input.is_own
 
 
@@ -52,37 +55,101 @@ def test_openvino_returns_the_logits_of_a_frozen_graph():
     with client.runtime('openvino') as child:
         model = ConvertedModel(child, SQUEEZE1)
         logits = model.run(None, IMAGES, 3)
+        second = ConvertedModel(child, SQUEEZE1, stated=Statement(output='probabilities'))
+        probabilities = second.run(None, IMAGES, 3)
+    assert list(model.labels) == list(registry.CIFAR10_CLASSES)
+    np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-3)
     assert model.output.kind == 'logits'
     np.testing.assert_allclose(logits, expected, atol=1e-3)
 
 
-def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):
-    class Child:
-        def ask(self, describe):
-            return {'input': {'name': 'x', 'dtype': 'float32', 'shape': [128, 32, 32, 3]},
-                    'output': 'y', 'labels': []}
+TWO_OUTPUTS = """
+import sys
+import onnx
+from onnx import TensorProto, helper
+nodes = [helper.make_node('ReduceMean', ['x'], ['boxes'], axes=[1, 2], keepdims=0),
+         helper.make_node('Neg', ['boxes'], ['scores'])]
+x = helper.make_tensor_value_info('x', TensorProto.FLOAT, ['N', 32, 32, 3])
+outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ['N', 3])
+           for name in ('boxes', 'scores')]
+onnx.save(helper.make_model(helper.make_graph(nodes, 'two', [x], outputs), ir_version=8,
+                            opset_imports=[helper.make_opsetid('', 13)]), sys.argv[1])
+"""
 
-    def predict(child, path, fed, batch_size):
-        assert len(fed) % batch_size == 0 and batch_size == 128
+
+@pytest.mark.slow
+@needs('onnxruntime', 'openvino')
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+def test_a_runtime_returns_the_output_that_is_named(runtime, tmp_path):
+    path = str(tmp_path / 'two.onnx')
+    subprocess.check_call([client.python('onnxruntime'), '-c', TWO_OUTPUTS, path])
+    with client.runtime(runtime) as child:
+        for name, sign in (('boxes', 1), ('scores', -1)):
+            model = ConvertedModel(child, path, stated=Statement(output=name, output_kind='raw'))
+            np.testing.assert_allclose(model.probabilities(None, IMAGES),
+                                       sign * IMAGES.mean((1, 2)), rtol=1e-5)
+
+
+class Child:
+    """A runtime that describes a file with these inputs and outputs."""
+
+    def __init__(self, shape=(-1, 32, 32, 3), dtype='float32', outputs=('y',), inputs=('x',)):
+        self._facts = {'inputs': [{'name': name, 'dtype': dtype, 'shape': list(shape)}
+                                  for name in inputs], 'outputs': list(outputs), 'labels': []}
+
+    def ask(self, describe):
+        return self._facts
+
+
+@pytest.mark.parametrize('outputs, stated, fetched', [
+    (['y'], None, 'y'), (['y', 'probabilities:0', 'predictions'], None, 'predictions'),
+    (['boxes', 'scores'], 'scores', 'scores'), (['boxes', 'scores:0'], 'scores', 'scores:0'),
+    (['boxes', 'serving_default_scores:0'], 'scores:0', 'serving_default_scores:0'),
+    (['a', 'probabilities:0'], None, 'probabilities:0')])
+def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched, monkeypatch):
+    def predict(child, path, fed, batch_size, output):
+        assert output == fetched
         return fed.mean((1, 2))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(Child(), 'a.onnx', stated=Statement(output_kind='raw'))
+    model = ConvertedModel(Child(outputs=outputs), 'a.onnx', stated=Statement(
+        node='x', output=stated, output_kind='raw'))
+    np.testing.assert_allclose(model.probabilities(None, IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize('child, stated, message', [
+    (Child(outputs=['boxes', 'scores']), {},
+     r"^a.onnx is fed at 'x' and does not say .*: add --output NAME .candidates: boxes, scores.$"),
+    (Child((-1, -1, -1, 3), outputs=['a', 'b']), {}, r'candidates: a, b. --image_size N$'),
+    (Child(outputs=['boxes', 'scores']), {'output': 'score'},
+     r"^a.onnx has no 'score' for --output .candidates: boxes, scores.$"),
+    (Child(), {'node': 'z'}, r"^a.onnx has no 'z' for --node .candidates: x.$"),
+    (Child(inputs=['a', 'b']), {}, '^a.onnx has 2 inputs, but only models with one can be fed$'),
+    (Child(dtype='int32'), {}, 'has type int32, but only uint8 images and floats'),
+    *((Child(dtype=name), {}, f'^a.onnx: its input has type {name}, but only uint8 images and '
+       'floats can be fed: convert the model with a uint8 or float input$')
+      for name in ('bytes', 'u4', 'f8e4m3'))])
+def test_what_cannot_be_run_is_one_line(child, stated, message):
+    with pytest.raises(UserError, match=message):
+        ConvertedModel(child, 'a.onnx', stated=Statement(**stated))
+
+
+def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):
+    def predict(child, path, fed, batch_size, output):
+        assert output == 'y' and len(fed) % batch_size == 0 and batch_size == 128
+        return fed.mean((1, 2))
+    monkeypatch.setattr(client, 'predict', predict)
+    model = ConvertedModel(Child([128, 32, 32, 3]), 'a.onnx', stated=Statement(output_kind='raw'))
     np.testing.assert_allclose(model.probabilities(None, IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
 
 
 @pytest.mark.parametrize('axes', [(0, 1), (0, 1, 2)])
 def test_an_input_without_a_dimension_for_images_is_fed_one_at_a_time(axes, monkeypatch):
     """Its answer may be a row, or a number."""
-    class Child:
-        def ask(self, describe):
-            return {'input': {'name': 'x', 'dtype': 'float32', 'shape': [32, 32, 3]},
-                    'output': 'y', 'labels': []}
-
-    def predict(child, path, fed, batch_size):
+    def predict(child, path, fed, batch_size, output):
         assert fed.shape == (32, 32, 3) and batch_size == len(fed)
         return np.float32(fed.mean(axes))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(Child(), 'a.onnx', stated=Statement(output_kind='raw'))
+    model = ConvertedModel(Child([32, 32, 3]), 'a.onnx', stated=Statement(output_kind='raw'))
     np.testing.assert_allclose(model.probabilities(None, IMAGES),
                                IMAGES.mean(tuple(axis + 1 for axis in axes)).reshape(3, -1),
                                rtol=1e-5)

@@ -1,12 +1,13 @@
 """The protocol between a runtime's child and its client, with a server that has no library."""
 
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 
 from permafrost.errors import UserError
-from permafrost.evaluation.runtimes import client
+from permafrost.evaluation.runtimes import client, server
 
 # A server without a network, whose library prints to stdout.
 FAKE_SERVER = '''
@@ -14,16 +15,17 @@ import os
 from permafrost.evaluation.runtimes import server
 calls = []
 
-def load(path, threads):
+def load(path, threads, name):
     print('a line of the library', flush=True)
     if path == 'crash':
         os.write(2, b'first line\\nthe last line\\n')
         os._exit(3)
     if threads > 99:
         raise ValueError('too many\\nthreads')
+    unit = 100.0 if name else 1.0
     def bind(array):
         return (lambda: calls.append(array.shape),
-                lambda: array.reshape(len(array), -1)[:, :10] + 1.0 * len(calls))
+                lambda: array.reshape(len(array), -1)[:, :10] + unit * len(calls))
     return bind
 
 server.serve_inference('1.0', load)
@@ -55,6 +57,22 @@ def test_every_image_is_answered_once(fake):
     output = client.predict(fake, 'p', images, batch_size=10)
     assert output.dtype == np.float32
     np.testing.assert_array_equal(output, images.reshape(25, -1)[:, :10] + batch[:, None])
+
+
+def test_another_output_is_fetched(fake):
+    images = np.zeros((5, 4, 4, 3), np.uint8)
+    assert client.predict(fake, 'p', images, output='scores').max() == 100
+    assert client.predict(fake, 'p', images).max() == 2
+
+
+def test_class_names_are_attached_to_a_tflite_file(tmp_path):
+    path = tmp_path / 'a.tflite'
+    path.write_bytes(b'model')
+    assert server.tflite_labels(str(path)) == []
+    for name, labels in (('other.txt', []), ('labels.txt', ['red', 'ö'])):
+        with zipfile.ZipFile(str(path), 'a') as archive:
+            archive.writestr(name, 'red\nö\n')
+        assert server.tflite_labels(str(path)) == labels
 
 
 def test_a_crash_is_one_line_with_what_the_library_said_last(fake):

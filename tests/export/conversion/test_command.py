@@ -1,6 +1,7 @@
 """freeze_graph.py: what its flags ask for."""
 
 import os
+import re
 import shutil
 
 import pytest
@@ -50,6 +51,19 @@ def test_flags_that_do_not_fit_are_refused(arguments, message, file, asked):
     result = in_process.run('freeze_graph.py', *(each.replace('FILE', file) for each in arguments))
     assert (result.code, asked) == (2, [])
     assert message in result.stderr and result.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('arguments, code, message', [
+    (['--graph=FILE', '--output=m.int8.tflite'], 2, 'must end in .pb.*other formats get its name'),
+    (['--run=RUN', '--output=m.tflite'], 2, 'must end in .pb'),
+    (['--run=RUN', '--saved_model=/tmp'], 1, '/tmp exists: name another --saved_model')])
+def test_wrong_places_are_refused_before_environments_are_built(
+        arguments, code, message, run, file, monkeypatch):
+    monkeypatch.setattr(client, 'python', None)
+    result = in_process.run('freeze_graph.py', '--formats=tflite', *(
+        each.replace('FILE', file).replace('RUN', run) for each in arguments))
+    assert result.code == code and re.search(message, result.stderr), result.stderr
+    assert result.stderr.count('\n') == 1
 
 
 def test_a_saved_model_that_exists_is_refused_before_freezing(run, tmp_path, asked):

@@ -41,7 +41,7 @@ class ImageInput:
         place = f"{self._path}: node '{printable(self.name)[:100]}'"
         if not self.is_raw and self.dtype not in FLOATS:
             raise UserError(f'{place} has type {self.dtype.name}, but only uint8 images and floats '
-                            'can be fed')
+                            'can be fed: convert the model with a uint8 or float input')
         if self.is_raw and self.preprocessing.is_stated:
             raise UsageError('--standardize, --input_mean and --input_std are for graphs that are '
                              f'fed floats: {self._path} receives pixels as they are')
@@ -50,6 +50,10 @@ class ImageInput:
             raise UserError(
                 f'{place} has shape {layouts.text_of(shape or [])}, but only images can be fed: '
                 '[N, height, width, 3], also [N, 3, height, width], with 1 channel, or in a row')
+        if (found.batch or 0) > layouts.MAX_BATCH:
+            raise UserError(f'{place} has shape {layouts.text_of(shape or [])}, but at most '
+                            f'{layouts.MAX_BATCH} images can be fed at a time: convert the model '
+                            'with another batch size')
         if found.channels == 1:
             self.preprocessing.require_one_channel()
         return found if found.is_batched else found._replace(batch=1)

@@ -9,6 +9,7 @@ from typing import List, NamedTuple, Optional, Sequence
 import numpy as np
 
 MAX_SIDE = 10000  # pixels
+MAX_BATCH = 100000  # images
 # The weights of red, green and blue in grey, as in ITU-R BT.601 and Pillow; their sum is 2 ** 16.
 LUMINANCE = (19595, 38470, 7471)
 

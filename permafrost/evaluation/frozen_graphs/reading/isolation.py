@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from typing import IO, Any
+from typing import IO, Any, Iterable
 
 from permafrost import machine
 from permafrost.cli import console
@@ -15,6 +15,9 @@ from permafrost.errors import one_line, printable
 
 # TensorFlow 2.21 recurses for each node of a chain. Linux keeps at least 128 MB free for a stack.
 STACK_BYTES = 120 << 20
+# Signals of a terminal (Ctrl-C, Ctrl-\, hanging up) go to all processes in its foreground.
+TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+SI_KERNEL = 0x80  # siginfo_t.si_code on Linux: sent by the kernel, as for a terminal
 MEMORY_SHARE = 0.75  # of what is available
 
 
@@ -31,21 +34,39 @@ def continue_in_child(path: str) -> None:
         stream.flush()
     log = tempfile.TemporaryFile()
     # A signal between the fork and the handler would end this process and leave the child.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {*ENDING_SIGNALS, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _hold_log(log)
         set_limits()
         return
-    on_ending_signals(lambda number, unused_frame: os.kill(child, number))
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    _, status = os.waitpid(child, 0)
+    status = _wait(child, blocked)
     if os.WIFEXITED(status):
         sys.exit(os.WEXITSTATUS(status))
     number = os.WTERMSIG(status)
     print(f'error: {printable(path)}: TensorFlow crashed: {_reason(number, log)}', file=sys.stderr)
     sys.exit(1)
+
+
+def _wait(child: int, mask: Iterable[int]) -> int:
+    """Return the status of `child` when it has ended; until then, hand signals on to it.
+
+    The ending signals and SIGCHLD are blocked; `mask` is how they were before.
+    """
+    if not hasattr(signal, 'sigwaitinfo'):  # macOS
+        on_ending_signals(lambda number, unused_frame: os.kill(child, number))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return os.waitpid(child, 0)[1]
+    while True:
+        received = signal.sigwaitinfo({*ENDING_SIGNALS, signal.SIGCHLD})
+        if received.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return status
+        # The second signal ends a process without clean-up.
+        elif received.si_signo not in TERMINAL_SIGNALS or received.si_code != SI_KERNEL:
+            os.kill(child, received.si_signo)
 
 
 def set_limits() -> None:

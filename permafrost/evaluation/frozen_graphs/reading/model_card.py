@@ -29,6 +29,7 @@ class ModelCard:
 
 def read_model_card(path: str) -> ModelCard:
     """Return the card of the graph at `path`: empty if there is none, or that of another file."""
+    path = path.rstrip(os.sep)  # of a SavedModel directory
     base, extension = os.path.splitext(path)
     card = path + '.json' if extension != '.pb' else base + '.json'
     found = ModelCard(**schema.read_if_valid(card, ModelCard, {}))

@@ -60,7 +60,10 @@ def test_it_says_what_it_assumes():
 
 
 @pytest.mark.parametrize('arguments, message', [
-    ((SQUARE, tf.int32), 'has type int32'), (([None, 7], tf.float32), r'has shape \[N, 7\]'),
+    ((SQUARE, tf.int32), 'has type int32.* convert the model with a uint8 or float input'),
+    (([0, 24, 24, 3], tf.float32), r'has shape \[0, 24, 24, 3\], but only images can be fed'),
+    (([100001, 24, 24, 3], tf.float32), 'at most 100000 images can be fed at a time'),
+    (([None, 7], tf.float32), r'has shape \[N, 7\]'),
     ((SQUARE, tf.uint8, 'x', None, {'standardize': 'none'}), 'receives pixels as they are'),
     ((SQUARE, tf.uint8, 'images', None, {'crop_size': 24}), 'crops images itself'),
     ((SQUARE, tf.float32, 'x', None, {'crop_size': 28}), '24x24, but --crop_size is 28x28'),

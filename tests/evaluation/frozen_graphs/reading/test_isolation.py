@@ -1,6 +1,7 @@
 """The child process in which graphs of other people are loaded."""
 
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -18,6 +19,25 @@ from permafrost.cli import console
 from permafrost.evaluation.frozen_graphs.reading import isolation
 console.install()
 isolation.continue_in_child('strange\\x1b.pb')
+'''
+# Makes stdin the terminal of this session.
+TERMINAL = '''
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+'''
+# Prints the signals of one second after the first.
+COUNT = '''
+received = []
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, lambda number, frame: received.append(signal.Signals(number).name))
+print('ready', flush=True)
+for _ in range(600):
+    time.sleep(0.1)
+    if received:
+        break
+time.sleep(1)
+print(*received, flush=True)
+os._exit(7)
 '''
 
 
@@ -70,6 +90,29 @@ def test_a_signal_reaches_the_child():
         time.sleep(0.1)
     assert not os.path.exists(f'/proc/{child}')
     process.stdout.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs the codes of Linux')
+@pytest.mark.parametrize('key, expected', [
+    (b'\x03', ['SIGINT']), (b'\x1c', ['SIGQUIT']), (None, ['SIGINT'])])
+def test_a_signal_reaches_the_child_once(key, expected):
+    """The terminal sends its signals to both processes; a second one would end the clean-up."""
+    terminal, own = pty.openpty()
+    process = subprocess.Popen([sys.executable, '-c', TERMINAL + START + COUNT, ROOT],
+                               stdin=own, stdout=subprocess.PIPE, universal_newlines=True,
+                               start_new_session=True)
+    try:
+        assert process.stdout.readline() == 'ready\n'
+        if key:
+            os.write(terminal, key)
+        else:
+            process.send_signal(signal.SIGINT)  # to the parent alone
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        os.close(own)
+        os.close(terminal)
+    assert output.split() == expected and process.returncode == 7
 
 
 def test_a_signal_right_after_the_fork_reaches_the_child():

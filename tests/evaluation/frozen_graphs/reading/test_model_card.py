@@ -21,6 +21,13 @@ def test_the_title_names_file_model_and_accuracy(tmp_path, name, card):
     assert read_model_card(path) == ModelCard()
 
 
+def test_a_slash_after_a_directory_does_not_matter(tmp_path):
+    (tmp_path / 'model').mkdir()
+    (tmp_path / 'model.json').write_text('{"model": "lenet5"}')
+    for path in (str(tmp_path / 'model'), str(tmp_path / 'model') + '/'):
+        assert read_model_card(path).model == 'lenet5'
+
+
 @pytest.mark.parametrize('text', ['{"accuracy": 7}', '[]', '{', '{"classes": [1]}'])
 def test_a_damaged_json_is_a_note(tmp_path, capsys, text):
     (tmp_path / 'a.json').write_text(text)

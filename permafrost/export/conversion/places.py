@@ -1,0 +1,44 @@
+"""The places of the files that freeze_graph.py writes, checked before the slow part.
+
+Importing this module does not import TensorFlow, so that a wrong flag fails at once.
+"""
+
+import os
+
+from permafrost import files
+from permafrost.errors import UsageError, UserError
+
+
+def check_suffix(output: str) -> None:
+    """Raise UsageError if `output`, whose name the other formats get, does not end in .pb."""
+    if os.path.splitext(output)[1] != '.pb':
+        raise UsageError(f'--output must end in .pb, not {output!r}; other formats get its name')
+
+
+def description_path(output: str, model: str) -> str:
+    """Return the path of the json file that describes the frozen graph `output` of `model`.
+
+    Raises UsageError if `output` does not end in .pb or is a directory, or if that json file is
+    something else, such as the config.json of a run.
+    """
+    check_suffix(output)
+    if os.path.isdir(output):
+        raise UsageError(f'{output} is a directory: name a file, e.g. --output '
+                         f"{os.path.join(output, model + '.pb')}")
+    path = os.path.splitext(output)[0] + '.json'
+    if os.path.lexists(path):
+        try:
+            is_description = 'sha256' in files.read_json(path)
+        except (OSError, TypeError, ValueError):
+            is_description = False
+        if not is_description:
+            raise UsageError(f'{path} would be overwritten, and is no description of a frozen '
+                             'graph: name another --output')
+    return path
+
+
+def check_new(saved_model: str) -> None:
+    """Raise UserError if the directory `saved_model` exists."""
+    if os.path.exists(saved_model):
+        raise UserError(f'{saved_model} exists: name another --saved_model, e.g. '
+                        f"{os.path.join(saved_model, '1')}")

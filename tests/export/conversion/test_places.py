@@ -1,0 +1,27 @@
+"""Places of files that freeze_graph.py refuses."""
+
+import pytest
+
+from permafrost.errors import UsageError, UserError
+from permafrost.export.conversion import places
+
+
+def test_the_description_is_next_to_the_graph(tmp_path):
+    path = tmp_path / 'a.json'
+    for content in (None, '{"sha256": "x"}'):
+        if content:
+            path.write_text(content)
+        assert places.description_path(str(tmp_path / 'a.pb'), 'tuto') == str(path)
+
+
+def test_wrong_places_are_refused(tmp_path):
+    (tmp_path / 'd.pb').mkdir()
+    (tmp_path / 'config.json').write_text('{}')
+    for name, message in (('a.int8.tflite', 'must end in .pb'), ('.pb', 'must end in .pb'),
+                          ('d.pb', 'is a directory: name a file, e.g. .*d.pb/tuto.pb'),
+                          ('config.pb', 'config.json would be overwritten')):
+        with pytest.raises(UsageError, match=message):
+            places.description_path(str(tmp_path / name), 'tuto')
+    places.check_new(str(tmp_path / 'new'))
+    with pytest.raises(UserError, match='exists: name another --saved_model, e.g. .*/d.pb/1'):
+        places.check_new(str(tmp_path / 'd.pb'))
