@@ -123,8 +123,8 @@ def _check_nodes(names: List[str], graph: tf.GraphDef, directory: str) -> None:
             if node.op not in ALLOWED_OPS:
                 raise UserError(
                     f'{directory}: restoring and reading its variables would run '
-                    f"{printable(node.op)[:50]} ('{printable(node.name)[:100]}'), which is not allowed: freeze it with the "
-                    'program that made it')
+                    f"{printable(node.op)[:50]} ('{printable(node.name)[:100]}'), which is not "
+                    'allowed: freeze it with the program that made it')
 
 
 def _body(node: tf.NodeDef, functions: Dict[str, Any]) -> List[tf.NodeDef]:
