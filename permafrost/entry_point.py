@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import logging
 import os
 import re
 import sys
@@ -43,6 +44,8 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
     script makes.
     """
     console.install()
+    # Its first import ever finds the fonts of the machine, and logs that.
+    logging.getLogger('matplotlib').setLevel(logging.WARNING)
 
     def end(number: int, unused_frame: Any) -> None:
         on_ending_signals(lambda number, unused_frame: os._exit(128 + number))

@@ -2,13 +2,14 @@
 
 import contextlib
 import dataclasses
+import os
 from typing import Any, Dict, Optional, Union
 
 from absl import flags
 
 from permafrost import schema
 from permafrost.config import Config
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, printable
 from permafrost.recipes import overrides
 
 # Flags defined by the functions below belong to the script that calls them: its --help lists them.
@@ -237,3 +238,9 @@ def explicitly_set(values: flags.FlagValues) -> Dict[str, Any]:
     """Return {name: value} of the flags that the command line sets."""
     names = {ALIASES.get(name, name) for name in values if values[name].present}
     return {name: values[name].value for name in sorted(names)}
+
+
+def check_file(name: str, path: str) -> None:
+    """Raise UsageError if the flag `name` names no file that can be written: `path`."""
+    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+        raise UsageError(f'--{name}={printable(path)}: name a file, in a folder that exists')

@@ -31,6 +31,8 @@ def main(name=None, signal_name=None):
         raise UserError('no such thing: name another')
     if name == 'late':
         atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+    if name == 'draw':
+        import permafrost.experiments.reports.svg
     if name == 'missing':
         open('/nonexistent/file')
     print(name, absl_flags.FLAGS.depth, flags.explicitly_set(absl_flags.FLAGS))
@@ -64,6 +66,13 @@ def test_help_lists_the_flags_of_the_script_and_exits_0(script, flag):
     assert code == 0 and not err
     assert out.startswith('Do one thing.')
     assert '--depth: Depth of it.' in out and '--dataset' in out and '--verbosity' not in out
+
+
+def test_the_first_chart_of_a_user_is_drawn_quietly(script, tmp_path, monkeypatch):
+    """Matplotlib logs that it has found the fonts."""
+    monkeypatch.setenv('MPLCONFIGDIR', str(tmp_path))
+    code, _, stderr = script('draw')
+    assert (code, stderr) == (0, '') and os.listdir(str(tmp_path))
 
 
 def test_the_old_name_of_a_flag_still_works(script):

@@ -230,9 +230,8 @@ class Net:
     def _conv2d(self, x, weights, stride, padding, multiple_of=1):
         dtype = tf.as_dtype(self.compute_dtype) if self.training else tf.float32
         x = tf.cast(_before_cast(x), dtype)
-        if multiple_of > 1:
-            if (stride, padding) != (1, 'SAME'):
-                raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
+        if multiple_of > 1 and (stride, padding) != (1, 'SAME'):
+            raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
         if multiple_of > 1 and not self.compute_unread_outputs:
             x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
         override = small_maps.OVERRIDE if self.small_map_gradients and stride == 1 else {}

@@ -5,23 +5,23 @@ import textwrap
 from typing import Callable, Dict, List, Optional
 
 import models
-from permafrost.experiments import markdown
-from permafrost.experiments.results import WEIGHT_SOURCES, Result
-from permafrost.recipes import catalog, durations, overrides
-from permafrost.recipes.recipe import Published, Recipe
+from permafrost.experiments import markdown, results
+from permafrost.experiments.results import Result
+from permafrost.recipes import catalog, durations
+from permafrost.recipes.recipe import Published
 
 
-def table(results: List[Result]) -> List[str]:
+def table(recorded: List[Result]) -> List[str]:
     """Return Markdown: a row for each result in the order of the recipes, and facts under it."""
     pairs = itertools.product(catalog.RECIPES, models.MODELS)
     order = {pair: place for place, pair in enumerate(pairs)}
-    results = sorted(results, key=lambda result: (
+    recorded = sorted(recorded, key=lambda result: (
         order.get((result['recipe'], result['model']), len(order)), result['steps']))
-    sources = dict.fromkeys(p.source for p in map(_published, results) if p)
-    present = {result['model'] for result in results}
+    sources = dict.fromkeys(p.source for p in map(_published, recorded) if p)
+    present = {result['model'] for result in recorded}
     missing = [f'`{name}`' for name in models.MODELS if name not in present]
     lines = markdown.table(list(COLUMNS), [
-        [cell(result) for cell in COLUMNS.values()] for result in results])
+        [cell(result) for cell in COLUMNS.values()] for result in recorded])
     for text in (
             sources and f"Published accuracies: {'; '.join(sources)}.",
             missing and f"No result yet: {', '.join(missing)}. `python train.py --model NAME`, "
@@ -34,12 +34,7 @@ def table(results: List[Result]) -> List[str]:
 
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['dataset']}" if result['dataset'] != 'cifar10' else ''
-    recipe = Recipe.from_json(result['settings'])
-    changes = overrides.changes(recipe)
-    changes += [f'{name}={result[name]}' for name in ('validation', *WEIGHT_SOURCES)
-                if result.get(name)]
-    if result['weights'] != recipe.default_weights:
-        changes.append(f"weights={result['weights']}")
+    changes = results.changes(result)
     in_brackets = f" ({', '.join(changes)})".replace('compute_dtype=', '') if changes else ''
     return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 

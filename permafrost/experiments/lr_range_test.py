@@ -18,6 +18,7 @@ from permafrost.config import Config
 from permafrost.errors import UsageError, one_line, printable
 from permafrost.export.teachers import with_teacher
 from permafrost.export.trained_weights import with_trained_weights
+from permafrost.flags import check_file
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
 from permafrost.training.graph import build
@@ -67,8 +68,7 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     output = output or f'{config.model}-{config.recipe.name}-lr-range.svg'
     if os.path.splitext(output)[1] not in FORMATS:
         raise UsageError(f'--output must end in {" or ".join(FORMATS)}, not {output!r}')
-    if os.path.isdir(output) or not os.path.isdir(os.path.dirname(os.path.abspath(output))):
-        raise UsageError(f'--output={printable(output)}: name a file, in a folder that exists')
+    check_file('output', output)
     if not config.recipe.learning_rate:
         raise UsageError('--learning_rate=0 has no range to test: leave it out')
     steps = steps or min(math.ceil(durations.steps_per_epoch(config)), MAX_STEPS)

@@ -22,8 +22,9 @@ Result = Dict[str, Any]
 
 # Flags that do not change the training: a recorded command leaves them and --resume out.
 UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
-# Fields of Config that say whose weights a training begins with, keeps or learns from.
-WEIGHT_SOURCES = ('teacher', 'init_from', 'freeze')
+# Fields of Config, not of the recipe, that change what is trained: the images held out, and whose
+# weights the training begins with, keeps or learns from.
+OTHER_SETTINGS = ('validation', 'teacher', 'init_from', 'freeze')
 
 LOCK = '.lock'
 
@@ -120,9 +121,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         'train_seconds': status['train_seconds'],
         'images_per_second': status.get('images_per_second'),
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
-        'params': size['params'], 'ops': size['ops'], **_weight_sources(config)}
-    if config.validation:
-        result['validation'] = config.validation
+        'params': size['params'], 'ops': size['ops'], **_other_settings(config)}
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['dataset_identity'] = extra['dataset_identity']
     path = os.path.join(folder, _name(config, dataset, metrics))
@@ -148,21 +147,30 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
         changes.append(f"weights={metrics['weights']}")
     # --patience ends each seed at another step; they share a file.
     changes += [f'patience={config.patience}'] if config.patience else []
-    changes += [f'validation={config.validation}'] if config.validation else []
-    changes += [f'{name}={value}' for name, value in _weight_sources(config).items()]
+    changes += [f'{name}={value}' for name, value in _other_settings(config).items()]
     step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
     return f"{files.safe_name('-'.join(parts))}-{step}.json"
 
 
-def _weight_sources(config: Config) -> Dict[str, str]:
-    return {name: getattr(config, name) for name in WEIGHT_SOURCES if getattr(config, name)}
+def _other_settings(config: Config) -> Dict[str, Any]:
+    return {name: getattr(config, name) for name in OTHER_SETTINGS if getattr(config, name)}
+
+
+def changes(result: Result) -> List[str]:
+    """Return 'name=value' for each setting of a result that its recipe in the catalog lacks."""
+    recipe = Recipe.from_json(result['settings'])
+    found = overrides.changes(recipe)
+    found += [f'{name}={result[name]}' for name in OTHER_SETTINGS if result.get(name)]
+    if result['weights'] != recipe.default_weights:
+        found.append(f"weights={result['weights']}")
+    return found
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:
     before, after = (
         dict(Recipe.from_json(each['settings']).to_json(), weights=each['weights'],
-             engine=each['engine'], validation=each.get('validation', 0),
+             engine=each['engine'],
              dataset_identity=each.get('dataset_identity')) for each in (previous, result))
     if None in (before['dataset_identity'], after['dataset_identity']):
         before['dataset_identity'] = after['dataset_identity']

@@ -177,7 +177,7 @@ def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize('field, value', [
-    *((field, 'a/b') for field in results.WEIGHT_SOURCES), ('validation', 100)])
+    (field, 100 if field == 'validation' else 'a/b') for field in results.OTHER_SETTINGS])
 def test_other_weights_or_images_to_begin_with_are_a_result_of_their_own(
         field, value, run, tmp_path):
     other = _copy(run, tmp_path / 'other', lambda json: json['config'].update({field: value}))

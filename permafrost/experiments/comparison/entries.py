@@ -140,10 +140,10 @@ def read_result(selected: Selected) -> List[Entry]:
     settings, changed = _with_recipe(
         {'model': result['model'], 'dataset': result['dataset'], 'engine': result['engine'],
          'steps': str(result['steps']), 'weights': result['weights'],
-         'validation': to_text(result.get('validation', 0)),
-         **{name: to_text(result.get(name)) for name in results.WEIGHT_SOURCES}}, recipe)
+         **{name: to_text(result.get(name, getattr(Config, name)))
+            for name in results.OTHER_SETTINGS}}, recipe)
     changed += ('weights',) * (result['weights'] != recipe.default_weights)
-    changed += tuple(name for name in ('validation', *results.WEIGHT_SOURCES) if result.get(name))
+    changed += tuple(name for name in results.OTHER_SETTINGS if result.get(name))
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,
         result.get('classes', 10), result['engine'], is_run=False,

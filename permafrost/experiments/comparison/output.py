@@ -1,14 +1,14 @@
 """The output of compare.py: on the terminal, and the files that its flags name."""
 
-import os
 from typing import Any, Callable, Dict, Sequence
 
 from absl import flags
 
 from permafrost import files
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UserError
 from permafrost.experiments.comparison import compare, formats, run_list
 from permafrost.experiments.comparison.table import Comparison
+from permafrost.flags import check_file
 
 flags.disclaim_key_flags()
 
@@ -48,8 +48,7 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     paths = {name: values[name].value for name in ('csv', 'json', 'markdown', 'html')
              if values[name].value}
     for name, path in paths.items():
-        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-            raise UsageError(f'--{name}={path}: name a file, in a folder that exists')
+        check_file(name, path)
     comparison = compare.compare(arguments, values.baseline, values.split, values.by_run,
                                  values.measure)
     print(formats.text(comparison), flush=True)

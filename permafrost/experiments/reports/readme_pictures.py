@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 from permafrost import schema
 from permafrost.experiments import markdown, results
 from permafrost.experiments.reports import pareto, svg
-from permafrost.recipes import durations, overrides
+from permafrost.recipes import durations
 from permafrost.recipes.recipe import Recipe
 from permafrost.schema import limited
 
@@ -80,13 +80,10 @@ def _best(recorded: Sequence[results.Result]) -> List[results.Result]:
     """Return the most accurate result of each model on CIFAR-10, trained as its recipe says."""
     best: Dict[str, results.Result] = {}
     for result in sorted(recorded, key=lambda result: result['accuracy']['mean']):
-        recipe = Recipe.from_json(result['settings'])
-        changes = [change for change in overrides.changes(recipe)
+        changes = [change for change in results.changes(result)
                    if not change.startswith('compute_dtype=')]  # frozen graphs are float32
-        changes += [name for name in ('validation', *results.WEIGHT_SOURCES) if result.get(name)]
-        is_whole = result['steps'] <= durations.num_steps(recipe)
-        if (result['dataset'] == 'cifar10' and not changes and is_whole and
-                result['weights'] == recipe.default_weights):
+        is_longer = result['steps'] > durations.num_steps(Recipe.from_json(result['settings']))
+        if result['dataset'] == 'cifar10' and not changes and not is_longer:
             best[result['model']] = result
     return sorted(best.values(), key=lambda result: (result['ops'], result['model']))
 

@@ -22,8 +22,10 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
     if run is not None:
         runs.write_status(run, state='failed')
         newest = finding.newest_checkpoint(run)
-        checkpoint = (f'Last good checkpoint: {newest.path} (step {newest.step})' if newest else
-                      'There is no checkpoint: the training began with such weights')
+        if newest is None:
+            return UserError(f'loss or weights are NaN or infinite at step {step}, before the '
+                             'first checkpoint: check --init_from, --teacher and the dataset')
+        checkpoint = f'Last good checkpoint: {newest.path} (step {newest.step})'
     return UserError(
         f'loss or weights became NaN or infinite at step {step} (learning rate '
         f'{durations.learning_rate_at(config, step):g}). {checkpoint}. Train again with a lower '

@@ -91,7 +91,9 @@ def test_divergence_stops_and_keeps_finite_weights(histogram_steps, synthetic, t
     assert runs.read_status(str(tmp_path))['state'] == 'failed'
 
 
-def test_an_emergency_save_marks_the_run_as_stopped(synthetic, tmp_path, default_graph):
+@pytest.fixture
+def at_step_one(synthetic, tmp_path, default_graph):
+    """(run, CheckpointHook, session): a training of one variable, at step 1, which is not saved."""
     run = runs.create('', '', str(tmp_path / 'run'))
     tf.get_variable('weight', [])
     advance = tf.train.get_or_create_global_step().assign_add(1)
@@ -99,46 +101,45 @@ def test_an_emergency_save_marks_the_run_as_stopped(synthetic, tmp_path, default
                                advance.read_value())
     with tf.train.SingularMonitoredSession(hooks=[save]) as session:
         session.run(advance)
-        save.emergency_save(session.raw_session())
-        assert steps(run) == [0, 1]
-        status = runs.read_status(run)
-        assert status['state'] == 'stopped' and status['step'] == 1
+        yield run, save, session.raw_session()
 
 
-def test_an_emergency_save_waits_for_a_save_that_hangs(
-        synthetic, tmp_path, default_graph, monkeypatch):
+def test_an_emergency_save_marks_the_run_as_stopped(at_step_one):
+    run, save, session = at_step_one
+    save.emergency_save(session)
+    assert steps(run) == [0, 1]
+    status = runs.read_status(run)
+    assert status['state'] == 'stopped' and status['step'] == 1
+
+
+def test_an_emergency_save_waits_for_a_save_that_hangs(at_step_one, monkeypatch):
     """Two saves of a step at once would delete each other's files."""
-    run = runs.create('', '', str(tmp_path / 'run'))
-    tf.get_variable('weight', [])
-    advance = tf.train.get_or_create_global_step().assign_add(1)
-    save = hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config,
-                               advance.read_value())
-    with tf.train.SingularMonitoredSession(hooks=[save]) as session:
-        session.run(advance)
-        raw, errors, sync = session.raw_session(), [], files.sync
-        hangs, goes_on = threading.Event(), threading.Event()
+    run, save, session = at_step_one
+    hangs, goes_on, errors, sync = threading.Event(), threading.Event(), [], files.sync
 
-        def slow_sync(path):
-            hangs.set()
-            goes_on.wait(60)
-            sync(path)
+    def slow_sync(path):
+        hangs.set()
+        goes_on.wait(60)
+        sync(path)
 
-        def emergency_save():
+    def in_thread(function, *arguments):
+        def call():
             try:
-                save.emergency_save(raw)
-            except BaseException as error:  # pylint: disable=broad-except
+                function(*arguments)
+            except Exception as error:
                 errors.append(error)
+        thread = threading.Thread(target=call)
+        thread.start()
+        return thread
 
-        monkeypatch.setattr(files, 'sync', slow_sync)
-        first = threading.Thread(target=save.save_now, args=(raw, 1))
-        first.start()
-        assert hangs.wait(60)
-        second = threading.Thread(target=emergency_save)
-        second.start()
-        second.join(.5)
-        goes_on.set()
-        first.join()
-        second.join()
+    monkeypatch.setattr(files, 'sync', slow_sync)
+    first = in_thread(save.save_now, session, 1)
+    assert hangs.wait(60)
+    second = in_thread(save.emergency_save, session)
+    second.join(.5)
+    goes_on.set()
+    first.join()
+    second.join()
     assert not errors and steps(run) == [0, 1]
     assert finding.newest_checkpoint(run).step == 1
     assert runs.read_status(run)['state'] == 'stopped'
@@ -147,8 +148,9 @@ def test_an_emergency_save_waits_for_a_save_that_hangs(
 def test_weights_that_are_not_finite_from_the_start_are_said_to_be(tmp_path, synthetic):
     config = networks.train_setup(synthetic, None, 5).config
     run = runs.create('', '', str(tmp_path / 'run'))
-    assert 'There is no checkpoint: the training began with such weights. Train again' in str(
-        hook.nan_error(config, run, 0))
+    assert str(hook.nan_error(config, run, 0)) == (
+        'loss or weights are NaN or infinite at step 0, before the first checkpoint: check '
+        '--init_from, --teacher and the dataset')
 
 
 def test_a_worker_without_a_run_directory_points_to_the_chief(synthetic):
