@@ -323,7 +323,7 @@ def test_a_damaged_result_is_refused_and_kept(run, tmp_path, content):
 
 
 @pytest.mark.parametrize('name', [
-    'sparse-80-layer', 'sparse-80-global', 'sparse-80-less-decay', 'structured-30'])
+    'sparse-80-layer', 'sparse-80-global', 'sparse-80-less-decay', 'structured-50'])
 def test_the_page_about_training_has_the_recorded_figures_of_pruning(name):
     path = os.path.join(ROOT, 'results', 'pruning', name)
     accuracy = results.read(path + '.json')['accuracy']['mean']
@@ -332,6 +332,23 @@ def test_the_page_about_training_has_the_recorded_figures_of_pruning(name):
     with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
         assert (f"| {100 * accuracy:.2f} % | {frozen['gzip_bytes'] / 1000:.0f} kB "
                 f"| {frozen['ops'] / 1e6:.1f} M |") in stream.read()
+
+
+def test_the_page_about_training_has_the_recorded_latency_of_a_pruned_network():
+    path = os.path.join(ROOT, 'results', 'pruning', 'structured-50.latency.json')
+    dense_tf, pruned_tf, dense_openvino, pruned_openvino = [
+        model['latency_ms']['median'] for model in files.read_json(path)['models']]
+    with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
+        assert (f'| {pruned_tf / dense_tf:.2f}, {pruned_openvino / dense_openvino:.2f} |'
+                in stream.read())
+
+
+def test_half_of_the_filters_are_half_of_the_operations_at_most_a_point_below():
+    folder = os.path.join(ROOT, 'results', 'pruning')
+    pruned = files.read_json(os.path.join(folder, 'structured-50.frozen.json'))
+    dense = files.read_json(os.path.join(ROOT, 'trained_models', 'squeeze1.json'))
+    assert 2 * pruned['macs'] == dense['macs']
+    assert pruned['accuracy'] >= dense['accuracy'] - 0.01
 
 
 def test_the_page_about_training_has_the_recorded_sparsity():
