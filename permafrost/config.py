@@ -43,6 +43,8 @@ class Config:
     freeze: Optional[str] = limited(None, count=(1, 200), test=is_safe_pattern,
                                     meaning='a regular expression with few repetitions')
     teacher: Optional[str] = None  # run, frozen graph or shipped model to learn from
+    # compute_dtype of the steps before it was changed: 'bfloat16 to step 500'
+    earlier_compute_dtype: Optional[str] = None
     train_images: int = limited(50000, minimum=1)  # without those held out: the length of an epoch
     # of the training images: inputs.normalization.fit
     statistics: Tuple[float, ...] = limited((), minimum=-1e6, maximum=1e6, count=(0, 10**8))
@@ -64,7 +66,8 @@ class Config:
         return cls(**dict(fields, recipe=recipe, statistics=tuple(fields.get('statistics', ()))))
 
 
-# The flags that a resumed run may change. The others decide what is trained.
+# The flags that a resumed run may change, besides --compute_dtype: the processor that it is resumed
+# on may lack bfloat16. The others decide what is trained.
 RESUMABLE = ('steps', 'data_dir', 'save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
              'histogram_steps', 'log_steps', 'intra_op_threads', 'inter_op_threads', 'eval_epochs',
              'patience')
@@ -82,8 +85,27 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
                              f'{changes[name]}: start another run, or leave the flag out')
     fields = recipe.to_json()
     differences = [f'{name} is {to_text(value)}, not {to_text(fields[name])}'
-                   for name, value in config.recipe.to_json().items() if fields[name] != value]
+                   for name, value in config.recipe.to_json().items()
+                   if fields[name] != value and name != 'compute_dtype']
     if differences:
         raise UsageError(f"this run was started with another recipe ({'; '.join(differences)}): "
                          'start another run, or leave these flags out')
-    return dataclasses.replace(config, **{n: changes[n] for n in RESUMABLE if n in changes})
+    same = dataclasses.replace(config.recipe, compute_dtype=recipe.compute_dtype)
+    return dataclasses.replace(config, recipe=same,
+                               **{n: changes[n] for n in RESUMABLE if n in changes})
+
+
+def with_earlier_compute_dtype(config: Config, previous: Config, step: int) -> Config:
+    """Return `config`, in which a run goes on at `step`, with what its earlier steps computed in.
+
+    `previous` is the run's Config until now. A run that is done keeps its compute_dtype.
+    """
+    before = previous.recipe.compute_dtype
+    if not step or before == config.recipe.compute_dtype:
+        return config
+    if step >= config.steps:
+        recipe = dataclasses.replace(config.recipe, compute_dtype=before)
+        return dataclasses.replace(config, recipe=recipe)
+    earlier = [previous.earlier_compute_dtype] if previous.earlier_compute_dtype else []
+    earlier.append(f'{before} to step {step}')
+    return dataclasses.replace(config, earlier_compute_dtype=', '.join(earlier))

@@ -8,7 +8,7 @@ import pytest
 from permafrost import config
 from permafrost.config import Config
 from permafrost.errors import UsageError
-from permafrost.recipes import catalog
+from permafrost.recipes import catalog, overrides
 
 
 @pytest.fixture(params=sorted(catalog.RECIPES))
@@ -53,3 +53,25 @@ def test_a_resumed_run_keeps_its_recipe(run_config):
     size = run_config.recipe.batch_size
     with pytest.raises(UsageError, match=fr'another recipe \(batch_size is {size}, not 7\)'):
         config.merged_for_resume(run_config, other, {})
+
+
+def test_a_resumed_run_may_change_its_precision(run_config):
+    dtype = 'float32' if run_config.recipe.compute_dtype == 'bfloat16' else 'bfloat16'
+    recipe = dataclasses.replace(run_config.recipe, compute_dtype=dtype)
+    assert config.merged_for_resume(run_config, recipe, {}) == dataclasses.replace(
+        run_config, recipe=recipe)
+
+
+def test_the_precision_of_earlier_steps_is_remembered():
+    def of_dtype(dtype):
+        return Config('tuto', overrides.get_recipe('tutorial', [f'compute_dtype={dtype}']), 10)
+    one, other = of_dtype('bfloat16'), of_dtype('float32')
+    after = config.with_earlier_compute_dtype(other, one, 4)
+    assert after == dataclasses.replace(other, earlier_compute_dtype='bfloat16 to step 4')
+    back = dataclasses.replace(after, recipe=one.recipe)
+    assert config.with_earlier_compute_dtype(back, after, 6).earlier_compute_dtype == (
+        'bfloat16 to step 4, float32 to step 6')
+    # A run that has no step yet, does not change, or is done.
+    assert config.with_earlier_compute_dtype(other, one, 0) == other
+    assert config.with_earlier_compute_dtype(after, after, 6) == after
+    assert config.with_earlier_compute_dtype(other, one, 10) == one

@@ -186,7 +186,7 @@ def resume_command() -> Tuple[str, Tuple[str, ...]]:
 def training_of(setup: TrainSetup, options: Any, spec: cluster_spec.ClusterSpec) -> Dict[str, Any]:
     """Return what is equal for all workers that train the same, as json has it."""
     value = {name: field for name, field in setup.config.to_json().items()
-             if name == 'steps' or name not in RESUMABLE}
+             if name == 'steps' or name not in (*RESUMABLE, 'earlier_compute_dtype')}
     value.update(value.pop('recipe'), recipe=setup.config.recipe.name, mode=options.mode,
                  backup_workers=options.backup_workers, workers=len(spec.workers),
                  dataset_identity=setup.dataset.identity)

@@ -1,6 +1,7 @@
 """The README's table of accuracy, made from results/*.json."""
 
 import itertools
+import re
 import textwrap
 from typing import Callable, Dict, List, Optional
 
@@ -35,7 +36,8 @@ def table(recorded: List[Result]) -> List[str]:
 def _recipe(result: Result) -> str:
     on_other_data = f" on {result['dataset']}" if result['dataset'] != 'cifar10' else ''
     changes = results.changes(result)
-    in_brackets = f" ({', '.join(changes)})".replace('compute_dtype=', '') if changes else ''
+    in_brackets = f" ({', '.join(changes)})" if changes else ''
+    in_brackets = re.sub(r'\b(earlier_)?compute_dtype=', '', in_brackets)
     return markdown.escape(result['recipe'] + on_other_data + in_brackets)
 
 

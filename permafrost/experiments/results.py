@@ -23,8 +23,8 @@ Result = Dict[str, Any]
 # Flags that do not change the training: a recorded command leaves them and --resume out.
 UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
 # Fields of Config, not of the recipe, that change what is trained: the images held out, and whose
-# weights the training begins with, keeps or learns from.
-OTHER_SETTINGS = ('validation', 'teacher', 'init_from', 'freeze')
+# weights the training begins with, keeps or learns from, and the precision of its first steps.
+OTHER_SETTINGS = ('validation', 'teacher', 'init_from', 'freeze', 'earlier_compute_dtype')
 
 LOCK = '.lock'
 
@@ -59,6 +59,7 @@ class ResultFile:
     teacher: Optional[str] = None
     init_from: Optional[str] = None
     freeze: Optional[str] = None
+    earlier_compute_dtype: Optional[str] = None
     validation: int = limited(0, minimum=0)  # images held out of the training set
     classes: int = limited(10, minimum=1)
     batch_size: int = limited(1, minimum=1)

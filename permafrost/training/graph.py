@@ -65,10 +65,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     `initial` are initial values of variables. Raises UserError if the model cannot be built for
     such images or on this engine, or if --freeze leaves nothing to train.
     """
-    recipe, engine = config.recipe, runtime.installed()
-    if recipe.compute_dtype != 'float32' and engine != 'tf2':
-        raise UserError(f'this run trains in {recipe.compute_dtype}, which {engine} does not '
-                        'support: resume it with tf2')
+    recipe = config.recipe
     global_step = tf.train.get_or_create_global_step()
     is_frozen = initialization.is_frozen(config)
     forward = functools.partial(_forward, config, num_classes, strategy)

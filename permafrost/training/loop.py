@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import runs, runtime
 from permafrost.cli import commands
-from permafrost.config import Config
+from permafrost.config import Config, with_earlier_compute_dtype
 from permafrost.errors import UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
@@ -114,9 +114,11 @@ def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:
 def _record_start(setup: TrainSetup, run: str) -> int:
     """Write config.json and status.json; return the step from which the training continues."""
     config, dataset, teacher = setup.config, setup.dataset, setup.teacher
-    previous = runs.read_config(run)[1] if runs.exists(run) else {}
-    if previous:
+    step, previous = finding.last_step(run), {}
+    if runs.exists(run):
+        previous_config, previous = runs.read_config(run)
         runs.check_data(run, previous, dataset, resuming=True)
+        config = with_earlier_compute_dtype(config, previous_config, step)
     versions = previous.get('versions', [])
     if runtime.versions() not in versions:
         versions = versions + [runtime.versions()]
@@ -128,7 +130,7 @@ def _record_start(setup: TrainSetup, run: str) -> int:
         'dataset_identity': dataset.identity,
         'command': previous.get('command', 'python ' + ' '.join(map(shlex.quote, sys.argv))),
         'versions': versions})
-    step, times = finding.last_step(run), {'train_seconds': 0., 'images_per_second': 0.}
+    times = {'train_seconds': 0., 'images_per_second': 0.}
     if finding.list_checkpoints(run):
         print(f'resuming at step {step}', flush=True)
         times = {}

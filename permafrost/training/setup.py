@@ -152,14 +152,14 @@ def _resumed_config(values, run) -> Config:
     if changes.get('model', config.model) != config.model:
         raise UsageError(f"{run} is a run of {config.model}, not of {changes['model']}: name "
                          'another --run')
-    recipe = config.recipe
+    recipe, dtype = config.recipe, config.recipe.compute_dtype
     recipe_changes = overrides.changes_of_flags(values)
     if 'recipe' in changes or recipe_changes:
         base = (overrides.find_recipe(changes['recipe']) if 'recipe' in changes else
                 catalog.RECIPES.get(recipe.name, recipe))
-        recipe = overrides.with_supported_precision(
-            overrides.with_changes(base, recipe_changes))
-    config = merged_for_resume(config, recipe, changes)
+        base = dataclasses.replace(base, compute_dtype=dtype)  # unless a flag changes it
+        recipe = overrides.with_changes(base, recipe_changes)
+    config = merged_for_resume(config, overrides.with_supported_precision(recipe), changes)
     _check(config)
     _note_length(config, 'in a new run, ')
     return config

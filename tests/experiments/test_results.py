@@ -185,7 +185,8 @@ def test_other_weights_or_images_to_begin_with_are_a_result_of_their_own(
                    for each in (run, other))
     assert plain != path and os.path.dirname(path) == str(tmp_path / 'results')
     assert results.read(path)[field] == value and field not in results.read(plain)
-    assert any(f'{field}={value}' in line for line in accuracy_tables.table([results.read(path)]))
+    shown = f' {value})' if field == 'earlier_compute_dtype' else f'{field}={value}'
+    assert any(shown in line for line in accuracy_tables.table([results.read(path)]))
     entry, = entries.read_result(Selected(path, is_result=True))
     assert entry.settings[field] == str(value) and field in entry.changed
 

@@ -143,9 +143,3 @@ def test_images_that_are_too_small_are_one_line_with_the_size_to_use(default_gra
         build_train_graph(Config('sprint', recipe, 1), 10, tf.zeros([4, 8, 8, 3]),
                           tf.zeros([4], tf.int64))
     assert '\n' not in str(error.value)
-
-
-def test_a_bfloat16_run_cannot_continue_on_another_engine(default_graph, monkeypatch):
-    monkeypatch.setattr(runtime, 'installed', lambda: 'tf1')
-    with pytest.raises(UserError, match='trains in bfloat16, which tf1 does not support'):
-        train_graph('lenet5', ['compute_dtype=bfloat16'])

@@ -15,7 +15,7 @@ import time
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
+from permafrost import files, runs
 from permafrost.errors import UserError
 from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
@@ -184,6 +184,19 @@ def test_a_finished_run_is_left_alone_and_can_be_continued(synthetic, tmp_path, 
     assert status['step'] == 5 and 'train_seconds' not in status  # of the first steps: unknown
     with networks.registered():
         assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
+
+
+def test_a_run_that_goes_on_in_another_precision_says_so(synthetic, tmp_path):
+    networks.train(synthetic, tmp_path, 3, 'tiny')
+    path = str(tmp_path / 'config.json')
+    value = files.read_json(path)
+    value['config']['recipe']['compute_dtype'] = 'bfloat16'
+    files.write_json(path, value)
+    networks.train(synthetic, tmp_path, 5, 'tiny', resume=True)
+    with networks.registered():
+        config, _ = runs.read_config(str(tmp_path))
+    assert (config.recipe.compute_dtype, config.earlier_compute_dtype) == (
+        'float32', 'bfloat16 to step 3')
 
 
 def test_a_run_without_its_checkpoints_starts_anew(synthetic, tmp_path, capsys):

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from absl import flags as absl_flags
 
-from permafrost import flags, runs
+from permafrost import files, flags, runs, runtime
 from permafrost.datasets import loading
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
@@ -130,6 +130,25 @@ def test_a_resumed_run_trains_the_same(prepare, lenet5_run, arguments, message):
     with pytest.raises(UsageError) as error:
         prepare(f'--run={lenet5_run}', '--resume', *arguments)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize('has_bfloat16, flags_of_run, expected', [
+    (True, [], 'bfloat16'), (False, [], 'float32'),
+    (True, ['--batch_size=32', '--learning_rate=0.05'], 'bfloat16'),
+    (True, ['--batch_size=32', '--learning_rate=0.05', '--compute_dtype=float32'], 'float32')])
+def test_a_bfloat16_run_goes_on_in_float32_where_bfloat16_is_missing_or_if_told_to(
+        has_bfloat16, flags_of_run, expected, prepare, lenet5_run, tmp_path, monkeypatch, capsys):
+    run = str(tmp_path / 'run')
+    shutil.copytree(lenet5_run, run)
+    path = os.path.join(run, 'config.json')
+    value = files.read_json(path)
+    value['config']['recipe']['compute_dtype'] = 'bfloat16'
+    files.write_json(path, value)
+    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: has_bfloat16)
+    config = prepare(f'--run={run}', '--resume', *flags_of_run).config
+    assert config.recipe.compute_dtype == expected and config.recipe.batch_size == 32
+    assert ('note: compute_dtype float32, not bfloat16' in capsys.readouterr().out) == (
+        not has_bfloat16)
 
 
 def test_a_resumed_run_finds_its_dataset_in_another_directory(prepare, lenet5_run, tmp_path):
