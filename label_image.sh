@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs label_image, after building it if its sources have changed.
 set -euo pipefail
+unset CDPATH  # cd would look for directories there, and print them
 
 # How the user started this.
 name=${PERMAFROST_COMMAND:+$PERMAFROST_COMMAND label}
@@ -8,14 +9,13 @@ name=${PERMAFROST_COMMAND:+$PERMAFROST_COMMAND label}
 
 usage() {
   cat <<END
-usage: [ENGINE=tf1|tf1-mkl|tf2] $name GRAPH [IMAGE...] [-- FLAGS...]
+usage: [ENGINE=tf1|tf1-mkl|tf2] $name [GRAPH] [IMAGE...] [-- FLAGS...]
 
 Classifies images (PNG, JPEG or BMP), using TensorFlow from .venv/ENGINE. GRAPH is a
 model in trained_models/, a run that freeze_graph.py has frozen, any frozen graph (.pb
 or .pbtxt), or a SavedModel directory; or a .tflite or .onnx file, which LiteRT or ONNX
 Runtime runs (their environments are built when they are first needed).
-Without it, that is if an image comes first, it is the model tuto. The answer names the
-graph. Builds label_image/ first if its sources have changed. Flags after -- go to the
+If the first argument is an image, GRAPH is tuto. Builds label_image/ first if its sources have changed. Flags after -- go to the
 program:
 
   $name tuto photo.jpg

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
+unset CDPATH  # cd would look for directories there, and print them
 
 usage() {
   cat <<'END'
@@ -8,7 +9,7 @@ usage: [ENGINE=tf1|tf1-mkl|tf2] ./run.sh [MODEL [STEPS]]
 Sets up TensorFlow, downloads CIFAR-10, trains MODEL (default: tuto) for STEPS
 steps (default: from its recipe; 10,000 for tuto), evaluates it on the 10,000
 test images, freezes it into one file and labels two images with that file in C++.
-Skips what is already done. Ctrl-C, SIGTERM or a closed terminal stops a training
+Skips a set-up and a download that are already done. Ctrl-C, SIGTERM or a closed terminal stops a training
 after it has saved a checkpoint.
 
 exit codes: 0 done, 1 failed, 2 usage; after a signal, 128 plus its number (143 for SIGTERM)
@@ -26,7 +27,12 @@ model=${1:-tuto}
 steps=${2-}
 [[ $# -lt 2 || $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"
 start_dir=$PWD
-cd "$(dirname "$0")"
+file=${BASH_SOURCE[0]}
+while [ -L "$file" ]; do
+  target=$(readlink "$file")
+  case $target in /*) file=$target ;; *) file=$(dirname "$file")/$target ;; esac
+done
+cd "$(dirname "$file")"
 unset PYTHONHOME  # of another Python
 # For the commands that the scripts print.
 export PERMAFROST_COMMAND="${ENGINE:+ENGINE=$ENGINE }bin/permafrost"

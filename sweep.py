@@ -20,6 +20,8 @@ from permafrost.flags import define_train_flags
 study.define_flags()
 define_train_flags()
 FLAGS = flags.FLAGS
+for name, reason in study.REFUSED.items():
+    FLAGS[name].help = f'Not for a study: {reason}.'
 
 
 def main(folder=''):

@@ -2,6 +2,7 @@
 # The entry point of the image: `docker run IMAGE COMMAND` runs `permafrost COMMAND`. Adds what only
 # the container knows. The script of COMMAND replaces this process, so that it receives the signals.
 set -euo pipefail
+unset CDPATH  # cd would look for directories there, and print them
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${PERMAFROST_DATA:=/data}"
@@ -75,7 +76,7 @@ check_data() {
 
 # label_image installs no signal handlers, and the kernel does not stop process 1 without one.
 run_label_image() {
-  "$root/bin/permafrost" label "$@" &
+  "$root/bin/permafrost" label "$@" <&0 &  # bash gives a background job no input
   child=$!
   stop() { kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; exit "$1"; }
   trap 'stop 143' TERM

@@ -62,9 +62,9 @@ def define_train_flags() -> None:
     integer('inter_op_threads', "Number of operations to run in parallel (0: the engine's "
             'default).')
     define_run_flags()
-    flags.DEFINE_bool('resume', False, 'Continue the run that was used last: --run, or one of '
-                      '--model, or any. Start a new run if there is none and --run or --model '
-                      'says which.')
+    flags.DEFINE_bool('resume', False, 'Continue --run, or else the most recently used run (of '
+                      '--model, if given). If there is none, start it, provided that --run or '
+                      '--model is given.')
 
 
 def _define_transfer_flags() -> None:
@@ -148,7 +148,7 @@ def define_training_cluster_flags() -> None:
                       'update.')
     flags.DEFINE_integer('backup_workers', None, 'Sync mode: ignore the N slowest workers of each '
                          'step. Default: 0.', 0)
-    flags.DEFINE_integer('wait_secs', 600, 'Wait for missing tasks, in seconds, before exiting.', 1)
+    flags.DEFINE_integer('wait_secs', 600, 'Wait N seconds for missing tasks, then exit.', 1)
     flags.DEFINE_bool('overwrite', False, 'Start this run on servers that hold another one, and '
                       'discard that. Only the chief does so.')
     flags.DEFINE_bool('allow_public', False, 'Allow public addresses. Use it only behind a '

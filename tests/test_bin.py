@@ -8,6 +8,7 @@ import shutil
 import sys
 
 import pytest
+import tensorboard
 
 from permafrost.cli import commands
 from tests import in_process
@@ -17,7 +18,9 @@ from tests.tools.helpers import Checkout, one_line, write_script
 STUB = 'echo $$ "$PERMAFROST_COMMAND" "${@#"$ROOT"/}"'
 # {command: what it runs}
 RUNS = dict({verb: script for script, verb in commands.VERBS.items()},
-            label='label_image.sh', tensorboard='-W ignore -m tensorboard.main')
+            label='label_image.sh', tensorboard=(
+                '-W ignore -c import sys; del sys.path[0]; from tensorboard import main; '
+                'main.run_main()'))
 
 
 @pytest.fixture
@@ -61,6 +64,22 @@ def test_a_command_replaces_this_process_by_its_script(checkout, tmp_path, comma
 
 def test_tensorboard_listens_on_all_interfaces_only_if_asked(checkout):
     assert '--host' not in run(checkout, 'tensorboard', '--bind_all')[1]
+
+
+@pytest.mark.parametrize('command', ['trian', 'tensorboard'])
+def test_it_runs_no_file_of_the_current_directory(checkout, tmp_path, command):
+    for name in ('difflib', 'random', 'tensorboard'):
+        (tmp_path / f'{name}.py').write_text('print("foreign")')
+    write_script(checkout.folder / '.venv/tf2/bin/python', f'exec {sys.executable} "$@"')
+    _, out, err = run(checkout, command, '--version_tb', cwd=str(tmp_path))
+    assert 'foreign' not in out + err
+    assert out.strip() == tensorboard.__version__ if command == 'tensorboard' else 'train?' in err
+
+
+def test_it_ignores_cdpath(checkout):
+    checkout.environment['CDPATH'] = '.:/tmp'
+    code, out, err = run(checkout, 'train', command='bin/permafrost')
+    assert (code, err) == (0, '') and out.endswith(' bin/permafrost train.py\n')
 
 
 def test_it_works_from_any_directory_and_through_links(checkout, tmp_path):

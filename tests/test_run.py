@@ -101,6 +101,14 @@ def test_from_another_directory_it_says_where_the_paths_begin(checkout):
     assert 'ENGINE=stub bin/permafrost eval --run runs/nin0/1' in out, 'not the default engine'
 
 
+def test_a_link_to_it_works(checkout, tmp_path):
+    (tmp_path / 'links').mkdir()
+    (tmp_path / 'links' / 'run').symlink_to('../run.sh')
+    code, _, err = checkout.run('links/run', 'tuto', '3')
+    assert code == 0, err
+    assert 'trained' in os.listdir(str(checkout.folder))
+
+
 def test_images_are_labelled_if_there_is_a_compiler(checkout):
     write_script(checkout.folder / 'label_image.sh', 'echo "$ENGINE $@" > labelled')
     write_script(checkout.bin / 'make',

@@ -8,6 +8,7 @@
 #   tools/setup.sh --versions ENGINE  prints the versions of Python that ENGINE supports, best first
 # The first engine set up becomes .venv/default. Does nothing if the environment is up to date.
 set -euo pipefail
+unset CDPATH  # cd would look for directories there, and print them
 start_dir=$PWD
 cd "$(dirname "$0")/.."
 # The environment gets its own packages, whatever is set for another Python or for pip.

@@ -238,7 +238,7 @@ _RECIPES = (
         param_groups=_muon_groups(0.21),
         label_smoothing=0.1,
         compute_dtype='bfloat16'),
-    # More epochs were not tried: at the speed of docs/speed.md one takes seven minutes.
+    # More epochs were not tried: at the speed of docs/speed.md one takes three minutes.
     Recipe(
         name='vgg_bn_drop',
         description="""Six epochs with Muon, with flips and shifts (published: 300 epochs, 92.45 %).

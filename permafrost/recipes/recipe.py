@@ -75,7 +75,7 @@ class Recipe:
         "learning rate or weight decay of the variables whose names match, such as "
         "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none.")
     label_smoothing: float = limited(
-        0., minimum=0, below=1, text='Share of a label that is spread evenly over all classes.')
+        0., minimum=0, below=1, text='Fraction of a label that is spread evenly over all classes.')
     ema_decay: float = limited(
         0., minimum=0, below=1, earlier='average_decay', text='Decay per step of the moving '
         'average of the weights; 0: no average.')
@@ -98,16 +98,16 @@ class Recipe:
         1., minimum=0.01, maximum=1000, text='With --teacher: softmax temperature of student and '
         'teacher (arXiv:1503.02531).')
     distillation_weight: float = limited(
-        0.9, minimum=0, maximum=1, text='With --teacher: share of the loss that is the divergence '
+        0.9, minimum=0, maximum=1, text='With --teacher: fraction of the loss that is the divergence '
         "from the teacher; the rest is the labels'.")
     sparsity: float = limited(
-        0., minimum=0, below=1, text='Pruning: share of the weights that become zero '
+        0., minimum=0, below=1, text='Pruning: fraction of the weights that become zero '
         '(arXiv:1710.01878). 0: none.')
     sparsity_scope: str = limited(
-        'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the share of zeros in '
+        'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the fraction of zeros in '
         'each layer, or in all layers together, chosen by LAMP scores (arXiv:2010.07611).')
     structured_sparsity: float = limited(
-        0., minimum=0, below=1, text='Pruning: share of the filters of each layer that become '
+        0., minimum=0, below=1, text='Pruning: fraction of the filters of each layer that become '
         'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')
     prune_start_epoch: float = limited(
         0., minimum=0, maximum=1e9, text='Epoch at which pruning begins.')

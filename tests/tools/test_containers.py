@@ -29,7 +29,7 @@ class Container:
             (self.image / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(os.path.join(ROOT, name), str(self.image / name))
         write_script(self.image / '.venv/default/bin/python',
-                     'case $1 in -|-c) exec python3 "$@" ;; esac\n'
+                     'case $1 in -|-c|-I) exec python3 "$@" ;; esac\n'
                      f'echo "$$ $PERMAFROST_COMMAND ${{1#{self.image}/}}" "${{@:2}}"')
         self.environment = dict(os.environ, PERMAFROST_DATA=str(self.data))
         for name in ('ENGINE', 'PERMAFROST_COMMAND'):
@@ -39,8 +39,8 @@ class Container:
         """Start the entry point and return its Popen."""
         return subprocess.Popen(
             ['bash', self.entry, *arguments], cwd=str(self.work), env=self.environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            universal_newlines=True, **options)
+            **dict({'stdin': subprocess.DEVNULL}, **options), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True)
 
     def run(self, *arguments, **options):
         """Run the entry point to its end; return (process id, exit code, stdout, stderr)."""
@@ -74,8 +74,9 @@ def test_a_command_runs_its_script_in_the_process_that_receives_signals(containe
 
 def test_tensorboard_listens_on_all_addresses_so_that_docker_can_publish_its_port(container):
     pid, _, stdout, _ = container.run('tensorboard', '--port=7000')
-    assert stdout == (f'{pid} permafrost -W ignore -m tensorboard.main --logdir runs '
-                      '--host localhost --host 0.0.0.0 --port=7000\n')  # the last --host counts
+    assert stdout.startswith(f'{pid} permafrost -W ignore -c ')
+    assert stdout.endswith(  # the last --host counts
+        ' --logdir runs --host localhost --host 0.0.0.0 --port=7000\n')
 
 
 @pytest.mark.parametrize('arguments, code', [
@@ -180,6 +181,13 @@ def test_label_passes_on_arguments_and_exit_code(container):
     (container.work / 'trained_models').mkdir()
     (container.work / 'trained_models/tuto.pb').write_text('')
     assert container.run('label', 'tuto', 'a.png')[2] == 'trained_models/tuto.pb|a.png|'
+
+
+def test_label_reads_its_input(container, tmp_path):
+    write_script(container.image / 'label_image.sh', 'cat')
+    (tmp_path / 'image').write_text('an image')
+    with (tmp_path / 'image').open() as stream:
+        assert container.run('label', 'tuto', '/dev/stdin', stdin=stream)[1:] == (0, 'an image', '')
 
 
 @pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

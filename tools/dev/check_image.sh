@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 set -euo pipefail
+unset CDPATH  # cd would look for directories there, and print them
 
 usage() {
   cat <<'END'
