@@ -1,6 +1,7 @@
 #include "file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,23 @@ namespace {
 
 Error SystemError(const std::string& path) { return Error(path, ": ", strerror(errno)); }
 
+using File = std::unique_ptr<FILE, int (*)(FILE*)>;
+
+// Open a file to read. A pipe is refused, since it may never get a writer, except those that the
+// shell makes: /dev/stdin, /dev/fd/63.
+File OpenToRead(const std::string& path) {
+  const int handle = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  File file(handle < 0 ? nullptr : fdopen(handle, "rb"), fclose);
+  struct stat status;
+  if (!file || fstat(handle, &status) != 0 || fcntl(handle, F_SETFL, 0) != 0) {
+    throw SystemError(path);
+  }
+  if (S_ISFIFO(status.st_mode) && path != "/dev/stdin" && path.compare(0, 8, "/dev/fd/") != 0) {
+    throw Error(path, ": not a regular file");
+  }
+  return file;
+}
+
 // Return whether `path`, such as /dev/stdout, is the file that standard output goes to. Opened a
 // second time, that file would be overwritten from its beginning.
 bool IsStandardOutput(const std::string& path) {
@@ -27,8 +45,7 @@ bool IsStandardOutput(const std::string& path) {
 }  // namespace
 
 std::string ReadFile(const std::string& path, size_t max_size) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "rb"), fclose);
-  if (!file) throw SystemError(path);
+  const File file = OpenToRead(path);
   std::string bytes;
   char buffer[1 << 16];
   size_t size;

@@ -9,8 +9,8 @@
 
 namespace label_image {
 
-// Return the bytes of a file. Throws Error if it cannot be read or has more than `max_size` bytes.
-// The default limit of 1 GiB is below protobuf's own, 2 GiB.
+// Return the bytes of a file. Throws Error if it cannot be read, is a pipe that the shell has not
+// made, or has more than `max_size` bytes. The default limit of 1 GiB is below protobuf's own, 2 GiB.
 std::string ReadFile(const std::string& path, size_t max_size = size_t{1} << 30);
 
 // Write a temporary file next to `path` and rename it. Standard output, devices, pipes and links

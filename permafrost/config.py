@@ -43,6 +43,8 @@ class Config:
     freeze: Optional[str] = limited(None, count=(1, 200), test=is_safe_pattern,
                                     meaning='a regular expression with few repetitions')
     teacher: Optional[str] = None  # run, frozen graph or shipped model to learn from
+    # Averages include the moving statistics of batch normalization. Not in runs before this field.
+    average_statistics: bool = False
     # compute_dtype of the steps before it was changed: 'bfloat16 to step 500'
     earlier_compute_dtype: Optional[str] = None
     train_images: int = limited(50000, minimum=1)  # without those held out: the length of an epoch
@@ -66,8 +68,8 @@ class Config:
         return cls(**dict(fields, recipe=recipe, statistics=tuple(fields.get('statistics', ()))))
 
 
-# The flags that a resumed run may change, besides --compute_dtype: the processor that it is resumed
-# on may lack bfloat16. The others decide what is trained.
+# The flags that a resumed run may change; the others decide what is trained. It may also change
+# --compute_dtype, since the processor that it is resumed on may lack bfloat16.
 RESUMABLE = ('steps', 'data_dir', 'save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
              'histogram_steps', 'log_steps', 'intra_op_threads', 'inter_op_threads', 'eval_epochs',
              'patience')

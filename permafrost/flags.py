@@ -11,6 +11,7 @@ from permafrost import schema
 from permafrost.config import Config
 from permafrost.errors import UsageError, printable
 from permafrost.recipes import overrides
+from permafrost.recipes.setting_text import whole_number
 
 # Flags defined by the functions below belong to the script that calls them: its --help lists them.
 flags.disclaim_key_flags()
@@ -96,6 +97,8 @@ def check_chart_flags(values: flags.FlagValues) -> None:
         raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
     if values.plot and values.lr_range_test:
         raise UsageError('--plot and --lr_range_test draw different charts: give one of them')
+    if values.output:
+        check_file('output', values.output)
 
 
 def define_recipe_flags() -> None:
@@ -153,16 +156,6 @@ def define_training_cluster_flags() -> None:
                       'discard that. Only the chief does so.')
     flags.DEFINE_bool('allow_public', False, 'Allow public addresses. Use it only behind a '
                       'firewall: docs/cluster.md.')
-
-
-def whole_number(text: str) -> int:
-    """Return the number that `text` writes, as 10000, 1e4 or 0x2710."""
-    for parse in (int, float, lambda text: int(text, 0)):
-        with contextlib.suppress(ValueError):
-            number = parse(text)
-            if number == number // 1:
-                return int(number)
-    raise ValueError('not a whole number')
 
 
 class StepParser(flags.ArgumentParser):

@@ -18,11 +18,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+# The rooms whose slow tests CI runs with both TensorFlow 1.15 and 2.
+OF_ENGINE = tuple(os.path.join(ROOT, 'tests', room, '')
+                  for room in ('cluster', 'evaluation', 'export', 'training'))
+
+
 def pytest_collection_modifyitems(items):
-    """Mark the tests that need CIFAR-10, for places without it, such as the build of an image."""
+    """Mark the tests that need CIFAR-10, and those of the rooms that depend on the engine."""
     for item in items:
         if 'cifar10' in getattr(item, 'fixturenames', ()):
             item.add_marker('real_data')
+        if str(item.fspath).startswith(OF_ENGINE):
+            item.add_marker('depends_on_engine')
 
 
 @pytest.hookimpl(tryfirst=True)

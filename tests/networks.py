@@ -53,7 +53,8 @@ def train_setup(dataset, run, steps, model='tiny', changes=(), resume=False, **f
     changes = ['batch_size=32', 'learning_rate=0.05', *changes]
     config = Config(model, overrides.get_recipe('tutorial', changes), steps, dataset=dataset.name,
                     data_dir=dataset.directory, train_images=dataset.counts['train'],
-                    **dict({'summary_steps': 0, 'histogram_steps': 0}, **fields))
+                    **dict({'summary_steps': 0, 'histogram_steps': 0, 'average_statistics': True},
+                           **fields))
     return TrainSetup(config, dataset, run=str(run), resume=resume)
 
 

@@ -45,9 +45,16 @@ def test_threads_follow_the_quota_rounded_up(monkeypatch, quota, expected):
     assert runtime.threads('tf2') == (expected, expected)
 
 
-@pytest.mark.parametrize('names', machine.CGROUP_MEMORY)
-def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, names):
-    (tmp_path / 'proc').mkdir()
+MEMORY = [  # the files of versions 2 and 1, and the line of the cache
+    ('memory.max', 'memory.current', 'memory.stat', 'inactive_file'),
+    ('memory/memory.limit_in_bytes', 'memory/memory.usage_in_bytes', 'memory/memory.stat',
+     'total_inactive_file')]
+
+
+@pytest.mark.parametrize('names', MEMORY)
+@pytest.mark.parametrize('groups', ['', '4:memory:/docker/1\n0::/\n'])
+def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, names, groups):
+    write_groups(tmp_path, groups, {})
     (tmp_path / 'proc/meminfo').write_text('MemTotal: 9 kB\nMemAvailable:    4 kB\n')
     assert machine.available_memory(str(tmp_path)) == 4096
     limit, usage, statistics, cache = names
@@ -61,3 +68,22 @@ def test_available_memory_is_that_of_the_container_if_it_has_less(tmp_path, name
     # Files in the cache make way for what is needed.
     (tmp_path / 'sys/fs/cgroup' / statistics).write_text(f'anon 1\n{cache} 1500\nfile 9\n')
     assert machine.available_memory(str(tmp_path)) == 1500
+
+
+@pytest.mark.parametrize('groups, top, names', [
+    ('0::/slurm/job1\n', '', MEMORY[0]), ('3:memory:/slurm/job1\n0::/\n', 'memory/', MEMORY[1])])
+def test_the_group_with_the_least_memory_left_counts(tmp_path, groups, top, names):
+    """A host sees the group of a job below its parents."""
+    limit, usage, *_ = (name.split('/')[-1] for name in names)
+
+    def write(group, most, used):
+        write_groups(tmp_path, groups, {
+            f'sys/fs/cgroup/{top}{group}/{limit}': f'{most}\n',
+            f'sys/fs/cgroup/{top}{group}/{usage}': f'{used}\n'})
+
+    write('slurm/job1', 5000, 2000)
+    assert machine.available_memory(str(tmp_path)) == 3000
+    write('slurm', 9000, 8000)
+    assert machine.available_memory(str(tmp_path)) == 1000
+    write('slurm/job2', 5000, 4999)  # not this process's
+    assert machine.available_memory(str(tmp_path)) == 1000

@@ -168,6 +168,8 @@ MISTAKES = [
     (['train.py', '--set=label_smoothing=2'], 'label_smoothing must be a number from 0 to below 1'),
     (['train.py', '--plot', '--recipe=resnett'], 'did you mean resnet?'),
     (['train.py', '--plot', '--model=davidnett'], 'did you mean davidnet?'),
+    (['train.py', '--plot', '--output=no/such/a.png'],
+     '--output=no/such/a.png: name a file, in a folder that exists'),
     (['eval.py', '--step=-1'], '--step=-1'),
     (['eval.py', '--split=tset'], 'test'),
     (['eval.py', '--tta=flop'], 'flip_shift'),
@@ -226,7 +228,7 @@ def test_a_corrupt_a_short_and_a_missing_data_file_are_named(synthetic, tmp_path
 def test_without_data_the_error_says_how_to_get_it(tmp_path):
     error = error_of(1, 'train.py', f'--data_dir={tmp_path}/none', '--steps=1',
                      f'--log_dir={tmp_path}/runs')
-    assert 'data_batch_1.bin: missing' in error and 'make data' in error
+    assert 'data_batch_1.bin: missing' in error and 'tools/get_data.py`' in error
 
 
 def test_a_log_directory_that_cannot_be_created_is_named(synthetic, tmp_path):

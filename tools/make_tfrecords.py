@@ -13,6 +13,7 @@ interpreter.check()
 from absl import flags
 
 from permafrost import machine
+from permafrost.cli.commands import next_command
 from permafrost.datasets import packing
 from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
@@ -30,7 +31,7 @@ FLAGS = flags.FLAGS
 def main(directory=None, output=None):
     if output is None:
         raise UsageError('give a directory of class folders and an output directory: '
-                         'python tools/make_tfrecords.py DIR OUT')
+                         f'{next_command("tools/make_tfrecords.py")} DIR OUT')
     return packing.pack(directory, output, FLAGS.image_size, FLAGS.test_fraction,
                         FLAGS.threads or machine.cores())
 

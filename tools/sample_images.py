@@ -27,12 +27,12 @@ FLAGS = flags.FLAGS
 
 def main():
     dataset = loading.open_dataset(FLAGS.dataset, FLAGS.data_dir)
-    images, labels = loading.load(dataset, 'test')
+    images, labels = loading.load_first(dataset, 'test', FLAGS.count)
     os.makedirs(FLAGS.output, exist_ok=True)
-    for i in range(min(FLAGS.count, len(images))):
-        name = files.safe_name('-'.join([str(i), dataset.classes[labels[i]]]))
+    for i, (image, label) in enumerate(zip(images, labels)):
+        name = files.safe_name('-'.join([str(i), dataset.classes[label]]))
         path = os.path.join(FLAGS.output, name + '.png')
-        Image.fromarray(images[i]).save(path)
+        Image.fromarray(image).save(path)
         print(path)
 
 

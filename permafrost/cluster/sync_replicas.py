@@ -75,7 +75,7 @@ class SyncReplicas:
             update = optimizer.apply_gradients(means, global_step)
             if averages is not None:
                 with tf.control_dependencies([update]):
-                    update = averages.apply(tf.trainable_variables())
+                    update = averages()
             with tf.control_dependencies([update]), tf.device(global_step.device):
                 new_step = global_step.read_value()
                 apply_mean = tf.group([queue.enqueue(new_step) for queue in queues])

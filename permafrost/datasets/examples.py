@@ -10,15 +10,21 @@ import os
 import re
 from typing import Any, Counter, Dict, Iterator, List, Optional, Tuple
 
-from permafrost import runtime
+from permafrost import files, runtime
+from permafrost.cli.commands import next_command
 from permafrost.datasets import tfrecord
 from permafrost.datasets.image_folder import ImageFolder, Item, arrange
 from permafrost.errors import UserError, printable
 
 IMAGE, LABEL, TEXT = ('image/encoded', 'image'), ('image/class/label', 'label'), (
     'image/class/text',)
-FILE_NAME = re.compile(r'tfrecord|-[0-9]+-of-[0-9]+', re.IGNORECASE)
+# Compressed files are found so that an error can name them.
+FILE_NAME = re.compile(r'(tfrecords?|-[0-9]+-of-[0-9]+)(\.gz)?$', re.IGNORECASE)
 SPLIT_NAME = re.compile(r'(?<![a-z])(train|test|val)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
+# Files of class names, the best first. TFDS names them after the feature: CIFAR-100 has one of its
+# coarse labels too.
+LABEL_FILES = ('labels.txt', 'label.labels.txt')
+MAX_LABEL_BYTES = 1 << 20  # as in label_image
 NEEDED = 'it needs image/encoded (a PNG, JPEG or BMP file) and image/class/label (a number)'
 
 
@@ -54,10 +60,11 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
                                 'unlike those before: write all records in one way')
             if label is None:
                 label = numbers.setdefault(text, len(numbers))
-            texts.setdefault(label, text)
+            texts[label] = texts.get(label) or text
             found.append((split, Item(name, label, 0, index, offset, len(content))))
     labels = sorted(texts, key=lambda label: texts[label] if numbers else label)
-    from_file = _read_labels(directory)
+    nameless = [label for label in labels if not texts[label]]
+    from_file = _read_labels(directory, nameless) if nameless else {}
     classes = [printable(texts[label] or from_file.get(label, str(label))) for label in labels]
     count = collections.Counter(classes)
     classes = [name if count[name] == 1 else f'{name} {label}'
@@ -124,24 +131,51 @@ def _parse(content: bytes, where: str) -> Tuple[Optional[int], str, bytes]:
     image, label = only(IMAGE, 'bytes_list'), only(LABEL, 'int64_list')
     text = (only(TEXT, 'bytes_list') or b'').decode('utf-8', 'backslashreplace')
     if 'image_raw' in features and image is None:
-        raise UserError(f'{where} holds raw pixels, as tools/make_tfrecords.py writes them: give '
-                        'its directory, with manifest.json, to --dataset')
+        command = next_command('tools/make_tfrecords.py')
+        raise UserError(f'{where} holds raw pixels, as `{command}` writes them: give its '
+                        'directory, with manifest.json, to --dataset')
     if image is None or label is None and not text:
         names = ', '.join(map(printable, sorted(features)[:9])) or 'nothing'
         raise UserError(f'{where} has {names}: {NEEDED}')
     return label, text, image
 
 
-def _read_labels(directory: str) -> Dict[int, str]:
-    """Return {label: name} of labels.txt, with lines `number:name` (TF-Slim) or `name` (TFDS)."""
-    for path in sorted(glob.glob(os.path.join(glob.escape(directory), '*labels.txt'))):
-        with open(path, encoding='utf-8', errors='backslashreplace') as stream:
-            lines = [line.strip() for line in stream]
-        pairs = [re.match(r'([0-9]{1,9}):(.*)', line) for line in lines if line]
-        if all(pairs):
-            return {int(pair[1]): pair[2] for pair in pairs if pair}
-        return {number: line for number, line in enumerate(lines) if line}
-    return {}
+def _read_labels(directory: str, labels: List[int]) -> Dict[int, str]:
+    """Return {label: name} of labels.txt, with lines `number:name` (TF-Slim) or `name` (TFDS).
+
+    Without such a file there are no names. Raises UserError if it has no name for one of `labels`.
+    """
+    path = _find_labels(directory)
+    if path is None:
+        return {}
+    try:
+        with files.open_regular(path) as stream:
+            content = stream.read(MAX_LABEL_BYTES + 1)
+    except OSError as error:
+        raise UserError(f'{printable(path)}: {error.strerror}: it must be a file of class names')
+    if len(content) > MAX_LABEL_BYTES:
+        raise UserError(f'{printable(path)} is larger than 1 MiB: it must be a file of class names')
+    lines = [line.strip() for line in
+             re.split('\r\n?|\n', content.decode('utf-8-sig', 'backslashreplace'))]
+    pairs = [re.match(r'([0-9]{1,9}):(.*)', line) for line in lines if line]
+    names = ({int(pair[1]): pair[2] for pair in pairs if pair} if all(pairs) else
+             {number: line for number, line in enumerate(lines) if line})
+    missing = [label for label in labels if label not in names]
+    if missing:
+        raise UserError(f'{printable(path)} has {len(names)} names, and none for label '
+                        f'{missing[0]} of the records: add it, or remove the file to use numbers')
+    return names
+
+
+def _find_labels(directory: str) -> Optional[str]:
+    """Return the path of the file of class names, None without one. Raise UserError if unclear."""
+    found = sorted(os.path.basename(path) for path in
+                   glob.glob(os.path.join(glob.escape(directory), '*labels.txt')))
+    found = [name for name in LABEL_FILES if name in found][:1] or found
+    if len(found) > 1:
+        raise UserError(f'{printable(directory)} has several files of class names, '
+                        f'{", ".join(map(printable, found[:3]))}: name the right one labels.txt')
+    return os.path.join(directory, found[0]) if found else None
 
 
 def read(directory: str, item: Item) -> bytes:

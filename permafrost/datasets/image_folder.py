@@ -1,6 +1,7 @@
 """Scan a directory of class folders: its classes, its images by split, and its bad files."""
 
 import collections
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -13,6 +14,8 @@ SPLITS = ('train', 'test')
 # Folders and files that systems put next to images: thumbnails of Synology, archives of macOS ...
 SYSTEM_NAMES = ('@eadir', '#recycle', '$recycle.bin', '__macosx', 'lost+found', 'thumbs.db',
                 'desktop.ini')
+LINKED_TWICE = ('a symbolic link to another folder of the dataset, whose images would be packed '
+                'twice')
 LIKE_SPLITS = SPLITS + ('training', 'testing', 'val', 'valid', 'validation')
 
 
@@ -56,10 +59,12 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
     is_split = all(map(os.path.isdir, roots.values()))
     if not is_split:
         roots = {None: directory}
+    folders = _real_folders(printable(directory), list(roots.values()))
     others = sorted(set(os.listdir(directory)) - set(SPLITS)) if is_split else []
     if others:
         ignored[f'next to train and test, such as {printable(others[0])}'] = len(others)
-    images = {split: _find_images(root, directory, bad, ignored) for split, root in roots.items()}
+    images = {split: _find_images(root, directory, folders, bad, ignored)
+              for split, root in roots.items()}
     classes = sorted(set().union(*images.values()))
     missing = [name for name in classes if is_split and name not in images['train']]
     _check_classes(printable(directory), classes, missing, is_split)
@@ -101,7 +106,38 @@ def _check_classes(directory: str, classes: List[str], missing: List[str], is_sp
                         'in train: add some, or remove that folder')
 
 
-def _find_images(root: str, directory: str, bad: Dict[str, str],
+def _real_folders(directory: str, roots: List[str]) -> Dict[str, str]:
+    """Return {real path: path} of the folders `roots` and of the class folders in them.
+
+    If class folders have one real path, the path is that of the one that is no link, or else of the
+    first. Raises UserError if a root lies in another one.
+    """
+    real_roots = {os.path.realpath(root): root for root in roots}
+    if len(real_roots) < len(roots) or any(
+            _is_in(one, other) for one in real_roots for other in real_roots if one != other):
+        raise UserError(f'{directory}: one of train and test is a symbolic link to images of the '
+                        'other: test on images that are not trained on')
+    folders = []
+    for root in roots:
+        with contextlib.suppress(OSError):  # _find_images reports it
+            folders += [os.path.join(root, name) for name in sorted(os.listdir(root))
+                        if not _is_skipped(name)]
+    found: Dict[str, str] = {}
+    for folder in sorted(filter(os.path.isdir, folders), key=os.path.islink):
+        found.setdefault(os.path.realpath(folder), folder)
+    return dict(found, **real_roots)
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith('.') or name.lower() in SYSTEM_NAMES
+
+
+def _is_in(path: str, folder: str) -> bool:
+    """Return whether a real path is `folder` or lies in it."""
+    return f'{path}{os.sep}'.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _find_images(root: str, directory: str, real_folders: Dict[str, str], bad: Dict[str, str],
                  ignored: Counter[str]) -> Dict[str, List[str]]:
     """Return {class: paths below `directory`} in `root`; add other files to `bad` or `ignored`."""
     def add_error(error: OSError) -> None:
@@ -117,8 +153,8 @@ def _find_images(root: str, directory: str, bad: Dict[str, str],
                 ignored['hidden'] += 1
             elif name.lower() in SYSTEM_NAMES:
                 ignored[f'named {name}'] += 1
-            elif os.path.islink(path) and _leaves_class(path, root, directory):
-                bad[relative] = _leaves_class(path, root, directory)
+            elif os.path.islink(path) and _leaves_class(path, root, directory, real_folders):
+                bad[relative] = _leaves_class(path, root, directory, real_folders)
             elif name in folders:
                 if parent == root:
                     images[name] = []
@@ -130,25 +166,30 @@ def _find_images(root: str, directory: str, bad: Dict[str, str],
                 bad[relative] = f'a {extension[1:]} image: save it as PNG, JPEG or BMP'
             else:
                 ignored['not images by name'] += 1
-        folders[:] = [name for name in folders if not name.startswith('.')
-                      and name.lower() not in SYSTEM_NAMES
-                      and os.path.relpath(os.path.join(parent, name), directory) not in bad]
+        folders[:] = [name for name in folders if not _is_skipped(name) and
+                      os.path.relpath(os.path.join(parent, name), directory) not in bad]
     ignored['folders without images'] += sum(not paths for paths in images.values())
     return {name: paths for name, paths in images.items() if paths}
 
 
-def _leaves_class(link: str, root: str, directory: str) -> str:
+def _leaves_class(link: str, root: str, directory: str, real_folders: Dict[str, str]) -> str:
     """Return why a symbolic link cannot be followed; '' if it can.
 
-    A link may lead out of `directory`, but not to another class or split of it.
+    A link may lead out of `directory`, but not to another class or split of the dataset, wherever
+    that is: see _real_folders.
     """
     if os.path.isdir(link) and any(os.path.samefile(link, folder)
                                    for folder in pathlib.Path(link).parents):
         return 'a symbolic link to a folder that contains it'
-    target, base = os.path.realpath(link), os.path.realpath(directory)
+    target = os.path.realpath(link)
     class_folder = os.path.join(root, os.path.relpath(link, root).split(os.sep)[0])
-    if class_folder == link or not f'{target}{os.sep}'.startswith(base + os.sep):
-        return ''
-    own = os.path.realpath(class_folder)
-    return '' if f'{target}{os.sep}'.startswith(own + os.sep) else (
-        'a symbolic link to another folder of the dataset, whose images would be packed twice')
+    if class_folder != link:
+        if _is_in(target, os.path.realpath(class_folder)):
+            return ''
+        if _is_in(target, os.path.realpath(directory)):
+            return LINKED_TWICE
+    elif not os.path.isdir(link):
+        return ''  # a file outside of class folders
+    parents = [target, *map(str, pathlib.Path(target).parents)]
+    owners = {real_folders[path] for path in parents if path in real_folders}
+    return LINKED_TWICE if owners - {class_folder, root} else ''

@@ -44,7 +44,7 @@ def open_dataset(dataset: str, data_dir: Optional[str] = None) -> Dataset:
     # A wrong size is reported at once, before gigabytes are read.
     problems = find_size_problems(spec, directory) or find_problems(spec, directory)
     for problem in problems.values():
-        raise UserError(f'{problem}; {registry.HOW_TO_FIX[name]}')
+        raise UserError(f'{problem}; {registry.how_to_fix(name)}')
     splits = {split: [os.path.join(directory, file.name) for file in spec.files
                       if file.split == split] for split in ('train', 'test')}
     counts = {split: sum(file.count for file in spec.files if file.split == split)
@@ -183,9 +183,7 @@ def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:
 
     Raises UserError if the split is empty or does not fit in memory.
     """
-    if not dataset.counts.get(split):
-        advice = ': train.py --validation N holds some out' if split == 'validation' else ''
-        raise UserError(f'{dataset.directory} has no {split} images{advice}')
+    _check_not_empty(dataset, split)
     check_memory(dataset, split)
     images = np.empty((dataset.counts[split],) + dataset.image_shape, np.uint8)
     labels = np.empty(len(images), np.int64)
@@ -199,18 +197,41 @@ def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def _check_not_empty(dataset: Dataset, split: str) -> None:
+    """Raise UserError if a split has no images."""
+    if not dataset.counts.get(split):
+        advice = ': train.py --validation N holds some out' if split == 'validation' else ''
+        raise UserError(f'{dataset.directory} has no {split} images{advice}')
+
+
+def load_first(dataset: Dataset, split: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Return what `load` does, of the first `count` images, without reading the others."""
+    _check_not_empty(dataset, split)
+    return _pick(dataset, split, np.arange(min(count, dataset.counts[split])))
+
+
 def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
     """Return every n-th image of a split, uint8 [N, H, W, C], without reading the others."""
-    images, first = [], 0
-    for records, rows in rows_of(dataset, split):
-        images.append(decode(records[rows[first::n]], dataset.record_format)[0])
-        first = (first - len(rows)) % n
-    return np.concatenate(images)
+    return _pick(dataset, split, np.arange(0, dataset.counts[split], n))[0]
 
 
 def evenly_spaced(dataset: Dataset, split: str, count: int) -> np.ndarray:
     """Return `count` images of a split, or all if it has fewer, without reading the others."""
-    return every_nth(dataset, split, max(1, dataset.counts[split] // count))[:count]
+    total = dataset.counts[split]
+    count = min(count, total)
+    return _pick(dataset, split, np.arange(count, dtype=np.int64) * total // max(count, 1))[0]
+
+
+def _pick(dataset: Dataset, split: str, numbers: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Return the images and labels of a split at `numbers`, which are sorted, as `load` does."""
+    images, labels, first = [], [], 0
+    for records, rows in rows_of(dataset, split):
+        begin, end = np.searchsorted(numbers, [first, first + len(rows)])
+        chunk = decode(records[rows[numbers[begin:end] - first]], dataset.record_format)
+        images.append(chunk[0])
+        labels.append(chunk[1])
+        first += len(rows)
+    return np.concatenate(images), np.concatenate(labels)
 
 
 def check_memory(dataset: Dataset, split: str, held_out: int = 0) -> None:

@@ -8,6 +8,7 @@ import re
 from typing import Any, List, NamedTuple, Optional, Tuple
 
 from permafrost import files, schema
+from permafrost.cli.commands import next_command
 from permafrost.datasets import tfrecord
 from permafrost.datasets.record_format import CIFAR10, CIFAR100, RecordFormat
 from permafrost.errors import UsageError, UserError, printable, unknown_name_error
@@ -67,12 +68,6 @@ TFRECORDS = 'tfrecords'  # the name of every dataset that is a directory made by
 DATASETS = ('cifar10', 'cifar100', 'synthetic', TFRECORDS)
 FORMAT = 'permafrost tfrecords 1'  # the format of its manifest
 MANIFEST = 'manifest.json'
-HOW_TO_FIX = {
-    'cifar10': 'run `make data`, or copy the canonical file there by hand',
-    'cifar100': 'run `make data ARGS=--dataset=cifar100`, or copy the canonical file there by hand',
-    'synthetic': 'make it again with permafrost.datasets.synthetic.make_synthetic',
-    TFRECORDS: 'run tools/make_tfrecords.py again, or give the directory where the dataset is now',
-}
 
 
 @dataclasses.dataclass
@@ -113,10 +108,23 @@ def resolve(dataset: str, data_dir: Optional[str] = None) -> Tuple[str, Optional
         return dataset, data_dir and os.path.expanduser(data_dir)
     if not os.path.isdir(dataset) and os.sep not in dataset:
         error = unknown_name_error('dataset', dataset, DATASETS[:-1])
-        raise UsageError(f'{error}; or give a directory made by tools/make_tfrecords.py')
+        command = next_command('tools/make_tfrecords.py')
+        raise UsageError(f'{error}; or give a directory made by `{command}`')
     if data_dir is not None:
         raise UsageError(f'--dataset={dataset} is a directory: leave --data_dir out')
     return TFRECORDS, os.path.expanduser(dataset)
+
+
+def how_to_fix(name: str) -> str:
+    """Return what the user can do if files of the dataset `name` are missing or damaged."""
+    if name == 'synthetic':
+        return 'make it again with permafrost.datasets.synthetic.make_synthetic'
+    if name == TFRECORDS:
+        return (f'pack it again with `{next_command("tools/make_tfrecords.py")} DIR OUT`, or give '
+                'the directory where the dataset is now')
+    arguments = [] if name == 'cifar10' else [f'--dataset={name}']
+    return (f'run `{next_command("tools/get_data.py", *arguments)}`, or copy the canonical file '
+            'there by hand')
 
 
 def display_name(name: str, data_dir: Optional[str] = None) -> str:
@@ -141,12 +149,12 @@ def _read_manifest(name: str, directory: str) -> DatasetSpec:
     path = os.path.join(directory, MANIFEST)
     try:
         if name == 'synthetic':
-            rows = schema.read(path, List[DataFile], HOW_TO_FIX[name])
+            rows = schema.read(path, List[DataFile], how_to_fix(name))
             classes, record_format = CIFAR10_CLASSES, CIFAR10
         else:
-            manifest = schema.read(path, Manifest, HOW_TO_FIX[name])
+            manifest = schema.read(path, Manifest, how_to_fix(name))
             classes, rows = tuple(manifest['classes']), manifest['files']
             record_format = tfrecord.format_of(manifest['image_size'], len(classes))
     except OSError as error:
-        raise UserError(f'{printable(path)}: {error.strerror}; {HOW_TO_FIX[name]}') from None
+        raise UserError(f'{printable(path)}: {error.strerror}; {how_to_fix(name)}') from None
     return DatasetSpec(classes, record_format, tuple(DataFile(**row) for row in rows))

@@ -59,14 +59,13 @@ def import_own_graph(graph: tf.GraphDef) -> InferenceGraph:
 def checkpoint_variable_map(config: Config, weights: str) -> Dict[str, tf.Variable]:
     """Return {name in the checkpoint: variable of the default graph}, 'averaged' or 'raw'.
 
-    Moving statistics have no average: they are not trained. Raises UserError if the recipe keeps
-    none.
+    Raises UserError if the recipe keeps no averages.
     """
     variables = {variable.op.name: variable for variable in tf.global_variables()}
     if weights == 'averaged':
         if not config.recipe.ema_decay:
             raise UserError('this run keeps no averages: use --weights=raw')
-        for variable in tf.trainable_variables():
+        for variable in weight_averaging.averaged_variables(config):
             name = variable.op.name
             variables[f'{name}/{weight_averaging.NAME}'] = variables.pop(name)
     return variables

@@ -10,7 +10,7 @@ import models
 from permafrost import files, runs, runtime
 from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
-from permafrost.errors import UsageError, UserError, printable, unknown_name_error
+from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation, model_card
 from permafrost.evaluation.runtimes import client
@@ -33,7 +33,8 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
     """Print the counts of `model` (None: of all), at the image size of its recipe by default.
 
     As text, a single model is listed layer by layer. Of `dataset`, the number of classes counts.
-    Raises UsageError for an unknown model, before TensorFlow is imported.
+    Raises UsageError for an unknown model, before TensorFlow is imported, and for images that are
+    too small for `model`. Of all models, the counts of these are unknown.
     """
     if model is not None and model not in models.ALL:
         raise unknown_name_error('model', model, models.ALL)
@@ -43,7 +44,8 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
     if not model and not image_size:
         pairs.append(('tuto', 32))  # published at both sizes
     _prepare_runtime()
-    sizes = [measure_model(name, side, classes) for name, side in pairs]
+    measure = measure_model if model else _measure_if_possible
+    sizes = [measure(name, side, classes) for name, side in pairs]
     if as_json:
         if not layers:
             for size in sizes:
@@ -162,12 +164,22 @@ def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
         try:
             models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
         except ValueError as error:
+            reason = one_line(error).partition(" for '{{node")[0]
             raise UsageError(
                 f'{model} cannot process images of {image_size}x{image_size} pixels '
-                f'({str(error).splitlines()[0]}): choose a larger --image_size or another --model')
+                f'({reason}): choose a larger --image_size or another --model') from error
     return {'model': model, 'image_size': image_size,
             'layers': [dict(layer._asdict()) for layer in net.layers],
             **layer_counts.totals(net.layers)}
+
+
+def _measure_if_possible(model: str, image_size: int, classes: int) -> Size:
+    """Return measure_model's, with unknown counts if the images are too small for the model."""
+    try:
+        return measure_model(model, image_size, classes)
+    except UsageError:
+        return {'model': model, 'image_size': image_size, 'layers': [],
+                **dict.fromkeys(COUNTS, None)}
 
 
 def _prepare_runtime() -> None:

@@ -4,6 +4,8 @@ import math
 import re
 from typing import Dict, List, NamedTuple, Tuple
 
+import numpy as np
+
 from permafrost.errors import UsageError, UserError, shown, unknown_name_error
 from permafrost.recipes import durations
 from permafrost.recipes.recipe import DECAY_MODES, Recipe
@@ -13,13 +15,17 @@ class Number(NamedTuple):
     """A number after a colon of an augmentation, `cutout:8`."""
     default: float
     maximum: float = 1024.
+    is_whole: bool = False  # of pixels
 
 
 # inputs.augmentation has a function for each name, which takes these numbers.
 AUGMENTATIONS: Dict[str, Tuple[Number, ...]] = {
-    'crop': (Number(math.inf),), 'pad_crop': (Number(4.),), 'reflect_crop': (Number(4.),),
-    'flip': (), 'alternate_flip': (), 'cutout': (Number(8.),), 'brightness': (Number(63., 255.),),
+    'crop': (Number(math.inf, is_whole=True),), 'pad_crop': (Number(4., is_whole=True),),
+    'reflect_crop': (Number(4., is_whole=True),), 'flip': (), 'alternate_flip': (),
+    'cutout': (Number(8., is_whole=True),), 'brightness': (Number(63., 255.),),
     'contrast': (Number(0.2, 1.8), Number(1.8, 10.))}
+# Of each group a recipe has one: the last would replace what the others chose.
+ALTERNATIVES = (('crop', 'pad_crop', 'reflect_crop'), ('flip', 'alternate_flip'))
 PADDING = {'pad_crop': 'CONSTANT', 'reflect_crop': 'REFLECT'}  # modes of tf.pad
 ON_PIXELS = ('brightness',)  # in units of pixels, 0 to 255: not for normalized values
 WHOLE_IMAGE = ('per_pixel', 'yuv_local')  # normalizations of the image before the crop
@@ -33,16 +39,38 @@ def check(recipe: Recipe) -> None:
         raise UsageError(f'{recipe.name} has two kinds of weight decay ({values}): set one to 0')
     num_epochs = durations.num_epochs(recipe)
     try:
-        recipe.schedule.factor_at(0., num_epochs)
+        with np.errstate(all='ignore'):  # see check_schedule
+            recipe.schedule.factor_at(0., num_epochs)
     except ValueError:
-        raise UsageError(f'wrong schedule {shown(str(recipe.schedule))}: its peak must be within '
-                         f'the {num_epochs:g} epochs of the recipe') from None
+        is_early = min(recipe.schedule.numbers('epoch')) <= 0
+        place = 'after epoch 0' if is_early else f'within the {num_epochs:g} epochs of the recipe'
+        raise _wrong_schedule(recipe, f'its peak must be {place}') from None
     recipe.progressive_resizing.check(recipe.image_size, num_epochs)
     _check_pruning(recipe, num_epochs)
     for name, _ in augmentations(recipe):
         if name in ON_PIXELS and recipe.normalize in WHOLE_IMAGE:
             raise UsageError(f'{name} needs pixels, and normalize={recipe.normalize} changes them '
                              f'first: leave {name} out, or use normalize=per_channel')
+
+
+def check_schedule(recipe: Recipe) -> None:
+    """Raise UsageError if the learning rate of `recipe` is negative or overflows.
+
+    Only a new training needs this. A range test of the learning rate stops before it overflows.
+    """
+    if min([0., *recipe.schedule.numbers()]) < 0:
+        raise _wrong_schedule(recipe, 'its epochs and factors must be 0 or more')
+    num_epochs = durations.num_epochs(recipe)
+    for epoch in (0., *recipe.schedule.numbers('epoch'), num_epochs):
+        with np.errstate(all='ignore'):
+            factor = np.float32(recipe.schedule.factor_at(epoch, num_epochs))
+            is_finite = np.isfinite([factor, np.float32(recipe.learning_rate) * factor]).all()
+        if not is_finite:
+            raise _wrong_schedule(recipe, f'the learning rate is not finite at epoch {epoch:g}')
+
+
+def _wrong_schedule(recipe: Recipe, problem: str) -> UsageError:
+    return UsageError(f'wrong schedule {shown(str(recipe.schedule))}: {problem}')
 
 
 def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
@@ -74,6 +102,26 @@ def check_images(recipe: Recipe, height: int, width: int) -> None:
         if name == 'cutout' and numbers[0] > recipe.image_size:
             raise UsageError(f'cutout:{numbers[0]:g} does not fit into images of '
                              f'{recipe.image_size} pixels')
+
+
+def check_augmentation(recipe: Recipe) -> None:
+    """Raise UsageError if an augmentation would have no effect, or move images by half a pixel.
+
+    Not a part of check(): earlier runs with such augmentations can still be used.
+    """
+    parsed = augmentations(recipe)
+    names = [name for name, _ in parsed]
+    for group in (*ALTERNATIVES, *((name,) for name in AUGMENTATIONS)):
+        first, *others = [name for name in names if name in group] or ['']
+        if others:
+            pair = f'{first} twice' if first in others else f'both {first} and {others[0]}'
+            raise UsageError(f'augmentation {",".join(recipe.augmentation)} has {pair}: leave one '
+                             'out')
+    for text, (name, numbers) in zip(recipe.augmentation, parsed):
+        for number, value in zip(AUGMENTATIONS[name], numbers):
+            if number.is_whole and math.isfinite(value) and value % 1:
+                raise UsageError(f'augmentation {shown(text)} has a wrong number: pixels must be '
+                                 'whole')
 
 
 def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:

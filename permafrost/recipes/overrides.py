@@ -8,10 +8,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import models
 from permafrost import runtime, schema
-from permafrost.errors import UsageError, UserError, printable, unknown_name_error
+from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
 from permafrost.recipes import catalog, checks, durations, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
-from permafrost.recipes.setting_text import parse_number, to_text
+from permafrost.recipes.setting_text import parse_number, to_text, whole_number
 
 # Names of the fields in other programs.
 SYNONYMS = {
@@ -42,7 +42,7 @@ OPTIMIZER_SYNONYMS = {
 
 
 def _names(text: str) -> List[str]:
-    return [] if text == 'none' else [name for name in text.split(',') if name.strip()]
+    return [] if text == 'none' else [name.strip() for name in text.split(',') if name.strip()]
 
 
 FIELDS: Dict[str, Any] = {  # {name: function of the text}
@@ -55,6 +55,7 @@ EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune
 FOLLOWERS = ('schedule', 'progressive_resizing', *EPOCHS, 'param_groups')
 FIELDS.update(schedule=str, progressive_resizing=str, decay_mode=str,
               **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))
+PARSERS = {float: parse_number, int: whole_number}  # as those of other flags
 UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
 FIX = 'restore it, or name another --recipe'
 
@@ -73,7 +74,8 @@ def find_recipe(name: str) -> Recipe:
     """Return the recipe `name`: of the catalog, or in a json file, or of the run in a directory.
 
     The file is a run's config.json, a result, or an object with fields of a recipe: those that it
-    leaves out are the ones of the recipe that its `name` names. Raises UserError.
+    leaves out are the ones of the recipe that its `name` names. Fields may have earlier names.
+    Raises UserError.
     """
     if name in catalog.RECIPES:
         return catalog.RECIPES[name]
@@ -94,8 +96,9 @@ def find_recipe(name: str) -> Recipe:
         base_name = schema.check(value.pop('name', 'custom'), str, 'name')
         base = catalog.RECIPES.get(base_name) or Recipe.from_json(
             dict(Recipe('custom').to_json(), name=base_name))
+        fields = {_field(name): each for name, each in value.items()}
         # A file with all fields has those that its recipe does not use, too.
-        return changed(base, {name: each for name, each in value.items()
+        return changed(base, {name: each for name, each in fields.items()
                               if name not in UNUSED or each != getattr(base, name)})
     except UsageError as error:
         raise UserError(f'{printable(path)} is no recipe ({error}): {FIX}') from None
@@ -137,6 +140,9 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
             group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups)
     recipe = dataclasses.replace(recipe, **rescaled)
     checks.check(recipe)
+    checks.check_schedule(recipe)
+    if 'augmentation' in fields:  # not of an earlier run
+        checks.check_augmentation(recipe)
     return recipe
 
 
@@ -162,6 +168,16 @@ def field_meant(name: str) -> Optional[str]:
     """Return the field of a recipe that `name` stands for in other programs, or here; or None."""
     name = name.lower().replace('-', '_')
     return name if name in FIELDS else SYNONYMS.get(name)
+
+
+def _field(name: str) -> str:
+    """Return the field that has the name, or an earlier name. Raises UsageError, with a hint."""
+    field = EARLIER_NAMES.get(name, name)
+    if field in FIELDS:
+        return field
+    if field_meant(field):
+        raise UsageError(f'unknown recipe field {shown(field)}; did you mean {field_meant(field)}?')
+    raise unknown_name_error('recipe field', field, FIELDS)
 
 
 def changes_of_flags(values: Any) -> List[str]:
@@ -202,17 +218,13 @@ def _parse(changes: Sequence[str]) -> Dict[str, Any]:
     """Return {field: value} of the `changes`, as in the json of a recipe."""
     values = {}
     for change in changes:
-        field, equals, text = change.partition('=')
-        field = EARLIER_NAMES.get(field, field)
+        name, equals, text = change.partition('=')
         if not equals:
             raise UsageError(f'--set needs field=value, not {change!r}')
-        if field not in FIELDS and field_meant(field):
-            raise UsageError(f'unknown recipe field {field!r}; did you mean {field_meant(field)}?')
-        if field not in FIELDS:
-            raise unknown_name_error('recipe field', field, FIELDS)
+        field = _field(name)
         kind = FIELDS[field]
         try:
-            values[field] = parse_number(text) if kind is float else kind(text)
+            values[field] = PARSERS.get(kind, kind)(text)
         except ValueError:
             raise UsageError(f'{field}: {text!r} is not a '
                              f"{'whole ' if kind is int else ''}number") from None

@@ -1,6 +1,7 @@
 """Plot the learning rate of a recipe, epoch by epoch, to a PNG file."""
 
 import io
+import os
 import re
 from typing import Any, Sequence
 
@@ -8,12 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from permafrost import files
-from permafrost.errors import printable
+from permafrost.errors import UsageError, printable, shown
 from permafrost.recipes import durations, overrides
 
 WIDTH, HEIGHT = 720, 400  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 45  # margins around the curve
 POINTS = 2000
+UNUSED = ('steps', 'run', 'resume')  # flags of a training
 MAX_TITLE = 100  # characters that fit
 INK, PALE, CURVE = (0, 0, 0), (220, 220, 220), (20, 90, 180)
 
@@ -21,8 +23,15 @@ INK, PALE, CURVE = (0, 0, 0), (220, 220, 220), (20, 90, 180)
 def learning_rate(values: Any) -> None:
     """Plot the recipe that the flags `values` of train.py choose, to --output.
 
-    The title says what --set has changed, and so does the default name of the file.
+    The title says what --set has changed, and so does the default name of the file. Raises
+    UserError.
     """
+    for name in UNUSED:
+        if getattr(values, name):
+            raise UsageError(f'--{name} has no effect on --plot, which draws a whole recipe: '
+                             f"{'use --recipe=RUN' if name == 'run' else 'leave it out'}")
+    if values.output and os.path.splitext(values.output)[1] != '.png':
+        raise UsageError(f'--output must end in .png, not {shown(values.output)}')
     recipe = overrides.recipe_of_flags(values)
     changes = overrides.changes(recipe)
     path = values.output or files.safe_name('-'.join(

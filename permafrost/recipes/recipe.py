@@ -66,14 +66,16 @@ class Recipe:
         'gradient.')
     decoupled_weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='Weight decay of AdamW: subtracts learning rate * '
-        'decoupled_weight_decay * variable.')
+        'decoupled_weight_decay * variable. It has no effect on convolutions with muon, which '
+        'rescales them.')
     layer_weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 / size of the layer, for the layers that the model '
         'names.')
     param_groups: Tuple[ParamGroup, ...] = limited(
         (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Parameter groups: '
         "learning rate or weight decay of the variables whose names match, such as "
-        "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none.")
+        "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none. The last group that "
+        'matches a variable counts. The flag replaces all groups of the recipe.')
     label_smoothing: float = limited(
         0., minimum=0, below=1, text='Fraction of a label that is spread evenly over all classes.')
     ema_decay: float = limited(
@@ -98,14 +100,14 @@ class Recipe:
         1., minimum=0.01, maximum=1000, text='With --teacher: softmax temperature of student and '
         'teacher (arXiv:1503.02531).')
     distillation_weight: float = limited(
-        0.9, minimum=0, maximum=1, text='With --teacher: fraction of the loss that is the divergence '
-        "from the teacher; the rest is the labels'.")
+        0.9, minimum=0, maximum=1, text='With --teacher: fraction of the loss that is the '
+        "divergence from the teacher; the rest is the labels'.")
     sparsity: float = limited(
         0., minimum=0, below=1, text='Pruning: fraction of the weights that become zero '
         '(arXiv:1710.01878). 0: none.')
     sparsity_scope: str = limited(
-        'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the fraction of zeros in '
-        'each layer, or in all layers together, chosen by LAMP scores (arXiv:2010.07611).')
+        'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the fraction of zeros '
+        'in each layer, or in all layers together, chosen by LAMP scores (arXiv:2010.07611).')
     structured_sparsity: float = limited(
         0., minimum=0, below=1, text='Pruning: fraction of the filters of each layer that become '
         'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')

@@ -8,7 +8,7 @@ import abc
 import dataclasses
 import inspect
 import math
-from typing import Any, ClassVar, Dict, Sequence, Tuple, Type
+from typing import Any, ClassVar, Dict, List, Sequence, Tuple, Type
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class Schedule(abc.ABC):
 
         `num_epochs` is the length of the recipe. Raises ValueError if its peak is not within it.
         """
+
+    def numbers(self, kind: str = '') -> List[float]:
+        """Return the numbers of the fields whose names contain `kind`, such as 'epoch'."""
+        return [float(number) for name, value in vars(self).items() if kind in name
+                for number in np.ravel(value)]
 
     def rescaled(self, ratio: float) -> 'Schedule':
         """Return the schedule that does the same `ratio` times as late."""
@@ -168,6 +173,8 @@ def from_text(text: str) -> Schedule:
 
 
 def _later(epoch: float, ratio: float) -> float:
+    if ratio == 1:
+        return epoch
     return float(f'{epoch * ratio:g}')  # six digits, as a reader would write it in config.json
 
 

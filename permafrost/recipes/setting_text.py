@@ -1,5 +1,6 @@
 """Values of settings as flags and --set write them."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -16,6 +17,16 @@ def parse_number(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f'{shown(text)} is not a number')
     return number
+
+
+def whole_number(text: str) -> int:
+    """Return the number that `text` writes, as 10000, 1e4 or 0x2710. Raises ValueError."""
+    for parse in (int, float, lambda text: int(text, 0)):
+        with contextlib.suppress(ValueError):
+            number = parse(text)
+            if number == number // 1:
+                return int(number)
+    raise ValueError('not a whole number')
 
 
 def to_text(value: Any) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import shlex
 import socket
 import sys
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
@@ -114,7 +114,8 @@ def _is_behind(extra: Sequence[tf.train.SessionRunHook], step: int) -> bool:
 def _record_start(setup: TrainSetup, run: str) -> int:
     """Write config.json and status.json; return the step from which the training continues."""
     config, dataset, teacher = setup.config, setup.dataset, setup.teacher
-    step, previous = finding.last_step(run), {}
+    step = finding.last_step(run)
+    previous: Dict[str, Any] = {}
     if runs.exists(run):
         previous_config, previous = runs.read_config(run)
         runs.check_data(run, previous, dataset, resuming=True)

@@ -61,14 +61,14 @@ class Strategy(abc.ABC):
     def update(self, optimizer: tf.train.Optimizer, gradients: Gradients, averages: Any) -> Update:
         """Return the operation that applies `gradients`, and the step after it.
 
-        The apply(variables) of `averages`, if not None, updates the moving averages.
+        averages(), if it is not None, returns the operation that updates the moving averages.
         """
         global_step = tf.train.get_global_step()
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
             update = optimizer.apply_gradients(gradients, global_step)
         with tf.control_dependencies([update]):
             step = global_step.read_value()
-            return averages.apply(tf.trainable_variables()) if averages else update, step
+            return averages() if averages else update, step
 
     @abc.abstractmethod
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,

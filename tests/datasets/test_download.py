@@ -134,6 +134,36 @@ def test_an_archive_of_another_checksum_is_never_unpacked(small, tmp_path):
     assert unpacked == [] and list((tmp_path / 'data').iterdir()) == []
 
 
+def test_an_archive_that_continues_a_wrong_part_is_fetched_again(small, tmp_path, serve):
+    canonical, archives = small
+    archive = archives[extract_tarball]
+    url, requests = serve(archive)
+    source = Source(url, 'x.tar.gz', len(archive), hashlib.sha256(archive).hexdigest(),
+                    download.download, extract_tarball)
+    (tmp_path / 'cache/dl').mkdir(parents=True)
+    (tmp_path / 'cache/dl/x.tar.gz.part').write_bytes(b'y' * 2000)
+    prepare(tmp_path / 'data', source)
+    assert contents(tmp_path / 'data') == canonical and requests == ['bytes=2000-', None]
+    # Killed before the rename, or before the last bytes of another archive of this size.
+    for content, wanted in ((archive, []), (b'y' * len(archive), [None])):
+        requests.clear()
+        (tmp_path / 'cache/dl/x.tar.gz').unlink()
+        (tmp_path / 'cache/dl/x.tar.gz.part').write_bytes(content)
+        (tmp_path / 'data/test_batch.bin').unlink()
+        prepare(tmp_path / 'data', source)
+        assert contents(tmp_path / 'data') == canonical and requests == wanted
+
+
+def test_a_source_that_is_wrong_from_the_start_is_fetched_once(small, tmp_path, serve):
+    archive = small[1][extract_tarball]
+    url, requests = serve(archive[:-1] + b'x')
+    source = Source(url, 'x.tar.gz', len(archive), hashlib.sha256(archive).hexdigest(),
+                    download.download, extract_tarball)
+    with pytest.raises(UserError, match='what came is not the canonical archive'):
+        prepare(tmp_path / 'data', source)
+    assert requests == [None]
+
+
 def test_archives_are_pinned():
     for source in [source for sources in download.SOURCES.values() for source in sources]:
         assert len(source.sha256) == 64 and 1e8 < source.size < 2e8

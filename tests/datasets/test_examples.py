@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -131,6 +132,50 @@ def test_names_of_classes(tmp_path):
     assert {item.record: item.label for item in folder.items['train']} == {0: 1, 1: 0}
 
 
+def test_fine_labels_of_tfds_have_their_own_names(tmp_path):
+    write_flowers(tmp_path / 'in', ['cifar100-train.tfrecord-00000-of-00001'], texts=None)
+    (tmp_path / 'in/coarse_label.labels.txt').write_text('plants\nanimals\nthings\n')
+    (tmp_path / 'in/label.labels.txt').write_text('daisy\nrose\ntulip\n')
+    assert scan(tmp_path / 'in').classes == CLASSES
+    (tmp_path / 'in/labels.txt').write_text('0:own\r\n1:two\n2:three')
+    assert scan(tmp_path / 'in').classes == ['own', 'two', 'three']
+    for name in ('labels.txt', 'label.labels.txt'):
+        (tmp_path / 'in' / name).unlink()
+    assert scan(tmp_path / 'in').classes == ['plants', 'animals', 'things']
+    (tmp_path / 'in/attribute.labels.txt').write_text('a\nb\nc\n')
+    with pytest.raises(UserError, match='in has several files of class names, attribute.labels.txt,'
+                                        ' coarse_label.labels.txt: name the right one labels.txt$'):
+        scan(tmp_path / 'in')
+
+
+def test_names_are_needed_for_all_labels(tmp_path):
+    write_flowers(tmp_path / 'in', ['x.tfrecord'], texts=None)
+    path = tmp_path / 'in/labels.txt'
+    path.write_text('daisy\nrose\n')
+    with pytest.raises(UserError, match='labels.txt has 2 names, and none for label 2 of'):
+        scan(tmp_path / 'in')
+    path.write_bytes(b'x' * (examples.MAX_LABEL_BYTES + 1))
+    with pytest.raises(UserError, match='labels.txt is larger than 1 MiB'):
+        scan(tmp_path / 'in')
+    for make in (os.mkfifo, lambda path: os.symlink('/dev/zero', path)):
+        path.unlink()
+        make(str(path))
+        with pytest.raises(UserError, match='labels.txt: not a regular file: it must be'):
+            scan(tmp_path / 'in')
+
+
+def test_a_text_that_only_later_records_have_is_used(tmp_path):
+    (tmp_path / 'in').mkdir()
+    write(tmp_path / 'in/x.tfrecord', slim(encoded(0, 1), 0), slim(encoded(1, 1), 1, 'rose'),
+          slim(encoded(0, 2), 0, 'daisy'), slim(encoded(0, 3), 0))
+    (tmp_path / 'in/labels.txt').symlink_to('/dev/zero')  # not read: all classes have a text
+    assert scan(tmp_path / 'in').classes == ['daisy', 'rose']
+    write(tmp_path / 'in/y.tfrecord', slim(encoded(2, 1), 2))
+    (tmp_path / 'in/labels.txt').unlink()
+    (tmp_path / 'in/labels.txt').write_text('2:tulip')
+    assert scan(tmp_path / 'in').classes == CLASSES
+
+
 def test_a_bad_image_is_reported_by_its_record(tmp_path):
     (tmp_path / 'in').mkdir()
     write(tmp_path / 'in/x.tfrecord', slim(encoded(0, 1), 0), slim(b'GIF89a', 1), slim(b'', 1),
@@ -193,4 +238,16 @@ def test_a_directory_with_folders_is_one_of_class_folders(tmp_path):
     (tmp_path / 'red').rmdir()
     (tmp_path / 'notes.txt').write_text('x')
     np.zeros(3).tofile(str(tmp_path / 'train-00000-of-00001'))
+    for name in ('photo-0-of-3.jpg', 'tfrecord.png', 'x.tfrecord.json'):
+        (tmp_path / name).write_bytes(b'x')
     assert examples.find(str(tmp_path)) == ['train-00000-of-00001', 'x.tfrecord']
+
+
+def test_raw_pixels_are_answered_with_the_users_own_command(tmp_path, monkeypatch):
+    monkeypatch.setenv('PERMAFROST_COMMAND', 'docker run permafrost')
+    (tmp_path / 'in').mkdir()
+    write(tmp_path / 'in/x.tfrecord', {'image_raw': bytes(48), 'label': 1})
+    with pytest.raises(UserError, match='as `docker run permafrost pack` writes them'):
+        scan(tmp_path / 'in')
+    result = in_process.run('tools/make_tfrecords.py', 'in')
+    assert result.code == 2 and 'docker run permafrost pack DIR OUT' in result.stderr

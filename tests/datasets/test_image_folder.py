@@ -83,16 +83,47 @@ def test_links_and_other_formats(copied, tmp_path):
     (elsewhere / 'back').symlink_to(copied)
     shutil.copy(str(copied / 'green/0001.png'), str(elsewhere))
     (copied / 'red/photo.webp').write_bytes(b'RIFF')
-    (copied / 'yellow').symlink_to('blue')  # a linked folder is a class like others
+    shutil.copytree(str(copied / 'blue'), str(tmp_path / 'outside'))
+    (copied / 'orange').symlink_to(tmp_path / 'outside')  # a linked folder is a class like others
+    (copied / 'purple').symlink_to(tmp_path / 'outside')  # but only one is
+    (copied / 'blue/deeper').mkdir()
+    (copied / 'yellow').symlink_to('blue')
+    (copied / 'white').symlink_to('blue/deeper')
+    (copied / 'blue/outside').symlink_to(tmp_path / 'outside')
     folder = scan(copied)
-    assert folder.classes == ['blue', 'green', 'red', 'yellow']
+    assert folder.classes == ['blue', 'green', 'orange', 'red']
     assert folder.bad['red/photo.webp'] == 'a webp image: save it as PNG, JPEG or BMP'
     found = paths_of(folder, 'train') | paths_of(folder, 'test')
     assert {path for path in folder.bad if 'link' in folder.bad[path]} == {
-        'red/loop', 'red/side', 'green/all', 'green/other.png', 'green/disk/back'}
+        'red/loop', 'red/side', 'green/all', 'green/other.png', 'green/disk/back', 'yellow',
+        'white', 'purple', 'blue/outside'}
     assert folder.bad['red/loop'] == 'a symbolic link to a folder that contains it'
-    assert 'whose images would be packed twice' in folder.bad['red/side']
+    for name in ('red/side', 'yellow', 'purple'):
+        assert 'whose images would be packed twice' in folder.bad[name]
     assert {'green/own.png', 'green/disk/0001.png'} <= found and len(found) == 90 + 30 + 2
+
+
+def test_splits_and_their_classes_do_not_share_images(images, tmp_path):
+    for split in ('train', 'test'):
+        shutil.copytree(str(images[0]), str(tmp_path / 'elsewhere' / split))
+    directory = tmp_path / 'in'
+    directory.mkdir()
+    for split in ('train', 'test'):
+        (directory / split).symlink_to(tmp_path / 'elsewhere' / split)
+    assert [len(items) for items in scan(directory).items.values()] == [90, 90] == [
+        90 - len(scan(directory).bad)] * 2
+    shutil.rmtree(str(tmp_path / 'elsewhere/test/blue'))
+    (tmp_path / 'elsewhere/test/blue').symlink_to('../train/blue')
+    folder = scan(directory)
+    assert list(folder.bad) == ['test/blue'] and len(folder.items['test']) == 60
+    (tmp_path / 'elsewhere/test/blue').unlink()
+    (tmp_path / 'elsewhere/train/all').symlink_to(directory / 'test')
+    assert list(scan(directory).bad) == ['train/all']
+    for target in ('train', tmp_path / 'elsewhere/train/green'):
+        (directory / 'test').unlink()
+        (directory / 'test').symlink_to(target)
+        with pytest.raises(UserError, match='in: one of train and test is a symbolic link to'):
+            scan(directory)
 
 
 def test_folders_and_files_of_systems_are_counted(copied):

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from permafrost import files
 from permafrost.config import Config
@@ -14,7 +15,7 @@ from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.export import freeze
 from permafrost.recipes.recipe import Recipe
-from tests import networks
+from tests import in_process, networks
 from tests.datasets.helpers import arrays, flip_bit, write_cifar100
 
 # Reading
@@ -43,8 +44,28 @@ def test_every_nth_image_across_files(tmp_path, n):
     dataset = loading.Dataset('x', '', registry.CIFAR10_CLASSES, registry.IMAGE_SHAPE,
                               {'train': paths}, {'train': 20})
     np.testing.assert_array_equal(loading.every_nth(dataset, 'train', n), images[::n])
-    for count, expected in ((30, images), (20, images), (6, images[::3][:6]), (1, images[:1])):
+    for count, expected in ((30, images), (20, images), (6, images[[0, 3, 6, 10, 13, 16]]),
+                            (19, images[[i * 20 // 19 for i in range(19)]]), (1, images[:1])):
         np.testing.assert_array_equal(loading.evenly_spaced(dataset, 'train', count), expected)
+
+
+def test_the_first_images_are_read_without_the_others(packed, monkeypatch):
+    directory, images, labels = packed
+    dataset = loading.open_dataset(directory)
+    monkeypatch.setattr(loading, 'load', None)
+    for count, expected in ((3, 3), (10, 10), (99, 10)):
+        first = loading.load_first(dataset, 'test', count)
+        np.testing.assert_array_equal(first[0], images[40:40 + expected])
+        np.testing.assert_array_equal(first[1], labels[40:40 + expected])
+    with pytest.raises(UserError, match='has no validation images'):
+        loading.load_first(dataset, 'validation', 1)
+    result = in_process.run('tools/sample_images.py', f'--dataset={directory}', '--count=2',
+                            f'--output={directory}/samples')
+    names = [f'{i}-{"abc"[labels[40 + i]]}.png' for i in range(2)]
+    assert result.stdout.splitlines() == [f'{directory}/samples/{name}' for name in names]
+    for name, image in zip(names, images[40:]):
+        with Image.open(f'{directory}/samples/{name}') as stream:
+            np.testing.assert_array_equal(np.asarray(stream), image)
 
 
 # Images that are held out
@@ -170,15 +191,18 @@ def test_a_damaged_file_is_named(tmp_path, damage, problem):
 
 def test_a_damaged_shard_is_named(packed):
     flip_bit(packed[0] + '/train-00000-of-00001.tfrecord', 500)
-    with pytest.raises(UserError, match='corrupt.*run tools/make_tfrecords.py again'):
+    with pytest.raises(UserError, match='corrupt.*pack it again with `.* DIR OUT`'):
         loading.open_dataset(packed[0])
 
 
 @pytest.mark.parametrize('name, problem', [
-    ('cifar10', 'data_batch_1.bin: missing; run `make data`'),
-    ('cifar100', 'train.bin: missing; run `make data ARGS=--dataset=cifar100`')])
-def test_missing_files_say_what_to_run(tmp_path, name, problem):
-    with pytest.raises(UserError, match=problem):
+    ('cifar10', 'data_batch_1.bin: missing; run `{}`'),
+    ('cifar100', 'train.bin: missing; run `{} --dataset=cifar100`')])
+def test_missing_files_say_what_to_run(tmp_path, monkeypatch, name, problem):
+    with pytest.raises(UserError, match=problem.format('[^ ]*python[^ ]* [^ ]*tools/get_data.py')):
+        loading.open_dataset(name, str(tmp_path))
+    monkeypatch.setenv('PERMAFROST_COMMAND', 'docker run permafrost')
+    with pytest.raises(UserError, match=problem.format('docker run permafrost data')):
         loading.open_dataset(name, str(tmp_path))
 
 

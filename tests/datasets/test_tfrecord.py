@@ -27,10 +27,20 @@ def slow_crc32c(content):
     return crc ^ 0xffffffff
 
 
-@pytest.mark.parametrize('length', [1, 2, 1000])
+@pytest.mark.parametrize('length', [1, 2, 255, 256, 257, 1000, 5000])
 def test_checksums_of_any_length(length):
     rows = np.random.RandomState(length).randint(0, 256, (3, length)).astype(np.uint8)
     assert tfrecord.crc32c(rows).tolist() == [slow_crc32c(row.tobytes()) for row in rows]
+
+
+def test_the_checksum_of_a_large_row_takes_few_steps(monkeypatch):
+    sizes = []
+    moved_on = tfrecord._moved_on
+    monkeypatch.setattr(tfrecord, '_moved_on', lambda states, columns: (
+        sizes.append(len(columns)), moved_on(states, columns))[1])
+    row = np.random.RandomState(1).randint(0, 256, (1, 100000)).astype(np.uint8)
+    assert tfrecord.crc32c(row).tolist() == [slow_crc32c(row.tobytes())]
+    assert sum(sizes) < 1100
 
 
 @pytest.mark.parametrize('size, num_classes', [(32, 2), (7, 128), (8, 129), (5, 16384), (4, 20000),

@@ -50,6 +50,24 @@ def test_averaged_and_raw_weights_are_those_of_the_checkpoint(run, weights, suff
             np.testing.assert_array_equal(value, reader.get_tensor(name + suffix))
 
 
+@pytest.mark.parametrize('average_statistics', [True, False])
+def test_averaged_weights_have_averaged_statistics_except_in_runs_of_before(
+        average_statistics, synthetic, tmp_path):
+    run, options = str(tmp_path), {'average_statistics': average_statistics}
+    networks.train(synthetic, run, 2, **options)
+    reader = tf.train.load_checkpoint(finding.find_checkpoint(run)[1])
+    with networks.registered(), Evaluator(run, None) as evaluator:
+        evaluator.evaluate(*finding.find_checkpoint(run))
+        with evaluator.session.graph.as_default():
+            values = evaluator.session.run({v.op.name: v for v in tf.global_variables()})
+    for name in ('conv1/bn/moving_mean', 'conv2/bn/moving_variance'):
+        average = name + '/ExponentialMovingAverage'
+        assert reader.has_tensor(average) == average_statistics
+        saved = reader.get_tensor(average if average_statistics else name)
+        np.testing.assert_array_equal(values[name], saved)
+    networks.train(synthetic, run, 3, resume=True, **options)
+
+
 def test_a_recipe_without_averages_has_raw_weights_alone(synthetic, tmp_path):
     run = str(tmp_path)
     networks.train(synthetic, run, 2, 'tiny', changes=['ema_decay=0'])

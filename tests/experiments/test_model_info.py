@@ -97,6 +97,25 @@ def test_recipes_are_shown_as_text_and_json(capsys):
     assert recipes['resnet']['settings']['batch_size'] == 500
 
 
+def test_a_model_for_which_images_are_too_small_does_not_end_the_list(capsys, monkeypatch):
+    names = ('lenet5', 'tuto')
+    monkeypatch.setattr(models, 'MODELS', {name: models.MODELS[name] for name in names})
+    model_info.show(image_size=8)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:3]]
+    assert rows[0] == ['lenet5', '8x8', '?', '?', '?']
+    assert rows[1][:2] == ['tuto', '8x8'] and '?' not in rows[1]
+    model_info.show(image_size=8, as_json=True)
+    assert json.loads(capsys.readouterr().out)[0] == {
+        'model': 'lenet5', 'image_size': 8, 'params': None, 'ops': None, 'macs': None}
+
+
+def test_the_reason_why_images_are_too_small_is_short():
+    with pytest.raises(UsageError) as error:
+        model_info.measure_model('lenet5', 8)
+    assert str(error.value).startswith('lenet5 cannot process images of 8x8 pixels (')
+    assert 'node' not in str(error.value) and len(str(error.value)) < 250
+
+
 @pytest.mark.parametrize('arguments, message', [
     (('tutto',), "unknown model 'tutto'; did you mean tuto?"),
     (('lenet5', 2), 'lenet5 cannot process images of 2x2 pixels')])

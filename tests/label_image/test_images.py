@@ -1,6 +1,8 @@
 """Images of any format and size are classified as if Pillow had read and resized them."""
 
 import json
+import os
+import subprocess
 
 import numpy as np
 import PIL.Image
@@ -46,6 +48,24 @@ def test_foreign_graph_classifies_as_ours(program, foreign_graph, picture, tmp_p
     lines = lines[-4:]
     assert lines[::2] == [str(picture)] * 2
     assert all(line.endswith(f'%  {foreign[0]["label"]}') for line in lines[1::2])
+
+
+def test_pipes_of_the_shell_are_read_and_others_are_not_waited_for(program, picture, tmp_path):
+    command = [PROGRAM, '--graph=' + TUTO, OWN, '--top=1']
+    from_file = program(*command[1:], picture)
+    for path, flags in ((picture, [*command, '/dev/stdin']),
+                        (TUTO, [PROGRAM, '--graph=/dev/stdin', OWN, '--top=1', picture])):
+        with open(str(path), 'rb') as stream:
+            done = subprocess.run(list(map(str, flags)), input=stream.read(),
+                                  stdout=subprocess.PIPE, timeout=300)
+        assert done.returncode == 0
+        assert done.stdout.decode().splitlines()[-1] == from_file.splitlines()[-1]
+    os.mkfifo(str(tmp_path / 'pipe'))
+    for flags in ([*command, tmp_path / 'pipe'],
+                  [PROGRAM, f'--graph={tmp_path}/pipe', OWN, picture]):
+        done = execute('timeout', '60', *flags)
+        assert (done.returncode, done.stderr) == (
+            1, f'label_image: {tmp_path}/pipe: not a regular file\n')
 
 
 def test_labels_of_the_dataset_are_in_our_graphs(program, picture):

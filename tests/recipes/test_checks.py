@@ -4,12 +4,13 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation, normalization
-from permafrost.recipes import catalog, checks, recipe
+from permafrost.recipes import catalog, checks, recipe, schedules
 from permafrost.training.optimization import optimizers
 from tests.processes import ROOT
 
@@ -34,6 +35,22 @@ def test_augmentations_have_their_number_or_the_usual_one():
     assert checks.augmentations(changed) == [
         ('flip', []), ('pad_crop', [4.]), ('cutout', [3.]), ('contrast', [0.2, 1.8]),
         ('contrast', [0.5, 1.8]), ('contrast', [0.9, 1.1])]
+
+
+@pytest.mark.parametrize('texts, message', [
+    (('flip', 'flip'), '^augmentation flip,flip has flip twice: leave one out$'),
+    (('cutout:8', 'flip', 'cutout:16'), 'has cutout twice'),
+    (('pad_crop:4', 'reflect_crop:4'), 'has both pad_crop and reflect_crop: leave one out$'),
+    (('crop', 'pad_crop'), 'has both crop and pad_crop'),
+    (('flip', 'alternate_flip'), 'has both flip and alternate_flip'),
+    (('crop:2.5',), "^augmentation 'crop:2.5' has a wrong number: pixels must be whole$"),
+    (('pad_crop:0.9',), 'must be whole'), (('reflect_crop:1.1',), 'must be whole'),
+    (('flip', 'cutout:0.5',), "'cutout:0.5' has a wrong number")])
+def test_augmentations_without_a_right_effect_are_not_trained(texts, message):
+    recipe = dataclasses.replace(TUTORIAL, augmentation=texts)
+    with pytest.raises(UsageError, match=message):
+        checks.check_augmentation(recipe)
+    checks.check(recipe)  # an earlier run can be loaded
 
 
 @pytest.mark.parametrize('changes, height, message', [
@@ -64,9 +81,34 @@ def test_pruning_that_cannot_be_is_refused(changes, message):
     checks.check(dataclasses.replace(TUTORIAL, sparsity=.5, prune_start_epoch=20.))
 
 
+@pytest.mark.parametrize('text, problem', [
+    *((text, 'its epochs and factors must be 0 or more') for text in (
+        'linear 0:1 5:-1', 'steps -5:0.1', 'cosine 5 -1 2', 'one_cycle 5 0 -0.1')),
+    ('linear 0:1e+308 1:1', 'the learning rate is not finite at epoch 0'),
+    ('linear 0:1 20:1e+39', 'the learning rate is not finite at epoch 20'),  # in float32
+    ('exponential 100 0.001', 'the learning rate is not finite at epoch 25.6'),
+    ('staircase 10 0.5', 'the learning rate is not finite at epoch 25.6')])
+def test_a_learning_rate_that_is_negative_or_overflows_is_not_trained(text, problem):
+    recipe = dataclasses.replace(TUTORIAL, schedule=schedules.from_text(text))
+    with pytest.raises(UsageError) as error:
+        checks.check_schedule(recipe)
+    assert str(error.value) == f"wrong schedule '{text}': {problem}"
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        checks.check(recipe)  # an earlier run can be loaded
+
+
+@pytest.mark.parametrize('text', [
+    'linear 0:0.1 1:0.3 2:0', 'cosine 5 0.5 2', 'exponential 1e-300 1e-9', 'exponential 10 25'])
+def test_a_learning_rate_may_rise_and_may_be_zero(text):
+    checks.check_schedule(dataclasses.replace(TUTORIAL, schedule=schedules.from_text(text)))
+
+
 @pytest.mark.parametrize('name', sorted(catalog.RECIPES))
 def test_every_recipe_is_right(name):
     checks.check(catalog.RECIPES[name])
+    checks.check_schedule(catalog.RECIPES[name])
+    checks.check_augmentation(catalog.RECIPES[name])
     checks.check_images(catalog.RECIPES[name], 32, 32)
 
 

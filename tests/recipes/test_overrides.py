@@ -25,6 +25,20 @@ def test_a_change_of_each_kind():
         param_groups=(ParamGroup('beta', learning_rate=3.), ParamGroup('fc', freeze_epoch=1.)))
 
 
+@pytest.mark.parametrize('text', ['1000', '1e3', '0x3e8'])
+def test_a_whole_number_may_have_an_exponent(text):
+    recipe = overrides.get_recipe('tutorial', ['batch_size=' + text, 'train_images=1e6'])
+    assert recipe.batch_size == 1000 and recipe.train_images == 1000000
+    assert type(recipe.batch_size) is int
+
+
+def test_names_may_be_separated_by_blanks():
+    recipe = overrides.get_recipe('sprint', [
+        'augmentation=crop , flip', 'spared_layers=first, last', 'param_groups=a , b'])
+    assert recipe.augmentation == ('crop', 'flip') and recipe.spared_layers == ('first', 'last')
+    assert recipe.param_groups == (ParamGroup('a'), ParamGroup('b'))
+
+
 def test_what_differs_from_the_catalog_is_described():
     assert overrides.describe_changes(overrides.get_recipe('tutorial')) == 'tutorial'
     recipe = overrides.get_recipe('tutorial', ['learning_rate=1/8', 'augmentation='])
@@ -128,6 +142,8 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('sprint', 'normalize=per_chanel', 'did you mean per_channel'),
     ('sprint', 'augmentation=crap', 'did you mean crop'),
     ('lenet5', 'schedule=one_cycle 20', 'within the 20 epochs'),
+    ('lenet5', 'schedule=one_cycle 0', "'one_cycle 0': its peak must be after epoch 0"),
+    ('lenet5', 'schedule=linear 0:1 5:-1', 'must be 0 or more'),
     ('sprint', 'train_images=1000', '--epochs=... instead'),
     ('sprint', 'epochs=0', 'needs a length in images')])
 def test_a_wrong_change_is_refused_in_one_line(name, change, message):
@@ -158,6 +174,13 @@ def test_changes_are_as_few_as_make_the_recipe(name, changes, expected):
     if 'schedule' not in str(changes):
         assert overrides.changes(recipe) == expected
     assert overrides.get_recipe(name, overrides.changes(recipe)) == recipe
+
+
+@pytest.mark.parametrize('augmentation, message', [
+    ('flip,flip', 'has flip twice'), ('cutout:0.5', 'pixels must be whole')])
+def test_augmentations_without_a_right_effect_are_refused(augmentation, message):
+    with pytest.raises(UsageError, match=message):
+        overrides.get_recipe('tutorial', [f'augmentation={augmentation}'])
 
 
 def test_a_recipe_of_another_catalog_has_no_changes():
@@ -212,6 +235,12 @@ def test_a_recipe_file_changes_the_recipe_that_it_names(write):
         'sprint', ['epochs=5', 'augmentation=flip', 'learning_rate=0.2'])
 
 
+def test_a_recipe_file_may_have_earlier_names_of_fields(write):
+    path = write({'name': 'tutorial', 'average_decay': .5, 'images': 128, 'rules': ['fc rate=2']})
+    assert overrides.get_recipe(path) == overrides.get_recipe('tutorial', [
+        'ema_decay=0.5', 'train_images=128', 'param_groups=fc learning_rate=0.2'])
+
+
 def test_a_recipe_file_may_have_a_name_of_its_own(write):
     values = flag_values(recipe=write({'name': 'mine', 'weight_decay': 5e-4, 'epochs': 3}),
                          learning_rate='0.2')
@@ -233,7 +262,8 @@ def test_the_recipe_of_a_run_a_result_and_a_file_is_the_same(write, tmp_path, wr
 
 @pytest.mark.parametrize('value, message', [
     ({'learning_rate': -1}, 'no recipe .learning_rate must be a number from 0'),
-    ({'lr': 1}, 'lr is a field that this version does not know'),
+    ({'lr': 1}, "unknown recipe field 'lr'; did you mean learning_rate"),
+    ({'learing_rate': 1}, "unknown recipe field 'learing_rate'; did you mean learning_rate"),
     ({'name': ['a']}, 'name must be text'), ({'name': '../x'}, 'name must be a plain name'),
     ({'config': []}, 'config must be an object'), ({'config': {}}, 'config.recipe must be'),
     ({'settings': {'name': 'a', 'epochs': 'x'}}, 'settings.epochs must be a number'),

@@ -12,7 +12,8 @@ from permafrost.recipes import plot
 
 def flag_values(**values):
     return types.SimpleNamespace(**dict(
-        {'model': 'tuto', 'recipe': None, 'set': [], 'output': None}, **values))
+        {'model': 'tuto', 'recipe': None, 'set': [], 'output': None, 'steps': None, 'run': None,
+         'resume': False}, **values))
 
 
 def test_the_curve_peaks_where_the_schedule_does(tmp_path, monkeypatch, capsys):
@@ -38,6 +39,22 @@ def test_two_variants_of_a_recipe_are_two_files(tmp_path, monkeypatch):
     first, second = (Image.open(str(path)).convert('RGB').crop((0, 0, plot.WIDTH, plot.TOP - 5))
                      for path in sorted(tmp_path.iterdir())[1:])
     assert first.tobytes() != second.tobytes()  # the titles
+
+
+@pytest.mark.parametrize('values, message', [
+    ({'output': 'lr.svg'}, "--output must end in .png, not 'lr.svg'"),
+    ({'output': 'lr'}, '--output must end in .png'),
+    ({'steps': 9}, '--steps has no effect on --plot, which draws a whole recipe: leave it out'),
+    ({'resume': True}, '--resume has no effect on --plot'),
+    ({'run': 'runs/tuto/1'}, 'use --recipe=RUN'),
+    ({'set': ['schedule=exponential 100 0.001']}, 'not finite'),
+    ({'set': ['schedule=linear 0:1e308 1:-1e308']}, 'must be 0 or more')])
+def test_a_wrong_flag_is_one_line_and_draws_nothing(values, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as error:
+        plot.learning_rate(flag_values(**values))
+    assert message in str(error.value) and '\n' not in str(error.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_model_is_one_line():

@@ -124,7 +124,9 @@ def test_a_run_is_only_continued_with_resume(prepare, lenet5_run):
     (['--model=tuto'], 'is a run of lenet5, not of tuto: name another --run'),
     (['--model=lenet5', '--seed=5'], '--seed=1, not 5'),
     (['--model=lenet5', '--set=learning_rate=0.5', '--set=augmentation=flip,crop'],
-     'another recipe (augmentation is crop,flip,brightness,contrast, not flip,crop; batch_size'),
+     '--learning_rate=0.05, not 0.5: start another run, or leave the flag out'),
+    (['--schedule=linear 0:1 9:0'], '--schedule=constant, not linear 0:1 9:0'),
+    (['--recipe=tutorial'], 'another recipe (batch_size is 32, not 128; learning_rate is 0.05'),
     (['--model=lenet5', '--dataset=cifar100'], '--dataset=synthetic, not cifar100')])
 def test_a_resumed_run_trains_the_same(prepare, lenet5_run, arguments, message):
     with pytest.raises(UsageError) as error:
@@ -253,15 +255,32 @@ def test_the_recipe_of_a_run_is_named_as_it_is(prepare, lenet5_run, tmp_path, ca
     assert 'recipe: mine, batch_size=8 (not 128), 320 steps' in capsys.readouterr().out
 
 
+def test_a_resumed_run_may_repeat_its_length(prepare, synthetic, tmp_path):
+    """Its schedule has been rescaled to it, or has more digits than a rescaled one."""
+    changed = ['--epochs=5', '--schedule=one_cycle 1.2345678']
+    for name, flags_of_run in (('one', changed), ('two', changed[:1])):
+        run = str(tmp_path / name)
+        runs.create('', 'lenet5', run)
+        config = prepare('--model=lenet5', '--recipe=davidnet', *flags_of_run).config
+        runs.write_config(run, config, {'classes': list(synthetic.classes)})
+        resume = ['--resume', f'--run={run}']
+        assert prepare(*resume, '--epochs=5').config.recipe == config.recipe
+        assert prepare(*resume, *flags_of_run).config.recipe == config.recipe
+        with pytest.raises(UsageError, match='started with --epochs=5, not 6: start another run'):
+            prepare(*resume, '--epochs=6')
+
+
 def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
     recipe = f'--recipe={lenet5_run}'  # batch_size=32, learning_rate=0.05
     run = ['--resume', f'--run={lenet5_run}']
-    for same in (['--batch_size=32', '--learning_rate=0.05'], [recipe],
-                 ['--train_images=1280000', '--batch_size=32', '--learning_rate=0.05']):
+    for same in (['--batch_size=32', '--learning_rate=0.05'], ['--batch_size=32'], [recipe],
+                 ['--set=images=1280000'], ['--train_images=1280000', '--learning_rate=0.05']):
         assert prepare(*run, *same).config.recipe.batch_size == 32
-    for other in (['--batch_size=32'], ['--batch_size=64'], [recipe, '--momentum=0.5',
-                                                             '--optimizer=momentum']):
-        with pytest.raises(UsageError, match='started with another recipe'):
+    for other, message in (
+            (['--batch_size=64'], 'started with --batch_size=32, not 64'),
+            (['--set=images=9'], 'started with --train_images=1280000, not 9'),
+            ([recipe, '--momentum=0.5', '--optimizer=momentum'], 'started with another recipe')):
+        with pytest.raises(UsageError, match=message):
             prepare(*run, *other)
     for other in ('--freeze=conv', '--init_from=a', '--teacher=a'):
         with pytest.raises(UsageError, match=f'started with {other.split("=")[0]}=None, not'):

@@ -7,7 +7,7 @@ and Pillow receives only those that make pixels.
 import io
 import struct
 import zlib
-from typing import Dict, List
+from typing import Dict, Iterator, List
 
 import numpy as np
 from PIL import Image
@@ -21,7 +21,7 @@ DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16), 6:
 # The passes of an interlaced image: first column and row, step of columns and of rows.
 INTERLACED = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
               (0, 1, 1, 2))
-READ_BYTES = 1 << 20
+READ_BYTES, FEED_BYTES = 1 << 20, 1 << 16  # pixels and compressed bytes at a time
 
 
 def decode(content: bytes) -> Image.Image:
@@ -83,14 +83,26 @@ def _check_header(header: bytes, compressed: bytes) -> None:
         columns, rows = -(-(width - left) // step_x), -(-(height - top) // step_y)
         if columns > 0 and rows > 0:
             missing += rows * (1 + (columns * depth * CHANNELS[colour] + 7) // 8)
-    inflater = zlib.decompressobj()
-    while not inflater.eof:
-        data = inflater.decompress(compressed, READ_BYTES)
-        if not data and not inflater.eof:
-            raise BadImage('the file is truncated')
-        missing -= len(data)
-        compressed = inflater.unconsumed_tail
+    for size in _inflated_sizes(compressed):
+        missing -= size
         if missing < 0:
             raise BadImage('it has too many rows')
     if missing:
         raise BadImage('the file is truncated: it has too few rows')
+
+
+def _inflated_sizes(compressed: bytes) -> Iterator[int]:
+    """Inflate zlib data in pieces and yield the size of each. Raise BadImage if the end is missing.
+
+    The data are fed in slices, since the inflater copies what it has not used yet.
+    """
+    inflater, position = zlib.decompressobj(), 0
+    while not inflater.eof:
+        fed = inflater.unconsumed_tail
+        if not fed:
+            fed = compressed[position:position + FEED_BYTES]
+            position += len(fed)
+        size = len(inflater.decompress(fed, READ_BYTES))
+        if not (fed or size or inflater.eof):
+            raise BadImage('the file is truncated')
+        yield size

@@ -6,6 +6,7 @@ import os
 import numpy as np
 from PIL import Image
 
+from permafrost import files
 from permafrost.datasets.images import decode_bmp, decode_jpeg, decode_png
 from permafrost.datasets.images.bad_image import BadImage
 from permafrost.errors import one_line
@@ -18,7 +19,8 @@ MAX_FILE_BYTES = 1 << 30  # as in label_image
 DECODERS = ((b'\x89PNG\r\n\x1a\n', decode_png.decode), (b'\xff\xd8\xff', decode_jpeg.decode),
             (b'BM', decode_bmp.decode))
 
-LASTING_ERRORS = (errno.ENOENT, errno.ELOOP)  # of links; others may pass
+# Of links, of what is no regular file (see open_regular), and of sockets. Others may pass.
+LASTING_ERRORS = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 Image.MAX_IMAGE_PIXELS = None  # bad_image.check_size has a lower limit
 
@@ -34,10 +36,11 @@ def read(path: str, size: int) -> np.ndarray:
 def read_file(path: str) -> bytes:
     """Return the content of an image file. Raises like `read`."""
     try:
-        if os.path.getsize(path) > MAX_FILE_BYTES:
-            raise BadImage('the file is larger than 1 GiB')
-        with open(path, 'rb') as stream:
-            return stream.read()
+        with files.open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise BadImage('the file is larger than 1 GiB')
+            return stream.read(size)  # /proc has regular files without an end; their size is 0
     except OSError as error:
         if error.errno not in LASTING_ERRORS:
             raise

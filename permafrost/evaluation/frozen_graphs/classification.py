@@ -14,6 +14,7 @@ from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
 from permafrost.evaluation.runtimes.classifier import Classifier
 
 BATCH_SIZE = 100  # as label_image's
+SHELL_PIPE = re.compile(r'/dev/(stdin|fd/[0-9]+)')  # `... | eval.py`, `eval.py <(...)`
 
 
 def classify(session: tf.Session, frozen: Classifier, card: ModelCard, paths: Sequence[str],
@@ -60,7 +61,7 @@ def _batches(session: tf.Session, frozen: Classifier, paths: Sequence[str],
     images: List[np.ndarray] = []
     for number, path in enumerate(paths, 1):
         try:
-            picture = image.decode(image.read_file(path))
+            picture = image.decode(_read(path))
             images.append(image.resize(picture, *(frozen.input.read_size or picture.size[::-1])))
             names.append(path)
         except (BadImage, OSError) as error:
@@ -70,3 +71,14 @@ def _batches(session: tf.Session, frozen: Classifier, paths: Sequence[str],
         if names and (len(names) == size or number == len(paths)):
             yield names, frozen.probabilities(session, np.stack(images))
             names, images = [], []
+
+
+def _read(path: str) -> bytes:
+    """Return the content of an image file, or of a pipe that the shell has made. Raise BadImage."""
+    if not SHELL_PIPE.fullmatch(path):
+        return image.read_file(path)
+    with open(path, 'rb') as stream:
+        content = stream.read(image.MAX_FILE_BYTES + 1)
+    if len(content) > image.MAX_FILE_BYTES:
+        raise BadImage('the file is larger than 1 GiB')
+    return content

@@ -22,7 +22,7 @@ from permafrost.recipes import overrides
 from permafrost.training import setup
 
 # Fields of Config that follow from others, or do not change the weights.
-NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images'}
+NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images', 'average_statistics'}
 # It reads all files of the dataset: once, not for each variant.
 _open_once = functools.lru_cache(maxsize=8)(loading.open_and_hold_out)
 

@@ -25,7 +25,7 @@ REFUSED = {'run': 'the runs are in STUDY/runs', 'log_dir': 'name the directory S
            'resume': 'a study always continues', 'seed': 'use --seeds'}
 # Names of the settings: the flags of train.py that decide what is trained, and how.
 SETTINGS = ({field.name for field in dataclasses.fields(Config)} | set(overrides.FIELDS)) - {
-    'seed', 'statistics', 'earlier_compute_dtype'}
+    'seed', 'statistics', 'earlier_compute_dtype', 'average_statistics'}
 VALIDATION = 5000  # images held out by default, because a study is there to choose by accuracy
 MAX_COUNT, MAX_SEEDS = 100000, 1000  # of a study
 FIX = 'correct it, or remove it'

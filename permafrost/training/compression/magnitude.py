@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Dict, Mapping, Sequence, Tuple
+from typing import Dict, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -23,6 +23,11 @@ class Selection(abc.ABC):
     @abc.abstractmethod
     def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
         """Return the masks at `sparsity`. What is zero in the masks `before` stays zero."""
+
+    def count_zeros(self, masks: Arrays) -> Tuple[int, int]:
+        """Return how many of what can be pruned are zero in `masks`, and how many there are."""
+        sizes = [mask.size for mask in masks.values()]
+        return sum(sizes) - sum(np.count_nonzero(mask) for mask in masks.values()), sum(sizes)
 
 
 class Weights(Selection):
@@ -87,16 +92,29 @@ class Filters(Selection):
 
     def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
         importance = self._importance(values)
-        removed = {number for name, mask in before.items()
-                   for number in self.filters[name][np.ravel(mask) == 0]}
+        removed = self._removed(before)
         for layer in self.layers:
             scores = np.array([-1. if each in removed else importance.get(each, 0.)
                                for each in layer])
-            count = len(layer) - filters_to_keep(len(layer), self.final)
-            lowest = _lowest(scores, round(count * sparsity / self.final))
+            lowest = _lowest(scores, round(self._to_remove(layer) * sparsity / self.final))
             removed.update(layer[index] for index in lowest)
         return {name: np.array([number not in removed for number in numbers], np.float32).reshape(
             self.shapes[name]) for name, numbers in self.filters.items()}
+
+    def count_zeros(self, masks: Arrays) -> Tuple[int, int]:
+        return len(self._removed(masks)), sum(map(len, self.layers))
+
+    @property
+    def removes_none(self) -> bool:
+        """True if all filters of all layers stay, because `final` is too low."""
+        return not any(map(self._to_remove, self.layers))
+
+    def _to_remove(self, layer: Sequence[int]) -> int:
+        return len(layer) - filters_to_keep(len(layer), self.final)
+
+    def _removed(self, masks: Arrays) -> Set[int]:
+        return {number for name, mask in masks.items()
+                for number in self.filters[name][np.ravel(mask) == 0]}
 
     def _importance(self, values: Arrays) -> Dict[int, float]:
         read: Dict[int, float] = {}

@@ -61,13 +61,17 @@ class Pruning:
                             self.variables[name].assign_sub(zeros)]
             self._change = tf.group(*changes)
 
-    def prune(self, session: tf.Session, sparsity: float) -> None:
-        """Choose what is zero at `sparsity` by the weights of `session`, and make it so."""
+    def prune(self, session: tf.Session, sparsity: float) -> Tuple[int, int]:
+        """Choose what is zero at `sparsity` by the weights of `session`, and make it so.
+
+        Return how many weights or filters are zero, and of how many: see Selection.count_zeros.
+        """
         values, before = session.run([
             {name: self.variables[name] for name in self.selection.reads}, self.masks])
         masks = self.selection.masks(values, before, sparsity)
         session.run(self._change, {self._new_sparsity: sparsity, **{
             self._new_masks[name]: mask for name, mask in masks.items()}})
+        return self.selection.count_zeros(masks)
 
 
 class PruningHook(tf.train.SessionRunHook):
@@ -87,15 +91,12 @@ class PruningHook(tf.train.SessionRunHook):
         sparsity = float(np.float32(sparsity_at(self._config, int(values.results))))
         if sparsity <= self._sparsity:
             return
-        self._pruning.prune(context.session, sparsity)
+        zeros, total = self._pruning.prune(context.session, sparsity)
         self._sparsity = sparsity
         if sparsity == np.float32(_final_sparsity(self._config)):
-            recipe = self._config.recipe
-            what = 'weights' if recipe.sparsity else 'filters'
-            where = ('all layers that are' if recipe.sparsity_scope == 'global' else
-                     'each layer that is')
-            print(f'pruned at step {values.results}: {100 * sparsity:g} % of the {what} of {where} '
-                  'not spared', flush=True)
+            what = 'weights' if self._config.recipe.sparsity else 'filters'
+            print(f'pruned at step {values.results}: {zeros:,} of the {total:,} {what} that can be '
+                  f'pruned ({100 * zeros / total:.3g} %)', flush=True)
 
 
 def create(config: Config, num_classes: int,
@@ -104,7 +105,7 @@ def create(config: Config, num_classes: int,
 
     Layers in `spared_layers` and variables for which `is_frozen` is true stay as they are, and so
     do depthwise convolutions, which have few weights: their channels go with those before them.
-    Raises UserError if a layer to spare does not exist, or nothing is left to prune.
+    Raises UserError if a layer to spare does not exist, or if nothing is pruned.
     """
     recipe = config.recipe
     if not _final_sparsity(config):
@@ -129,6 +130,10 @@ def create(config: Config, num_classes: int,
     if not selection.shapes:
         raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
                         '--freeze')
+    if isinstance(selection, magnitude.Filters) and selection.removes_none:
+        raise UserError(f'--structured_sparsity={recipe.structured_sparsity:g} removes no filter '
+                        f'of {config.model}, because a multiple of '
+                        f"{' or '.join(map(str, magnitude.MULTIPLES))} stays: use a higher one")
     return Pruning(selection)
 
 

@@ -4,11 +4,13 @@ Slots are their only state, so a run resumes from a checkpoint and the global st
 """
 
 import math
+import re
 from typing import Any, Callable, Mapping, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.errors import unknown_name_error
+from permafrost.errors import shown, unknown_name_error
+from permafrost.recipes import catalog
 from permafrost.recipes.param_groups import ParamGroup, param_group_for
 from permafrost.recipes.recipe import Recipe
 from permafrost.training.optimization.gradients import gradients
@@ -46,8 +48,9 @@ class Sgd(tf.train.Optimizer):
     def _resource_apply_dense(self, grad, var):
         group = param_group_for(self._recipe, var.op.name)
         rate, decay = self._rates[group.learning_rate], group.decoupled_weight_decay
-        if math.isfinite(group.freeze_epoch):
-            rate = rate * tf.cast(self._epoch < group.freeze_epoch, tf.float32)
+        is_trained = self._is_trained(var)
+        if is_trained is not None:
+            rate = rate * tf.cast(is_trained, tf.float32)
         mask = self._masks.get(var.op.name)
         grad = grad if mask is None else grad * mask
         with tf.control_dependencies([grad]):  # decay after all workers have read the weights
@@ -58,6 +61,11 @@ class Sgd(tf.train.Optimizer):
             return update
         with tf.control_dependencies([update]):  # Muon changes what has no gradient, too
             return var.assign_sub(var * (1. - mask))
+
+    def _is_trained(self, var):
+        """Return whether `var` is trained at this epoch, a bool scalar; None: at all epochs."""
+        end = param_group_for(self._recipe, var.op.name).freeze_epoch
+        return self._epoch < end if math.isfinite(end) else None
 
     def _update(self, grad, var, rate):
         return tf.raw_ops.ResourceApplyGradientDescent(var=var.handle, alpha=rate, delta=grad)
@@ -114,7 +122,11 @@ class Muon(Nesterov):
             return super()._update(grad, var, rate)
         filters = var.shape.as_list()[3]
         scaled = var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
-        return var.assign(scaled - rate * self._direction(grad, var, self.MOMENTUM))
+        value = scaled - rate * self._direction(grad, var, self.MOMENTUM)
+        is_trained = self._is_trained(var)
+        if is_trained is not None:  # a rate of 0 does not keep it from being scaled
+            value = tf.where(is_trained, value, var)
+        return var.assign(value)
 
     def _direction(self, grad, var, momentum):
         slot = self.get_slot(var, 'momentum')
@@ -143,10 +155,10 @@ def _is_matrix(shape: tf.TensorShape) -> bool:
 
 
 def orthogonalize(matrix: tf.Tensor, compute_dtype: str = 'float32', steps: int = 3) -> tf.Tensor:
-    """Return roughly the orthogonal matrix nearest to `matrix` [m, n]: all singular values near 1.
+    """Return `matrix` [m, n] with its singular values brought closer to 1.
 
-    This is the Newton-Schulz iteration with the coefficients of Muon, which the record computes in
-    bfloat16.
+    This is the Newton-Schulz iteration with the coefficients of Muon: 3 steps, as in the record,
+    which computes them in bfloat16. Small singular values stay smaller.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix.shape.as_list()[0] < matrix.shape.as_list()[1]
@@ -166,7 +178,25 @@ OPTIMIZERS = {'sgd': Sgd, 'momentum': Momentum, 'nesterov': Nesterov, 'adam': Ad
 def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.Variable,
            is_frozen: Callable[[str], bool] = lambda name: False,
            masks: Optional[Mapping[str, tf.Variable]] = None) -> Sgd:
-    """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name."""
+    """Return the optimizer of `recipe`; see Sgd. Raises UsageError for an unknown name.
+
+    The network must have been built: a note names parameter groups without a variable.
+    """
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
+    _note_unmatched_groups(recipe)
     return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen, masks)
+
+
+def _note_unmatched_groups(recipe: Recipe) -> None:
+    """Print which parameter groups match no variable, but for those of the catalog's recipe.
+
+    That may be for several models, and have groups that fit some of them.
+    """
+    own = catalog.RECIPES.get(recipe.name)
+    known = [group.pattern for group in own.param_groups] if own else []
+    names = [variable.op.name for variable in tf.trainable_variables()]
+    for group in recipe.param_groups:
+        if group.pattern not in known and not any(re.search(group.pattern, name) for name in names):
+            print(f'note: the parameter group {shown(str(group))} has no effect: no variable '
+                  'matches it', flush=True)

@@ -1,8 +1,12 @@
-"""Moving averages of the weights, kept next to them in the checkpoints."""
+"""Moving averages of the weights, kept next to them in the checkpoints.
+
+The moving statistics of batch normalization are averaged too: those of the last weights do not fit
+averaged ones.
+"""
 
 import dataclasses
 import math
-from typing import Any, Callable, List
+from typing import Callable, List, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -13,24 +17,32 @@ from permafrost.training import initialization
 NAME = 'ExponentialMovingAverage'  # the average of variable v is v/ExponentialMovingAverage
 
 
-def create(config: Config, global_step: tf.Variable) -> Any:
-    """Return the averages of a recipe, None if it has none.
+def create(config: Config, global_step: tf.Variable) -> Optional[Callable[[], tf.Operation]]:
+    """Return a function that returns the operation that updates the averages; None without any.
 
-    Their apply(variables), run after the update of the weights, returns the operation that updates
-    the averages. An average over the whole run, at each step, has a decay of at most
-    (1 + step) / (10 + step), so that it forgets the first steps.
+    The operation must run after the update of the weights. An average over the whole run, at each
+    step, has a decay of at most (1 + step) / (10 + step), so that it forgets the first steps.
     """
     recipe = config.recipe
     if not recipe.ema_decay:
         return None
     if recipe.ema_every == 1 and not recipe.ema_epochs:
-        return tf.train.ExponentialMovingAverage(recipe.ema_decay, global_step)
+        average = tf.train.ExponentialMovingAverage(recipe.ema_decay, global_step)
+        return lambda: average.apply(averaged_variables(config))
     first_step = float(recipe.ema_every)  # the weights before it are hardly trained
     if recipe.ema_epochs:
         length = recipe.ema_epochs * durations.steps_per_epoch(config)
         first_step = max(durations.num_steps(recipe, config.train_images) - length, 0.)
-    return WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step,
-                           initialization.is_frozen(config))
+    window = WindowedAverage(recipe.ema_decay, recipe.ema_every, first_step, global_step,
+                             initialization.is_frozen(config))
+    return lambda: window.apply(averaged_variables(config))
+
+
+def averaged_variables(config: Config) -> List[tf.Variable]:
+    """Return the variables of the default graph that have an average."""
+    statistics = ('/moving_mean', '/moving_variance') if config.average_statistics else ()
+    return tf.trainable_variables() + [variable for variable in tf.global_variables()
+                                       if variable.op.name.endswith(statistics)]
 
 
 @dataclasses.dataclass(frozen=True)

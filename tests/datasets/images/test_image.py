@@ -1,11 +1,14 @@
 """Decoding image files: every mode of Pillow against its own pixels; crop and resize; bad files."""
 
+import errno
+import os
 import struct
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from permafrost import files
 from permafrost.datasets.images.bad_image import BadImage
 from permafrost.datasets.images.image import read
 from tests.datasets.helpers import MODES, png_header_of, smooth_colours
@@ -118,10 +121,28 @@ def test_a_truncated_file_is_refused(tmp_path, extension, fraction):
         read(path, 32)
 
 
-def test_a_file_that_cannot_be_read_now_is_not_a_bad_image(tmp_path):
-    (tmp_path / 'folder.png').mkdir()  # reading it fails, like a disk error
-    with pytest.raises(OSError):
-        read(str(tmp_path / 'folder.png'), 32)
+def test_a_file_that_cannot_be_read_now_is_not_a_bad_image(monkeypatch):
+    def fail(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+    monkeypatch.setattr(files, 'open_regular', fail)
+    with pytest.raises(OSError, match='Input/output error'):
+        read('x.png', 32)
+
+
+@pytest.mark.timeout(60)  # a pipe without a writer is waited for for ever
+@pytest.mark.parametrize('make', [
+    os.mkfifo, os.mkdir, lambda path: os.symlink('/dev/zero', path)])
+def test_what_is_no_regular_file_is_a_bad_image(tmp_path, make):
+    make(str(tmp_path / 'x.png'))
+    with pytest.raises(BadImage, match='^not a regular file$'):
+        read(str(tmp_path / 'x.png'), 32)
+
+
+def test_a_large_file_is_not_read(tmp_path):
+    (tmp_path / 'x.png').write_bytes(b'')
+    os.truncate(str(tmp_path / 'x.png'), (1 << 30) + 1)
+    with pytest.raises(BadImage, match='larger than 1 GiB'):
+        read(str(tmp_path / 'x.png'), 32)
 
 
 def test_missing_and_looping_files_say_why(tmp_path):

@@ -1,6 +1,7 @@
 """eval.py --images, in process: what it prints, what it refuses. label_image prints the same."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -34,6 +35,21 @@ def test_a_bad_image_is_reported_and_the_others_are_classified(pictures, tmp_pat
                             pictures[0])
     assert result.code == 1 and pictures[0] in result.stdout
     assert f'{tmp_path}/bad.png: not a PNG, JPEG or BMP image' in result.stderr
+
+
+def test_a_pipe_of_the_shell_is_read_and_another_one_is_not_waited_for(pictures, tmp_path):
+    reader, writer = os.pipe()
+    with open(pictures[0], 'rb') as stream:
+        os.write(writer, stream.read())  # 6 kB: the pipe holds it
+    os.close(writer)
+    os.mkfifo(str(tmp_path / 'pipe.png'))
+    try:
+        result = in_process.run('eval.py', '--graph', TUTO, '--images', f'/dev/fd/{reader}',
+                                tmp_path / 'pipe.png')
+    finally:
+        os.close(reader)
+    assert f'/dev/fd/{reader}\n' in result.stdout and result.code == 1
+    assert f'error: {tmp_path}/pipe.png: not a regular file' in result.stderr
 
 
 def test_a_run_is_its_frozen_graph(pictures, tmp_path):

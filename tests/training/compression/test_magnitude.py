@@ -74,6 +74,25 @@ def _read(*magnitudes):
 ONES = np.ones((1, 1, 1, 4), np.float32)
 
 
+def test_filters_that_are_summed_count_once():
+    rule = _filters(['a', 'b'])
+    masks = rule.masks({'r': _read(9, 2, 3, 4)}, {'a': ONES, 'b': ONES}, .25)
+    assert rule.count_zeros(masks) == (1, 4)
+
+
+def test_zeros_are_counted_in_the_masks():
+    masks = {'a': np.array([[1, 0], [0, 0]]), 'b': np.ones(3)}
+    rule = magnitude.Weights({name: mask.shape for name, mask in masks.items()})
+    assert rule.count_zeros(masks) == (3, 7)
+
+
+def test_a_share_that_is_rounded_away_removes_none():
+    rule = _filters(['w'])
+    assert not rule.removes_none
+    rule.final = .1  # of four filters
+    assert rule.removes_none
+
+
 def test_filters_whose_channels_are_read_least_go_one_after_the_other():
     rule = _filters(['w'])
     first = rule.masks({'r': _read(-4, 1, 3, 2)}, {'w': ONES}, .25)

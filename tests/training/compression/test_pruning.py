@@ -1,5 +1,7 @@
 """Pruning while training: the schedule, the zeros in every optimizer, and resuming."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -108,6 +110,34 @@ def test_filters_that_read_neighbours_or_make_classes_are_spared():
 def test_a_wrong_layer_is_one_line(changes, message):
     with pytest.raises(UserError, match=message):
         _masked(changes)
+
+
+def _prune_to_the_end(changes):
+    config = Config('tuto', overrides.get_recipe('tutorial', changes), 10)
+    with tf.Graph().as_default(), tf.Session() as session:
+        models.build('tuto', Net(training=True, step=tf.train.get_or_create_global_step()),
+                     tf.zeros([2, 24, 24, 3]))
+        hook = pruning.PruningHook(pruning.create(config, 10), config, None)
+        session.run(tf.global_variables_initializer())
+        hook.after_run(types.SimpleNamespace(session=session),
+                       types.SimpleNamespace(results=10 ** 6))
+
+
+@pytest.mark.parametrize('changes, what', [
+    # Multiples of 16 stay: 17 of the 24 in fc1, and 8 of the 12 in fc2.
+    (['structured_sparsity=0.3', 'spared_layers=none'],
+     '176 of the 576 filters that can be pruned (30.6 %)'),
+    # half of 5 * 5 * 64 * 64 + 6 * 6 * 64 * 384 + 384 * 192
+    (['sparsity=0.5'], '530,432 of the 1,060,864 weights that can be pruned (50 %)')])
+def test_what_is_zero_is_counted_when_the_sparsity_is_reached(changes, what, capsys):
+    _prune_to_the_end(changes)
+    assert capsys.readouterr().out == f'pruned at step 1000000: {what}\n'
+
+
+def test_a_structured_sparsity_that_removes_no_filter_is_refused():
+    with pytest.raises(UserError, match='structured_sparsity=0.01 removes no filter of tuto, '
+                                        'because a multiple of 16 or 8 stays: use a higher one'):
+        _prune_to_the_end(['structured_sparsity=0.01'])
 
 
 @pytest.mark.parametrize('changes', [

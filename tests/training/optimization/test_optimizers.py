@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import runtime
 from permafrost.errors import UsageError
+from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.recipe import Recipe
 from permafrost.training.optimization import optimizers
 from tests.training.helpers import train_graph
@@ -121,6 +122,45 @@ def test_frozen_variables_have_no_backward_pass(groups, default_graph):
                               for layer in ('conv1', 'conv2')})
     ends = {'conv1': 2, 'conv2': 2 if groups.startswith('conv ') else 5}
     assert gradients == [{layer: step < end for layer, end in ends.items()} for step in range(6)]
+
+
+@pytest.mark.parametrize('optimizer', sorted(optimizers.OPTIMIZERS))
+def test_a_frozen_variable_keeps_its_value(optimizer):
+    """Muon scales convolutions, whatever the learning rate is; here the norm is not sqrt(6)."""
+    first = np.random.RandomState(0).randn(3, 3, 4, 6).astype(np.float32)
+    recipe = Recipe('test', optimizer=optimizer, learning_rate=RATE, decoupled_weight_decay=DECAY,
+                    param_groups=(ParamGroup('w', freeze_epoch=2.),))
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = tf.train.get_or_create_global_step()
+        w = tf.get_variable('w', initializer=first)
+        optimizer = optimizers.create(recipe, tf.constant(1., tf.float64),
+                                      tf.cast(step, tf.float64), step)
+        update = optimizer.apply_gradients([(w / 3, w)], global_step=step)
+        session.run(tf.global_variables_initializer())
+        values = []
+        for _ in range(4):
+            session.run(update)
+            values.append(session.run(w))
+        assert not np.array_equal(values[0], first) and not np.array_equal(*values[:2])
+        np.testing.assert_array_equal(values[2], values[1])
+        w.load(first, session)
+        session.run(update)
+        np.testing.assert_array_equal(session.run(w), first)
+
+
+@pytest.mark.parametrize('name, groups, noted', [
+    ('test', ['betaa', 'w$'], ['betaa']), ('tutorial', ['softmax_linear', 'no'], ['no'])])
+def test_a_group_that_matches_no_variable_is_noted(name, groups, noted, capsys, monkeypatch):
+    monkeypatch.setitem(optimizers.catalog.RECIPES, 'tutorial', Recipe(
+        'tutorial', param_groups=(ParamGroup('softmax_linear', weight_decay=0.),)))
+    recipe = Recipe(name, param_groups=tuple(ParamGroup(group, 5.) for group in groups))
+    with tf.Graph().as_default():
+        tf.get_variable('w', [1])
+        step = tf.train.get_or_create_global_step()
+        optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step)
+    assert capsys.readouterr().out.splitlines() == [
+        f"note: the parameter group '{group} learning_rate=5' has no effect: no variable matches it"
+        for group in noted]
 
 
 def test_an_unknown_optimizer_is_refused():

@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.training.optimization import weight_averaging
+from tests import networks
 from tests.training.helpers import train_graph
 
 
@@ -31,6 +32,26 @@ def test_averages_every_other_step(epochs, first_step, updates, default_graph):
                 expected = expected * (1 - share) + value * share
             np.testing.assert_allclose(averaged, expected, rtol=1e-5, atol=1e-6)
         assert count == updates and (averaged != value).any()
+
+
+def test_statistics_of_batch_normalization_are_averaged_as_the_weights_are(default_graph):
+    with networks.registered():
+        graph = train_graph('lenet5', ['ema_decay=0.9', 'schedule=constant'], 'normed',
+                            average_statistics=True)
+    variables = {v.op.name: v for v in tf.global_variables()}
+    names = ['conv1/weights', 'conv1/bn/moving_mean', 'conv2/bn/moving_variance']
+    values = {name: variables[name] for name in names}
+    averages = {name: variables[f'{name}/{weight_averaging.NAME}'] for name in names}
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        expected = session.run(values)
+        for step in range(1, 4):
+            session.run(graph.train)
+            decay = min(0.9, (1 + step) / (10 + step))
+            now, averaged = session.run([values, averages])
+            for name in names:
+                expected[name] = decay * expected[name] + (1 - decay) * now[name]
+                np.testing.assert_allclose(averaged[name], expected[name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_recipe_without_averages_has_none(default_graph):
