@@ -21,7 +21,7 @@ study.define_flags()
 define_train_flags()
 FLAGS = flags.FLAGS
 for name, reason in study.REFUSED.items():
-    FLAGS[name].help = f'Not for a study: {reason}.'
+    FLAGS[name].help = 'Not for a study: {}.'.format(reason)  # old Pythons parse this
 
 
 def main(folder=''):

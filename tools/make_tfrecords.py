@@ -30,8 +30,8 @@ FLAGS = flags.FLAGS
 
 def main(directory=None, output=None):
     if output is None:
-        raise UsageError('give a directory of class folders and an output directory: '
-                         f'{next_command("tools/make_tfrecords.py")} DIR OUT')
+        raise UsageError('give a directory of class folders and an output directory: ' +
+                         next_command('tools/make_tfrecords.py') + ' DIR OUT')
     return packing.pack(directory, output, FLAGS.image_size, FLAGS.test_fraction,
                         FLAGS.threads or machine.cores())
 

@@ -22,11 +22,12 @@ def test_the_step_is_read_after_the_update_and_averages_follow_it(default_graph,
     weight = tf.get_variable('weight', initializer=4.)
     moving = tf.get_variable('moving', initializer=0., trainable=False)
     tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moving.assign_add(1.))  # batch normalization's
-    averages = tf.train.ExponentialMovingAverage(.75) if with_averages else None
+    averages = tf.train.ExponentialMovingAverage(.75)
     with SINGLE_PROCESS.device_scope(), SINGLE_PROCESS.variable_scope():
         optimizer = tf.train.GradientDescentOptimizer(.5)
         train, step = SINGLE_PROCESS.update(
-            optimizer, optimizer.compute_gradients(tf.square(weight)), averages)
+            optimizer, optimizer.compute_gradients(tf.square(weight)),
+            (lambda: averages.apply([weight])) if with_averages else None)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         # The gradient is 2 * weight: each update with rate 0.5 makes the weight 0.
