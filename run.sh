@@ -27,12 +27,7 @@ model=${1:-tuto}
 steps=${2-}
 [[ $# -lt 2 || $steps =~ ^[1-9][0-9]{0,8}$ ]] || fail "STEPS must be a positive integer, not '$steps'"
 start_dir=$PWD
-file=${BASH_SOURCE[0]}
-while [ -L "$file" ]; do
-  target=$(readlink "$file")
-  case $target in /*) file=$target ;; *) file=$(dirname "$file")/$target ;; esac
-done
-cd "$(dirname "$file")"
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 unset PYTHONHOME  # of another Python
 # For the commands that the scripts print.
 export PERMAFROST_COMMAND="${ENGINE:+ENGINE=$ENGINE }bin/permafrost"

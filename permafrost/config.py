@@ -43,7 +43,8 @@ class Config:
     freeze: Optional[str] = limited(None, count=(1, 200), test=is_safe_pattern,
                                     meaning='a regular expression with few repetitions')
     teacher: Optional[str] = None  # run, frozen graph or shipped model to learn from
-    # Averages include the moving statistics of batch normalization. Not in runs before this field.
+    # Averages include the moving statistics of batch normalization. Runs made before this field
+    # average only the weights.
     average_statistics: bool = False
     # compute_dtype of the steps before it was changed: 'bfloat16 to step 500'
     earlier_compute_dtype: Optional[str] = None
@@ -98,9 +99,9 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
 
 
 def with_earlier_compute_dtype(config: Config, previous: Config, step: int) -> Config:
-    """Return `config`, in which a run goes on at `step`, with what its earlier steps computed in.
+    """Return `config`, with which a run continues at `step`, with its earlier compute_dtype.
 
-    `previous` is the run's Config until now. A run that is done keeps its compute_dtype.
+    `previous` is the run's Config until now. A finished run keeps its compute_dtype.
     """
     before = previous.recipe.compute_dtype
     if not step or before == config.recipe.compute_dtype:

@@ -249,7 +249,7 @@ def test_a_run_of_something_else_is_not_continued_and_not_changed(synthetic, tmp
             (['--model=tuto', '--resume'], 2, 'squeeze1'),
             (['--model=tuto'], 1, '--resume'),
             (['--resume', '--seed=5'], 2, '--seed'),
-            (['--resume', '--set=learning_rate=0.5'], 2, '--learning_rate')]:
+            (['--resume', '--set=learning_rate=0.5'], 2, 'learning_rate is 0.02, not 0.5')]:
         assert expected in error_of(code, 'train.py', *data, *arguments)
     assert (run / 'config.json').read_text() == config
     (run / 'config.json').write_text(config[:50])

@@ -5,7 +5,7 @@ Nothing here imports TensorFlow, so that a wrong flag fails at once.
 
 import dataclasses
 import os
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs
 from permafrost.config import Config, merged_for_resume
@@ -15,9 +15,8 @@ from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
 from permafrost.recipes import checks, durations, overrides
 from permafrost.recipes.param_groups import is_safe_pattern
-from permafrost.recipes.recipe import EARLIER_NAMES, Recipe
+from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
-from permafrost.recipes.setting_text import to_text
 
 EVAL_IMAGES = 10000  # to train on between two evaluations, at least
 
@@ -153,29 +152,16 @@ def _resumed_config(values, run) -> Config:
     if changes.get('model', config.model) != config.model:
         raise UsageError(f"{run} is a run of {config.model}, not of {changes['model']}: name "
                          'another --run')
-    recipe, dtype = config.recipe, config.recipe.compute_dtype
-    recipe_changes = overrides.changes_of_flags(values)
-    if 'recipe' in changes or recipe_changes:
-        base = overrides.find_recipe(changes['recipe']) if 'recipe' in changes else recipe
-        base = dataclasses.replace(base, compute_dtype=dtype)  # unless a flag changes it
-        recipe = overrides.with_changes(base, recipe_changes)
-    if 'recipe' not in changes:
-        _refuse_other_values(config.recipe, recipe, recipe_changes)
+    recipe, recipe_changes = config.recipe, overrides.changes_of_flags(values)
+    if 'recipe' in changes:
+        recipe = dataclasses.replace(overrides.find_recipe(changes['recipe']),
+                                     compute_dtype=recipe.compute_dtype)  # unless a flag changes it
+    if recipe_changes:
+        recipe = overrides.with_changes(recipe, recipe_changes)
     config = merged_for_resume(config, overrides.with_supported_precision(recipe), changes)
     _check(config)
     _note_length(config, 'in a new run, ')
     return config
-
-
-def _refuse_other_values(of_run: Recipe, recipe: Recipe, changes: Sequence[str]) -> None:
-    """Raise UsageError if `recipe`, the run's with `changes`, has another value of one of these."""
-    before, after = of_run.to_json(), recipe.to_json()
-    for change in changes:
-        name = change.partition('=')[0]
-        name = EARLIER_NAMES.get(name, name)
-        if name in before and name != 'compute_dtype' and before[name] != after[name]:
-            raise UsageError(f'this run was started with --{name}={to_text(before[name])}, not '
-                             f'{to_text(after[name])}: start another run, or leave the flag out')
 
 
 def _note_length(config: Config, where: str = '') -> None:

@@ -51,7 +51,7 @@ def test_averaged_and_raw_weights_are_those_of_the_checkpoint(run, weights, suff
 
 
 @pytest.mark.parametrize('average_statistics', [True, False])
-def test_averaged_weights_have_averaged_statistics_except_in_runs_of_before(
+def test_averaged_weights_have_averaged_statistics_except_in_earlier_runs(
         average_statistics, synthetic, tmp_path):
     run, options = str(tmp_path), {'average_statistics': average_statistics}
     networks.train(synthetic, run, 2, **options)
