@@ -11,7 +11,7 @@ import re
 import sys
 import tempfile
 import warnings
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, Tuple
 
 from permafrost import machine
 from permafrost.errors import UserError, one_line
@@ -98,9 +98,13 @@ def prepare(config: Any = None) -> Any:
                        for name in sorted(mkl) if os.environ[name] != mkl[name])
     if machine.cores() < machine.processors():
         settings += f', CPU quota: {machine.cpu_quota():g} of {machine.processors()} processors'
+    settings += f', GPU: {gpu_name()}' if gpu_name() else ''
     print(f'engine: {engine} (TensorFlow {tf.__version__}, Python {sys.version_info[0]}.'
           f'{sys.version_info[1]}), threads: intra {intra}, inter {inter}{settings}', flush=True)
-    return tf.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
+    return tf.ConfigProto(
+        intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter,
+        # By default TensorFlow takes all memory of the GPU: no second process could use it.
+        gpu_options=tf.GPUOptions(allow_growth=True))
 
 
 @contextlib.contextmanager
@@ -124,9 +128,21 @@ def held_stderr() -> Iterator[None]:
             os.close(stderr)
 
 
+def gpu_name() -> str:
+    """Return the name of the GPU that TensorFlow uses, such as 'NVIDIA H200'; '' without one."""
+    import tensorflow.compat.v1 as tf
+    for gpu in tf.config.experimental.list_physical_devices('GPU'):
+        # 1.15 cannot tell the name.
+        details: Callable[..., Dict[str, str]] = getattr(
+            tf.config.experimental, 'get_device_details', lambda gpu: {})
+        return details(gpu).get('device_name', 'unknown')
+    return ''
+
+
 def versions() -> Dict[str, str]:
-    """Return {package: version} of what decides the results."""
+    """Return {package: version} of what decides the results, and the name of the 'gpu' if any."""
     import numpy
     import tensorflow.compat.v1 as tf
     return {'engine': installed(), 'tensorflow': tf.__version__, 'numpy': numpy.__version__,
-            'python': '.'.join(map(str, sys.version_info[:3]))}
+            'python': '.'.join(map(str, sys.version_info[:3])),
+            **({'gpu': gpu_name()} if gpu_name() else {})}

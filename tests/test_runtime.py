@@ -132,3 +132,18 @@ except UserError as error:
 def test_bfloat16_needs_tf2_and_a_processor_that_has_it(monkeypatch, engine, flags, expected):
     monkeypatch.setattr(machine, 'cpu_info', {'flags': flags}.get)
     assert runtime.has_bfloat16(engine) == expected
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='TensorFlow 1.15 cannot tell the name')
+def test_a_gpu_is_named_with_the_versions(monkeypatch):
+    import tensorflow.compat.v1 as tf
+    assert not runtime.gpu_name() and 'gpu' not in runtime.versions()
+    names = {'list_physical_devices': lambda kind: [kind],
+             'get_device_details': lambda gpu: {'device_name': 'NVIDIA H200'}}
+    for name, function in names.items():
+        monkeypatch.setattr(tf.config.experimental, name, function)
+    assert runtime.versions()['gpu'] == 'NVIDIA H200'
+
+
+def test_memory_of_a_gpu_is_left_to_other_processes():
+    assert runtime.prepare().gpu_options.allow_growth

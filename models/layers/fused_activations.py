@@ -1,7 +1,7 @@
 """Activations of training, each in one pass over memory, compiled by XLA.
 
 The same in TensorFlow's operations takes four passes forward and five backward. TensorFlow 1.15
-does not compile functions: there they are the operations.
+does not compile functions: there, and on a GPU, they are the operations.
 """
 
 import functools
@@ -73,4 +73,6 @@ def _share(x):
 
 @functools.lru_cache(None)
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    if tf.config.experimental.list_physical_devices('GPU'):
+        return function  # XLA would need CUDA's compiler there
     return tf.function(function, jit_compile=True, autograph=False)

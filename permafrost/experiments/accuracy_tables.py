@@ -44,7 +44,8 @@ def _recipe(result: Result) -> str:
 def _training(result: Result) -> str:
     in_epochs = result['settings'].get('epochs')
     length = f"{result['epochs']:g} epochs" if in_epochs else f"{result['steps']:,} steps"
-    return f"{length}, {result['train_seconds'] / 60:.0f} min"
+    gpu = results.gpu(result)
+    return f"{length}, {result['train_seconds'] / 60:.0f} min{gpu and ' on ' + gpu}"
 
 
 def _accuracy(result: Result) -> str:

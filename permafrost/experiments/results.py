@@ -132,6 +132,8 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         if previous:
             _compare(path, previous, result)
         if set(previous.get('seeds', ())) - {config.seed}:
+            result['versions'] = [*previous['versions'], *(
+                each for each in versions if each not in previous['versions'])]
             for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
                 result[name] = max(result[name], previous[name])
         result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
@@ -166,6 +168,12 @@ def changes(result: Result) -> List[str]:
     if result['weights'] != recipe.default_weights:
         found.append(f"weights={result['weights']}")
     return found
+
+
+def gpu(result: Result) -> str:
+    """Return the name of the GPU that trained all seeds; '' if a CPU trained for a while."""
+    names = {versions.get('gpu', '') for versions in result['versions']}
+    return names.pop() if len(names) == 1 else ''
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:

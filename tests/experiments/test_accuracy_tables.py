@@ -61,14 +61,15 @@ def _expected_sentence(result):
     if 'tta' in result:
         text += f", {percent(result['accuracy_tta'])} with --tta {result['tta']}"
     seeds = len(result['seeds'])
-    return (f"{text} ({seeds} seed{'s' * (seeds > 1)}, {result['train_seconds'] / 60:.0f} minutes, "
-            f"{result['engine']}).")
+    gpu = results.gpu(result)
+    return (f"{text} ({seeds} seed{'s' * (seeds > 1)}, {result['train_seconds'] / 60:.0f} minutes"
+            f"{gpu and ' on ' + gpu}, {result['engine']}).")
 
 
 @pytest.mark.parametrize('name', sorted(set(catalog.RECIPES) - {'tutorial'}))
 def test_recipes_give_the_recorded_accuracy(name):
     recorded = [r for r in results.load(os.path.join(ROOT, 'results'))
-                if r['recipe'] == name and r['dataset'] == 'cifar10'
+                if r['recipe'] == name and r['dataset'] == 'cifar10' and not results.changes(r)
                 and r['steps'] == durations.num_steps(catalog.RECIPES[name])]
     expected = [_expected_sentence(r) for r in recorded] or [catalog.NOT_MEASURED]
     description = ' '.join(catalog.RECIPES[name].description.split())
@@ -80,7 +81,7 @@ def _result(**changes):
         'model': 'sprint', 'recipe': 'sprint', 'dataset': 'cifar10', 'steps': 250, 'epochs': 10.0,
         'accuracy': {'mean': 0.9123, 'std': 0.0012, 'values': [0.9111, 0.9135]}, 'seeds': [1, 2],
         'settings': catalog.RECIPES['sprint'].to_json(), 'engine': 'tf2', 'weights': 'raw',
-        'train_seconds': 630., 'params': 1970000, 'ops': 236700000}, **changes)
+        'train_seconds': 630., 'params': 1970000, 'ops': 236700000, 'versions': ()}, **changes)
 
 
 def _tuto(**changes):
@@ -105,6 +106,12 @@ def test_results_are_rows_in_the_order_of_the_recipes():
     text = ' '.join(lines[9:])
     assert 'Published accuracies: ' in text and 'cifar10-airbench' in text
     assert all(line.count('|') <= 7 for line in lines)  # at most six columns
+
+
+def test_minutes_of_a_gpu_say_so():
+    gpu, cpu = {'engine': 'tf2', 'gpu': 'NVIDIA H200'}, {'engine': 'tf2'}
+    for versions, expected in (((gpu, gpu), '10 min on NVIDIA H200 |'), ((gpu, cpu), '10 min |')):
+        assert f'10 epochs, {expected}' in accuracy_tables.table([_result(versions=versions)])[2]
 
 
 def test_what_was_changed_is_shown():

@@ -63,3 +63,16 @@ def test_the_relu_of_a_sum_of_casts_is_fused():
     with tf.Session() as session:
         for found, value in pairs:
             np.testing.assert_array_equal(*session.run([tf.cast(found, tf.float32), value]))
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='TensorFlow 1.15 compiles nothing')
+@pytest.mark.parametrize('gpus, calls', [([], 2), (['GPU:0'], 0)])
+def test_a_gpu_compiles_nothing(monkeypatch, gpus, calls):
+    """XLA would need CUDA's compiler there."""
+    monkeypatch.setattr(tf.config.experimental, 'list_physical_devices', lambda kind: gpus)
+    fused_activations._compiled.cache_clear()
+    x = tf.constant(np.linspace(-8, 8, 97), tf.float32)
+    tf.gradients(fused_activations.sigmoid_gelu(x, 'float32'), x)
+    fused_activations._compiled.cache_clear()
+    operations = [operation.type for operation in tf.get_default_graph().get_operations()]
+    assert sum('PartitionedCall' in name for name in operations) == calls
