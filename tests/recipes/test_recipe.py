@@ -23,7 +23,10 @@ CHANGES = {'sprint': ['batch_size=2000', 'learning_rate=0.24',
                       'param_groups=conv weight_decay=0,'
                       'beta learning_rate=106 weight_decay=0.004/106,'
                       'whiten/biases learning_rate=106 weight_decay=0.004/106 freeze_epoch=3,'
-                      'fc/weights learning_rate=1340 weight_decay=0.004/1340']}
+                      'fc/weights learning_rate=1340 weight_decay=0.004/1340'],
+           'davidnet_tricks': ['augmentation=reflect_crop:4,flip,cutout:8'],
+           'nin_bn': ['epochs=20'],
+           'vgg_bn_drop': ['epochs=6', 'augmentation=pad_crop:4,flip', 'label_smoothing=0']}
 
 
 def earlier_recipe(name):
