@@ -5,6 +5,9 @@ import re
 import reprlib
 from typing import Iterable
 
+# For TensorFlow's ResourceExhaustedError, which is mostly of a GPU.
+OUT_OF_MEMORY = 'out of memory: lower --batch_size, or stop other processes that use the memory'
+
 
 class UserError(Exception):
     """A failure that the user can fix. The message is one line; the script exits with code 1."""

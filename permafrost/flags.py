@@ -97,6 +97,9 @@ def check_chart_flags(values: flags.FlagValues) -> None:
         raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
     if values.plot and values.lr_range_test:
         raise UsageError('--plot and --lr_range_test draw different charts: give one of them')
+    if values.resume and values.lr_range_test:
+        raise UsageError('--lr_range_test begins with new weights: leave out --resume, and use '
+                         '--init_from RUN to begin with those of a run')
     if values.output:
         check_file('output', values.output)
 

@@ -96,6 +96,8 @@ def prepare(config: Any = None) -> Any:
     tf.enable_resource_variables()
     settings = ''.join(f', {name}={os.environ[name]} (from the environment)'
                        for name in sorted(mkl) if os.environ[name] != mkl[name])
+    if gpu_name() and config is not None and config.deterministic:
+        print('note: a GPU is not deterministic: set CUDA_VISIBLE_DEVICES=-1', flush=True)
     if machine.cores() < machine.processors():
         settings += f', CPU quota: {machine.cpu_quota():g} of {machine.processors()} processors'
     settings += f', GPU: {gpu_name()}' if gpu_name() else ''

@@ -150,6 +150,7 @@ MISTAKES = [
     (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),
     (['train.py', '--run='], '--run is empty'),
     (['train.py', '--output=a.png'], '--output needs --plot or --lr_range_test'),
+    (['train.py', '--lr_range_test', '--resume'], 'leave out --resume, and use --init_from RUN'),
     (['train.py', '--plot', '--lr_range_test'], 'draw different charts: give one of them'),
     (['eval.py', '--follow', '--step=5'], 'evaluates every new checkpoint: leave --step out'),
     real(['train.py', '--distillation_weight=0.5'], 'needs a --teacher to learn from'),

@@ -70,6 +70,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     if context.task.job == 'evaluator':
         evaluate_run(options, values, evaluate)
         return 0
+    os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # variables stay in the memory of the host
     session_config = runtime.prepare(values)
     from permafrost.cluster import parameter_server
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)

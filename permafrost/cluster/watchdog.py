@@ -22,6 +22,7 @@ STALL_SECS = 30.  # without a step before the first report, and between reports
 NOTICE_SECS = 5.  # for the main thread to notice a signal
 SAVE_SECS = 60.  # for saving
 ASK_SECS = 5.  # between two questions to the servers, while it saves
+ALL_ANSWER = 'all tasks answer'
 CLOSE_SECS = 10.  # for closing sessions, once all is saved
 
 
@@ -29,7 +30,8 @@ class State(enum.Enum):
     """The states of the main thread, and what happens when one lasts too long.
 
     RUNNING    runs training steps. After STALL_SECS without one, reports which tasks do not answer
-               and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1.
+               and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1. A
+               task that `waits_for_chief` goes on while all answer.
     STOPPING   got a signal. Saves and exits with the signal's code, or 1 if it cannot save.
     SAVING     makes no more steps. Exits with code 1.
     NOTIFYING  has saved and tells the servers, or waits for the chief to save. Exits with the
@@ -42,7 +44,8 @@ class State(enum.Enum):
 class Watchdog:
     """Context that limits how long this process waits for other tasks, and for its own shutdown.
 
-    Both {name: address}: `servers` are needed for saving, `others` for every step.
+    Both {name: address}: `servers` are needed for saving, `others` for every step. A task
+    `waits_for_chief` in its steps if those of other tasks wait while the chief evaluates.
 
     Attributes, functions that each run in a thread of their own:
       ping: sends a request to the servers. If a server has dropped the connection, the send fails,
@@ -50,12 +53,13 @@ class Watchdog:
       emergency_save: saves before the process exits.
     """
 
-    def __init__(self, servers: Dict[str, str], others: Dict[str, str], wait_secs: float):
+    def __init__(self, servers: Dict[str, str], others: Dict[str, str], wait_secs: float,
+                 waits_for_chief: bool = False):
         self.ping: Callable[[], None] = lambda: None
         self.emergency_save: Callable[[], None] = lambda: None
         self.state = State.RUNNING
         self._servers, self._others = servers, others
-        self._wait_secs = wait_secs
+        self._wait_secs, self._waits_for_chief = wait_secs, waits_for_chief
         self._signal_code = 0  # exit code for the signal that came, if any
         self._last_step = time.monotonic()
         self._deadline = self._last_step + STALL_SECS  # of the state
@@ -129,8 +133,10 @@ class Watchdog:
 
     def _report_stall(self, now: float) -> None:
         seconds = now - self._last_step
-        message = f'no training step for {seconds:.0f} s: {self._reason()}'
-        remaining = self._wait_secs + STALL_SECS - seconds
+        reason, remaining = self._reason(), self._wait_secs + STALL_SECS - seconds
+        if self._waits_for_chief and reason == ALL_ANSWER:
+            reason, remaining = f'{reason}, and the chief may be evaluating', STALL_SECS
+        message = f'no training step for {seconds:.0f} s: {reason}'
         if remaining < 0:
             problem = self._save()
             lost = f' (the last steps are lost: {problem})' if problem else ''
@@ -141,7 +147,7 @@ class Watchdog:
 
     def _reason(self) -> str:
         missing = network.unanswered(self._others)
-        return f'no answer from {missing}' if missing else 'all tasks answer'
+        return f'no answer from {missing}' if missing else ALL_ANSWER
 
     def _save(self) -> str:
         """Call emergency_save, which may block. Return what went wrong, or ''."""

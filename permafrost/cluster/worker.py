@@ -148,8 +148,9 @@ class ClusterWorker(Strategy):
             run=run, saver=saver)
         others = self.spec.tasks() if self._sync else self.spec.servers()
         others.pop(str(self.task), None)
-        with watchdog.Watchdog(self.spec.servers(), others, self._options.wait_secs) as watcher, \
-                contextlib.closing(self._feed_hook):
+        waits_for_chief = self._sync is not None and run is None
+        with watchdog.Watchdog(self.spec.servers(), others, self._options.wait_secs,
+                               waits_for_chief) as watcher, contextlib.closing(self._feed_hook):
             self.heartbeat = watcher.heartbeat
             self.finish_hook = FinishHook(self, self._admission, watcher, signals, run, hooks)
             hooks = [self._feed_hook, *hooks, self.finish_hook]

@@ -68,6 +68,7 @@ class EvaluationHook(FinalHook):
         self._split = history.CHOOSING if training.config.validation else 'test'
         self._evaluator: Optional[Evaluator] = None  # made by the first evaluation
         self._resources = contextlib.ExitStack()
+        self._ended = False
         self._means = TrainingMeans(training.run)
         training.save.before_save.append(self._means.save)
         self._rows = history.keep_damaged(training.run)
@@ -76,6 +77,7 @@ class EvaluationHook(FinalHook):
         training.save.best_step = best.step if best else None
 
     def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
+        self._ended = False
         step = int(session.run(tf.train.get_global_step()))
         self._begin_step = step
         self._begin_seconds = self._training.save.train_seconds
@@ -103,14 +105,18 @@ class EvaluationHook(FinalHook):
             self._stop_early()
 
     def end(self, session: tf.Session) -> None:
+        if self._ended:  # in a cluster FinishHook ends it first, while the servers are there
+            return
         self._training.save.end(session)
         step = self._training.save.last_step
-        if self._is_last(step) and step > self._last_step:
+        if self.is_behind(step):
             self._evaluate(session, step)
         self._resources.close()
+        self._evaluator, self._ended = None, True
 
     def is_behind(self, step: int) -> bool:
-        return self._is_last(step) and step > self._last_step
+        # Other workers may make more steps after the last evaluation.
+        return self._is_last(step) and self._last_step < self._config.steps
 
     def _is_last(self, step):
         return step >= self._config.steps and not self._training.stop.reason

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Sequence, Union
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost.errors import UserError, printable
+from permafrost.errors import OUT_OF_MEMORY, UserError, printable
 from permafrost.evaluation import tta as test_time_augmentation
 from permafrost.evaluation.inference_graph import InferenceGraph
 from permafrost.evaluation.runtimes.classifier import Classifier
@@ -31,7 +31,7 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
     tta.TTA, adds {'tta': its name, 'correct_tta', 'accuracy_tta'} and changes no others. Without
     probabilities there is no 'cross_entropy'. `num_mistakes` adds 'mistakes': the wrong answers of
     the highest probability, {'index' (of the image), 'label', 'predicted', 'probability'}.
-    Raises UserError if the network returns NaN.
+    Raises UserError if the network returns NaN or the memory does not suffice.
     """
     classes = inference.num_classes
     confusion = np.zeros((classes, classes), np.int64)
@@ -40,7 +40,10 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
     for batch, truth in pipeline.evaluation_batches(images, labels, batch_size):
         before_batch()
         weights, views = zip(*test_time_augmentation.TTA[tta](batch))
-        logits = np.array([inference.logits(session, view) for view in views], np.float64)
+        try:
+            logits = np.array([inference.logits(session, view) for view in views], np.float64)
+        except tf.errors.ResourceExhaustedError:
+            raise UserError(OUT_OF_MEMORY) from None
         first = int(confusion.sum())
         _check_finite(logits[0], first)
         averaged = np.average(logits, 0, weights)

@@ -46,7 +46,7 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
     """Train to step `setup.config.steps`; a worker of a cluster must be its chief.
 
     The hooks of `extra_hooks` run before each step's checkpoint is saved. `at_end` is called with
-    the run directory when status.json has its last state, after a UserError too.
+    the run directory when status.json has its last state, after an error too.
 
     Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
     """
@@ -62,7 +62,7 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
                 with saving.explain_disk_errors(run):
                     code = _train_in(run, setup, graph, session_config, strategy, extra_hooks,
                                      signals)
-            except (UserError, SystemExit):  # SystemExit: a signal while a server is awaited
+            except (Exception, SystemExit):  # SystemExit: a signal while a server is awaited
                 _note_the_end(run)
                 at_end(run)
                 raise

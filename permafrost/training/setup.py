@@ -116,7 +116,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {config.steps} steps', flush=True)
     _check(config)
-    _note_length(config)
+    if not getattr(values, 'lr_range_test', False):  # --steps is the length of the test
+        _note_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
 
 

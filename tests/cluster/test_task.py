@@ -286,3 +286,15 @@ def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path, default_graph):
     assert not task.will_be_continued(run, 30) and not task.will_be_continued(run, None)
     with runs.lock(run):
         assert not task.will_be_continued(run, 31)  # it has been
+
+
+def test_a_parameter_server_leaves_the_gpu_to_workers(monkeypatch):
+    def prepare(values):
+        raise UserError('GPUs: ' + os.environ['CUDA_VISIBLE_DEVICES'])
+
+    monkeypatch.setattr(runtime, 'prepare', prepare)
+    spec = helpers.free_spec(1, 1)
+    result = in_process.run(
+        'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f'--worker_hosts={spec.workers[0]}',
+        '--job_name=ps', '--task_index=0')
+    assert 'GPUs: -1' in result.stderr

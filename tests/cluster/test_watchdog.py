@@ -122,6 +122,15 @@ def test_servers_that_do_not_answer_end_the_saving_early(monkeypatch, watcher):
     ended.set()
 
 
+def test_a_worker_goes_on_while_the_chief_may_be_evaluating(watcher, monkeypatch, capsys):
+    watcher = watchdog.Watchdog({}, {}, wait_secs=100., waits_for_chief=True)
+    watcher.check(LATER)
+    assert watcher.state is State.RUNNING
+    assert 'all tasks answer, and the chief may be evaluating' in capsys.readouterr().out
+    monkeypatch.setattr(watchdog.network, 'unanswered', lambda others: 'worker 0')
+    assert _exit(watcher)[0] == 1
+
+
 def test_a_new_session_makes_steps_again_unless_a_signal_came(watcher):
     watcher.enter(State.NOTIFYING)
     watcher.restart()

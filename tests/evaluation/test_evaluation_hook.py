@@ -171,6 +171,22 @@ def test_a_signal_ends_an_evaluation_and_resuming_makes_it(synthetic, tmp_path, 
     assert untimed(tmp_path) == untimed(whole)
 
 
+def test_a_hook_that_has_ended_ends_no_second_time(synthetic, tmp_path, whole, monkeypatch):
+    """In a cluster FinishHook ends it first, and the session ends it again."""
+    end = evaluation_hook.EvaluationHook.end
+
+    def end_twice(hook, session):
+        end(hook, session)
+        last_step, hook._last_step = hook._last_step, 0
+        end(hook, session)
+        hook._last_step = last_step
+        assert not hook.is_behind(61)  # another worker made a step in between
+
+    monkeypatch.setattr(evaluation_hook.EvaluationHook, 'end', end_twice)
+    assert train(synthetic, tmp_path, 60) == 0
+    assert untimed(tmp_path) == untimed(whole)
+
+
 def test_evaluations_do_not_change_the_training(synthetic, tmp_path, whole):
     with networks.registered():
         setup = networks.train_setup(loading.hold_out(synthetic, 100, 1), tmp_path, 60,

@@ -1,9 +1,13 @@
 """Metrics are exact at any batch size and agree with NumPy."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
+from permafrost.errors import UserError
 from permafrost.evaluation import metrics
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.training.checkpoints import finding
@@ -83,6 +87,15 @@ def test_the_worst_mistakes_are_those_of_the_highest_probability(evaluator, synt
         row = each['index']
         assert (each['label'], each['predicted']) == (labels[row], predicted[row])
         assert each['probability'] == pytest.approx(probabilities[row].max(), abs=1e-5)
+
+
+def test_too_little_memory_is_one_line(synthetic):
+    def fail(*unused):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
+
+    network = SimpleNamespace(num_classes=10, logits=fail)
+    with pytest.raises(UserError, match='^out of memory: lower --batch_size, or stop other'):
+        metrics.compute_metrics(None, network, *loading.load(synthetic, 'test'))
 
 
 def test_text_of_metrics():

@@ -41,3 +41,11 @@ def test_a_schedule_follows_the_length_of_the_epoch(images, step):
     recipe = overrides.get_recipe('davidnet', ['batch_size=512'])
     config = Config('davidnet', recipe, 1, train_images=images)
     assert durations.epoch_at(config, step) == pytest.approx(5.12)
+
+
+@pytest.mark.parametrize('batch_size', [125, 250, 500, 1000])
+def test_an_epoch_begins_at_its_first_step(batch_size):
+    recipe = overrides.get_recipe('resnet', [f'batch_size={batch_size}'])
+    config = Config('resnet20', recipe, 1, train_images=49000)
+    steps = 49000 // batch_size
+    assert [durations.epoch_at(config, epoch * steps) for epoch in range(300)] == list(range(300))

@@ -217,7 +217,8 @@ def test_a_training_that_fails_has_an_end_too(synthetic, tmp_path):
     assert states == ['failed']
 
 
-@pytest.mark.parametrize('error', [UserError('a server is lost'), SystemExit(143)])
+@pytest.mark.parametrize('error', [UserError('a server is lost'), SystemExit(143),
+                                   ValueError('of a library')])
 def test_a_training_that_another_error_ends_is_stopped(error, synthetic, tmp_path):
     class FailingHook(tf.train.SessionRunHook):
         def after_run(self, context, values):

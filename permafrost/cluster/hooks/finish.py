@@ -100,15 +100,17 @@ class FinishHook(tf.train.SessionRunHook):
         if self._run is None:
             self._wait_for_chief(step)
         else:
-            self._save(session)
+            self._save(session, step)
 
-    def _save(self, session: tf.Session) -> None:
+    def _save(self, session: tf.Session, step: int) -> None:
         self._watcher.enter(watchdog.State.SAVING)
         if not self._stop.reason:
             self._wait_for_others()
         with session.graph.as_default():
             for hook in (*self._save_hooks, *self._final_hooks):
                 hook.end(session)
+        if self._signals.code and any(hook.is_behind(step) for hook in self._final_hooks):
+            return  # the others wait for this task to come back
         self._watcher.enter(watchdog.State.NOTIFYING)
         with contextlib.suppress(tf.errors.UnavailableError):  # all is saved
             self._send('saved')

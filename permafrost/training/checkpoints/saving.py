@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
-from permafrost.errors import UserError, one_line
+from permafrost.errors import OUT_OF_MEMORY, UserError, one_line
 from permafrost.training.checkpoints import finding
 from permafrost.training.checkpoints.finding import ENDING, PREFIX
 
@@ -127,6 +127,8 @@ def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
             if isinstance(error, tf.errors.NotFoundError) and missing:
                 raise UserError(f'{missing.group(1)} was removed while training: put it back, '
                                 'then continue with --resume')
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise UserError(OUT_OF_MEMORY)
             raise
         path = (getattr(error, 'filename2', None) or getattr(error, 'filename', None) or path or
                 match.group(1) or run)

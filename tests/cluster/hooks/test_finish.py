@@ -94,3 +94,17 @@ def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
     assert hook._stop.reason == 'the chief has ended the training'
     hook.finish(None, 3)  # before the last step
     assert hook.saved
+
+
+@pytest.mark.parametrize('code, sent', [(143, []), (0, ['saved'])])
+def test_a_chief_that_a_signal_kept_from_its_evaluation_is_not_done(monkeypatch, code, sent):
+    kinds = []
+    hook = finish.FinishHook.__new__(finish.FinishHook)
+    hook._signals, hook._stop = SimpleNamespace(code=code), SimpleNamespace(reason='')
+    hook._watcher = watchdog.Watchdog({}, {}, 60.)
+    hook._save_hooks, hook._run, hook.saved = [], 'run', False
+    hook._final_hooks = [SimpleNamespace(end=lambda session: None, is_behind=lambda step: True)]
+    monkeypatch.setattr(hook, '_wait_for_others', lambda: None)
+    monkeypatch.setattr(hook, '_send', kinds.append)
+    hook._save(SimpleNamespace(graph=tf.Graph()), 9)
+    assert (kinds, hook.saved) == (sent, not code)

@@ -193,6 +193,12 @@ def test_a_dataset_that_is_removed_is_named(trained):
             raise tf.errors.NotFoundError(None, None, '/data/a.bin; No such file or directory')
 
 
+def test_too_little_memory_is_one_line(trained):
+    with pytest.raises(UserError, match='^out of memory: lower --batch_size'):
+        with saving.explain_disk_errors(trained):
+            raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
+
+
 def test_other_errors_are_not_explained_away(trained):
     with pytest.raises(OSError, match='Invalid argument'):
         with saving.explain_disk_errors(trained):
