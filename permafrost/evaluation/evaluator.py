@@ -56,6 +56,7 @@ class Evaluator(contextlib.AbstractContextManager):
         config, extra = runs.read_config(run)
         data = opened or loading.open_for_run(config, dataset, data_dir)
         self.same_data = runs.check_data(run, extra, data)
+        self._identity = data.identity
         self.classes = data.classes
         self._default_weights = config.recipe.default_weights
         self._weights = weights or self._default_weights
@@ -90,7 +91,7 @@ class Evaluator(contextlib.AbstractContextManager):
                                   self._batch_size, self._tta, NUM_MISTAKES, before_batch)
         mistakes = metrics.pop('mistakes')
         metrics.update(step=step, split=self._split, weights=self._weights, date=runs.utc_now(),
-                       checkpoint=os.path.basename(checkpoint))
+                       checkpoint=os.path.basename(checkpoint), dataset_identity=self._identity)
         try:
             self._record(metrics, mistakes)
             self.is_recorded = True

@@ -8,8 +8,8 @@ import os
 import typing
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from permafrost import files, schema
-from permafrost.errors import UsageError, printable
+from permafrost import files, runs, schema
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.schema import limited
 
 FILE = 'results.csv'
@@ -45,13 +45,27 @@ _PARSERS = {name: (lambda text: float(text) if text else None) if hint == Option
 
 
 def newest_metrics(run: str, split: str) -> Iterator[Any]:
-    """Yield the values of the lines of metrics.jsonl, the newest first; skip what is not json."""
+    """Yield the values of the lines of metrics.jsonl, the newest first.
+
+    Skip what is not json, and lines that name another dataset than the run's.
+    """
     path = os.path.join(run, 'eval', split, 'metrics.jsonl')
+    identity = None
+    with contextlib.suppress(UserError):
+        identity = runs.read_config(run)[1].get('dataset_identity')
     with contextlib.suppress(OSError), files.open_regular(path) as stream:
         stream.seek(max(0, os.path.getsize(path) - MAX_BYTES))
         for line in reversed(stream.read(MAX_BYTES).splitlines()):
             with contextlib.suppress(UsageError, ValueError):
-                yield files.parse_json(line)
+                value = files.parse_json(line)
+                if _is_of_dataset(value, identity):
+                    yield value
+
+
+def _is_of_dataset(metrics: Any, identity: Optional[str]) -> bool:
+    """Return False if a line of metrics.jsonl is of other images; earlier lines do not tell."""
+    own = metrics.get('dataset_identity') if isinstance(metrics, dict) else None
+    return not (own and identity) or own == identity
 
 
 def read(run: str) -> List[EpochRow]:

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 import shlex
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -132,8 +132,8 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         if previous:
             _compare(path, previous, result)
         if set(previous.get('seeds', ())) - {config.seed}:
-            result['versions'] = [*previous['versions'], *(
-                each for each in versions if each not in previous['versions'])]
+            before = previous.get('versions', [])
+            result['versions'] = [*before, *(each for each in versions if each not in before)]
             for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
                 result[name] = max(result[name], previous[name])
         result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
@@ -172,8 +172,13 @@ def changes(result: Result) -> List[str]:
 
 def gpu(result: Result) -> str:
     """Return the name of the GPU that trained all seeds; '' if a CPU trained for a while."""
-    names = {versions.get('gpu', '') for versions in result['versions']}
+    names = hardware(result.get('versions', ()))
     return names.pop() if len(names) == 1 else ''
+
+
+def hardware(versions: Sequence[Dict[str, str]]) -> Set[str]:
+    """Return the names of the GPUs that trained; '' stands for a CPU."""
+    return {each.get('gpu', '') for each in versions} or {''}
 
 
 def _compare(path: str, previous: Result, result: Result) -> None:
@@ -193,12 +198,13 @@ def _compare(path: str, previous: Result, result: Result) -> None:
 def _with_seed(previous: Result, seed: int, metrics: Dict[str, Any]) -> Result:
     # 'accuracy_tta' is left out unless all seeds have it, from the same test-time augmentation.
     seeds, tta = sorted({*previous.get('seeds', ()), seed}), metrics.get('tta')
+    same_tta = seeds == [seed] or tta == previous.get('tta', tta)
     result: Result = {'seeds': seeds}
     for name in ('accuracy', 'accuracy_tta'):
         by_seed = dict(zip(previous.get('seeds', ()), previous.get(name, {}).get('values', ())))
         by_seed[seed] = metrics.get(name)
         values = [by_seed.get(each) for each in seeds]
-        if name == 'accuracy' or tta == previous.get('tta', tta) and None not in values:
+        if name == 'accuracy' or same_tta and None not in values:
             # ddof=1: the seeds are a sample of all seeds
             std = np.std(values, ddof=1) if len(values) > 1 else 0.
             result[name] = {'mean': float(np.mean(values)), 'std': float(std), 'values': values}

@@ -35,6 +35,8 @@ def test_metrics_best_and_summaries_are_written(run):
         lines = [json.loads(line) for line in stream]
     assert [line['step'] for line in lines] == [0, 30, 10]
     assert {line['images'] for line in lines} == {640}
+    assert {line['dataset_identity'] for line in lines} == {
+        runs.read_config(run)[1]['dataset_identity']}
     with open(os.path.join(directory, 'best.json')) as stream:
         best = json.load(stream)
     assert best['accuracy'] == max(line['accuracy'] for line in lines)

@@ -69,6 +69,28 @@ def test_an_accuracy_without_tta_drops_the_one_with(run, tmp_path):
     assert 'accuracy_tta' not in result and 'tta' not in result
 
 
+def test_the_only_seed_may_change_its_tta(run, tmp_path):
+    results.record(str(tmp_path / 'results'), run, TTA)
+    other_tta = dict(METRICS, tta='flip', accuracy_tta=0.7)
+    result = results.read(results.record(str(tmp_path / 'results'), run, other_tta))
+    assert result['tta'] == 'flip' and result['accuracy_tta']['values'] == [0.7]
+    other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
+    result = results.read(results.record(str(tmp_path / 'results'), other, TTA))
+    assert 'tta' not in result and result['seeds'] == [1, 7]
+
+
+def test_a_result_without_versions_is_extended(run, tmp_path):
+    path = results.record(str(tmp_path / 'results'), run, METRICS)
+    result = files.read_json(path)
+    del result['versions']
+    files.write_json(path, result)
+    assert results.gpu(results.read(path)) == ''
+    assert any('tiny' in line for line in accuracy_tables.table([results.read(path)]))
+    other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
+    results.record(str(tmp_path / 'results'), other, METRICS)
+    assert results.read(path)['versions'] == runs.read_config(run)[1]['versions']
+
+
 def test_seeds_share_a_file(run, tmp_path):
     path = results.record(str(tmp_path / 'results'), run, METRICS)
     other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))

@@ -45,6 +45,7 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
     if split != 'test' and any(not each.is_run for each in entries):
         raise UserError('results/*.json hold accuracies of the test images: leave out --split, or '
                         'name runs alone')
+    group(entries, by_run, baseline)  # refuses an unknown baseline before anything is evaluated
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
         session_config = runtime.prepare()
         entries = [_evaluated(entry, split, session_config if measure else None, notes)
@@ -86,6 +87,8 @@ def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) 
     from permafrost.training.checkpoints import finding
     try:
         with evaluator.Evaluator(entry.path, session_config, split) as run:
+            if not run.same_data:
+                raise UserError('its dataset has changed: restore it, or train again')
             found = run.evaluate(*finding.find_checkpoint(entry.path, None))
         print(f'{printable(entry.path)}: {metrics.format_totals(found)}', flush=True)
         if found['step'] == entry.step:  # it may not be recorded: on a read-only disk
@@ -190,6 +193,7 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
     accuracies = tuple(entry.accuracy for entry in finished)
     images = finished[0].images if finished else 0
     seconds = [entry.train_seconds for entry in finished if entry.train_seconds]
+    hardware = sorted({name for entry in finished for name in entry.hardware})
     key = (first.model, first.image_size, first.classes)
     if first.params is not None:  # a result, maybe of a model that is gone
         sizes[key] = {'params': first.params, 'ops': first.ops}
@@ -207,7 +211,8 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
         std=intervals.standard_deviation(accuracies),
         interval=intervals.of_mean(accuracies, images) if accuracies else None,
         params=sizes[key].get('params'), ops=sizes[key].get('ops'),
-        train_seconds=float(np.mean(seconds)) if seconds else None,
+        train_seconds=float(np.mean(seconds)) if seconds and len(hardware) == 1 else None,
+        gpu=hardware[0] if len(hardware) == 1 else '',
         curves=tuple(entry.curve for entry in entries if entry.curve),
         recipe=first.settings['recipe'],
         notes=tuple(f'seed {entry.seed}: {entry.progress()}' + ', not evaluated' * entry.is_finished

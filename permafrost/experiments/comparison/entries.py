@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from permafrost import runs, schema
 from permafrost.config import Config
@@ -55,6 +55,7 @@ class Entry:
     accuracy: Optional[float] = None  # at the last step, of the split that is compared
     images: int = 0
     train_seconds: Optional[float] = None
+    hardware: FrozenSet[str] = frozenset({''})  # that trained it: see results.hardware
     curve: Optional[Curve] = None
     params: Optional[int] = None  # as a result has recorded them
     ops: Optional[int] = None
@@ -84,7 +85,8 @@ def read_run(selected: Selected) -> Entry:
     engine = (extra.get('versions') or [{}])[-1].get('engine', 'unknown')
     settings = {field.name: to_text(getattr(config, field.name))
                 for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}
-    settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine)
+    settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine,
+                    weights=config.recipe.default_weights)
     settings, changed = _with_recipe(settings, config.recipe)
     settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
@@ -99,7 +101,8 @@ def read_run(selected: Selected) -> Entry:
         state=state, step=step,
         steps=config.steps, validation=config.validation,
         weights=config.recipe.default_weights,
-        train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed))
+        train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed),
+        hardware=frozenset(results.hardware(extra.get('versions', ()))))
 
 
 def with_accuracy(entry: Entry, split: str) -> Entry:
@@ -143,13 +146,16 @@ def read_result(selected: Selected) -> List[Entry]:
          **{name: to_text(result.get(name, getattr(Config, name)))
             for name in results.OTHER_SETTINGS}}, recipe)
     changed += ('weights',) * (result['weights'] != recipe.default_weights)
+    images = result['steps'] * recipe.batch_size / max(result['epochs'], 0.01)  # of an epoch
+    changed += ('steps',) * (result['steps'] != durations.num_steps(recipe, round(images)))
     changed += tuple(name for name in results.OTHER_SETTINGS if result.get(name))
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,
         result.get('classes', 10), result['engine'], is_run=False,
         step=result['steps'], steps=result['steps'], weights=result['weights'],
         accuracy=accuracy, images=result.get('images', 1), train_seconds=result['train_seconds'],
-        params=result['params'], ops=result['ops'])
+        params=result['params'], ops=result['ops'],
+        hardware=frozenset(results.hardware(result.get('versions', ()))))
         for seed, accuracy in zip(result['seeds'], result['accuracy']['values'])]
 
 

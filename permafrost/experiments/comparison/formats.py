@@ -62,7 +62,7 @@ def markdown_table(comparison: Comparison) -> List[str]:
         'difference': lambda row: difference(row, comparison, '**{}**'),
         'parameters / operations (M)': pair('params M', 'ops M'),
         'file (MB) / latency (ms)': pair('file MB', 'ms'),
-        'training': MEASURES['training']}
+        'training': lambda row: markdown.escape(MEASURES['training'](row))}
     lines = markdown.table(list(columns), [
         [column(row) for column in columns.values()] for row in comparison.rows])
     notes = [markdown.escape(line) for line in facts(comparison, 'bold')]
@@ -76,7 +76,7 @@ def csv_text(comparison: Comparison) -> str:
     writer.writerow([
         'variant', *comparison.settings, 'split', 'seeds', 'accuracies', 'accuracy', 'std', 'low',
         'high', 'difference', 'difference_low', 'difference_high', 'method', 'params', 'ops',
-        'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'runs'])
+        'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'gpu', 'runs'])
     for row in comparison.rows:
         change = row.difference
         writer.writerow([
@@ -88,7 +88,7 @@ def csv_text(comparison: Comparison) -> str:
             change.method if change else '', *map(_number, (
                 row.params, row.ops, row.bytes, row.gzip_bytes, row.sparsity, row.latency,
                 row.train_seconds)),
-            _cell(' '.join(row.runs))])
+            _cell(row.gpu), _cell(' '.join(row.runs))])
     return stream.getvalue()
 
 
@@ -165,6 +165,12 @@ def duration(seconds: Optional[float]) -> str:
     return f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
+def training(row: Row) -> str:
+    """Return the training time, with the GPU: minutes of a GPU and of a CPU do not compare."""
+    on_gpu = f' on {_short(row.gpu)}' if row.gpu and row.train_seconds is not None else ''
+    return duration(row.train_seconds) + on_gpu
+
+
 # Columns that are left out if no row has the number.
 MEASURES: Dict[str, Callable[[Row], str]] = {
     'params M': lambda row: _millions(row.params),
@@ -174,7 +180,7 @@ MEASURES: Dict[str, Callable[[Row], str]] = {
     'zeros %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
     'ms': lambda row: NONE if row.latency is None else (
         f'{row.latency:#.3g}' if row.latency < 100 else f'{row.latency:.0f}'),
-    'training': lambda row: duration(row.train_seconds)}
+    'training': training}
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,7 @@ from permafrost.errors import UserError, printable
 from permafrost.experiments.sweeps import exports, study, variants
 
 MAX_RUNS = 2000
+RUN = re.compile(r'seed\d+').fullmatch  # the name of a run's folder in a study
 
 
 class Selected(NamedTuple):
@@ -71,8 +72,9 @@ def _studies_in(path: str) -> List[str]:
 
 def _runs_of_study(path: str) -> List[str]:
     """Return the directories of the runs of a study, also of those that did not start."""
-    paths = glob.glob(os.path.join(glob.escape(path), 'runs', '*', 'seed*', ''))
-    return [each.rstrip(os.sep) for each in paths]
+    paths = [each.rstrip(os.sep) for each in glob.glob(
+        os.path.join(glob.escape(path), 'runs', '*', 'seed*', ''))]
+    return [each for each in paths if RUN(os.path.basename(each))]  # no seed1.old, moved away
 
 
 def is_study(path: str) -> bool:
@@ -84,7 +86,7 @@ def _variant(run: str) -> str:
     """Return the variant of a run of a study, <study>/runs/<variant>/seed<k>; '' of others."""
     folder, name = os.path.split(os.path.abspath(run))
     parent, variant = os.path.split(folder)
-    if re.fullmatch(r'seed\d+', name) and is_study(os.path.dirname(parent)):
+    if RUN(name) and is_study(os.path.dirname(parent)):
         return variant
     return ''
 
@@ -136,7 +138,7 @@ def is_result(path: str) -> bool:
     return isinstance(value, dict) and 'accuracy' in value and 'settings' in value
 
 
-def natural(path: str) -> List[Tuple[int, str]]:
-    """Return a key by which run 2 comes before run 10."""
-    parts = re.split(r'(\d+)', path)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts]
+def natural(path: str) -> List[Tuple[float, str]]:
+    """Return a key by which run 2 comes before run 10, and 0.05 before 0.2."""
+    parts = re.split(r'(\d+(?:\.\d+)?)', path)
+    return [(float(part), '') if part[:1].isdecimal() else (-1, part) for part in parts]

@@ -92,7 +92,8 @@ def _difference(row: Row) -> Cell:
 def _cost(row: Row, field: str, unit: float, text: Callable[[float], str]) -> Cell:
     value: Optional[float] = getattr(row, field)
     return (Cell('–', is_number=True) if value is None
-            else Cell(text(value / unit), f'{value}', True))
+            else Cell(text(value / unit), f'{value}', True,
+                      detail=printable(row.gpu) if field == 'train_seconds' else ''))
 
 
 def _ablation(comparison: Comparison) -> Any:

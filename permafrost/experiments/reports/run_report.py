@@ -68,8 +68,9 @@ def page(run: str) -> str:
     by_class, confusion = (run_facts.class_metrics(metrics['confusion'], classes) if metrics
                            else ([], []))
     try:
-        mistakes, about = run_facts.mistakes(run, config, split, classes), (
-            f'Of the {split} images, those that the network was most sure of and wrong about.')
+        mistakes = run_facts.mistakes(run, config, split, classes)
+        about = (f'Of the {split} images, those that the network was most sure of and wrong about.'
+                 if mistakes else '')
     except UserError as error:
         mistakes, about = [], f'No pictures: {error}'
     versions = [(each.get('engine', 'engine'),

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import io
 import os
-from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from absl import flags
 
@@ -23,6 +23,9 @@ from permafrost.training import setup
 
 # Fields of Config that follow from others, or do not change the weights.
 NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images', 'average_statistics'}
+# They follow from the processor, unless the study asks for float32, which every processor has.
+PRECISION = ('compute_dtype', 'earlier_compute_dtype')
+FLOAT32 = '--set=compute_dtype=float32'
 # It reads all files of the dataset: once, not for each variant.
 _open_once = functools.lru_cache(maxsize=8)(loading.open_and_hold_out)
 
@@ -56,16 +59,31 @@ class PlannedRun(NamedTuple):
         return [row.eval_accuracy for row in history.read(self.directory)]
 
     def check_same(self) -> None:
-        """Raise UserError if the directory holds a run of other settings."""
+        """Raise UserError if the directory holds a run of other settings, or a longer one."""
         if not runs.exists(self.directory):
             return
         before, after = map(_compared, (runs.read_config(self.directory)[0], self.config))
         different = [f'{name} {before[name]}, not {after[name]}' for name in sorted(after)
-                     if before[name] != after[name]]
+                     if before[name] != after[name]
+                     and (name not in PRECISION or FLOAT32 in self.arguments)]
         if different:
             raise UserError(
                 f"{printable(self.directory)} was trained with {printable('; '.join(different))}: "
                 'restore study.json, move that directory away, or use another STUDY')
+        if self.step() > self.config.steps:  # a mean of both lengths would say nothing
+            raise UserError(
+                f'{printable(self.directory)} was trained for {self.step()} steps, more than '
+                f'{self.config.steps}: give --steps={self.step()} or more, move that directory '
+                'away, or use another STUDY')
+
+    def precisions(self) -> Set[str]:
+        """Return each compute_dtype that the run has had, and the one that it will go on in."""
+        found = set() if self.is_done() else {self.config.recipe.compute_dtype}
+        if runs.exists(self.directory):
+            config, _ = runs.read_config(self.directory)
+            earlier = (config.earlier_compute_dtype or '').split(', ')
+            found |= {config.recipe.compute_dtype, *(text.split(' ')[0] for text in earlier)}
+        return found - {''}
 
 
 def _compared(config: Config) -> Dict[str, Any]:
@@ -78,19 +96,36 @@ def _compared(config: Config) -> Dict[str, Any]:
 def plan(study: Study, variants: Sequence[Variant], folder: str, values: Any) -> List[PlannedRun]:
     """Return the runs of `variants` in `folder`, every variant with the first seed first.
 
-    A variant that trains the same as one before it is left out. `values` are the flags of train.py
-    (absl FlagValues). Raises UserError if settings are wrong, or a directory holds another run.
+    A variant that trains the same as one before it is left out, with a note unless one of them is
+    an export. `values` are the flags of train.py (absl FlagValues). Raises UserError if settings
+    are wrong, or a directory holds another run.
     """
     configs: Dict[str, Tuple[Variant, Config]] = {}
     for variant in variants:
         config = configure(values, arguments_of(study, variant.settings, study.seeds[0]),
                            variant.name)
-        configs.setdefault(repr(config.to_json()), (variant, config))
+        first, _ = configs.setdefault(repr(config.to_json()), (variant, config))
+        if first is not variant and exports.SETTING not in {**first.settings, **variant.settings}:
+            print(f'note: {printable(variant.name)} trains the same as {printable(first.name)}, '
+                  'so it is left out', flush=True)
     planned = [planned_run(study, variant, seed, folder, config)
                for seed in study.seeds for variant, config in configs.values()]
     for run in planned:
         run.check_same()
+    _note_precisions(planned)
     return planned
+
+
+def _note_precisions(planned: Sequence[PlannedRun]) -> None:
+    """Print a note if runs that were meant to train in one precision train in two."""
+    found: Dict[str, Set[str]] = {}
+    for run in planned:
+        found.setdefault(run.config.recipe.compute_dtype, set()).update(run.precisions())
+    mixed = next((names for names in found.values() if len(names) > 1), None)
+    if mixed:
+        print(f"note: the study mixes {' and '.join(sorted(mixed))}, for not every processor that "
+              'trained it has bfloat16: to train all of it alike, give --compute_dtype=float32 '
+              'and another STUDY', flush=True)
 
 
 def planned_run(study: Study, variant: Variant, seed: int, folder: str, config: Config

@@ -63,10 +63,12 @@ def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
 
     A run that states its threads, or is deterministic, keeps its own.
     """
-    if parallel < 2 or any('_op_threads' in each or each == '--deterministic=true'
-                           for each in run.arguments):
+    if any('_op_threads' in each or each == '--deterministic=true' for each in run.arguments):
         return []
-    share = max(1, num_cores // parallel)
+    if parallel < 2 and not runs.exists(run.directory):
+        return []
+    # 0: the best for the engine. A run that goes on alone would keep the share that it had before.
+    share = max(1, num_cores // parallel) if parallel > 1 else 0
     return [f'--intra_op_threads={share}', f'--inter_op_threads={share}']
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import urllib.parse
 from typing import Any, Dict, Tuple
 
 from absl import flags
@@ -29,6 +30,9 @@ SETTINGS = ({field.name for field in dataclasses.fields(Config)} | set(overrides
 VALIDATION = 5000  # images held out by default, because a study is there to choose by accuracy
 MAX_COUNT, MAX_SEEDS = 100000, 1000  # of a study
 FIX = 'correct it, or remove it'
+# The user and the password of a URL: up to the first @, as SQLAlchemy reads it. What follows a host
+# may look like that: host:5432/name?options=a@b
+USER = re.compile(r'([^:/?]*)(:(?!\d+/[^@]*[?])[^@]*)?@').match
 Settings = Dict[str, str]  # {name: value as the command line has it}
 
 
@@ -198,8 +202,8 @@ def _method_of_flags(values: Any) -> Dict[str, Any]:
 
 def _base_of_flags(values: Any) -> Settings:
     """Return the settings of train.py's flags on the command line."""
-    base = {}
-    for name in explicitly_set(values):
+    base, given = {}, explicitly_set(values)
+    for name in given:
         if name in REFUSED:
             raise UsageError(f'--{name} is not for a study: {REFUSED[name]}')
         if name == 'set':
@@ -207,6 +211,9 @@ def _base_of_flags(values: Any) -> Settings:
                 field, equals, text = change.partition('=')
                 if not equals:
                     raise UsageError(f'--set needs field=value, not {change!r}')
+                if field in given:
+                    raise UsageError(f'--{field} and --set {field} set the same field: leave one '
+                                     'out')
                 base[field] = text
         elif name in SETTINGS:
             base[name] = to_text(values[name].value)
@@ -226,6 +233,11 @@ def _parse_vary(text: str) -> Tuple[str, Tuple[str, ...]]:
 def without_password(url: str) -> str:
     """Return the URL of a database without the password, which does not belong in a file."""
     scheme, mark, rest = url.partition('://')
-    user, at, place = rest.rpartition('@')
-    place = re.sub('(?<=[?&])password=[^&]*&?', '', place).rstrip('?&')
-    return scheme + mark + user.partition(':')[0] + at + place
+    user = USER(rest)
+    place, _, query = rest[user.end() if user else 0:].partition('?')
+    if user and user.group(2):
+        place = place.rpartition('@')[2]  # the password has an @ that should be %40
+    kept = '&'.join(each for each in query.split('&')
+                    if 'pass' not in urllib.parse.unquote(each.partition('=')[0]).lower())
+    return ''.join([scheme, mark, f'{user.group(1)}@' if user else '', place,
+                    f'?{kept}' if kept else ''])

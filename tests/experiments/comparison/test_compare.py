@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from permafrost import files, runs, runtime
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluator
 from permafrost.experiments import latency
 from permafrost.experiments.comparison.compare import compare
@@ -80,6 +80,41 @@ def test_an_accuracy_that_cannot_be_recorded_is_shown(folder, measured, monkeypa
     assert len(baseline.accuracies) == 2 and baseline.images == 500
 
 
+def test_a_changed_dataset_is_not_evaluated(folder, measured):
+    run = str(folder / 'study/runs/baseline/seed1')
+    config, extra = runs.read_config(run)
+    runs.write_config(run, config, dict(extra, dataset_identity='0' * 64))
+    comparison = compare([run])
+    assert comparison.rows[0].mean is None
+    assert any('not evaluated: its dataset has changed: restore' in each
+               for each in comparison.notes)
+
+
+def test_an_unknown_baseline_is_refused_before_anything_is_evaluated(folder):
+    with pytest.raises(UsageError, match='no row'):
+        compare([str(folder / 'study')], baseline='nonesuch')
+    assert not list(folder.glob('study/runs/*/*/eval/test/metrics.jsonl'))
+
+
+def test_the_time_of_two_kinds_of_hardware_has_no_mean(folder, measured):
+    both = [str(folder / 'study/runs/baseline' / name) for name in ('seed1', 'seed2')]
+
+    def trained_on(run, *gpus):
+        config, extra = runs.read_config(run)
+        runs.write_config(run, config, dict(extra, versions=[
+            dict(extra['versions'][0], gpu=gpu) for gpu in gpus]))
+        runs.write_status(run, train_seconds=90.)
+
+    for gpus, expected in (([('H100',), ('H100',)], (90., 'H100')),
+                           ([('',), ('',)], (90., '')),
+                           ([('H100',), ('',)], (None, '')),
+                           ([('H100', ''), ('H100',)], (None, ''))):
+        for run, names in zip(both, gpus):
+            trained_on(run, *names)
+        row, = compare(both).rows
+        assert (row.train_seconds, row.gpu) == expected, gpus
+
+
 def test_every_run_has_its_line(folder, measured):
     comparison = compare([str(folder / 'runs'), str(folder / 'study')], by_run=True)
     assert any('foreign' in note and 'damaged' in note for note in comparison.notes)
@@ -113,7 +148,8 @@ def test_a_hostile_folder_is_written_into_and_nowhere_else(folder, measured):
 def test_a_pruned_run_has_the_counts_of_its_graph(folder, measured, synthetic, change, zeros, left):
     networks.train(synthetic, folder / 'pruned', 4, 'tiny', changes=[
         change, 'prune_epochs=0.001', 'spared_layers=none'])
-    dense, pruned = compare([str(folder / 'runs/tiny/killed'), str(folder / 'pruned')]).rows
+    killed = str(folder / 'runs/tiny/killed')
+    dense, pruned = compare([killed, str(folder / 'pruned')], baseline=killed).rows
     assert pruned.ops <= left * dense.ops + 1 and dense.sparsity is None
     assert pruned.sparsity == pytest.approx(zeros, abs=.01)
     assert pruned.gzip_bytes < dense.gzip_bytes and dense.gzip_bytes <= dense.bytes

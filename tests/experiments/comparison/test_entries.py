@@ -8,7 +8,7 @@ from permafrost import files, runs
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import history
-from permafrost.experiments.comparison import entries
+from permafrost.experiments.comparison import entries, selection
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.recipes import overrides
 from tests.processes import ROOT
@@ -59,6 +59,21 @@ def test_the_accuracy_is_that_of_the_last_step_and_the_runs_weights(run):
     assert entries.with_accuracy(entry, 'test').accuracy is None
 
 
+def test_an_accuracy_of_another_dataset_is_not_the_runs(run):
+    own = runs.read_config(run)[1]['dataset_identity']
+    line = {'step': 4, 'accuracy': 0.5, 'images': 500, 'weights': 'averaged'}
+    other = dict(line, accuracy=0.9, dataset_identity='f' * 64)
+    for first in (line, dict(line, dataset_identity=own)):
+        evaluated(run, first, other)
+        entry = entries.read_run(Selected(run))
+        assert entries.with_accuracy(entry, 'test').accuracy == 0.5
+        assert entries.last_accuracy(entry) == 0.5
+    config, extra = runs.read_config(run)
+    del extra['dataset_identity']  # of an early run
+    runs.write_config(run, config, extra)
+    assert entries.last_accuracy(entry) == 0.9
+
+
 def test_a_curve_is_that_of_results_csv(run):
     with open(os.path.join(run, 'results.csv'), 'w') as stream:
         stream.write('epoch,step,train_loss,train_accuracy,eval_split,eval_loss,eval_accuracy,'
@@ -81,6 +96,23 @@ def test_a_result_gives_an_entry_for_each_seed():
     assert [entry.seed for entry in found] == list(range(1, len(found) + 1)) and len(found) >= 3
     assert all(entry.model == 'sprint' and 0.9 < entry.accuracy < 0.96 and entry.params
                and not entry.is_run and not entry.changed for entry in found)
+
+
+@pytest.mark.parametrize('fields, changed', [
+    ({}, ()), ({'steps': 250, 'epochs': 5.0}, ('steps',)), ({'weights': 'averaged'}, ('weights',)),
+    ({'versions': None}, ())])
+def test_a_result_tells_another_length_and_other_weights(tmp_path, fields, changed):
+    result = {**files.read_json(os.path.join(ROOT, 'results', 'sprint-sprint-500.json')), **fields}
+    files.write_json(str(tmp_path / 'x.json'), {
+        name: value for name, value in result.items() if value is not None})
+    for entry in entries.read_result(Selected(str(tmp_path / 'x.json'), is_result=True)):
+        assert entry.changed == changed
+
+
+def test_all_recorded_results_are_as_long_as_their_recipes():
+    selected, _ = selection.select([os.path.join(ROOT, 'results')])
+    assert not [each.path for each in selected for entry in entries.read_result(each)
+                if 'steps' in entry.changed]
 
 
 def test_every_setting_is_compared_or_known_not_to_matter():

@@ -69,6 +69,18 @@ def test_csv_has_every_number():
     assert rows[3]['accuracy'] == rows[3]['difference'] == rows[1]['latency_ms'] == ''
 
 
+def test_the_gpu_stands_next_to_the_training_time():
+    trained = Comparison('runs', (row('a', '1', gpu='NVIDIA|H100\n'), row('b', '2'),
+                                  row('c', '3', gpu='x', train_seconds=None)))
+    lines = formats.text(trained).splitlines()
+    assert lines[1].endswith('  27 min on NVIDIA|H100\\n') and lines[2].endswith('  27 min')
+    assert lines[3].endswith('–')
+    assert 'H100' in formats.markdown_table(trained)[2]
+    assert formats.markdown_table(trained)[2].count(' | ') == 5
+    rows = list(csv.DictReader(io.StringIO(formats.csv_text(trained))))
+    assert [each['gpu'] for each in rows] == ['NVIDIA|H100\\n', '', 'x']
+
+
 def test_a_single_seed_is_told_from_several():
     one = Comparison('runs', (
         row('tuto', '1', std=None), row('tuto', '2', difference=Difference(

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from permafrost import files
 from permafrost.errors import UsageError
 from permafrost.experiments.comparison.entries import Entry
 from permafrost.experiments.comparison.grouping import group
@@ -78,3 +79,35 @@ def test_an_unknown_baseline_is_refused():
 def test_groups_hold_entries_unchanged():
     one = dataclasses.replace(entry('a'), accuracy=0.5)
     assert group([one])[0].entries == (one,)
+
+
+def test_a_failed_first_try_does_not_displace_the_finished_run():
+    failed = dataclasses.replace(entry('failed', 2), state='failed')
+    rows = group([entry('a', 3), failed, entry('b', 2), entry('c', 4)])
+    assert [(row.name, [each.path for each in row.entries]) for row in rows] == [
+        ('tuto', ['b', 'a', 'c']), ('tuto (2)', ['failed'])]
+
+
+def test_the_default_baseline_has_an_accuracy():
+    without = entry('a')
+    with_one, other = (dataclasses.replace(
+        entry(name, changed=['learning_rate'], learning_rate=rate), accuracy=0.5)
+        for name, rate in (('b', '1'), ('c', '2')))
+    rows = group([without, with_one, other])
+    assert [row.entries[0].path for row in rows] == ['b', 'a', 'c']
+    base = dataclasses.replace(other, variant='baseline')
+    assert group([without, with_one, base])[0].entries == (base,)
+
+
+def test_weights_are_shown_where_results_differ_in_them():
+    rows = rows_of(entry('a', weights='averaged'), entry('b', changed=['weights'], weights='raw'))
+    assert [settings for _, _, settings in rows] == [{'weights': 'averaged'}, {'weights': 'raw'}]
+
+
+@pytest.mark.parametrize('baseline', ['init_from=a/b', files.safe_name('init_from=a/b')])
+def test_the_baseline_may_have_the_name_of_its_folder(baseline):
+    """The variant of a run is the name of its folder."""
+    one = entry('x', variant=files.safe_name('init_from=a/b'), changed=['momentum'], momentum='1')
+    assert group([entry('y'), one], baseline=baseline)[0].entries == (one,)
+    plain = entry('z', variant='init_from=a/b', changed=['momentum'], momentum='1')
+    assert group([entry('y'), plain], baseline=baseline)[0].entries == (plain,)

@@ -1,6 +1,7 @@
 """Arguments of compare.py: runs, studies, folders, results and patterns."""
 
 import os
+import shutil
 
 import pytest
 
@@ -67,6 +68,18 @@ def test_runs_are_sorted_by_number():
     assert sorted(['runs/x1²', 'runs/x1'], key=selection.natural) == ['runs/x1', 'runs/x1²']
     assert sorted(['runs/tuto/10', 'runs/tuto/9', 'runs/alex2/1'], key=selection.natural) == [
         'runs/alex2/1', 'runs/tuto/9', 'runs/tuto/10']
+
+
+def test_decimal_numbers_are_sorted_by_size():
+    names = [f'learning_rate={rate}' for rate in ('0.2', '0.05', '1', '0.125')]
+    assert sorted(names, key=selection.natural) == [names[1], names[3], names[0], names[2]]
+
+
+def test_a_run_that_was_moved_away_is_not_compared(folder):
+    before = names(folder, 'study')[0]
+    runs_of_baseline = folder / 'study' / 'runs' / 'baseline'
+    shutil.copytree(str(runs_of_baseline / 'seed1'), str(runs_of_baseline / 'seed1.old'))
+    assert names(folder, 'study')[0] == names(folder, '.')[0] == before
 
 
 def test_results_are_told_from_other_files():

@@ -37,6 +37,12 @@ def test_a_page_shows_the_table():
     assert 'Accuracy against parameters' not in text  # all rows have as many
 
 
+def test_a_page_names_the_gpu_next_to_the_training_time():
+    rows = (row('a', 0.8, 10**6, gpu='<b>H100'), ROWS[1])
+    text = comparison_page.page(Comparison('runs', rows))
+    assert '>1.5<small>&lt;b&gt;H100</small>' in text and text.count('<small>&lt;b&gt;') == 1
+
+
 def test_hostile_names_stay_text():
     text = comparison_page.page(COMPARISON)
     assert text.count('<script') == 1 and '&lt;script&gt;alert(1)&lt;/script&gt;\\n' in text

@@ -43,7 +43,7 @@ def test_a_changed_result_is_drawn(copy):
         assert root.tag == '{http://www.w3.org/2000/svg}svg' and root.get('viewBox')
         assert 'Permafrost: sprint, 211.1, 90.00 %' in text and colours['s1'] in text
         names = [element.text for element in root.iter() if element.tag.endswith('text')]
-        assert names.count('nin2') == 1 and names.count('tuto') == 2  # ours, and its author's
+        assert names.count('nin1') == 1 and names.count('tuto') == 2  # ours, and its author's
     with open(copy[0]) as stream:
         readme = stream.read()
     for picture in re.findall(r'(?:src|srcset)="(.*?)"', readme):

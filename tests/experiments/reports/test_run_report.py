@@ -8,6 +8,7 @@ import pytest
 
 from permafrost import files, runs
 from permafrost.config import Config
+from permafrost.errors import UserError
 from permafrost.evaluation import history
 from permafrost.evaluation.history import EpochRow
 from permafrost.experiments.reports import run_facts, run_report
@@ -59,6 +60,17 @@ def test_a_report_shows_the_run(run, monkeypatch):
                   'predicted as', 'left, about'):
         assert shown in text, shown
     assert 'python &lt;u&gt;' in text  # versions
+
+
+def test_a_report_says_why_it_has_no_pictures(run, monkeypatch):
+    def fail(*unused):
+        raise UserError('x.bin: missing <b>\n')
+    monkeypatch.setattr(run_facts, 'mistakes', fail)
+    text = read(run)
+    assert '<h2>Worst mistakes</h2>' in text and '<div class="pictures">' not in text
+    assert 'No pictures: x.bin: missing &lt;b&gt;\\n' in text
+    monkeypatch.setattr(run_facts, 'mistakes', lambda *unused: [])
+    assert 'Worst mistakes' not in read(run)
 
 
 def test_a_report_of_a_training_that_ended_does_not_reload(run):

@@ -101,6 +101,62 @@ def test_a_run_of_another_length_in_images_is_named(synthetic, tmp_path, length)
         helpers.planned_runs(tmp_path, *flags, f'--train_images={length}')
 
 
+def test_a_variant_that_is_left_out_is_named(synthetic, tmp_path, capsys):
+    (tmp_path / 'study.json').write_text(json.dumps({'variants': {
+        'exported': {'export': 'onnx'}, 'same': {'learning_rate': 0.05}}}))
+    planned = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic))
+    assert [run.variant for run in planned] == ['baseline']
+    assert [line for line in capsys.readouterr().out.splitlines() if 'the same' in line] == [
+        'note: same trains the same as baseline, so it is left out']
+
+
+def test_a_run_that_is_longer_than_planned_is_named(synthetic, tmp_path):
+    """Its accuracy and those of other seeds would be of two lengths."""
+    flags = helpers.data_flags(synthetic)
+    run, = helpers.planned_runs(tmp_path, *flags, '--steps=400')
+    write_run(run)
+    runs.write_status(run.directory, state='done', step=400)
+    with pytest.raises(UserError, match='seed1 was trained for 400 steps, more than 200: give '
+                       '--steps=400 or more'):
+        helpers.planned_runs(tmp_path, *flags, '--steps=200', '--seeds=2')
+    runs.write_status(run.directory, state='stopped', step=150)
+    assert len(helpers.planned_runs(tmp_path, *flags, '--steps=200', '--seeds=2')) == 2
+
+
+@pytest.fixture
+def processor(monkeypatch):
+    """Return processor(bool): say whether this processor has bfloat16."""
+    return lambda has_bfloat16: monkeypatch.setattr(
+        plan.overrides.runtime, 'has_bfloat16', lambda engine: has_bfloat16)
+
+
+@pytest.mark.parametrize('before', [True, False])
+def test_a_study_goes_on_with_another_processor(synthetic, tmp_path, capsys, processor, before):
+    flags = helpers.data_flags(synthetic, '--compute_dtype=bfloat16', '--seeds=2')
+    processor(before)
+    planned = helpers.planned_runs(tmp_path, *flags)
+    for run in planned:
+        write_run(run)
+        runs.write_status(run.directory, state='done', step=20)
+    processor(not before)
+    capsys.readouterr()
+    again = helpers.planned_runs(tmp_path, *flags)
+    assert [run.directory for run in again] == [run.directory for run in planned]
+    assert 'mixes' not in capsys.readouterr().out, 'all are done'
+    helpers.planned_runs(tmp_path, *flags, '--vary=learning_rate=0.2,0.3')
+    assert capsys.readouterr().out.count('note: the study mixes bfloat16 and float32') == 1
+
+
+def test_a_run_of_another_precision_than_the_study_states_is_named(synthetic, tmp_path, processor):
+    processor(True)
+    flags = helpers.data_flags(synthetic)
+    run, = helpers.planned_runs(tmp_path, *flags, '--compute_dtype=bfloat16')
+    write_run(run)
+    assert len(helpers.planned_runs(tmp_path, *flags)) == 1, 'the study states none'
+    with pytest.raises(UserError, match='was trained with compute_dtype bfloat16, not float32'):
+        helpers.planned_runs(tmp_path, *flags, '--compute_dtype=float32')
+
+
 def test_a_run_is_done_when_it_is_as_long_as_planned(synthetic, tmp_path):
     flags = helpers.data_flags(synthetic)
     run, = helpers.planned_runs(tmp_path, *flags)

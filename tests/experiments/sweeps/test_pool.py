@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+from permafrost import machine, runs
 from permafrost.experiments.sweeps import pool
 from permafrost.experiments.sweeps.plan import PlannedRun
 from tests.experiments.sweeps import helpers
@@ -16,6 +17,20 @@ def test_cores_are_shared_out():
     assert flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
     assert flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']
     assert flags(4, 2, '--intra_op_threads=2') == flags(4, 2, '--deterministic=true') == []
+
+
+def test_a_run_that_goes_on_alone_has_all_cores(synthetic, tmp_path, monkeypatch):
+    """Its config.json keeps the threads that it had next to others."""
+    monkeypatch.setattr(machine, 'cores', lambda: 2)
+    flags = helpers.data_flags(synthetic)
+    with helpers.fast_trainings():
+        for parallel, threads in ((2, 1), (1, 0)):
+            run, = helpers.planned_runs(tmp_path, *flags, f'--steps={60 // parallel}')
+            assert pool.run_all(Recorder([run]), parallel) == 0
+            config, _ = runs.read_config(run.directory)
+            assert config.intra_op_threads == config.inter_op_threads == threads
+    kept = run._replace(arguments=(*run.arguments, '--intra_op_threads=1'))
+    assert pool.thread_flags(kept, 1, 8) == []
 
 
 class Recorder(pool.Source):

@@ -83,6 +83,7 @@ def test_a_wrong_file_is_one_line(tmp_path, value, reason):
     (['--vary=learning_rate'], 'SETTING=VALUE'), (['--vary=momentum='], 'SETTING=VALUE'),
     (['--vary=momentum=0.1', '--vary=momentum=0.2'], 'twice'), (['--seed=3'], '--seeds'),
     (['--run=x'], 'STUDY/runs'), (['--resume'], 'always continues'), (['--set=x'], 'field=value'),
+    (['--set=momentum=0.5', '--momentum=0.9'], '--momentum and --set momentum set the same field'),
     (['--random=3'], 'at least one --vary'),
     (['--vary=momentum=0.1', '--random=3', '--search=3'],
      '^--random and --search choose the runs in different ways: give one of them$'),
@@ -118,11 +119,28 @@ def test_the_password_of_a_database_is_not_written(tmp_path):
     assert of_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'
 
 
+@pytest.mark.parametrize('url, kept', [
+    ('postgresql://user:pw@host/db?options=a@b', 'postgresql://user@host/db?options=a@b'),
+    ('postgresql://host:5432/db?options=a@b', 'postgresql://host:5432/db?options=a@b'),
+    ('postgresql://host/db?password=p@ss', 'postgresql://host/db'),
+    ('postgresql://host:1/db?password=p@ss&port=5', 'postgresql://host:1/db?port=5'),
+    ('postgresql://host?password=p@ss', 'postgresql://host'),
+    ('postgresql://me@host/db?sslpassword=x&port=5', 'postgresql://me@host/db?port=5'),
+    ('mysql://me@host/db?port=5&passwd=x', 'mysql://me@host/db?port=5'),
+    ('mysql://me@host/db?PASS%77ord=x', 'mysql://me@host/db'),
+    ('mysql://me:p?w/x@host/db', 'mysql://me@host/db'),
+    ('mysql://me:p@ss@host/db?x=1', 'mysql://me@host/db?x=1'),
+    ('sqlite:////a@b/x.db', 'sqlite:////a@b/x.db')])
+def test_a_url_loses_its_password_and_nothing_else(url, kept):
+    assert study.without_password(url) == kept
+
+
 @pytest.mark.parametrize('name', sorted(os.listdir(os.path.join(ROOT, 'studies'))))
-def test_the_ready_studies_make_runs(synthetic, tmp_path, name):
+def test_the_ready_studies_make_runs(synthetic, tmp_path, capsys, name):
     template = '--template=' + os.path.join(ROOT, 'studies', name)
     planned = helpers.planned_runs(tmp_path, template, '--dataset=synthetic', '--validation=100',
                                    f'--data_dir={synthetic.directory}')
     expected = {'tutorial.json': 15, 'davidnet_branches.json': 15, 'bag_of_tricks.json': 11,
                 'compress.json': 18, 'distillation.json': 6, 'sprint.json': 6}
     assert len(planned) == expected[name]
+    assert 'so it is left out' not in capsys.readouterr().out

@@ -7,9 +7,10 @@ import re
 import pytest
 
 from permafrost import runs
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps import speed, sweep
+from permafrost.experiments.sweeps.search import trials
 from tests import in_process
 from tests.experiments.sweeps import helpers
 from tests.experiments.sweeps.test_plan import write_run
@@ -120,6 +121,17 @@ def test_a_search_is_reported(synthetic, tmp_path, capsys):
     assert 'starts' not in capsys.readouterr().out
     assert helpers.run_fast(tmp_path / 'study', '--search=6') == 0
     assert capsys.readouterr().out.count(': starts') == 1
+
+
+def test_a_search_whose_trials_all_fail_ends(synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(trials, 'DIVERGED', 'another reason than that of fast_train.py')
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=2..3', '--search=30',
+                               '--parallel=2')
+    with pytest.raises(UserError, match='^3 trials in a row failed, the last one, trial.*, with: '
+                       'loss became NaN.*train.log.: remove the cause, then repeat') as error:
+        helpers.run_fast(tmp_path / 'study', *flags)
+    assert error.value.exit_code == 1
+    assert capsys.readouterr().out.count(': starts') <= 4
 
 
 def test_wrong_flags_are_one_line(synthetic, tmp_path):

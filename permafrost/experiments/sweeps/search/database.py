@@ -24,8 +24,17 @@ _CALLBACK = ('failed_trial_callback' if RetryCallback.__name__ == 'RetryFailedTr
 
 
 def url_of(storage: str, folder: str) -> str:
-    """Return the URL of the database: `storage`, or that of a file in `folder`."""
-    return storage or 'sqlite:///' + os.path.join(os.path.abspath(folder), 'search.db')
+    """Return the URL of the database: `storage`, or that of a file in `folder`. Raises UserError.
+    """
+    if storage:
+        return storage
+    url = sqlalchemy.engine.URL.create(
+        'sqlite', database=os.path.join(os.path.abspath(folder), 'search.db'))
+    text = url.render_as_string(hide_password=False)
+    if sqlalchemy.engine.make_url(text) != url:  # SQLAlchemy 2.0 does not quote a ?
+        raise UserError(f'no URL names a database in {printable(folder)}: use a STUDY without ? in '
+                        'its path')
+    return text
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
@@ -50,7 +59,7 @@ def is_retry(trial: optuna.trial.FrozenTrial) -> bool:
 
 def shown(url: str) -> str:
     """Return the URL for messages, without its password."""
-    query = 'password' in sqlalchemy.engine.make_url(url).query
+    query = any('pass' in name.lower() for name in sqlalchemy.engine.make_url(url).query)
     return printable(sqlalchemy.engine.make_url(
         without_password(url) if query else url).render_as_string(hide_password=True))
 

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import optuna
 
-from permafrost.errors import UserError, one_line, printable
+from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.experiments.sweeps import plan, pool
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.search import database
@@ -22,6 +22,8 @@ from permafrost.experiments.sweeps.variants import Variant, name_of, parse_range
 POLL_SECS = 3.  # between two questions to the database, or looks at results.csv
 # A third goes on at each rung: after 1, 3, 9, ... evaluations (ASHA, arXiv:1810.05934).
 REDUCTION_FACTOR = 3
+MAX_FAILURES = 3  # in a row, of another reason than the settings: the next trials would fail, too
+DIVERGED = 'NaN'  # in the reason of a training whose loss diverged
 State = optuna.trial.TrialState
 
 
@@ -61,6 +63,7 @@ class Search(pool.Source):
         self._trials: Dict[int, Trial] = {}  # {number: trial of this process}
         self._asked = self._beat = -1e9
         self._is_empty = False
+        self._failures = 0  # in a row
 
     def _check_same_study(self) -> None:
         """Raise UserError if the database has a search of this name with other settings."""
@@ -155,6 +158,7 @@ class Search(pool.Source):
         except UserError as error:
             self._optuna.tell(trial, state=State.FAIL)
             print(f'{name}: FAILED: {error}', flush=True)
+            self._count_failure(name, '' if isinstance(error, UsageError) else str(error))
             return None
         planned = [plan.planned_run(self._study, variant, seed, self._folder, config)
                    for seed in self._study.seeds]
@@ -229,7 +233,9 @@ class Search(pool.Source):
         is_done = all(run.is_done() for run in each.runs)
         if not problem and not each.is_pruned and not is_done:
             return  # the next seed
-        if problem or is_done and not all(run.accuracies() for run in each.runs):
+        if not problem and is_done and not all(run.accuracies() for run in each.runs):
+            problem = 'results.csv has no evaluation'
+        if problem:
             self._optuna.tell(each.trial, state=State.FAIL)
         elif not is_done:
             self._optuna.tell(each.trial, state=State.PRUNED)
@@ -237,6 +243,14 @@ class Search(pool.Source):
             best = [max(run.accuracies()) for run in each.runs]
             self._optuna.tell(each.trial, sum(best) / len(best))
         self._forget(each)
+        self._count_failure(planned.variant, problem)
+
+    def _count_failure(self, name: str, problem: str) -> None:
+        """Raise UserError if trial after trial fails, which would use up all of them."""
+        self._failures = self._failures + 1 if problem and DIVERGED not in problem else 0
+        if self._failures == MAX_FAILURES:
+            raise UserError(f'{MAX_FAILURES} trials in a row failed, the last one, {name}, with: '
+                            f'{problem}: remove the cause, then repeat the command')
 
     def _forget(self, each: Trial) -> None:
         del self._trials[each.trial.number]

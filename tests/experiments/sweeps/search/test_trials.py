@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from permafrost import runs
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps import study
 from permafrost.experiments.sweeps.search import database, trials
@@ -228,6 +228,52 @@ def test_a_failed_trial_counts(open_search, capsys):
     assert states(search) == [State.FAIL] and next_run(search) is None
     search.print_trials()
     assert capsys.readouterr().out.splitlines()[1:] == ['1 trials: 1 failed']
+
+
+def fail(search, *problems):
+    for problem in problems:
+        run = next_run(search)
+        if not problem:
+            train(run, .5)
+        search.finished(run, problem)
+
+
+def test_failures_in_a_row_end_the_search(open_search):
+    """A full disk would use up all trials in minutes."""
+    search = open_search('a', '--search=30')
+    fail(search, 'No space left on device', 'exit code 1', '', 'killed by signal 9', 'exit code 1')
+    with pytest.raises(UserError, match='^3 trials in a row failed, the last one, trial5, with: '
+                       'No space left .*then repeat the command$') as error:
+        fail(search, 'No space left on device (x/train.log)')
+    assert error.value.exit_code == 1 and not search._trials
+
+
+def test_losses_that_diverge_do_not_end_a_search(open_search):
+    search = open_search('a', '--search=30')
+    fail(search, *['loss or weights became NaN or infinite at step 7 (x/train.log)'] * 4)
+    assert states(search) == [State.FAIL] * 4
+
+
+@pytest.mark.parametrize('error, count', [(UserError, 3), (UsageError, 5)])
+def test_trials_that_cannot_begin_end_the_search_too(open_search, monkeypatch, error, count):
+    """Unless their settings do not go together."""
+    search = open_search('a', '--search=5')
+
+    def fail_at_once(*unused):
+        raise error('x.pb: missing')
+    monkeypatch.setattr(trials.plan, 'configure', fail_at_once)
+    with contextlib.suppress(UserError):
+        assert next_run(search) is None
+    assert states(search) == [State.FAIL] * count
+
+
+def test_lost_results_in_a_row_end_the_search(open_search):
+    search = open_search('a', '--search=30')
+    with pytest.raises(UserError, match='3 trials .* with: results.csv has no evaluation'):
+        for _ in range(3):
+            run = next_run(search)
+            train(run)
+            search.finished(run, '')
 
 
 def test_a_trial_is_the_mean_over_its_seeds(open_search):
