@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 def evaluate(run, session_config, restart_timeout):
     from permafrost.evaluation import evaluate  # imports TensorFlow, whose threads are now set
     evaluate.evaluate_run(run, session_config, continuous=True, restart_timeout=restart_timeout,
-                          data_dir=FLAGS.data_dir)
+                          **evaluate.images_to_follow(run, FLAGS.data_dir))
 
 
 def train_chief(train_setup, session_config, **options):

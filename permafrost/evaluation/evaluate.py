@@ -2,12 +2,14 @@
 
 import contextlib
 import os
-from typing import Any, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union
 
 import tensorflow.compat.v1 as tf
 
+from permafrost import runs
 from permafrost.datasets import loading
 from permafrost.errors import UserError, one_line, printable
+from permafrost.evaluation import history
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
 from permafrost.evaluation.frozen_graphs import classification, graph_def
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
@@ -55,6 +57,17 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
         if evaluator.is_recorded:
             print('metrics:', printable(os.path.join(evaluator.directory, 'metrics.jsonl')))
     return metrics
+
+
+def images_to_follow(run: str, data_dir: Optional[str]) -> Dict[str, Any]:
+    """Return the options of Evaluator for a run that is followed: its dataset and the split.
+
+    That is the test images; if there are none, the images held out.
+    """
+    config, _ = runs.read_config(run)
+    dataset = loading.open_for_run(config, None, data_dir)
+    has_test = dataset.counts['test'] or not config.validation
+    return {'opened': dataset, 'split': 'test' if has_test else history.CHOOSING}
 
 
 def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
