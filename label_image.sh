@@ -15,8 +15,9 @@ Classifies images (PNG, JPEG or BMP), using TensorFlow from .venv/ENGINE. GRAPH 
 model in trained_models/, a run that freeze_graph.py has frozen, any frozen graph (.pb
 or .pbtxt), or a SavedModel directory; or a .tflite or .onnx file, which LiteRT or ONNX
 Runtime runs (their environments are built when they are first needed).
-If the first argument is an image, GRAPH is tuto. Builds label_image/ first if its sources have changed. Flags after -- go to the
-program:
+If the first argument is an image, GRAPH is tuto. With --compare, all files are models:
+GRAPH, RUNTIME=GRAPH or RUNTIME/PRECISION=GRAPH. Builds label_image/ first if its sources
+have changed. Flags after -- go to the program:
 
   $name tuto photo.jpg
   $name runs/tuto/1 photo.jpg
@@ -24,7 +25,7 @@ program:
   $name squeeze1 -- --batch_file test_batch.bin
   $name squeeze1 -- --benchmark --batch_size 32
   $name squeeze1 -- --runtime openvino --precision bfloat16 --benchmark
-  $name squeeze1.pb squeeze1.int8.tflite squeeze1.onnx -- --compare
+  $name squeeze1 openvino=squeeze1 squeeze1.int8.tflite -- --compare
   $name tuto -- --help
 
 exit codes: 0 done, 1 failed, 2 usage
@@ -64,30 +65,90 @@ is_image() {
   return 1
 }
 
-# The program says of a file that is no graph what it is.
-graph=$root/trained_models/tuto.pb
-case $1 in
-  --) ;;
-  -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;;
-  *)
-    if [ -e "$root/trained_models/$1.pb" ]; then
-      graph=$root/trained_models/$1.pb
-    elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
-      graph=$(graph_of_run "${1%/}")
-    elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
-      graph=$1
-    else
-      models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
-               sed 's/^..//; s/.pb$//' | paste -sd ' ' -) || true
-      fail 2 "no graph, run, model or image '$1' (models: ${models:-none, trained_models is empty})"
-    fi
-    if [[ $graph == "$1" && $1 != *.pb ]] && is_image "$1"; then
-      graph=$root/trained_models/tuto.pb
-    else
-      shift
-    fi ;;
-esac
-[ -e "$graph" ] || fail 1 "$graph: No such file or directory"
+# Sets $graph to the file of the model $1: a name in trained_models/, a run, or a file. The program
+# says of a file that is no graph what it is.
+find_graph() {
+  local models
+  if [ -e "$root/trained_models/$1.pb" ]; then
+    graph=$root/trained_models/$1.pb
+  elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
+    graph=$(graph_of_run "${1%/}")
+  elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
+    graph=$1
+  else
+    models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
+             sed 's/^..//; s/.pb$//' | paste -sd ' ' -) || true
+    fail 2 "no graph, run, model or image '$1' (models: ${models:-none, trained_models is empty})"
+  fi
+  [ -e "$graph" ] || fail 1 "$graph: No such file or directory"
+}
+
+# Whether the model $1 is RUNTIME=FILE or RUNTIME/PRECISION=FILE.
+names_runtime() {
+  case $1 in
+    tensorflow=*|litert=*|onnxruntime=*|openvino=*) ;;
+    tensorflow/*=*|litert/*=*|onnxruntime/*=*|openvino/*=*) ;;
+    *) return 1 ;;
+  esac
+}
+
+files=()  # the images or, with --compare, the models
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  case $1 in -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;; esac
+  files+=("$1")
+  shift
+done
+first=${files[0]-}
+[ $# = 0 ] || shift
+
+flags=() compare='' runtime='' stated='' own_library=1 valued='' only_files=''
+for flag in "$@"; do
+  case $valued$flag in
+    --runtime=*) runtime=${flag#--runtime=} ;;
+    --graph=*) stated=${flag#--graph=} ;;
+  esac
+  if [ -z "$valued" ] && { [ -n "$only_files" ] || [[ $flag != -?* ]]; }; then
+    files+=("$flag")
+    continue
+  fi
+  if [ "$valued$flag" = -- ]; then
+    only_files=1
+    continue
+  fi
+  flags+=("$flag")
+  case $valued$flag in
+    ?*=*) valued='' ;;  # of the flag before it, or its own
+    --compare) compare=1 ;;
+    -h|--help) own_library='' ;;
+    --benchmark|--profile|--json|--allow_any_op) ;;
+    --*) valued=$flag= ;;
+  esac
+  case $flag in --library|--library=*) own_library='' ;; esac
+done
+
+graph='' models=()
+if [ -n "$compare" ]; then
+  for model in ${files[@]+"${files[@]}"}; do
+    prefix=''
+    if names_runtime "$model"; then prefix=${model%%=*}=; fi
+    find_graph "${model#"$prefix"}"
+    models+=("$prefix$graph")
+  done
+  files=(${models[@]+"${models[@]}"})
+  graph=''
+  if [ -z "$stated" ] && [ ${#files[@]} -gt 0 ]; then
+    graph=${files[0]}
+    unset 'files[0]'
+  fi
+elif [ -n "$first" ]; then
+  find_graph "$first"
+  if [[ $graph == "$first" && $first != *.pb ]]; then
+    [ ! -p "$first" ] || fail 2 "$first is a pipe: name the graph first: $name GRAPH $first"
+    if [ -f "$first" ] && is_image "$first"; then graph=''; fi
+  fi
+  [ -z "$graph" ] || unset 'files[0]'
+fi
+if [ -z "$graph$stated$compare" ]; then find_graph tuto; fi
 
 # What the program cannot read becomes a frozen graph first.
 named=()
@@ -102,14 +163,6 @@ if [ -e "$graph/saved_model.pb" ] || [ -e "$graph/saved_model.pbtxt" ] || [[ $gr
   rm -r "$folder"
   graph=/dev/fd/$descriptor
 fi
-
-images=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do
-  case $1 in -*) fail 2 "flags go after --: $name GRAPH IMAGE -- $1" ;; esac
-  images+=("$1")
-  shift
-done
-[ $# = 0 ] || shift
 
 # Adds the environment that has the library of the runtime $1; builds it if there is none.
 library=()
@@ -126,22 +179,10 @@ need() {
 }
 
 # A model's runtime is the one before its "=", else that of --runtime, else of its suffix.
-runtime='' previous='' models=("$graph") own_library=1
-for flag in "$@"; do
-  case $flag in
-    --library|--library=*|-h|--help) own_library= ;;
-    --runtime=*) runtime=${flag#*=} ;;
-    --compare) models+=(${images[@]+"${images[@]}"}) ;;
-  esac
-  [ "$previous" != --runtime ] || runtime=$flag
-  previous=$flag
-done
-for model in "${models[@]}"; do
+[ -n "$compare" ] || models=(${graph:+"$graph"})
+for model in ${models[@]+"${models[@]}"} ${stated:+"$stated"}; do
   [ -n "$own_library" ] || break
-  case $model in
-    tensorflow[=/]*|litert[=/]*|onnxruntime[=/]*|openvino[=/]*) model=${model%%[=/]*} ;;
-    *) model=${runtime:-$model} ;;
-  esac
+  if names_runtime "$model"; then model=${model%%[=/]*}; else model=${runtime:-$model}; fi
   case $model in
     litert|*.tflite) need litert ;;
     onnxruntime|*.onnx) need onnxruntime ;;
@@ -162,5 +203,5 @@ if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&
     fail 1 'building label_image failed: see above'
   }
 fi
-exec "$root/label_image/build/label_image" "--graph=$graph" ${named[@]+"${named[@]}"} \
-  ${library[@]+"${library[@]}"} "$@" ${images[@]+-- "${images[@]}"}
+exec "$root/label_image/build/label_image" ${graph:+"--graph=$graph"} ${named[@]+"${named[@]}"} \
+  ${library[@]+"${library[@]}"} ${flags[@]+"${flags[@]}"} ${files[@]+-- "${files[@]}"}

@@ -169,7 +169,7 @@ int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) 
                          {"accuracy", metrics.accuracy()},
                          {"confusion", metrics.confusion},
                          {"labels", names},
-                         {"images_per_second", metrics.images / metrics.seconds},
+                         {"images_per_second", metrics.images_per_second},
                          {"batch_size", flags.batch_size},
                          {"threads", flags.model.threads}});
   } else {

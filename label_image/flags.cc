@@ -41,11 +41,12 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "file to write: index, label, prediction and probabilities of each image"},
       {"benchmark", &flags->benchmark, "measure latency on random images"},
       {"compare", &flags->compare,
-       "measure the latency of several models in turn, and with --batch_file their accuracy"},
-      {"batch_size", &flags->batch_size, "images per run; default: 1 with --benchmark, else 100",
-       1, 100000},
-      {"threads", &model->threads, "threads; default: 1 with --benchmark, else all processors",
-       1, 1024},
+       "measure the latency of several models in turn, and with --batch_file their accuracy, in "
+       "batches of 100"},
+      {"batch_size", &flags->batch_size,
+       "images per run; default: 1 with --benchmark or --compare, else 100", 1, 100000},
+      {"threads", &model->threads,
+       "threads; default: 1 with --benchmark or --compare, else all processors", 1, 1024},
       {"warmup", &flags->warmup, "untimed runs before the timed ones; default: 20", 1, 1000000},
       {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
@@ -137,9 +138,6 @@ void CheckFlags(const Flags& flags) {
   const std::string& precision = flags.model.precision;
   if (precision != "float32" && precision != "bfloat16") {
     throw UsageError("--precision must be float32 or bfloat16, not ", Quote(precision));
-  }
-  if (precision == "bfloat16" && !flags.session_config.empty()) {
-    throw UsageError("give either --precision bfloat16 or --session_config");
   }
   if (flags.compare && !flags.predictions.empty()) {
     throw UsageError("--predictions is for a single model, not for --compare");

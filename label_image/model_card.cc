@@ -19,7 +19,7 @@ class Parser {
  public:
   explicit Parser(std::string_view text) : rest_(text) {}
 
-  ModelCard Parse(size_t graph_bytes) {
+  ModelCard Parse(std::optional<size_t> graph_bytes) {
     ModelCard card;
     bool other = false;
     Object([&](const std::string& name) {
@@ -31,7 +31,7 @@ class Parser {
       } else if (next == '-' || (next >= '0' && next <= '9')) {
         const double number = Number();
         if (name == "accuracy" && number >= 0 && number <= 1) card.accuracy = number;
-        if (name == "bytes") other = number != static_cast<double>(graph_bytes);
+        if (name == "bytes") other = graph_bytes && number != static_cast<double>(*graph_bytes);
       } else {
         Skip(1);
       }
@@ -165,17 +165,21 @@ class Parser {
 
 }  // namespace
 
-ModelCard ParseModelCard(std::string_view json, size_t graph_bytes) {
+ModelCard ParseModelCard(std::string_view json, std::optional<size_t> graph_bytes) {
   return Parser(json).Parse(graph_bytes);
 }
 
-ModelCard ReadModelCard(const std::string& path) {
+ModelCard ReadModelCard(const std::string& name) {
+  // The json is next to a SavedModel directory, not in it.
+  const std::string path = name.substr(0, name.find_last_not_of('/') + 1);
   const std::string json =
       (EndsWith(path, ".pb") ? path.substr(0, path.size() - 3) : path) + ".json";
   struct stat graph, status;
   if (stat(path.c_str(), &graph) != 0 || stat(json.c_str(), &status) != 0) return {};
   try {
-    return ParseModelCard(ReadFile(json, kMaxBytes), graph.st_size);
+    std::optional<size_t> bytes;
+    if (!S_ISDIR(graph.st_mode)) bytes = graph.st_size;
+    return ParseModelCard(ReadFile(json, kMaxBytes), bytes);
   } catch (const Error& error) {
     PrintError(Concat("note: ", Printable(json), " is damaged (", error.what(),
                       "): going on without it"));

@@ -1,6 +1,7 @@
 // The json next to a graph, which freeze_graph.py writes: its model, accuracy and classes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,8 @@ struct ModelCard {
 ModelCard ReadModelCard(const std::string& path);
 
 // Return the fields of a card in a json text. `graph_bytes` is the size of the graph: if the json
-// names another one, the card is empty. Throws Error.
-ModelCard ParseModelCard(std::string_view json, size_t graph_bytes);
+// names another one, the card is empty; nothing: any size is right. Throws Error.
+ModelCard ParseModelCard(std::string_view json, std::optional<size_t> graph_bytes);
 
 // Return "path (model, accuracy 0.8876)", as far as the card says it.
 std::string GraphTitle(const std::string& path, const ModelCard& card);

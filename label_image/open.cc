@@ -14,6 +14,9 @@ namespace {
 // Throw UsageError if the flags are for another runtime, Error if they are for another processor.
 void CheckRuntime(const Flags& flags, const std::string& runtime) {
   if (flags.model.precision == "bfloat16") {
+    if (!flags.session_config.empty()) {
+      throw UsageError("give either --precision bfloat16 or --session_config");
+    }
     if (runtime != "tensorflow" && runtime != "openvino") {
       throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",
                        runtime);

@@ -18,6 +18,7 @@ GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& o
   const Node& node = graph_->Get(nodes_.input);
   input_ = {graph_->OutputType(node), graph_->OutputShape(node).value_or(Shape())};
   if (input_.type == 0 && nodes_.input == "images") input_.type = kUint8;
+  nodes_.own = nodes_.own && input_.type == kUint8;
 }
 
 bool GraphModel::is_random() const {

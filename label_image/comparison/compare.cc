@@ -1,5 +1,6 @@
 #include "comparison/compare.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -43,9 +44,9 @@ void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {
            Printable(model.name()).c_str(), static_cast<int>(runtime_width),
            model.ready().runtime, median, 1000 * flags.batch_size / median, median / first,
            model.peak_mb(), FileSize(model.path()) / 1000.);
-    if (model.ready().images) {
-      printf("  %lld of %lld", static_cast<long long>(model.ready().correct),
-             static_cast<long long>(model.ready().images));
+    if (model.accuracy().images) {
+      printf("  %lld of %lld", static_cast<long long>(model.accuracy().correct),
+             static_cast<long long>(model.accuracy().images));
     }
     printf("\n");
   }
@@ -61,9 +62,9 @@ void PrintJson(const Flags& flags, const std::vector<TimedModel>& models) {
                           {"latency_ms", LatencyJson(latency)},
                           {"images_per_second", 1000 * flags.batch_size / latency.median},
                           {"peak_rss_mb", model.peak_mb()}};
-    if (model.ready().images) {
-      object.push_back({"images", model.ready().images});
-      object.push_back({"correct", model.ready().correct});
+    if (model.accuracy().images) {
+      object.push_back({"images", model.accuracy().images});
+      object.push_back({"correct", model.accuracy().correct});
     }
     objects.push_back(object);
   }
@@ -86,6 +87,9 @@ int TimeInTurn(const Flags& flags, std::vector<TimedModel>* models) {
       if (!model.TakeTurn()) return std::max(model.Stop(), 1);
     }
   }
+  for (TimedModel& model : *models) {
+    if (!flags.batch_files.empty() && !model.Evaluate()) return std::max(model.Stop(), 1);
+  }
   return 0;
 }
 
@@ -93,6 +97,9 @@ int TimeInTurn(const Flags& flags, std::vector<TimedModel>* models) {
 
 int CompareModels(const Flags& flags) {
   signal(SIGPIPE, SIG_IGN);  // a process that fails says so itself
+  for (const std::string& path : flags.batch_files) {  // they are read after the slow part
+    if (access(path.c_str(), R_OK) != 0) throw Error(path, ": ", strerror(errno));
+  }
   std::vector<TimedModel> models;
   for (const std::string& text : flags.compared) models.emplace_back(flags, text);
   const int code = TimeInTurn(flags, &models);

@@ -22,6 +22,7 @@ namespace label_image {
 namespace {
 
 constexpr int64_t kEvaluationBatch = 100;
+constexpr char kTakeTurn = 't', kEvaluate = 'e';  // requests
 
 // Split "RUNTIME/PRECISION=FILE". A file may have an = in its name.
 Flags ParseModel(const Flags& flags, const std::string& text) {
@@ -64,24 +65,27 @@ bool WriteAll(int descriptor, const void* data, size_t size) {
   return true;
 }
 
+Accuracy MeasureAccuracy(const Flags& flags, Network* network) {
+  Batch batch;
+  for (const std::string& path : flags.batch_files) {
+    ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
+  }
+  const Metrics metrics = Evaluate(network, batch, kEvaluationBatch);
+  return {metrics.images, metrics.correct};
+}
+
 int Serve(const Flags& flags, const Backend& backend, Network* network, int requests, int answers) {
   Ready ready;
   snprintf(ready.runtime, sizeof(ready.runtime), "%s",
            RuntimeText(backend, flags.model).c_str());
-  if (!flags.batch_files.empty()) {
-    Batch batch;
-    for (const std::string& path : flags.batch_files) {
-      ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes,
-                &batch);
-    }
-    const Metrics metrics = Evaluate(network, batch, kEvaluationBatch);
-    ready.images = metrics.images;
-    ready.correct = metrics.correct;
-  }
   const Tensor input = RandomInput(*network, flags.batch_size);
   TimeRuns(network, input, flags.warmup);
   if (!WriteAll(answers, &ready, sizeof(ready))) return 1;
   for (char request; ReadAll(requests, &request, 1);) {
+    if (request == kEvaluate) {
+      const Accuracy accuracy = MeasureAccuracy(flags, network);
+      return WriteAll(answers, &accuracy, sizeof(accuracy)) ? 0 : 1;
+    }
     const std::vector<double> times = TimeRuns(network, input, flags.runs);
     const double peak_mb = PeakMemory();
     if (!WriteAll(answers, &peak_mb, sizeof(peak_mb)) ||
@@ -142,12 +146,16 @@ bool TimedModel::Start(const std::vector<TimedModel>& others) {
 
 bool TimedModel::TakeTurn() {
   std::vector<double> times(flags_.runs);
-  if (!WriteAll(requests_, "1", 1) || !ReadAll(answers_, &peak_mb_, sizeof(peak_mb_)) ||
+  if (!WriteAll(requests_, &kTakeTurn, 1) || !ReadAll(answers_, &peak_mb_, sizeof(peak_mb_)) ||
       !ReadAll(answers_, times.data(), times.size() * sizeof(double))) {
     return false;
   }
   times_.insert(times_.end(), times.begin(), times.end());
   return true;
+}
+
+bool TimedModel::Evaluate() {
+  return WriteAll(requests_, &kEvaluate, 1) && ReadAll(answers_, &accuracy_, sizeof(accuracy_));
 }
 
 int TimedModel::Stop() {

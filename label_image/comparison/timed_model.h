@@ -14,6 +14,10 @@ namespace label_image {
 // The first message of the process.
 struct Ready {
   char runtime[100] = "";
+};
+
+// What it says of the batch files.
+struct Accuracy {
   int64_t images = 0, correct = 0;
 };
 
@@ -22,13 +26,17 @@ class TimedModel {
   // `text` is FILE, RUNTIME=FILE or RUNTIME/PRECISION=FILE. Throws UsageError.
   TimedModel(const Flags& flags, const std::string& text);
 
-  // Start the process, and wait until it has loaded and warmed up the model and, with
-  // flags.batch_files, measured its accuracy. `others` are models that run already. Return false if
-  // it fails, which it reports itself. Throws Error if there can be no process.
+  // Start the process, and wait until it has loaded and warmed up the model. `others` are models
+  // that run already. Return false if it fails, which it reports itself. Throws Error if there can
+  // be no process.
   bool Start(const std::vector<TimedModel>& others);
 
   // Let it run flags.runs times. Return false if it fails.
   bool TakeTurn();
+
+  // Let it measure its accuracy on flags.batch_files, after all turns: the larger batches would
+  // count in peak_mb. Return false if it fails.
+  bool Evaluate();
 
   // End the process. Return its exit code. Throws Error if a signal has ended it.
   int Stop();
@@ -36,6 +44,7 @@ class TimedModel {
   const std::string& path() const { return flags_.graph; }
   const std::string& name() const { return flags_.graph_name; }  // for people
   const Ready& ready() const { return ready_; }
+  const Accuracy& accuracy() const { return accuracy_; }
   double peak_mb() const { return peak_mb_; }                   // memory of the process
   const std::vector<double>& times() const { return times_; }  // of all turns, in ms
 
@@ -44,6 +53,7 @@ class TimedModel {
   pid_t pid_ = 0;
   int requests_ = -1, answers_ = -1;  // ends of pipes
   Ready ready_;
+  Accuracy accuracy_;
   double peak_mb_ = 0;
   std::vector<double> times_;
 };

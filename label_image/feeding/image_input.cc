@@ -82,7 +82,7 @@ void ImageInput::FindLayout(const Shape& shape) {
 
 void ImageInput::FindSizes(bool own, const InputOptions& options) {
   const StatedSize stated = Stated(options);
-  if (options.crop_size && raw_ && own) {
+  if (options.crop_size && own) {
     throw UsageError("--crop_size is for graphs without a node 'images': ", path_,
                      " crops images itself");
   }

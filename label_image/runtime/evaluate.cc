@@ -17,9 +17,11 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
   Metrics metrics;
   metrics.images = static_cast<int64_t>(batch.labels.size());
   const size_t size = size_t{3} * network->image_size() * network->image_size();
-  // The first run is not timed: it optimizes the graph and allocates memory.
-  const size_t classes =
-      network->Classify(batch.images.data(), std::min(batch_size, metrics.images)).classes;
+  batch_size = std::min(batch_size, metrics.images);
+  // The first run is not timed: it optimizes the graph and allocates memory. Nor is a last batch of
+  // another size: OpenVINO compiles the model for it.
+  const size_t classes = network->Classify(batch.images.data(), batch_size).classes;
+  const int64_t timed = metrics.images / batch_size * batch_size;
   metrics.confusion.assign(classes, std::vector<int64_t>(classes));
   const auto start = std::chrono::steady_clock::now();
   for (int64_t first = 0; first < metrics.images; first += batch_size) {
@@ -40,9 +42,11 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
     }
     metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
                                  probabilities.values.end());
+    if (first + count == timed) {
+      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+      metrics.images_per_second = timed / time.count();
+    }
   }
-  metrics.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return metrics;
 }
 
@@ -63,7 +67,7 @@ std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>
   std::string text =
       Format("%lld of %lld images correct, accuracy %.4f (%.0f images/s)\n",
              static_cast<long long>(metrics.correct), static_cast<long long>(metrics.images),
-             metrics.accuracy(), metrics.images / metrics.seconds);
+             metrics.accuracy(), metrics.images_per_second);
   size_t width = 0;
   for (const std::string& name : class_names) width = std::max(width, name.size());
   const bool matrix = class_names.size() <= kMaxMatrixClasses;

@@ -15,7 +15,7 @@ struct Metrics {
   std::vector<std::vector<int64_t>> confusion;  // rows: true classes, columns: predictions
   std::vector<int> predicted;                   // class of each image
   std::vector<float> probabilities;             // [images, classes]
-  double seconds = 0;                           // without the first run
+  double images_per_second = 0;                 // in batches of one size, without the first run
 
   double accuracy() const { return static_cast<double>(correct) / images; }
 };

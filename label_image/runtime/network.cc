@@ -51,7 +51,7 @@ int Network::image_size() const {
 
 std::string Network::Describe() const {
   std::string text = "graph: " + GraphTitle(path(), card_) + "\n";
-  if (!model_.nodes().own || !input_->raw() || output_.kind() != OutputKind::kLogits) {
+  if (!model_.nodes().own || output_.kind() != OutputKind::kLogits) {
     text += Concat("input: ", input_->Describe(), "\noutput: ", output_.Describe(), "\n");
   }
   const auto list = [&text](const char* title, const std::vector<std::string>& names,

@@ -13,7 +13,7 @@ struct Nodes {
   std::vector<std::string> questions;  // flags that are missing, with the candidates
   std::vector<std::string> defaults;   // other placeholders, which have a default value
   std::vector<std::string> assumed;    // NAME=VALUE of others, which every inference sets so
-  bool own = false;                    // fed at `images`, as the graphs of freeze_graph.py are
+  bool own = false;  // fed uint8 `images`, as the graphs of freeze_graph.py are; see backend.h
 };
 
 // Return "(candidates: a, b)", the first of `names`, for messages.

@@ -113,7 +113,8 @@ void Output::Decide(const std::vector<float>& values) {
     kind_ = OutputKind::kLogits;
   } else {
     throw UsageError(path_, " does not say what its output ", Quote(node_), " means, ", columns_,
-                     columns_ == 1 ? " number" : " numbers", " by ", OneLine(source_op_, 50),
+                     columns_ == 1 ? " number" : " numbers",
+                     source_op_.empty() ? "" : " by " + OneLine(source_op_, 50),
                      ": give --output_kind logits, softmax, sigmoid or raw");
   }
 }

@@ -45,9 +45,9 @@ def define_flags() -> None:
                       'it. Default: litert for .tflite, onnxruntime for .onnx, else tensorflow. '
                       'openvino runs .pb, .onnx and .tflite.')
     shared_flags.define_graph_flags()
-    flags.DEFINE_bool('allow_any_op', False, 'With --graph: also run operations that inference '
-                      'does not need. They can write files: do not use it for graphs from '
-                      'strangers.')
+    flags.DEFINE_bool('allow_any_op', False, 'With --graph, in TensorFlow: also run operations '
+                      'that inference does not need. They can write files: do not use it for '
+                      'graphs from strangers.')
 
 
 def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
@@ -104,18 +104,20 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
 
 
 def _graph_to_run(values: flags.FlagValues) -> str:
-    """Return the graph that --graph names; go on in a child process if TensorFlow runs it.
+    """Return the graph that --graph names; go on in a child process if TensorFlow reads it.
 
     Of a run it is the frozen graph. Raises UserError if there is none, UsageError if there is a
     flag that its runtime does not have.
     """
     path = file_kinds.graph_file(values.graph)
-    if client.runtime_of(path, values.runtime) == 'tensorflow':
+    own = client.runtime_of(path, values.runtime) == 'tensorflow'
+    for name in ('feed', 'allow_any_op'):
+        if values[name].value and not own:
+            raise UsageError(f'--{name} is for graphs that TensorFlow runs: leave it out')
+    if own or path.endswith('.pb'):
         file_kinds.check_graph_file(path)
         isolation.continue_in_child(path)
         return path
-    if values.feed:
-        raise UsageError('--feed is for graphs that TensorFlow runs: leave it out')
     if not os.path.isfile(path):
         raise UserError(f'cannot read {path}: name a file; freeze_graph.py makes one of a run')
     return path

@@ -128,11 +128,12 @@ def test_sigterm_ends_follow_with_143(run):
     assert code == 143 and 'Traceback' not in output
 
 
-def test_a_run_without_test_images_is_followed_on_those_held_out(run, synthetic, monkeypatch):
-    config, _ = runs.read_config(run)
-    for test, validation, split in ((9, 50, 'test'), (0, 50, 'validation'), (0, 0, 'test')):
-        data = synthetic._replace(counts=dict(synthetic.counts, test=test))
-        monkeypatch.setattr(runs, 'read_config', lambda run: (
-            dataclasses.replace(config, validation=validation), {}))
-        monkeypatch.setattr(loading, 'open_for_run', lambda *unused: data)
-        assert evaluate.images_to_follow(run, None) == {'opened': data, 'split': split}
+@pytest.mark.parametrize('test, validation, split', [
+    (9, 50, 'test'), (0, 50, 'validation'), (0, 0, 'test')])
+def test_a_run_without_test_images_is_followed_on_those_held_out(
+        run, synthetic, monkeypatch, test, validation, split):
+    config = dataclasses.replace(runs.read_config(run)[0], validation=validation)
+    data = synthetic._replace(counts=dict(synthetic.counts, test=test))
+    monkeypatch.setattr(runs, 'read_config', lambda run: (config, {}))
+    monkeypatch.setattr(loading, 'open_for_run', lambda *unused: data)
+    assert evaluate.images_to_follow(run, None) == {'opened': data, 'split': split}

@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import tensorflow.compat.v1 as tf
 
-from tests.label_image.program import OWN, PROGRAM, execute
+from tests.label_image.program import OWN, PROGRAM, execute, write_graph
 from tests.label_image.test_runtimes import library, model
 
 
@@ -44,6 +45,20 @@ def test_table(program, graph, batch):
     assert [entry['graph'] for entry in named['models']] == ['other', model('.tflite')]
 
 
+def test_peak_memory_is_that_of_the_timed_batch_size(program, tmp_path):
+    """The evaluation, in batches of 100, is later. This graph makes 5 MB of an image."""
+    def build():
+        pixels = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        copies = tf.tile(tf.cast(pixels, tf.float32), [1, 1, 1, 400])
+        tf.reduce_mean(tf.square(copies), [1, 2], name='predictions')
+    (tmp_path / 'batch.bin').write_bytes(bytes(100 * 3073))
+    flags = ['--compare', write_graph(tmp_path / 'a.pb', build), OWN, '--runs=2', '--repeats=1',
+             '--warmup=1', '--json']
+    peaks = [json.loads(program(*flags, *more))['models'][0]['peak_rss_mb']
+             for more in ([], ['--batch_file', tmp_path / 'batch.bin'])]
+    assert peaks[1] < peaks[0] + 100
+
+
 @pytest.mark.parametrize('models,code,text', [
     (['nothing.tflite'], 1, 'nothing.tflite: No such file or directory'),
     (['onnxruntime/bfloat16=nothing.onnx'], 2, 'nothing.onnx: --precision bfloat16 is for'),
@@ -59,6 +74,20 @@ def test_a_damaged_model_is_named_once(error_line, graph, tmp_path):
         path.write_bytes(stream.read(200))
     line = error_line(1, '--compare', path, graph, OWN, library('litert'), '--runs=1')
     assert line.startswith(f'label_image: {path}: LiteRT ') and line.count(str(path)) == 1
+
+
+def test_a_missing_batch_file_ends_it_before_the_first_turn(error_line, graph):
+    line = error_line(1, '--compare', graph, OWN, '--batch_file=none.bin')
+    assert line == 'label_image: none.bin: No such file or directory\n'
+
+
+@pytest.mark.parametrize('name', ['', 'tensorflow/bfloat16='])
+def test_a_configuration_leaves_no_precision_to_choose(error_line, graph, tmp_path, name):
+    (tmp_path / 'config').write_bytes(b'')
+    precision = [] if name else ['--precision=bfloat16']
+    line = error_line(2, '--compare', name + graph, OWN, '--session_config', tmp_path / 'config',
+                      *precision)
+    assert 'give either --precision bfloat16 or --session_config' in line
 
 
 def test_predictions_are_of_a_single_model(error_line, graph, batch, tmp_path):

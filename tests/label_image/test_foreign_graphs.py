@@ -16,6 +16,7 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
 from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
 from tests.evaluation.frozen_graphs.test_file_kinds import write_files
 from tests.evaluation.helpers import center_crops
 from tests.label_image.program import ENGINES, OWN, PROGRAM, ROOT, execute, noise, write_graph
@@ -210,6 +211,11 @@ def strange():
     tf.reduce_mean(tf.placeholder(tf.float32, [None, 28, 28, 7], name='x'), [1, 2], name='y')
 
 
+def rectified():
+    """Named as ours, but fed floats: `predictions` need not be logits."""
+    tf.nn.relu(tf.reduce_mean(floats('images'), [1, 2]), name='predictions')
+
+
 def maps():
     tf.nn.softmax(floats('x'), name='y')
 
@@ -225,6 +231,7 @@ def maps():
     (luminance, ['--input_mean=1,2,3'], 'must be one number for grey images'),
     (renamed, ['--image_size=28'], 'expects images of 32x32, but --image_size is 28x28'),
     (maps, RAW, 'not a row of floats for each'),
+    (rectified, RAW, '3 numbers by Relu: give --output_kind'),
     (bytes_of_any_size, RAW, 'receives pixels as they are')],
     ids=lambda value: getattr(value, '__name__', None))
 def test_both_programs_ask_for_the_same_in_one_line(build, flags, message, error_line, synthetic,
@@ -271,6 +278,16 @@ def test_the_answer_names_the_model_and_accuracy_of_the_json(is_of_this_graph, p
     assert printed.startswith(f'graph: {path}' + r' (m\x1b, accuracy 0.5000)' * is_of_this_graph
                               + '\n')
     assert ('é7 "' in printed) == is_of_this_graph
+
+
+def test_the_json_is_next_to_a_saved_model(program, graph, picture, tmp_path):
+    """label_image.sh gives the name of the directory, and the graph in it. Its size is no sign."""
+    (tmp_path / 'saved').mkdir()
+    (tmp_path / 'saved.json').write_text('{"model": "m", "bytes": 7}')
+    name = f'{tmp_path}/saved/'
+    lines = program('--graph=' + graph, '--graph_name=' + name, OWN, picture).splitlines()
+    assert lines[0] == f'graph: {name} (m)'
+    assert lines[0] == 'graph: ' + read_model_card(name).title(name)
 
 
 def test_a_saved_model_and_a_graph_as_text_run(program, picture, tmp_path):
@@ -329,15 +346,16 @@ def test_a_binary_score_is_of_two_classes(program, picture, tmp_path):
 def test_names_are_printed_escaped_and_json_is_valid(program, tmp_path):
     def build():
         tf.constant([b'\x1b[31mred', b'caf\xe9', 'grün'.encode()], name='labels')
-        tf.identity(tf.reduce_mean(floats('images'), [1, 2]), name='predictions')
+        pixels = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        tf.identity(tf.reduce_mean(tf.cast(pixels, tf.float32), [1, 2]), name='predictions')
     path = write_graph(tmp_path / 'a.pb', build)
     name = str(tmp_path).encode() + b'/\xe9\x1b\n.png'
     with open(name, 'wb') as stream:
         PIL.Image.new('RGB', (32, 32)).save(stream, 'png')
-    text = program(f'--graph={path}', OWN, name.decode('utf-8', 'surrogateescape'), *RAW)
+    text = program(f'--graph={path}', OWN, name.decode('utf-8', 'surrogateescape'))
     assert all(each in text for each in (r'\x1b[31mred', r'caf\xe9', 'grün', r'/\xe9\x1b\n.png'))
     assert '\x1b' not in text
-    answer = json.loads(program(f'--graph={path}', OWN, '--json', *RAW,
+    answer = json.loads(program(f'--graph={path}', OWN, '--json',
                                 name.decode('utf-8', 'surrogateescape')))
     image, = answer['images']
     assert {top['label'] for top in image['top']} == {r'\x1b[31mred', r'caf\xe9', 'grün'}

@@ -162,6 +162,7 @@ def test_crash_of_the_library_is_one_line(graph, program):
 def test_help_lists_the_flags(program, flag):
     out = program(flag)
     assert '--batch_file TEXT' in out and '--standardize TEXT' in out and 'exit codes' in out
+    assert out.count('default: 1 with --benchmark or --compare, else ') == 2
 
 
 def test_a_crop_of_another_size_than_the_graph_says_is_refused(error_line, foreign_graph, picture):

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import PIL.Image
@@ -19,6 +20,7 @@ from tests.label_image.program import (
     OWN,
     PROGRAM,
     ROOT,
+    SQUEEZE1,
     evaluate,
     execute,
     expected,
@@ -120,6 +122,38 @@ def test_the_answer_says_how_a_foreign_model_is_fed(program, tmp_path):
     assert lines[1].startswith('input: photos, uint8 [N, 32, 32, 3]')
     assert lines[2].startswith('output: likelihoods, logits')
     assert lines[4].split()[-1] == 'red'
+
+
+# y = weights, which are 3 numbers in the file model.data.
+EXTERNAL = """
+import sys
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+weights = numpy_helper.from_array(np.arange(300, dtype=np.float32).reshape(3, 100), 'weights')
+nodes = [helper.make_node('ReduceMean', ['x'], ['mean'], axes=[1, 2], keepdims=0),
+         helper.make_node('MatMul', ['mean', 'weights'], ['y'])]
+x = helper.make_tensor_value_info('x', TensorProto.FLOAT, ['N', 8, 8, 3])
+y = helper.make_tensor_value_info('y', TensorProto.FLOAT, ['N', 100])
+model = helper.make_model(helper.make_graph(nodes, 'g', [x], [y], [weights]), ir_version=8,
+                          opset_imports=[helper.make_opsetid('', 13)])
+onnx.save(model, sys.argv[1], save_as_external_data=True, location='model.data', size_threshold=0)
+"""
+
+
+def test_weights_in_another_file_are_those_next_to_the_model(program, picture, tmp_path):
+    """Not those in the current directory."""
+    here, there = tmp_path / 'here', tmp_path / 'there'
+    here.mkdir(), there.mkdir()
+    flags = ['--graph', there / 'a.onnx', library('onnxruntime'), '--output_kind=raw', '--top=1']
+    subprocess.check_call([os.path.join(ROOT, '.venv', 'onnxruntime', 'bin', 'python'), '-c',
+                           EXTERNAL, there / 'a.onnx'])
+    size = os.path.getsize(str(there / 'model.data'))
+    (here / 'model.data').write_bytes(bytes(size))
+    expected = program(*flags, picture)
+    assert subprocess.check_output([PROGRAM, *flags, picture], universal_newlines=True,
+                                   cwd=str(here)) == expected
+    assert expected.splitlines()[-1].split()[-1] == '99'  # with zeros it would be 0
 
 
 def test_mistakes_are_one_line(error_line, graph, picture, tmp_path):

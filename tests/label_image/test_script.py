@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
 from tests.label_image.program import ENGINES, ROOT, execute
+
+LIBRARIES = [f'--library={{root}}/.venv/{name}' for name in ('default', 'litert', 'onnxruntime')]
 
 
 def test_script_builds_the_program_and_finds_library_and_model(graph, picture, tmp_path):
@@ -76,6 +79,69 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
         path = tmp_path / name
         process = label(path if path.exists() else name, picture)
         assert process.returncode == code and message in process.stderr and not process.stdout
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """compared(*arguments, cwd): what the script starts the program with, and its errors.
+
+    There is one model, net.pb, and its run; the program prints its arguments.
+    """
+    root = tmp_path / 'copy'
+    for folder in ('trained_models', 'label_image/build', 'run/train', 'litert', 'bin',
+                   *(f'.venv/{name}' for name in ('default', 'litert', 'onnxruntime'))):
+        (root / folder).mkdir(parents=True)
+    for name in ('trained_models/net.pb', 'run/net.pb', 'run/config.json', 'litert/a.pb',
+                 'a.tflite', 'a.onnx'):
+        (root / name).write_text('')
+    for name, text in (('label_image/build/label_image', 'printf "%s\\n" "$@"'), ('bin/make', '')):
+        (root / name).write_text('#!/bin/bash\n' + text)
+        (root / name).chmod(0o755)
+    shutil.copy(os.path.join(ROOT, 'label_image.sh'), str(root))
+
+    def run(*arguments):
+        return subprocess.run(
+            ['./label_image.sh', *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True, cwd=str(root), timeout=20,
+            env=dict(os.environ, ENGINE='', PATH=f"{root}/bin:{os.environ['PATH']}"))
+    return run, str(root)
+
+
+@pytest.mark.parametrize('arguments, expected', [
+    (['net', 'litert=net', 'onnxruntime/float32=a.onnx', 'litert=run', '--', '--compare'],
+     ['--graph={root}/trained_models/net.pb', *LIBRARIES, LIBRARIES[1], '--compare', '--',
+      'litert={root}/trained_models/net.pb', 'onnxruntime/float32=a.onnx', 'litert=run/net.pb']),
+    (['litert=a.tflite', '--', '--compare', '--runs', '2'],
+     ['--graph=litert=a.tflite', LIBRARIES[1], '--compare', '--runs', '2']),
+    (['--', '--compare', '--top', '3', 'a.tflite', '--json', 'a.onnx'],
+     ['--graph=a.tflite', *LIBRARIES[1:], '--compare', '--top', '3', '--json', '--', 'a.onnx']),
+    (['--', '--compare'], ['--compare']),
+    (['litert/a.pb', '--', '--compare'], ['--graph=litert/a.pb', LIBRARIES[0], '--compare']),
+    (['--', '--graph', 'a.onnx', '--benchmark'],
+     [LIBRARIES[2], '--graph', 'a.onnx', '--benchmark']),
+    (['net', 'i.png', '--', '--json', 'j.png', '--', '--k.png'],
+     ['--graph={root}/trained_models/net.pb', LIBRARIES[0], '--json', '--', 'i.png', 'j.png',
+      '--k.png'])])
+def test_the_program_gets_models_and_the_libraries_that_they_need(compared, arguments, expected):
+    run, root = compared
+    process = run(*arguments)
+    assert (process.returncode, process.stderr) == (0, '')
+    assert process.stdout.splitlines() == [each.format(root=root) for each in expected]
+
+
+def test_a_model_of_a_comparison_that_there_is_not_is_one_line(compared):
+    process = compared[0]('net', 'litert=none', '--', '--compare')
+    assert (process.returncode, process.stderr) == (
+        2, "label_image.sh: no graph, run, model or image 'none' (models: net)\n")
+
+
+def test_a_pipe_may_hold_an_image_but_the_graph_is_named_first(compared):
+    """To look at its first bytes would take them away."""
+    run, root = compared
+    os.mkfifo(root + '/pipe')
+    process = run('pipe')
+    assert (process.returncode, process.stderr) == (
+        2, 'label_image.sh: pipe is a pipe: name the graph first: ./label_image.sh GRAPH pipe\n')
 
 
 @pytest.mark.parametrize('environment, message', [

@@ -31,6 +31,8 @@ namespace label_image {
 #define LABEL_IMAGE_ORT_FUNCTIONS(X)                                                           \
   X(2, GetErrorMessage, const char*, (const OrtStatus*))                                       \
   X(3, CreateEnv, OrtStatus*, (int log_level, const char* log_id, OrtEnv**))                   \
+  X(7, CreateSession, OrtStatus*,                                                              \
+    (const OrtEnv*, const char* path, const OrtSessionOptions*, OrtSession**))                 \
   X(8, CreateSessionFromArray, OrtStatus*,                                                     \
     (const OrtEnv*, const void*, size_t, const OrtSessionOptions*, OrtSession**))              \
   X(9, Run, OrtStatus*,                                                                        \

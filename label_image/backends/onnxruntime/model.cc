@@ -1,5 +1,7 @@
 #include "backends/onnxruntime/model.h"
 
+#include <sys/stat.h>
+
 #include "backends/onnxruntime/api.h"
 #include "error.h"
 #include "graph/onnx_file.h"
@@ -101,8 +103,13 @@ class OnnxModel : public Model {
     ort.Check(ort.SetIntraOpNumThreads(settings, options.threads), "cannot set threads");
     ort.Check(ort.SetInterOpNumThreads(settings, 1), "cannot set threads");
     OrtSession* session = nullptr;
-    ort.Check(ort.CreateSessionFromArray(ort.env, file.bytes.data(), file.bytes.size(), settings,
-                                         &session),
+    struct stat status;
+    // Only with the path does ONNX Runtime find the weights that are in files next to the model.
+    // A pipe has been read: its bytes are all there is.
+    const bool regular = stat(file.path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+    ort.Check(regular ? ort.CreateSession(ort.env, file.path.c_str(), settings, &session)
+                      : ort.CreateSessionFromArray(ort.env, file.bytes.data(), file.bytes.size(),
+                                                   settings, &session),
               "rejects the model");
     session_.reset(session, ort.ReleaseSession);
     labels_ = OnnxLabels(file.bytes);

@@ -13,7 +13,7 @@ from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
-from permafrost.evaluation.frozen_graphs.output import Output
+from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes.classifier import Classifier
 
@@ -36,7 +36,8 @@ class FrozenGraph(Classifier):
         if not self._nodes.input:
             ask_for(path, '', list(self._nodes.questions))
         graph = feed_constants(graph, path, self._nodes.assumed)
-        self.output = Output(graph, path, self._nodes, stated.output_kind)
+        self.output = Output(path, self._nodes, find_source_op(graph, self._nodes.output),
+                             stated.output_kind)
         self.labels = class_names(graph, path, stated.labels)
         fed = next(node for node in graph.node if node.name == self._nodes.input)
         size = dataset and dataset.image_shape[:2]
@@ -76,9 +77,12 @@ class FrozenGraph(Classifier):
 
     def _fetch(self, session, fed):
         """Return what the graph returns, with a dimension for the images."""
-        values = np.asarray(session.run(self._nodes.output + ':0', {self._nodes.input + ':0': fed}))
+        values = np.asarray(self._values(session, fed))
         is_row = values.ndim == 0 or (values.ndim == 1 and not self.input.layout.is_batched)
         return values[None] if is_row else values
+
+    def _values(self, session, fed):
+        return session.run(self._nodes.output + ':0', {self._nodes.input + ':0': fed})
 
     def _check_repeats(self, session, fed):
         """Raise UserError, at the first call, if two runs give two answers."""

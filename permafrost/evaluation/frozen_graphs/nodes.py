@@ -30,11 +30,7 @@ class Nodes(NamedTuple):
     questions: Tuple[str, ...] = ()
     defaults: Tuple[str, ...] = ()  # other placeholders, which have a default value
     assumed: Tuple[str, ...] = ()  # NAME=VALUE of others, which every inference sets so
-
-    @property
-    def is_own(self) -> bool:
-        """True if the graph is fed at `images`, as those of freeze_graph.py are."""
-        return self.input == 'images'
+    is_own: bool = False  # fed uint8 `images`, as the graphs of freeze_graph.py are
 
 
 class _Graph:
@@ -161,8 +157,9 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
                             'python -m tensorflow.python.tools.freeze_graph')
         if _is_fed(each):
             questions.append(f'--feed {each.name}=VALUE')
+    is_own = fed.name == 'images' and output_type(fed) in (0, tf.uint8.as_datatype_enum)
     return Nodes(fed.name, outputs[0].name, tuple(questions), tuple(sorted(defaults)),
-                 tuple(sorted(assumed)))
+                 tuple(sorted(assumed)), is_own)
 
 
 def _is_fed(node):

@@ -23,25 +23,30 @@ ARITHMETIC_OPS = ('Sub', 'Mul', 'RealDiv', 'Div', 'AddN', 'Neg', 'Mean', 'Sum', 
                   'OneHot', 'Dequantize')  # may end a softmax or sigmoid written by hand
 
 
+def find_source_op(definition: tf.GraphDef, output: str) -> str:
+    """Return the operation whose values the node `output` hands on, '' if a node is missing."""
+    by_name = {node.name: node for node in definition.node}
+    node = by_name.get(output)
+    for _ in by_name:  # ends even if there is a cycle
+        if node is None or node.op not in PASSING_OPS:
+            break
+        node = by_name.get(node_name(node.input[0])) if node.input else None
+    return node.op if node is not None else ''
+
+
 class Output:
     """The meaning of the numbers that a graph returns."""
 
-    def __init__(self, definition: tf.GraphDef, path: str, nodes: Nodes,
-                 kind: Optional[str] = None):
+    def __init__(self, path: str, nodes: Nodes, source_op: str, kind: Optional[str] = None):
         """Take the `kind` that the user states, else the one that the last operation says.
 
-        Else it is decided by the first values, where these leave no doubt. Raises UsageError.
+        That is `source_op`, under TensorFlow's name; '': unknown. Else the kind is decided by the
+        first values, where these leave no doubt. Raises UsageError.
         """
         if kind not in (None,) + KINDS:
             raise UsageError(f"--output_kind must be {', '.join(KINDS[:3])} or raw, not '{kind}'")
-        by_name = {node.name: node for node in definition.node}
-        node = by_name.get(nodes.output)
-        for _ in by_name:  # ends even if there is a cycle
-            if node is None or node.op not in PASSING_OPS:
-                break
-            node = by_name.get(node_name(node.input[0])) if node.input else None
-        self._path, self._node = path, nodes.output
-        self._op = node.op if node is not None else ''
+        self._path, self._node, self._op = path, nodes.output, source_op
+        self._is_exported = nodes.is_own and not source_op
         # Softmax is the inverse of LogSoftmax.
         self.kind = kind or {'Softmax': 'softmax', 'Sigmoid': 'sigmoid',
                              'LogSoftmax': 'logits'}.get(self._op)
@@ -106,11 +111,12 @@ class Output:
         fractions = _are_fractions(values)
         if self._columns > 1 and fractions and _sum_to_one(values):
             return 'softmax'
-        if self._columns > 1 and (
-                self._op in LINEAR_OPS or (self._op in ARITHMETIC_OPS and not fractions)):
+        if self._columns > 1 and (self._op in LINEAR_OPS or not fractions and (
+                self._op in ARITHMETIC_OPS or self._is_exported)):
             return 'logits'
+        operation = f' by {printable(self._op)[:50]}' if self._op else ''
         raise UsageError(f"{self._path} does not say what its output '{self._node}' means, "
-                         f"{self._columns} number{'s' * (self._columns != 1)} by {self._op}: give "
+                         f"{self._columns} number{'s' * (self._columns != 1)}{operation}: give "
                          '--output_kind logits, softmax, sigmoid or raw')
 
     def _check(self, values):

@@ -52,7 +52,7 @@ class Classifier(abc.ABC):
 
     def describe(self) -> List[str]:
         """Return lines of text, after the first run: input and output, if they are not ours."""
-        if self.input.is_own and self.input.is_raw and self.output.kind == 'logits':
+        if self.input.is_own and self.output.kind == 'logits':
             return []
         return [f'input: {self.input}', f'output: {self.output}']
 

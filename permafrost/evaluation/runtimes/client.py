@@ -15,6 +15,7 @@ import numpy as np
 
 from permafrost.cli.commands import ROOT
 from permafrost.errors import UsageError, UserError, one_line, printable, shown
+from permafrost.evaluation.frozen_graphs.reading import isolation
 
 RUNTIMES = ('litert', 'onnxruntime', 'openvino')  # each has an environment and a server
 RUNTIME_OF = {'.tflite': 'litert', '.onnx': 'onnxruntime'}  # by the suffix of a file
@@ -52,10 +53,11 @@ class Child:
         """Start `module` in `environment`, with environment variables. Raises UserError."""
         self._module, self._environment = module, environment
         self._log = tempfile.TemporaryFile()
-        self._process = subprocess.Popen(
-            [python(environment), '-m', module], cwd=ROOT, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True,
-            env=dict(os.environ, **variables))
+        with isolation.usual_stack():
+            self._process = subprocess.Popen(
+                [python(environment), '-m', module], cwd=ROOT, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True,
+                env=dict(os.environ, **variables))
         self.version = self._answer()['version']
 
     def __enter__(self) -> 'Child':
@@ -103,7 +105,7 @@ def runtime(name: str) -> Child:
 
 def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE,
             output: Optional[str] = None) -> np.ndarray:
-    """Return the outputs, float32 [N, classes], of the file at `path` for uint8 images.
+    """Return the outputs [N, classes], in their own type, of the file at `path` for uint8 images.
 
     `batch_size` images go in at a time; `output` is the name of the output, None for the first.
     Raises UserError if the runtime cannot run the file.

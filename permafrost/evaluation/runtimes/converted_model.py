@@ -8,7 +8,6 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable, shown
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, question
@@ -16,10 +15,9 @@ from permafrost.evaluation.frozen_graphs.output import Output
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
+from permafrost.evaluation.runtimes.served_graph import ServedGraph
 
 USUAL_OUTPUTS = ('predictions', 'probabilities')
-# The converter of TensorFlow Lite gives these names to outputs.
-CALLS = ('PartitionedCall', 'StatefulPartitionedCall')
 
 
 class ConvertedModel(Classifier):
@@ -29,35 +27,46 @@ class ConvertedModel(Classifier):
                  stated: Statement = NOTHING_STATED):
         """Ask `child`, a runtime, for the inputs and outputs of the file at `path`.
 
-        Raises UserError if the runtime cannot open it, or images cannot be fed to it; UsageError if
-        something must be stated.
+        Those of a frozen graph are found here. Raises UserError if the file cannot be opened, or
+        images cannot be fed to it; UsageError if something must be stated.
         """
         super().__init__(path, dataset)
         self._child = child
+        self._graph: Optional[ServedGraph] = None
+        if path.endswith('.pb'):
+            graph = self._graph = ServedGraph(child, path, dataset, stated)
+            self.input, self.output, self.labels = graph.input, graph.output, graph.labels
+            return
         facts = child.ask(describe=os.path.abspath(path))
         fed = _input(path, facts['inputs'], stated)
         self._fetched = choose(path, facts['outputs'], 'output', stated.output, USUAL_OUTPUTS)
         missing = [] if self._fetched else [question('output', facts['outputs'])]
-        name, output = _plain(fed['name']), _plain(self._fetched)
+        name = _plain(fed['name'])
         self.input = ImageInput(path, name, _type_number(path, fed['dtype']),
                                 [None if size < 0 else size for size in fed['shape']], stated,
                                 dataset and dataset.image_shape[:2])
         ask_for(path, name, [*missing, *self.input.questions()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
-        if self.input.is_own and output in CALLS:  # the interface of freeze_graph.py
-            output = 'predictions'
-        self.output = Output(tf.GraphDef(), path, Nodes(name, output), stated.output_kind)
-        self.labels = _labels(path, stated) or facts['labels']
+        nodes = Nodes(name, _plain(self._fetched), is_own=self.input.is_own)
+        self.output = Output(path, nodes, facts.get('source_ops', {}).get(self._fetched, ''),
+                             stated.output_kind)
+        self.labels = class_names(tf.GraphDef(), path, stated.labels) or facts['labels']
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""
+        if self._graph:
+            return self._graph.run(session, images, size)
         if self.input.layout.is_batched:
             return self._predict(self.input.feed(images),
                                  self.input.batch or min(size, client.BATCH_SIZE))
         answers = [self._predict(fed, len(fed))  # all of it at once
                    for fed in map(self.input.feed, images[:, None])]
         return np.concatenate([np.atleast_2d(answer) for answer in answers])
+
+    def describe(self) -> List[str]:
+        """Return lines of text, as FrozenGraph does."""
+        return self._graph.describe() if self._graph else super().describe()
 
     def _predict(self, fed: np.ndarray, batch_size: int) -> np.ndarray:
         return client.predict(self._child, self.path, fed, batch_size, self._fetched)
@@ -94,13 +103,6 @@ def _type_number(path: str, name: str) -> int:
     except TypeError:  # TensorFlow has no such type
         raise UserError(f'{path}: its input has type {printable(name)}, but only uint8 images and '
                         'floats can be fed: convert the model with a uint8 or float input')
-
-
-def _labels(path: str, stated: Statement) -> List[str]:
-    """Return the class names that are stated or, of a frozen graph, those in it."""
-    is_graph = path.endswith('.pb') and not stated.labels
-    return class_names(graph_def.read_graph(path) if is_graph else tf.GraphDef(), path,
-                       stated.labels)
 
 
 def _plain(name: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Optional
 
 import onnxruntime
 
-from permafrost.evaluation.runtimes import server
+from permafrost.evaluation.runtimes import onnx_file, server
 
 
 def load(path: str, threads: int, output: Optional[str]) -> Callable:
@@ -29,9 +29,9 @@ def describe(path: str) -> Dict[str, Any]:
     """Return the answer to {"describe": path}: see server."""
     session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     labels = session.get_modelmeta().custom_metadata_map.get('labels', '')
-    return {'inputs': [_describe_input(each) for each in session.get_inputs()],
-            'outputs': [each.name for each in session.get_outputs()],
-            'labels': labels.splitlines()}
+    outputs = [each.name for each in session.get_outputs()]
+    return {'inputs': [_describe_input(each) for each in session.get_inputs()], 'outputs': outputs,
+            'labels': labels.splitlines(), 'source_ops': onnx_file.source_ops(path, outputs)}
 
 
 def _describe_input(source: Any) -> Dict[str, Any]:

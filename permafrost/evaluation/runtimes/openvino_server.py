@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import openvino
 
-from permafrost.evaluation.runtimes import server
+from permafrost.evaluation.runtimes import onnx_file, server
 
 CORE = openvino.Core()
 DTYPES = {'u8': 'uint8', 'u16': 'uint16', 'u32': 'uint32', 'u64': 'uint64', 'i8': 'int8',
@@ -54,7 +54,8 @@ def describe(path: str) -> Dict[str, Any]:
     """Return the answer to {"describe": path}: see server."""
     model, outputs = read(path)
     return {'inputs': [_describe_input(each) for each in model.inputs], 'outputs': outputs,
-            'labels': _labels(path, model)}
+            'labels': _labels(path, model),
+            'source_ops': onnx_file.source_ops(path, outputs) if path.endswith('.onnx') else {}}
 
 
 def _describe_input(source: Any) -> Dict[str, Any]:

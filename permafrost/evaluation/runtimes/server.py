@@ -4,10 +4,11 @@ The first line is {"version": of the library}. A request that fails is answered 
 A runtime answers
 
 {"predict": file, "images": file.npy, "output": file.npy, "batch_size": N, "fetch": name}: write the
-    outputs, float32 [images, classes], for uint8 images [images, H, W, 3]: those of that name, or
-    the first ones if it is null. Answer: {}.
+    outputs [images, classes], in their own type, for images [images, H, W, 3]: those of that name,
+    or the first ones if it is null. Answer: {}.
 {"describe": file}: {"inputs": [{"name", "dtype", "shape"}], "outputs": [names], "labels": [names]};
-    a size of -1 is open. Not all runtimes answer it.
+    a size of -1 is open. Of ONNX also "source_ops": {output: see onnx_file}. Not all runtimes
+    answer it.
 {"load": name, "path": file, "shape": [N, h, w, 3], "threads": T}: load a model, to be timed on
     random floats of that shape. Answer: {}.
 {"time": name, "warmup": W, "runs": R}: time R runs after W others. Answer: {"median": ms}.
@@ -49,7 +50,7 @@ def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Call
         for start in range(0, len(images), size):
             run, output = bind(images[start:start + size])
             run()
-            outputs.append(np.array(output(), np.float32))
+            outputs.append(np.array(output()))
         np.save(request['output'], np.concatenate(outputs))
         return {}
 

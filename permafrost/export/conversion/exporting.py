@@ -19,8 +19,11 @@ from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluate import check_classes
 from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.labels import class_names
+from permafrost.evaluation.frozen_graphs.nodes import output_shape, output_type
 from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
+from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
 from permafrost.export import freeze, layer_counts
@@ -90,6 +93,7 @@ def read_source(path: str, dataset: loading.Dataset,
     """
     graph = graph_def.read_graph(path)
     network.extract(graph, 'images', path)  # report a graph of someone else at once
+    _check_size(path, graph, dataset)
     classes = class_names(graph, path, None)
     check_classes(path, classes, dataset)
     calibration = loading.evenly_spaced(dataset, 'train', CALIBRATION_IMAGES)
@@ -108,6 +112,14 @@ def read_source(path: str, dataset: loading.Dataset,
         preprocessing='in the file: it takes decoded images')
     predicted = _predict(graph, images, session_config)
     return Source(path, graph, classes, calibration, images, labels, is_test, predicted, facts)
+
+
+def _check_size(path: str, graph: tf.GraphDef, dataset: loading.Dataset) -> None:
+    """Raise UserError unless `graph` is fed images of the size that `dataset` has."""
+    images = next(node for node in graph.node if node.name == 'images')
+    size = dataset.image_shape[0], dataset.image_shape[1]
+    ImageInput(path, images.name, output_type(images), output_shape(images), NOTHING_STATED,
+               size).check_dataset(dataset.name, size)
 
 
 def _stem(path: str) -> str:

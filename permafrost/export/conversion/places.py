@@ -5,7 +5,7 @@ Importing this module does not import TensorFlow, so that a wrong flag fails at 
 
 import os
 
-from permafrost import files
+from permafrost import files, runs
 from permafrost.errors import UsageError, UserError
 
 
@@ -18,10 +18,14 @@ def check_suffix(output: str) -> None:
 def description_path(output: str, model: str) -> str:
     """Return the path of the json file that describes the frozen graph `output` of `model`.
 
-    Raises UsageError if `output` does not end in .pb or is a directory, or if that json file is
-    something else, such as the config.json of a run.
+    Raises UsageError if `output` does not end in .pb, is a directory or the teacher of a run, or if
+    that json file is something else, such as the config.json of a run.
     """
     check_suffix(output)
+    run, name = os.path.split(output)
+    if name == runs.TEACHER and runs.exists(run):
+        raise UsageError(f"{output} is the name of a run's copy of its teacher: name another "
+                         '--output')
     if os.path.isdir(output):
         raise UsageError(f'{output} is a directory: name a file, e.g. --output '
                          f"{os.path.join(output, model + '.pb')}")

@@ -22,6 +22,11 @@ class Model(NamedTuple):
     classes: Sequence[str]
     preprocessing: Preprocessing
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The names of the classes: numbers if there are none."""
+        return self.classes or [str(i) for i in range(self.facts['output']['shape'][-1])]
+
 
 def file_name(stem: str) -> str:
     """Return a name for files, without .h and .cc, that #include can have."""
@@ -91,7 +96,7 @@ def _declarations(model):
 // What the model is made of, and how many kinds that is.
 #define {upper}_OPS {len(facts['ops'])}
 #define {upper}_ADD_OPS(resolver) do {{ {ops} }} while (0)
-#define {upper}_CLASSES {len(model.classes)}
+#define {upper}_CLASSES {len(model.labels)}
 // A logit is (output - {upper}_OUTPUT_ZERO_POINT) * {upper}_OUTPUT_SCALE.
 #define {upper}_OUTPUT_SCALE {_float(facts['output']['scale'])}
 #define {upper}_OUTPUT_ZERO_POINT ({facts['output']['zero_point']})
@@ -112,7 +117,7 @@ int {model.name}_best(const int8_t *output);
 def source(model: Model) -> str:
     """Return the text of the .cc file."""
     body = (_per_channel if isinstance(model.preprocessing, PerChannel) else _per_image)(model)
-    labels = '\n'.join(f'    {_c_string(name)},' for name in model.classes)
+    labels = '\n'.join(f'    {_c_string(name)},' for name in model.labels)
     return f"""\
 // The model {model.name} for TensorFlow Lite Micro; see {model.file}.h.
 #include "{model.file}.h"
@@ -130,13 +135,13 @@ const unsigned char {model.name}_model[{len(model.content)}] = {{
 {_numbers(list(model.content))}
 }};
 
-const char *const {model.name}_labels[{len(model.classes)}] = {{
+const char *const {model.name}_labels[{len(model.labels)}] = {{
 {labels}
 }};
 
 int {model.name}_best(const int8_t *output) {{
   int best = 0;
-  for (int i = 1; i < {len(model.classes)}; ++i) {{
+  for (int i = 1; i < {len(model.labels)}; ++i) {{
     if (output[i] > output[best]) best = i;
   }}
   return best;

@@ -22,6 +22,14 @@ def test_the_only_placeholder_and_the_only_output_are_found():
     assert nodes_of(network, 'x:0', 'mean:0') == Nodes('x', 'mean')
 
 
+@pytest.mark.parametrize('dtype', [tf.uint8, tf.float32])
+def test_only_graphs_that_are_fed_uint8_images_are_ours(dtype):
+    def network():
+        pixels = tf.cast(images('images', dtype), tf.float32)
+        tf.reduce_mean(pixels, [1, 2], name='predictions')
+    assert nodes_of(network) == Nodes('images', 'predictions', is_own=dtype == tf.uint8)
+
+
 def test_an_index_stands_for_what_it_reads():
     def network():
         tf.argmax(tf.reduce_mean(images(), [1, 2], name='mean'), 1, name='predictions')

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs.nodes import Nodes
-from permafrost.evaluation.frozen_graphs.output import Output
+from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
 from tests.evaluation.frozen_graphs.helpers import build, images
 
 
@@ -14,7 +14,7 @@ def read(values, function=None, kind=None):
     """Return what `values` mean that a graph returns whose last operation `function` makes."""
     def network():
         tf.identity((function or tf.identity)(images('x', shape=(None, 3))), name='y')
-    output = Output(build(network), 'a.pb', Nodes('x', 'y'), kind)
+    output = Output('a.pb', Nodes('x', 'y'), find_source_op(build(network), 'y'), kind)
     values = np.array(values)
     return output, output.read(values, len(values))
 
@@ -73,6 +73,24 @@ def test_one_column_is_the_probability_of_the_second_class(value, function, kind
 def test_what_cannot_be_read_is_one_line(values, function, kind, message):
     with pytest.raises(UserError, match=message):
         read(values, function, kind)
+
+
+@pytest.mark.parametrize('name, is_own, kind', [
+    ('predictions', True, 'logits'), ('probabilities', True, 'softmax'),
+    ('predictions', False, 'softmax')])
+def test_predictions_are_logits_where_uint8_images_are_fed(name, is_own, kind):
+    output = Output('a.tflite', Nodes('images', name, is_own=is_own), '')
+    output.read(np.array([[0.2, 0.3, 0.5]]), 1)
+    assert output.kind == kind
+
+
+def test_an_operation_that_is_not_known_is_not_named():
+    output = Output('a.tflite', Nodes('x', 'y'), '')
+    with pytest.raises(UserError, match="its output 'y' means, 2 numbers: give --output_kind"):
+        output.read(np.array([[2., 3.]]), 1)
+    exported = Output('a.tflite', Nodes('images', 'y', is_own=True), '')
+    exported.read(np.array([[2., 3.]]), 1)
+    assert exported.kind == 'logits'
 
 
 def test_rows_of_another_width_are_refused():

@@ -4,7 +4,6 @@ import types
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs.nodes import Nodes
@@ -20,7 +19,7 @@ class Colours(Classifier):
     def __init__(self, batch, classes=3, rows=1):
         super().__init__('a.tflite', types.SimpleNamespace(name='d', classes=['c'] * classes))
         self.input = types.SimpleNamespace(batch=batch)
-        self.output = Output(tf.GraphDef(), self.path, Nodes('x', 'y'), 'logits')
+        self.output = Output(self.path, Nodes('x', 'y'), '', 'logits')
         self.fed, self._rows = [], rows
 
     def run(self, session, images, size):

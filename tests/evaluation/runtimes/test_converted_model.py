@@ -93,9 +93,11 @@ def test_a_runtime_returns_the_output_that_is_named(runtime, tmp_path):
 class Child:
     """A runtime that describes a file with these inputs and outputs."""
 
-    def __init__(self, shape=(-1, 32, 32, 3), dtype='float32', outputs=('y',), inputs=('x',)):
+    def __init__(self, shape=(-1, 32, 32, 3), dtype='float32', outputs=('y',), inputs=('x',),
+                 source_op=''):
         self._facts = {'inputs': [{'name': name, 'dtype': dtype, 'shape': list(shape)}
-                                  for name in inputs], 'outputs': list(outputs), 'labels': []}
+                                  for name in inputs], 'outputs': list(outputs), 'labels': [],
+                       'source_ops': dict.fromkeys(outputs, source_op)}
 
     def ask(self, describe):
         return self._facts
@@ -131,6 +133,26 @@ def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched,
 def test_what_cannot_be_run_is_one_line(child, stated, message):
     with pytest.raises(UserError, match=message):
         ConvertedModel(child, 'a.onnx', stated=Statement(**stated))
+
+
+@pytest.mark.parametrize('dtype, kind', [('float32', 'softmax'), ('uint8', 'logits')])
+def test_probabilities_of_floats_are_used_as_they_are(dtype, kind, monkeypatch):
+    """Only files that are fed uint8 `images` have the interface of freeze_graph.py."""
+    monkeypatch.setattr(client, 'predict', lambda child, path, fed, batch_size, output:
+                        np.tile(np.float32([0.2, 0.3, 0.5]), (len(fed), 1)))
+    model = ConvertedModel(Child(dtype=dtype, inputs=['images'], outputs=['predictions']), 'a.onnx')
+    model.probabilities(None, IMAGES)
+    assert model.output.kind == kind
+
+
+def test_the_runtime_says_what_computes_the_output(monkeypatch):
+    monkeypatch.setattr(client, 'predict', lambda child, path, fed, batch_size, output:
+                        fed.mean((1, 2)))
+    model = ConvertedModel(Child(source_op='MatMul'), 'a.onnx')
+    model.probabilities(None, IMAGES)
+    assert model.output.kind == 'logits'
+    with pytest.raises(UserError, match='means, 3 numbers by Relu: give --output_kind'):
+        ConvertedModel(Child(source_op='Relu'), 'a.onnx').probabilities(None, IMAGES)
 
 
 def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):

@@ -25,7 +25,8 @@ def load(path, threads, name):
     unit = 100.0 if name else 1.0
     def bind(array):
         return (lambda: calls.append(array.shape),
-                lambda: array.reshape(len(array), -1)[:, :10] + unit * len(calls))
+                lambda: (array.reshape(len(array), -1)[:, :10] + unit * len(calls)).astype(
+                        'uint8' if path.endswith('bytes') else 'float32'))
     return bind
 
 server.serve_inference('1.0', load)
@@ -57,6 +58,12 @@ def test_every_image_is_answered_once(fake):
     output = client.predict(fake, 'p', images, batch_size=10)
     assert output.dtype == np.float32
     np.testing.assert_array_equal(output, images.reshape(25, -1)[:, :10] + batch[:, None])
+
+
+def test_outputs_keep_their_type(fake):
+    """Bytes would look like numbers from 0 to 255."""
+    images = np.zeros((5, 4, 4, 3), np.uint8)
+    assert client.predict(fake, 'bytes', images).dtype == np.uint8
 
 
 def test_another_output_is_fetched(fake):

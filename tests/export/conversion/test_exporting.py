@@ -113,6 +113,13 @@ def test_calibration_images_are_training_images_of_all_parts(file, synthetic, mo
     np.testing.assert_array_equal(source.calibration, train[np.arange(100) * 640 // 100])
 
 
+def test_images_of_another_size_are_refused(file, synthetic):
+    data = synthetic._replace(image_shape=(40, 40, 3))
+    with pytest.raises(UserError, match='^.*pb expects images of 32x32, but those of synthetic '
+                                        'are 40x40$'):
+        exporting.read_source(file, data, None)
+
+
 def test_another_dataset_is_refused(file, synthetic):
     data = synthetic._replace(classes=tuple(reversed(synthetic.classes)))
     with pytest.raises(UserError, match='name the dataset that it was trained on with --dataset'):

@@ -14,6 +14,14 @@ def test_the_description_is_next_to_the_graph(tmp_path):
         assert places.description_path(str(tmp_path / 'a.pb'), 'tuto') == str(path)
 
 
+def test_the_teacher_of_a_run_is_not_overwritten(tmp_path):
+    path = str(tmp_path / 'teacher.pb')
+    assert places.description_path(path, 'tuto') == str(tmp_path / 'teacher.json')  # no run
+    (tmp_path / 'config.json').write_text('{}')
+    with pytest.raises(UsageError, match="is the name of a run's copy of its teacher: name anoth"):
+        places.description_path(path, 'tuto')
+
+
 def test_wrong_places_are_refused(tmp_path):
     (tmp_path / 'd.pb').mkdir()
     (tmp_path / 'config.json').write_text('{}')

@@ -18,12 +18,12 @@ PER_IMAGE = preprocessing.PerImage(*SHAPES)
 CLASSES = ['cat', 'd\u00f6g "?\\?/??=', '\n*/ #include', '7"3', '\udcff']
 FACTS = {'arena_bytes': 4096, 'ops': ['CONV_2D', 'MEAN'],
          'input': {'scale': 0.0201234, 'zero_point': -5},
-         'output': {'scale': 0.125, 'zero_point': -128}}
+         'output': {'shape': [1, 5], 'scale': 0.125, 'zero_point': -128}}
 
 
-def model(before=PER_CHANNEL, name='net'):
+def model(before=PER_CHANNEL, name='net', classes=tuple(CLASSES)):
     content = bytes(range(256)) * 3 + b'end'
-    return c_source.Model(name, 'net.tflm', content, 'a' * 64, FACTS, CLASSES, before)
+    return c_source.Model(name, 'net.tflm', content, 'a' * 64, FACTS, classes, before)
 
 
 @pytest.fixture(scope='module', params=[PER_CHANNEL, PER_IMAGE], ids=lambda each: each.name)
@@ -67,6 +67,13 @@ def test_the_model_and_the_labels_are_in_it(library):
     assert ctypes.addressof(stored) % 16 == 0
     labels = (ctypes.c_char_p * len(CLASSES)).in_dll(library, 'net_labels')
     assert list(labels) == [name.encode('utf-8', 'surrogateescape') for name in CLASSES]
+
+
+def test_classes_without_names_are_numbers():
+    unnamed = model(classes=())
+    assert '#define NET_CLASSES 5\n' in c_source.header(unnamed)
+    text = c_source.source(unnamed)
+    assert 'net_labels[5] = {\n    "0",\n    "1",' in text and 'i < 5;' in text
 
 
 def test_best_is_the_first_largest_output(library):

@@ -31,9 +31,10 @@ class ImageInput:
         images cannot be fed there, UsageError if what is stated does not fit.
         """
         self.preprocessing = Preprocessing(stated.standardize, stated.input_mean, stated.input_std)
-        self._path, self.name, self.is_own = path, name, name == 'images'
-        self.dtype = tf.as_dtype(kind) if kind else tf.uint8 if self.is_own else tf.float32
+        self._path, self.name = path, name
+        self.dtype = tf.as_dtype(kind) if kind else tf.uint8 if name == 'images' else tf.float32
         self.is_raw = self.dtype == tf.uint8
+        self.is_own = self.is_raw and name == 'images'  # as in the graphs of freeze_graph.py
         self.layout = self._find_layout(shape)
         self._find_sizes(stated, dataset_size)
 
@@ -63,7 +64,7 @@ class ImageInput:
         self.read_size: Size = None
         in_graph = self.layout.height, self.layout.width
         flag, size = _stated_size(stated)
-        if stated.crop_size and self.is_raw and self.is_own:
+        if stated.crop_size and self.is_own:
             raise UsageError("--crop_size is for graphs without a node 'images': "
                              f'{self._path} crops images itself')
         is_larger = bool(None not in in_graph and flag and not stated.crop_size and not self.is_raw

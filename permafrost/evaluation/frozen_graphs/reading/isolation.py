@@ -1,12 +1,13 @@
 """A child process for graphs from someone else: TensorFlow may crash or take all memory."""
 
+import contextlib
 import faulthandler
 import io
 import os
 import signal
 import sys
 import tempfile
-from typing import IO, Any, Iterable
+from typing import IO, Any, Iterable, Iterator
 
 from permafrost import machine
 from permafrost.cli import console
@@ -19,6 +20,7 @@ STACK_BYTES = 120 << 20
 TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 SI_KERNEL = 0x80  # siginfo_t.si_code on Linux: sent by the kernel, as for a terminal
 MEMORY_SHARE = 0.75  # of what is available
+_usual_stack = None  # the limit before set_limits
 
 
 def continue_in_child(path: str) -> None:
@@ -75,6 +77,8 @@ def set_limits() -> None:
         import resource
     except ImportError:  # not Unix
         return
+    global _usual_stack
+    _usual_stack = resource.getrlimit(resource.RLIMIT_STACK)
     limits = {resource.RLIMIT_STACK: STACK_BYTES}
     used = machine.kilobytes('proc/self/status', 'VmData')
     available = machine.available_memory()
@@ -88,6 +92,24 @@ def set_limits() -> None:
                                       else min(value, hard), hard))
         except (OSError, ValueError):  # a system that refuses: go on without
             pass
+
+
+@contextlib.contextmanager
+def usual_stack() -> Iterator[None]:
+    """Let processes that are started in this context have the stack limit from before set_limits.
+
+    They would take a larger one as the size of each thread's stack, which RLIMIT_DATA counts.
+    """
+    if _usual_stack is None:
+        yield
+        return
+    import resource
+    large = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (_usual_stack[0], large[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_STACK, large)
 
 
 def _hold_log(log: IO[bytes]) -> None:

@@ -39,6 +39,12 @@ def test_sizes_that_nobody_states_are_asked_for_or_those_of_the_images():
     assert own.shape() == [None, 40, 40, 3] and made(None, tf.uint8, 'images').read_size == (32, 32)
 
 
+@pytest.mark.parametrize('name, dtype, is_own', [
+    ('images', tf.uint8, True), ('images', tf.float32, False), ('x', tf.uint8, False)])
+def test_only_uint8_images_are_the_input_of_our_graphs(name, dtype, is_own):
+    assert made(SQUARE, dtype, name).is_own == is_own
+
+
 def test_what_is_fed_is_preprocessed_in_the_type_and_layout_of_the_graph():
     images = np.random.RandomState(1).randint(0, 256, (2, 10, 12, 3)).astype(np.uint8)
     centre = images[:, 1:9, 2:10]

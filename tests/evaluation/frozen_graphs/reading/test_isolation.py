@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -41,11 +42,11 @@ os._exit(7)
 '''
 
 
-def run(code, **options):
+def run(code, *arguments, **options):
     """Return the exit code and the output of a process that goes on in a child with `code`."""
-    process = subprocess.run([sys.executable, '-c', START + code, ROOT], stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, universal_newlines=True, timeout=120,
-                             **options)
+    process = subprocess.run([sys.executable, '-c', START + code, ROOT, *arguments],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             universal_newlines=True, timeout=120, **options)
     return process.returncode, process.stdout
 
 
@@ -74,6 +75,22 @@ except MemoryError:
     data, stack, refused = text.split()
     assert code == 0 and 0 < int(data) < 1 << 46 and int(stack) == 120 << 20
     assert refused == 'refused'
+
+
+def test_processes_that_it_starts_have_the_stack_from_before(tmp_path):
+    """Each of their threads would have a stack of 120 MB."""
+    (tmp_path / 'resource_server.py').write_text('''
+import json, resource
+print(json.dumps({'version': resource.getrlimit(resource.RLIMIT_STACK)[0]}), flush=True)
+''')
+    code, text = run('''
+from permafrost.evaluation.runtimes import client
+client.python = lambda environment: sys.executable
+with client.Child('resource_server', 'x', PYTHONPATH=sys.argv[2]) as child:
+    print(child.version, resource.getrlimit(resource.RLIMIT_STACK)[0])
+''', str(tmp_path))
+    usual = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    assert (code, text) == (0, f'{usual} {120 << 20}\n')
 
 
 def test_a_signal_reaches_the_child():
