@@ -20,7 +20,6 @@ from tests.label_image.program import (
     OWN,
     PROGRAM,
     ROOT,
-    SQUEEZE1,
     evaluate,
     execute,
     expected,
