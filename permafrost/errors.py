@@ -5,8 +5,8 @@ import re
 import reprlib
 from typing import Iterable
 
-# For TensorFlow's ResourceExhaustedError, which is mostly of a GPU.
-OUT_OF_MEMORY = 'out of memory: lower --batch_size, or stop other processes that use the memory'
+# For TensorFlow's ResourceExhaustedError: mostly the memory of a GPU.
+OUT_OF_MEMORY = 'out of memory: lower --batch_size, or stop other processes'
 
 
 class UserError(Exception):

@@ -96,11 +96,13 @@ def prepare(config: Any = None) -> Any:
     tf.enable_resource_variables()
     settings = ''.join(f', {name}={os.environ[name]} (from the environment)'
                        for name in sorted(mkl) if os.environ[name] != mkl[name])
-    if gpu_name() and config is not None and config.deterministic:
-        print('note: a GPU is not deterministic: set CUDA_VISIBLE_DEVICES=-1', flush=True)
+    gpu = gpu_name()
+    if gpu and config is not None and config.deterministic:
+        print('note: a GPU does not train bit-identically: set CUDA_VISIBLE_DEVICES=-1 to train '
+              'on the CPU', flush=True)
     if machine.cores() < machine.processors():
         settings += f', CPU quota: {machine.cpu_quota():g} of {machine.processors()} processors'
-    settings += f', GPU: {gpu_name()}' if gpu_name() else ''
+    settings += f', GPU: {gpu}' if gpu else ''
     print(f'engine: {engine} (TensorFlow {tf.__version__}, Python {sys.version_info[0]}.'
           f'{sys.version_info[1]}), threads: intra {intra}, inter {inter}{settings}', flush=True)
     return tf.ConfigProto(
@@ -145,6 +147,6 @@ def versions() -> Dict[str, str]:
     """Return {package: version} of what decides the results, and the name of the 'gpu' if any."""
     import numpy
     import tensorflow.compat.v1 as tf
+    gpu = gpu_name()
     return {'engine': installed(), 'tensorflow': tf.__version__, 'numpy': numpy.__version__,
-            'python': '.'.join(map(str, sys.version_info[:3])),
-            **({'gpu': gpu_name()} if gpu_name() else {})}
+            'python': '.'.join(map(str, sys.version_info[:3])), **({'gpu': gpu} if gpu else {})}

@@ -30,8 +30,8 @@ class State(enum.Enum):
     """The states of the main thread, and what happens when one lasts too long.
 
     RUNNING    runs training steps. After STALL_SECS without one, reports which tasks do not answer
-               and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1. A
-               task that `waits_for_chief` goes on while all answer.
+               and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1. If
+               it waits_for_chief, it goes on as long as all tasks answer.
     STOPPING   got a signal. Saves and exits with the signal's code, or 1 if it cannot save.
     SAVING     makes no more steps. Exits with code 1.
     NOTIFYING  has saved and tells the servers, or waits for the chief to save. Exits with the
@@ -44,8 +44,8 @@ class State(enum.Enum):
 class Watchdog:
     """Context that limits how long this process waits for other tasks, and for its own shutdown.
 
-    Both {name: address}: `servers` are needed for saving, `others` for every step. A task
-    `waits_for_chief` in its steps if those of other tasks wait while the chief evaluates.
+    Both {name: address}: `servers` are needed for saving, `others` for every step.
+    `waits_for_chief`: steps of this task wait while the chief evaluates.
 
     Attributes, functions that each run in a thread of their own:
       ping: sends a request to the servers. If a server has dropped the connection, the send fails,

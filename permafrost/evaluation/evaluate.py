@@ -26,6 +26,7 @@ from permafrost.evaluation.metrics import (
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.evaluation.runtimes.served_graph import ServedGraph
 from permafrost.training.checkpoints import finding
 
 
@@ -122,7 +123,8 @@ def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[
     """Open the graph at `path` in `runtime`: a session, and the network."""
     if runtime != 'tensorflow':
         with client.runtime(runtime) as child:
-            yield None, ConvertedModel(child, path, data, stated)
+            model = ServedGraph if path.endswith('.pb') else ConvertedModel
+            yield None, model(child, path, data, stated)
         return
     graph = graph_def.read_graph(path)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:

@@ -31,7 +31,7 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
     tta.TTA, adds {'tta': its name, 'correct_tta', 'accuracy_tta'} and changes no others. Without
     probabilities there is no 'cross_entropy'. `num_mistakes` adds 'mistakes': the wrong answers of
     the highest probability, {'index' (of the image), 'label', 'predicted', 'probability'}.
-    Raises UserError if the network returns NaN or the memory does not suffice.
+    Raises UserError if the network returns NaN or memory runs out.
     """
     classes = inference.num_classes
     confusion = np.zeros((classes, classes), np.int64)

@@ -1,6 +1,6 @@
 """The recipes, and which one each model trains with by default."""
 
-from typing import Dict, Tuple
+from typing import Any, Dict, Tuple
 
 import models
 from permafrost.errors import UserError
@@ -26,6 +26,15 @@ def _muon_groups(learning_rate: float) -> Tuple[ParamGroup, ...]:
     return (ParamGroup('weights', weight_decay=0.),
             ParamGroup('gamma|beta|fc|logits', learning_rate=learning_rate),
             ParamGroup('depthwise', learning_rate=learning_rate, weight_decay=0.))
+
+
+def _muon(epochs: int, **others: Any) -> Dict[str, Any]:
+    """Return settings for Muon in batches of 500, with a rate that falls to 0, and `others`."""
+    return dict(dict(
+        augmentation=('pad_crop:4', 'flip'), normalize='per_channel', batch_size=500,
+        epochs=epochs, optimizer='muon', learning_rate=0.1,
+        schedule=Linear([0, epochs], [1, 0]), weight_decay=5e-4,
+        param_groups=_muon_groups(0.3), compute_dtype='bfloat16'), **others)
 
 
 _RECIPES = (
@@ -133,16 +142,7 @@ _RECIPES = (
             Accuracy: 91.65 %, 92.87 % with --tta flip_shift (1 seed, 73 minutes, tf2).""",
         default_for=('resnet20',),
         published=_published(_HE, resnet20='91.25 in 164 epochs'),
-        augmentation=('pad_crop:4', 'flip'),
-        normalize='per_channel',
-        batch_size=500,
-        epochs=40,
-        optimizer='muon',
-        learning_rate=0.1,
-        schedule=Linear([0, 40], [1, 0]),
-        weight_decay=5e-4,
-        param_groups=_muon_groups(0.3),
-        compute_dtype='bfloat16'),
+        **_muon(40)),
     Recipe(
         name='resnet_deep',
         description="""Sixty epochs with Muon for deeper ResNets (published: 164 epochs).
@@ -153,16 +153,7 @@ _RECIPES = (
         published=_published(
             _HE, resnet32='92.49 in 164 epochs', resnet44='92.83 in 164 epochs',
             resnet56='93.03 in 164 epochs', resnet110='93.57 in 164 epochs'),
-        augmentation=('pad_crop:4', 'flip'),
-        normalize='per_channel',
-        batch_size=500,
-        epochs=60,
-        optimizer='muon',
-        learning_rate=0.1,
-        schedule=Linear([0, 60], [1, 0]),
-        weight_decay=5e-4,
-        param_groups=_muon_groups(0.3),
-        compute_dtype='bfloat16'),
+        **_muon(60)),
     # The last layer needs a low learning rate. The loss was 26 after 20 steps at 20; 1.94 after 60
     # steps at 0.6 (beta 0.6); 1.81 at 0.15 (beta 5). Rates in between were not tried.
     Recipe(
@@ -270,17 +261,7 @@ _RECIPES = (
             (1 seed, 6 minutes on NVIDIA H200, tf2).""",
         default_for=('vgg_bn_drop',),
         published=_published(_TORCH_BLOG, vgg_bn_drop='92.45 in 300 epochs'),
-        augmentation=('alternate_flip', 'reflect_crop:2'),
-        normalize='per_channel',
-        batch_size=500,
-        epochs=45,
-        optimizer='muon',
-        learning_rate=0.1,
-        schedule=Linear([0, 45], [1, 0]),
-        weight_decay=5e-4,
-        param_groups=_muon_groups(0.3),
-        label_smoothing=0.1,
-        compute_dtype='bfloat16'),
+        **_muon(45, augmentation=('alternate_flip', 'reflect_crop:2'), label_smoothing=0.1)),
     # The published learning rate of 1 is 0.1 here: Torch's momentum is dampened and adds (1 - 0.9)
     # of each gradient; ours adds all of it.
     Recipe(
@@ -302,16 +283,7 @@ _RECIPES = (
             `python train.py --model xception_mini`.
             Accuracy: 90.21 %, 91.75 % with --tta flip_shift (1 seed, 49 minutes, tf2).""",
         default_for=('xception_mini',),
-        augmentation=('pad_crop:4', 'flip'),
-        normalize='per_channel',
-        batch_size=500,
-        epochs=30,
-        optimizer='muon',
-        learning_rate=0.1,
-        schedule=Linear([0, 30], [1, 0]),
-        weight_decay=5e-4,
-        param_groups=_muon_groups(0.3),
-        compute_dtype='bfloat16'),
+        **_muon(30)),
 )
 RECIPES: Dict[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
 DEFAULT_RECIPES: Dict[str, str] = {

@@ -15,7 +15,6 @@ from permafrost.evaluation.frozen_graphs.output import Output
 from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
-from permafrost.evaluation.runtimes.served_graph import ServedGraph
 
 USUAL_OUTPUTS = ('predictions', 'probabilities')
 
@@ -27,16 +26,11 @@ class ConvertedModel(Classifier):
                  stated: Statement = NOTHING_STATED):
         """Ask `child`, a runtime, for the inputs and outputs of the file at `path`.
 
-        Those of a frozen graph are found here. Raises UserError if the file cannot be opened, or
+        Raises UserError if the file cannot be opened, or
         images cannot be fed to it; UsageError if something must be stated.
         """
         super().__init__(path, dataset)
         self._child = child
-        self._graph: Optional[ServedGraph] = None
-        if path.endswith('.pb'):
-            graph = self._graph = ServedGraph(child, path, dataset, stated)
-            self.input, self.output, self.labels = graph.input, graph.output, graph.labels
-            return
         facts = child.ask(describe=os.path.abspath(path))
         fed = _input(path, facts['inputs'], stated)
         self._fetched = choose(path, facts['outputs'], 'output', stated.output, USUAL_OUTPUTS)
@@ -55,18 +49,12 @@ class ConvertedModel(Classifier):
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""
-        if self._graph:
-            return self._graph.run(session, images, size)
         if self.input.layout.is_batched:
             return self._predict(self.input.feed(images),
                                  self.input.batch or min(size, client.BATCH_SIZE))
         answers = [self._predict(fed, len(fed))  # all of it at once
                    for fed in map(self.input.feed, images[:, None])]
         return np.concatenate([np.atleast_2d(answer) for answer in answers])
-
-    def describe(self) -> List[str]:
-        """Return lines of text, as FrozenGraph does."""
-        return self._graph.describe() if self._graph else super().describe()
 
     def _predict(self, fed: np.ndarray, batch_size: int) -> np.ndarray:
         return client.predict(self._child, self.path, fed, batch_size, self._fetched)

@@ -106,7 +106,7 @@ def plan(study: Study, variants: Sequence[Variant], folder: str, values: Any) ->
                            variant.name)
         first, _ = configs.setdefault(repr(config.to_json()), (variant, config))
         if first is not variant and exports.SETTING not in {**first.settings, **variant.settings}:
-            print(f'note: {printable(variant.name)} trains the same as {printable(first.name)}, '
+            print(f'note: {printable(variant.name)} trains exactly like {printable(first.name)}, '
                   'so it is left out', flush=True)
     planned = [planned_run(study, variant, seed, folder, config)
                for seed in study.seeds for variant, config in configs.values()]

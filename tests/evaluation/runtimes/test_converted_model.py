@@ -13,6 +13,7 @@ from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.evaluation.runtimes.served_graph import ServedGraph
 from permafrost.export.conversion import converters
 from tests.evaluation.frozen_graphs.helpers import build
 from tests.evaluation.runtimes.environments import needs
@@ -53,9 +54,9 @@ def test_openvino_returns_the_logits_of_a_frozen_graph():
     with tf.Graph().as_default(), tf.Session() as session:
         expected = FrozenGraph(graph, SQUEEZE1).run(session, IMAGES, 3)
     with client.runtime('openvino') as child:
-        model = ConvertedModel(child, SQUEEZE1)
+        model = ServedGraph(child, SQUEEZE1)
         logits = model.run(None, IMAGES, 3)
-        second = ConvertedModel(child, SQUEEZE1, stated=Statement(output='probabilities'))
+        second = ServedGraph(child, SQUEEZE1, stated=Statement(output='probabilities'))
         probabilities = second.run(None, IMAGES, 3)
     assert list(model.labels) == list(registry.CIFAR10_CLASSES)
     np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-3)

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.runtimes import client
-from permafrost.evaluation.runtimes.converted_model import ConvertedModel
+from permafrost.evaluation.runtimes.served_graph import ServedGraph
 from tests import in_process
 from tests.label_image.program import softmax, write_graph
 
@@ -31,7 +31,7 @@ def test_the_child_receives_what_is_needed_and_constants(tmp_path, monkeypatch):
         received.append(graph_def.read_graph(path))
         return fed.mean((1, 2))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(None, _written(tmp_path / 'a.pb'))
+    model = ServedGraph(None, _written(tmp_path / 'a.pb'))
     probabilities = model.probabilities(None, IMAGES)
     np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2))), rtol=1e-4)
     ops = {node.name: node.op for node in received[0].node}
@@ -51,4 +51,4 @@ def test_operations_that_inference_does_not_need_are_refused(tmp_path):
         with tf.control_dependencies([tf.read_file('/etc/passwd')]):
             return tf.identity(x)
     with pytest.raises(UserError, match='not allowed in inference .*ReadFile'):
-        ConvertedModel(None, _written(tmp_path / 'a.pb', reads_a_file))
+        ServedGraph(None, _written(tmp_path / 'a.pb', reads_a_file))

@@ -106,8 +106,8 @@ def test_a_variant_that_is_left_out_is_named(synthetic, tmp_path, capsys):
         'exported': {'export': 'onnx'}, 'same': {'learning_rate': 0.05}}}))
     planned = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic))
     assert [run.variant for run in planned] == ['baseline']
-    assert [line for line in capsys.readouterr().out.splitlines() if 'the same' in line] == [
-        'note: same trains the same as baseline, so it is left out']
+    assert [line for line in capsys.readouterr().out.splitlines() if 'left out' in line] == [
+        'note: same trains exactly like baseline, so it is left out']
 
 
 def test_a_run_that_is_longer_than_planned_is_named(synthetic, tmp_path):

@@ -96,9 +96,9 @@ def set_limits() -> None:
 
 @contextlib.contextmanager
 def usual_stack() -> Iterator[None]:
-    """Let processes that are started in this context have the stack limit from before set_limits.
+    """Context that gives processes that start in it the stack limit from before set_limits.
 
-    They would take a larger one as the size of each thread's stack, which RLIMIT_DATA counts.
+    With the higher limit, each of their threads would reserve so much, which RLIMIT_DATA counts.
     """
     if _usual_stack is None:
         yield
