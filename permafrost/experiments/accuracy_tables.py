@@ -6,7 +6,7 @@ import textwrap
 from typing import Callable, Dict, List, Optional
 
 import models
-from permafrost.experiments import markdown, results
+from permafrost.experiments import markdown, model_info, results
 from permafrost.experiments.results import Result
 from permafrost.recipes import catalog, durations
 from permafrost.recipes.recipe import Published
@@ -20,17 +20,37 @@ def table(recorded: List[Result]) -> List[str]:
         order.get((result['recipe'], result['model']), len(order)), result['steps']))
     sources = dict.fromkeys(p.source for p in map(_published, recorded) if p)
     present = {result['model'] for result in recorded}
-    missing = [f'`{name}`' for name in models.MODELS if name not in present]
+    missing = ', '.join(f'`{name}`{_hours(name, recorded)}' for name in models.MODELS
+                        if name not in present)
+    note = '; hours on two cores, estimated from the most similar network above'
     lines = markdown.table(list(COLUMNS), [
         [cell(result) for cell in COLUMNS.values()] for result in recorded])
     for text in (
             sources and f"Published accuracies: {'; '.join(sources)}.",
-            missing and f"No result yet: {', '.join(missing)}. `python train.py --model NAME`, "
-            '`python eval.py --run runs/NAME/1 --tta flip_shift --results results` and '
-            '`make readme` add a row.'):
+            missing and f"No result yet: {missing}{note if ' h)' in missing else ''}. "
+            '`python train.py --model NAME`, `python eval.py --run runs/NAME/1 --tta flip_shift '
+            '--results results` and `make readme` add a row.'):
         if text:
             lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines
+
+
+def _hours(model: str, recorded: List[Result]) -> str:
+    """Return ' (4 h)', how long training `model` takes at the speed of its family on a CPU.
+
+    '' if no network of its family has been trained on a CPU.
+    """
+    family = [result for result in recorded if not results.gpu(result)
+              and result['model'].rstrip('0123456789') == model.rstrip('0123456789')]
+    if not family:
+        return ''
+    recipe = catalog.RECIPES[catalog.DEFAULT_RECIPES.get(model, 'tutorial')]
+    ops = model_info.measure_model(model, recipe.image_size)['ops']
+    nearest = min(family, key=lambda result: abs(result['ops'] - ops))
+    seconds_of_op = nearest['train_seconds'] / (
+        nearest['steps'] * nearest['batch_size'] * nearest['ops'])
+    images = durations.num_steps(recipe) * recipe.batch_size
+    return f' ({images * ops * seconds_of_op / 3600:.0f} h)'
 
 
 def _recipe(result: Result) -> str:

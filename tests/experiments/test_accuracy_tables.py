@@ -8,7 +8,7 @@ import pytest
 
 import models
 from permafrost import files
-from permafrost.experiments import accuracy_tables, results
+from permafrost.experiments import accuracy_tables, model_info, results
 from permafrost.recipes import catalog, durations, overrides
 from tests import in_process
 from tests.processes import ROOT
@@ -135,8 +135,23 @@ def test_a_name_from_a_file_stays_text(name):
 def test_models_without_a_result_are_listed():
     text = ' '.join(accuracy_tables.table([_result()])[-5:])
     assert '`davidnet`' in text and '`resnet110`' in text and '`sprint`' not in text
+    assert '(' not in text.split('No result yet')[1]  # no network like them was trained
     every = [_result(model=model) for model in models.MODELS]
     assert 'No result yet' not in '\n'.join(accuracy_tables.table(every))
+
+
+def test_hours_of_models_without_a_result_are_those_of_their_family():
+    # 100 steps of 500 images with 50 M operations in 100 s: 25 G operations per second.
+    trained = dict(model='resnet20', ops=50e6, steps=100, batch_size=500, train_seconds=100)
+    recipe = catalog.RECIPES[catalog.DEFAULT_RECIPES['resnet32']]
+    ops = model_info.measure_model('resnet32', 32)['ops']
+    hours = durations.num_steps(recipe) * recipe.batch_size * ops / 25e9 / 3600
+    assert hours > 2
+    slower = dict(trained, model='resnet110', ops=5e9, train_seconds=1e6)  # less similar
+    text = ' '.join(accuracy_tables.table([_result(**trained), _result(**slower)]))
+    assert f'`resnet32` ({hours:.0f} h)' in text and '`sprint`,' in text
+    on_gpu = _result(versions=[{'engine': 'tf2', 'gpu': 'H200'}], **trained)
+    assert '`resnet32`,' in ' '.join(accuracy_tables.table([on_gpu]))
 
 
 def test_a_published_accuracy_is_shown_for_the_same_length():
