@@ -47,12 +47,17 @@ def python(environment: str) -> str:
 
 
 class Child:
-    """A running child. Use it as a context manager; `version` is that of its library."""
+    """A running child. Use it as a context manager.
+
+    `version` is that of its library, and `folder` a temporary one, for files that it is to read.
+    """
 
     def __init__(self, module: str, environment: str, **variables: str):
         """Start `module` in `environment`, with environment variables. Raises UserError."""
         self._module, self._environment = module, environment
         self._log = tempfile.TemporaryFile()
+        self._folder = tempfile.TemporaryDirectory()
+        self.folder = self._folder.name
         with isolation.usual_stack():
             self._process = subprocess.Popen(
                 [python(environment), '-m', module], cwd=ROOT, stdin=subprocess.PIPE,
@@ -73,6 +78,7 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._log.close()
+        self._folder.cleanup()
 
     def ask(self, **request: Any) -> Dict[str, Any]:
         """Return the answer to `request`. Raises UserError if the child cannot answer."""
@@ -110,9 +116,8 @@ def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH
     `batch_size` images go in at a time; `output` is the name of the output, None for the first.
     Raises UserError if the runtime cannot run the file.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = (os.path.join(folder, name) for name in ('images.npy', 'output.npy'))
-        np.save(source, images)
-        child.ask(predict=os.path.abspath(path), images=source, output=target,
-                  batch_size=batch_size, fetch=output)
-        return np.load(target)
+    source, target = (os.path.join(child.folder, name) for name in ('images.npy', 'output.npy'))
+    np.save(source, images)
+    child.ask(predict=os.path.abspath(path), images=source, output=target, batch_size=batch_size,
+              fetch=output)
+    return np.load(target)

@@ -1,7 +1,6 @@
 """ServedGraph: a frozen graph that TensorFlow has read and checked, and another runtime runs."""
 
 import os
-import tempfile
 from typing import Optional
 
 import numpy as np
@@ -22,12 +21,10 @@ class ServedGraph(FrozenGraph):
         """Read the graph at `path`, which `child` is to run. Raises like FrozenGraph."""
         with tf.Graph().as_default() as graph:
             super().__init__(graph_def.read_graph(path), path, dataset, stated)
-        self._child, self._content = child, graph.as_graph_def().SerializeToString()
+        self._child, self._file = child, os.path.join(child.folder, 'graph.pb')
+        with open(self._file, 'wb') as stream:
+            stream.write(graph.as_graph_def().SerializeToString())
 
     def _values(self, session: Optional[tf.Session], fed: np.ndarray) -> np.ndarray:
         size = len(fed) if self.input.batch else min(len(fed), client.BATCH_SIZE)
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, 'graph.pb')
-            with open(path, 'wb') as stream:
-                stream.write(self._content)
-            return client.predict(self._child, path, fed, size, self._nodes.output + ':0')
+        return client.predict(self._child, self._file, fed, size, self._nodes.output + ':0')

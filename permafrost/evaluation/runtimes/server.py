@@ -19,7 +19,7 @@ import os
 import sys
 import time
 import zipfile
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -33,6 +33,14 @@ def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Call
     `name` is that of the output, None for the first. `describe(path)` answers that request.
     """
     loaded: Dict[str, Callable] = {}
+    last: Dict[Tuple[Any, ...], Callable] = {}  # the model of the last request, to predict with
+
+    def bind_of(path, output):
+        key = (path, output, os.path.exists(path) and os.path.getmtime(path))
+        if key not in last:
+            last.clear()
+            last[key] = load(path, len(os.sched_getaffinity(0)), output)
+        return last[key]
 
     def answer(request):
         if 'load' in request:
@@ -45,7 +53,7 @@ def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Call
         if 'time' in request:
             return _time(loaded[request['time']], request['warmup'], request['runs'])
         images, size = np.load(request['images']), request['batch_size']
-        bind = load(request['predict'], len(os.sched_getaffinity(0)), request.get('fetch'))
+        bind = bind_of(request['predict'], request.get('fetch'))
         outputs = []
         for start in range(0, len(images), size):
             run, output = bind(images[start:start + size])

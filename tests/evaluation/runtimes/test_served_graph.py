@@ -1,5 +1,7 @@
 """Frozen graphs in another runtime: read, checked and cut as for TensorFlow."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -31,7 +33,8 @@ def test_the_child_receives_what_is_needed_and_constants(tmp_path, monkeypatch):
         received.append(graph_def.read_graph(path))
         return fed.mean((1, 2))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ServedGraph(None, _written(tmp_path / 'a.pb'))
+    child = types.SimpleNamespace(folder=str(tmp_path))
+    model = ServedGraph(child, _written(tmp_path / 'a.pb'))
     probabilities = model.probabilities(None, IMAGES)
     np.testing.assert_allclose(probabilities, softmax(IMAGES.mean((1, 2))), rtol=1e-4)
     ops = {node.name: node.op for node in received[0].node}

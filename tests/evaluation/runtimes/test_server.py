@@ -1,5 +1,6 @@
 """The protocol between a runtime's child and its client, with a server that has no library."""
 
+import os
 import sys
 import zipfile
 
@@ -13,9 +14,10 @@ from permafrost.evaluation.runtimes import client, server
 FAKE_SERVER = '''
 import os
 from permafrost.evaluation.runtimes import server
-calls = []
+calls, loads = [], []
 
 def load(path, threads, name):
+    loads.append(path)
     print('a line of the library', flush=True)
     if path == 'crash':
         os.write(2, b'first line\\nthe last line\\n')
@@ -23,9 +25,10 @@ def load(path, threads, name):
     if threads > 99:
         raise ValueError('too many\\nthreads')
     unit = 100.0 if name else 1.0
+    start = 1000.0 * len(loads) if path.endswith('model') else 0.0
     def bind(array):
         return (lambda: calls.append(array.shape),
-                lambda: (array.reshape(len(array), -1)[:, :10] + unit * len(calls)).astype(
+                lambda: (array.reshape(len(array), -1)[:, :10] + start + unit * len(calls)).astype(
                         'uint8' if path.endswith('bytes') else 'float32'))
     return bind
 
@@ -58,6 +61,19 @@ def test_every_image_is_answered_once(fake):
     output = client.predict(fake, 'p', images, batch_size=10)
     assert output.dtype == np.float32
     np.testing.assert_array_equal(output, images.reshape(25, -1)[:, :10] + batch[:, None])
+
+
+def test_a_model_is_loaded_once_for_all_batches(fake, tmp_path):
+    # An evaluation asks for a thousand images at a time, and OpenVINO compiles what it loads.
+    path, images = tmp_path / 'model', np.zeros((2, 4, 4, 3), np.uint8)
+    path.write_text('1')
+
+    def predicted(**other):
+        return client.predict(fake, str(path), images, 2, **other).max() // 1000
+    assert [predicted(), predicted(), predicted()] == [1, 1, 1]
+    assert predicted(output='probabilities') == 2
+    os.utime(str(path), (1, 1))  # another file of the same name
+    assert [predicted(output='probabilities'), predicted(output='probabilities')] == [3, 3]
 
 
 def test_outputs_keep_their_type(fake):
