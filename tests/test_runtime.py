@@ -1,8 +1,10 @@
 """Threads and environment are set before TensorFlow is imported; what the user sets comes first."""
 
+import importlib
 import os
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -18,6 +20,7 @@ assert 'tensorflow' not in sys.modules
 config = runtime.prepare({})
 print(config.intra_op_parallelism_threads, config.inter_op_parallelism_threads,
       os.environ.get('OMP_NUM_THREADS'))
+assert 'keras' not in sys.modules
 warnings.filterwarnings('error', module='__main__')
 try:
     warnings.warn('of our own', DeprecationWarning)
@@ -52,6 +55,14 @@ def test_arguments_and_the_environment_come_first():
     assert settings == ['3', '5', '7']
     assert ('OMP_NUM_THREADS=7 (from the environment)' in line) == (
         runtime.installed() == 'tf1-mkl')
+
+
+def test_a_program_that_uses_keras_keeps_it(monkeypatch):
+    keras = types.ModuleType('keras')
+    monkeypatch.setitem(sys.modules, 'keras', keras)
+    with runtime.without_keras(), pytest.raises(ImportError):
+        importlib.import_module('keras')
+    assert sys.modules['keras'] is keras
 
 
 def test_threads_by_engine():
