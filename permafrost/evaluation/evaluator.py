@@ -103,7 +103,10 @@ class Evaluator(contextlib.AbstractContextManager):
         return metrics
 
     def _record(self, metrics: Metrics, mistakes: List[Dict[str, Any]]) -> None:
-        """Append to metrics.jsonl, replace best.json if these are better, tell TensorBoard."""
+        """Append to metrics.jsonl, replace best.json if these are better, tell TensorBoard.
+
+        Of another dataset there is only the line in metrics.jsonl: the rest describes the run.
+        """
         os.makedirs(self.directory, exist_ok=True)
         line = json.dumps(metrics, sort_keys=True).encode() + b'\n'
         with open(os.path.join(self.directory, 'metrics.jsonl'), 'ab', 0, opener=_open) as stream:
@@ -111,11 +114,14 @@ class Evaluator(contextlib.AbstractContextManager):
             if stream.write(line) < len(line):
                 stream.truncate(end)  # half a line would spoil the next one
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if not self.same_data:
+            return
         suffix = '' if self._weights == self._default_weights else '_' + self._weights
         best = os.path.join(self.directory, f'best{suffix}.json')
         if metrics['accuracy'] > schema.read_if_valid(best, Best, {}).get('accuracy', -1.):
             files.write_json(best, metrics)
-        files.write_json(os.path.join(self.directory, 'mistakes.json'), mistakes)
+        if not suffix:
+            files.write_json(os.path.join(self.directory, 'mistakes.json'), mistakes)
         if self._writer is None:
             self._writer = EventWriter(self.directory, self.session.graph)
         self._writer.write(step=metrics['step'], summary=tf.Summary(value=[

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
+from permafrost import files, runs
+from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluator as evaluator_module
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
@@ -40,7 +41,9 @@ def test_metrics_best_and_summaries_are_written(run):
     with open(os.path.join(directory, 'best.json')) as stream:
         best = json.load(stream)
     assert best['accuracy'] == max(line['accuracy'] for line in lines)
+    mistakes = os.stat(os.path.join(directory, 'mistakes.json'))
     evaluate(run, 30, split='train', weights='raw')
+    assert os.path.samestat(mistakes, os.stat(os.path.join(directory, 'mistakes.json')))
     with open(os.path.join(directory, 'best_raw.json')) as stream:
         assert json.load(stream)['weights'] == 'raw'
     with open(os.path.join(directory, 'best.json')) as stream:
@@ -53,6 +56,20 @@ def test_metrics_best_and_summaries_are_written(run):
         name + suffix for name in (
             'accuracy/top1', 'loss/cross_entropy', 'speed/eval_images_per_second',
             'confusion_matrix', 'worst_mistakes') for suffix in ('', '_raw')}
+
+
+def test_an_evaluation_of_other_images_does_not_describe_the_run(copied, tmp_path, capsys):
+    run, evaluator = copied
+    directory = evaluator.directory
+    evaluator.evaluate(*finding.find_checkpoint(run, 30))
+    before = {name: files.read_json(os.path.join(directory, name))
+              for name in ('best.json', 'mistakes.json')}
+    other = make_synthetic(str(tmp_path / 'other'), train=20, test=10)
+    assert evaluate(run, 30, data_dir=other.directory)['images'] == 10
+    assert 'the metrics are of the changed dataset' in capsys.readouterr().out
+    assert before == {name: files.read_json(os.path.join(directory, name)) for name in before}
+    with open(os.path.join(directory, 'metrics.jsonl')) as stream:
+        assert [json.loads(line)['images'] for line in stream] == [500, 10]
 
 
 def test_a_moved_run_is_evaluated_where_it_is(run, tmp_path):
