@@ -61,7 +61,8 @@ COPY label_image/graph/allowed_ops.def label_image/graph/
 COPY label_image.sh ./
 COPY bin bin
 COPY deploy/entrypoint.sh deploy/
-COPY requirements requirements
+# As they were installed: TENSORFLOW changes them, and doctor compares them with the packages.
+COPY --from=engine /opt/permafrost/requirements requirements
 COPY tools/*.py tools/setup.sh tools/
 COPY models models
 COPY studies studies

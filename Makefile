@@ -38,7 +38,7 @@ readme: setup ## update the tables and pictures of README.md and docs/ from resu
 	@$(PYTHON) tools/report.py $(ARGS)
 
 label_image: ## build the C++ program (label_image.sh also does it)
-	@$(MAKE) -C label_image
+	@flock label_image $(MAKE) -C label_image
 
 # The image has tf1, or tf2 where there is no tf1, unless the command line names ENGINE: the default
 # above is for this machine.

@@ -69,12 +69,18 @@ python=.venv/$engine/bin/python
 stage "$python" tools/get_data.py
 
 n=1
-while [ -e "runs/$model/$n" ]; do n=$((n + 1)); done
+# Reserves the number, in case another run.sh starts.
+until mkdir -p "runs/$model" 2>/dev/null && mkdir "runs/$model/$n" 2>/dev/null; do
+  [ -e "runs/$model/$n" ] ||
+    { echo "run.sh: cannot write to $PWD/runs/$model: make it writable" >&2; exit 1; }
+  n=$((n + 1))
+done
 run=runs/$model/$n
+trap 'rmdir "$run" 2>/dev/null || true' EXIT  # if it is empty
 stage "$python" train.py --model "$model" ${steps:+--steps "$steps"} --run "$run"
 stage "$python" eval.py --run "$run"
 stage "$python" freeze_graph.py --run "$run" --output "$run/$model.pb"
-if output=$(make -s -C label_image 2>&1); then
+if output=$(flock label_image make -s -C label_image 2>&1); then  # as label_image.sh does
   stage "$python" tools/sample_images.py --output "$run/samples"
   stage env ENGINE="$engine" ./label_image.sh "$run/$model.pb" "$run"/samples/*.png
 else  # the training succeeded, even without a compiler

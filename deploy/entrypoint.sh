@@ -21,14 +21,19 @@ writes to it.
 END
 }
 
+# The flags that do not take the next word as their value.
+booleans=' allow_public deterministic dry_run evaluator grid lr_range_test overwrite plot resume '
 # Sets $output, the directory that a command writes to: named by a flag, or else $1.
 find_output() {
-  local word flag='' positional=()
+  local word name flag='' positional=()
   output=$1
   for word in "${@:2}"; do
     case $word in
       --*=*) flag=${word%%=*} ;;
-      -*) flag=$word; continue ;;
+      -*)
+        flag=$word name=${word#-} name=${name#-}
+        case $booleans in *" $name "*|*" ${name#no} "*) flag='' ;; esac
+        continue ;;
     esac
     case $flag in
       --run|--log_dir|--output) output=${word#"$flag="} ;;
@@ -55,7 +60,7 @@ check_volume() {  # $1: the volume to add; the rest: as for find_output
   find_output "${@:2}"
   if ! outlives_container; then
     echo "permafrost: $output is not on a volume, so docker run --rm would delete it with the" \
-      "container. Add -v DIR:$1 to docker run, or --tmpfs $1 to lose it on purpose." >&2
+      "container. Add -v DIR:$1 to docker run. To discard the results, use --tmpfs $1." >&2
     exit 2
   fi
   check_writable "$output"
@@ -94,7 +99,7 @@ case "$command $* " in
   samples\ *) check_volume "$PWD" "$PWD" "$@"; check_data "$@" ;;
   pack\ *) check_volume "$PWD" "$PWD" "$@" ;;
   data\ *) check_volume "$PERMAFROST_DATA" "$PERMAFROST_DATA" ;;
-  eval\ *|freeze\ *) check_writable "$runs"; check_data "$@" ;;
+  eval\ *|freeze\ *) check_writable "$runs" ;;  # the run says which dataset
   cluster\ *)
     find_output "$runs" "$@"
     outlives_container || echo "note: $output is not on a volume: what this task writes there is" \

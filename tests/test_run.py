@@ -40,6 +40,9 @@ esac
 @pytest.fixture
 def checkout(tmp_path):
     copy = Checkout(tmp_path, 'run.sh')
+    (tmp_path / 'label_image').mkdir()
+    for tool in ('flock', 'rmdir'):
+        (copy.bin / tool).symlink_to(shutil.which(tool))
     write_script(tmp_path / 'tools/setup.sh', 'exit')
     write_script(tmp_path / '.venv/stub/bin/python', STUB)
     (tmp_path / '.venv/default').symlink_to('stub')
@@ -83,6 +86,28 @@ def test_it_trains_evaluates_and_freezes_one_run(checkout):
     assert 'relative to' not in out
     help_text = checkout.run('run.sh', '--help')[1]
     assert 'usage:' in help_text and '143' in help_text
+
+
+def test_two_at_once_have_runs_of_their_own(checkout):
+    checkout.environment['TRAIN_WAITS'] = '1'
+    first = checkout.start('run.sh', 'nin0')
+    while not (checkout.folder / 'trained').exists():
+        assert first.poll() is None
+        time.sleep(0.02)
+    del checkout.environment['TRAIN_WAITS']
+    code, _, err = checkout.run('run.sh', 'nin0')
+    first.terminate()
+    first.communicate(timeout=120)
+    assert code == 0, err
+    assert read(checkout, 'trained') == 'train.py --model nin0 --run runs/nin0/2\n'
+    assert os.listdir(str(checkout.folder / 'runs/nin0')) == ['2'], 'no empty folder is left'
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_named(checkout):
+    (checkout.folder / 'runs').write_text('')
+    code, _, err = checkout.run('run.sh', 'nin0')
+    assert code == 1 and one_line(err).endswith('/runs/nin0: make it writable\n')
+    assert not (checkout.folder / 'trained').exists()
 
 
 def test_without_steps_the_recipe_decides(checkout):

@@ -18,7 +18,8 @@ from permafrost.entry_point import run_script
 flags.DEFINE_string('dataset', 'cifar10', 'Dataset: cifar10 or cifar100.')
 flags.DEFINE_alias('data_set', 'dataset')
 flags.DEFINE_string('data_dir', None, 'Directory for the .bin files. Default: $PERMAFROST_DATA/'
-                    '<dataset>, or ~/.cache/permafrost/data/<dataset>.')
+                    '<dataset>, or $PERMAFROST_CACHE/data/<dataset>, or '
+                    '~/.cache/permafrost/data/<dataset>.')
 FLAGS = flags.FLAGS
 
 

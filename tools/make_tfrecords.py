@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Pack class folders, or TFRecords of others: python tools/make_tfrecords.py DIR OUT."""
+"""Pack class folders, or TFRecords written by other programs.
+
+python tools/make_tfrecords.py DIR OUT
+"""
 
 import os
 import sys
@@ -21,7 +24,7 @@ from permafrost.errors import UsageError
 flags.DEFINE_integer('image_size', 32, 'Side of the packed images in pixels. The central square of '
                      'each image is resized to it.', 1, packing.MAX_IMAGE_SIZE)
 flags.DEFINE_float('test_fraction', 0.1, 'Fraction of the images to hold out as test images. '
-                   'Ignored if DIR has folders train and test.', 0., 0.9)
+                   'Ignored if DIR has folders train and test, or TFRecord files of both.', 0., 0.9)
 flags.DEFINE_integer('threads', None, 'Threads that decode images. Default: one per core.', 1,
                      256)
 flags.DEFINE_alias('processes', 'threads')

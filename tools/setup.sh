@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
-#   tools/setup.sh [ENGINE]         tf1, tf1-mkl or tf2. Default: .venv/default, or else the fastest
-#   tools/setup.sh lint             the tools of `make lint`
-#   tools/setup.sh onnxruntime      or litert, openvino, tflite-micro: to convert and run other formats
-#   tools/setup.sh pytorch          for `python -m benchmarks training`
-#   tools/setup.sh --find ENGINE    prints the Python that ENGINE would use
+#   tools/setup.sh [ENGINE]           tf1, tf1-mkl or tf2. Default: .venv/default, or else the fastest
+#   tools/setup.sh lint               the tools of `make lint`
+#   tools/setup.sh onnxruntime        or litert, openvino, tflite-micro: to convert and run other formats
+#   tools/setup.sh pytorch            for `python -m benchmarks training`
+#   tools/setup.sh --find ENGINE      prints the Python that ENGINE would use
 #   tools/setup.sh --versions ENGINE  prints the versions of Python that ENGINE supports, best first
 # The first engine set up becomes .venv/default. Does nothing if the environment is up to date.
 set -euo pipefail
@@ -53,7 +53,10 @@ must_find_python() {  # sets $python for $engine
 }
 
 action=build
-case ${1:-} in --find|--versions) action=$1; shift ;; esac
+case ${1:-} in
+  --find|--versions) action=$1; shift ;;
+  -h|--help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' tools/setup.sh; exit ;;
+esac
 [ $# -le 1 ] || { say "one engine at a time, not: $*"; exit 2; }
 
 engine=${1:-}
@@ -80,7 +83,8 @@ case $engine in
   openvino) versions='3.13 3.12 3.11'; megabytes=260; package=openvino ;;
   tflite-micro) versions='3.13 3.12 3.11'; megabytes=90; package=tflite_micro ;;
   pytorch) versions='3.11 3.13 3.12'; megabytes=1000; package=torch ;;
-  *) say "unknown engine '$engine' (choose from: tf1, tf1-mkl, tf2)"; exit 2 ;;
+  *) say "unknown engine '$engine' (choose from: tf1, tf1-mkl, tf2; or another environment: lint," \
+         "litert, onnxruntime, openvino, pytorch, tflite-micro)"; exit 2 ;;
 esac
 case $action in
   --versions) echo "$versions"; exit ;;

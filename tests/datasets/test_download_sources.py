@@ -1,7 +1,9 @@
 """One download: from a server that breaks off, and by npm."""
 
 import os
+import signal
 import ssl
+import sys
 import urllib.error
 
 import numpy as np
@@ -97,3 +99,12 @@ def test_the_errors_of_npm_are_reported(npm, tmp_path):
     with pytest.raises(download.SourceError, match='ENOTFOUND'):
         download.npm_pack('pack@1', str(tmp_path / 'x.tgz'), 1000)
     assert os.listdir(str(tmp_path)) == ['bin']
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux ends a child with its parent')
+def test_npm_ends_with_its_parent(npm, tmp_path):
+    npm(f'exec {sys.executable} -c "import ctypes; number = ctypes.c_int(); '
+        'ctypes.CDLL(None).prctl(2, ctypes.byref(number))  # PR_GET_PDEATHSIG\n'
+        'print(number.value, file=open(\'x.tgz\', \'w\'))"\n')
+    download.npm_pack('pack@1', str(tmp_path / 'x.tgz'), 10000)
+    assert (tmp_path / 'x.tgz').read_text() == f'{int(signal.SIGKILL)}\n'

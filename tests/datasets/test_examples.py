@@ -101,7 +101,10 @@ def test_what_is_packed_is_read_by_plain_tensorflow(tmp_path):
     (['x.tfrecord'], None, {}),
     (['mnist-train.tfrecord-00000-of-00001', 'mnist-test.tfrecord-00000-of-00001'], (12, 12), {}),
     (['train-00000-of-00001', 'validation-00000-of-00001', 'test-00000-of-00001'], (12, 12),
-     {'TFRecord files of neither train nor test': 1}),
+     {'TFRecord files that are neither training nor test data': 1}),
+    (['trainset.tfrecord', 'testset.tfrecord'], (12, 12), {}),
+    (['traindata.tfrecord', 'testdata.tfrecord'], (12, 12), {}),
+    (['trainval-0-of-1', 'valset-0-of-1'], (12, 12), {}),
     (['train-00000-of-00002', 'train-00001-of-00002'], None, {})])
 def test_splits_are_found_by_the_names_of_files(tmp_path, names, counts, ignored):
     write_flowers(tmp_path / 'in', names)
@@ -109,6 +112,7 @@ def test_splits_are_found_by_the_names_of_files(tmp_path, names, counts, ignored
     found = len(folder.items['train']), len(folder.items['test'])
     assert found == counts if counts else sum(found) == 12 * len(names) and all(found)
     assert folder.ignored == ignored
+    assert folder.split_by == ('the names of the files' if counts else 'hash')
     assert scan(tmp_path / 'in', 0).items['test'] == [] or counts
 
 
@@ -227,15 +231,30 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
         scan(tmp_path / 'val')
     (tmp_path / 'one').mkdir()
     write(tmp_path / 'one/x.tfrecord', slim(encoded(0, 1), 5))
-    with pytest.raises(UserError, match='have 1 classes: a classifier needs at least two'):
+    with pytest.raises(UserError, match='have only one class: a classifier needs at least two'):
         scan(tmp_path / 'one')
+
+
+@pytest.mark.parametrize('name', ['mytrain.tfrecord', 'Latest-00000-of-00001'])
+def test_a_name_that_may_name_a_split_is_refused(tmp_path, name):
+    write_flowers(tmp_path / 'in', [name])
+    with pytest.raises(UserError, match=f'^{name} may or may not name a split: rename it'):
+        scan(tmp_path / 'in')
 
 
 def test_a_directory_with_folders_is_one_of_class_folders(tmp_path):
     (tmp_path / 'red').mkdir()
     (tmp_path / 'x.tfrecord').write_bytes(b'x')
+    with pytest.raises(UserError, match='has TFRecord files, and folders without images, such as '
+                                        'red: move the folders elsewhere$'):
+        examples.find(str(tmp_path))
+    (tmp_path / 'red/a.webp').write_bytes(b'x')
     assert examples.find(str(tmp_path)) == [] == examples.find(str(tmp_path / 'none'))
+    (tmp_path / 'red/a.webp').unlink()
     (tmp_path / 'red').rmdir()
+    for name in ('@eaDir', '__MACOSX'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'a.jpg').write_bytes(b'x')
     (tmp_path / 'notes.txt').write_text('x')
     np.zeros(3).tofile(str(tmp_path / 'train-00000-of-00001'))
     for name in ('photo-0-of-3.jpg', 'tfrecord.png', 'x.tfrecord.json'):

@@ -122,7 +122,7 @@ def test_splits_and_their_classes_do_not_share_images(images, tmp_path):
     for target in ('train', tmp_path / 'elsewhere/train/green'):
         (directory / 'test').unlink()
         (directory / 'test').symlink_to(target)
-        with pytest.raises(UserError, match='in: one of train and test is a symbolic link to'):
+        with pytest.raises(UserError, match='in: train and test share images through a sym'):
             scan(directory)
 
 
@@ -147,11 +147,21 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
     shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'one/red'))
     for name in ('Train', 'val'):
         shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'splits' / name / 'red'))
+    for name in ('more/docs', 'more/train', 'more/val', 'webp/red'):
+        shutil.copytree(str(images[0] / 'red'), str(tmp_path / name))
+    for name in ('webp/blue/a', 'webp/blue/b', 'nothing/blue/a'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f'{name}.webp').write_bytes(b'RIFF')
     for name, problem in [
             ('none', 'none: no such directory'), ('file', 'file: no such directory'),
             ('bare', 'has no class folders with PNG, JPEG or BMP images'),
             ('flat', 'has no class folders'), ('one', 'has only one class, red'),
-            ('splits', 'has the folders Train, val, which look like splits')]:
+            ('splits', 'has the folders Train, val, which look like splits'),
+            ('more', 'has the folders train, val, which look like splits'),
+            ('webp', 'has only one class, red: a classifier needs at least two folders of images. '
+             'Files that cannot be used: 2, such as blue/a.webp: a webp image: save it as PNG'),
+            ('nothing', 'train and test with those. Files that cannot be used: 1, such as '
+             'blue/a.webp: a webp image')]:
         with pytest.raises(UserError) as caught:
             scan(tmp_path / name)
         assert problem in str(caught.value) and '\n' not in str(caught.value)

@@ -105,6 +105,16 @@ def test_each_class_gives_its_share(tmp_path, count, shares):
     assert data.identity == whole.identity
 
 
+def test_the_last_image_of_a_class_is_for_training_if_possible(tmp_path):
+    labels = np.repeat(np.arange(3), [2, 10, 2])
+    packing.write(str(tmp_path / 'set'), list('abc'),
+                  {'train': (np.zeros([14, 4, 4, 3], np.uint8), labels)})
+    whole = loading.open_dataset(str(tmp_path / 'set'))
+    for count, shares in ((11, [1, 9, 1]), (12, [2, 9, 1]), (13, [2, 10, 1])):
+        held_out = loading.hold_out(whole, count, 1).held_out
+        assert np.bincount(labels[list(held_out)]).tolist() == shares
+
+
 def test_a_class_without_images_gives_none(tmp_path):
     labels = np.array([1, 2])
     packing.write(str(tmp_path / 'set'), list('abc'),

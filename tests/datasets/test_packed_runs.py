@@ -6,12 +6,15 @@ import shutil
 from typing import NamedTuple
 
 import pytest
+import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
 from permafrost.export import freeze
-from tests import in_process
+from permafrost.training import loop
+from permafrost.training.checkpoints import finding
+from tests import in_process, networks
 from tests.datasets.helpers import CLASSES, make_images, pack
 
 SCRIPT = 'tools/make_tfrecords.py'
@@ -89,3 +92,38 @@ def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
         output_of_evaluator()
     with pytest.raises(UserError, match='was trained on 3 classes'):
         freeze.freeze(str(run), None, output=str(tmp_path / 'x.pb'))
+
+
+@pytest.mark.parametrize('change', [None, 'labels', 'classes', 'unfinished'])
+def test_a_training_ends_if_its_dataset_is_packed_again(copied, tmp_path, change):
+    """No batch has a record of the new dataset, so no checkpoint does."""
+    pack(copied, tmp_path / 'set', image_size=28)
+    dataset = loading.open_dataset(str(tmp_path / 'set'))._replace(name='tfrecords')
+
+    class PackAgain(tf.train.SessionRunHook):
+        step = 0
+
+        def after_run(self, context, values):
+            self.step += 1
+            if self.step == 3:
+                if change == 'labels':
+                    os.rename(str(copied / 'blue'), str(copied / 'x'))
+                    os.rename(str(copied / 'red'), str(copied / 'blue'))
+                    os.rename(str(copied / 'x'), str(copied / 'red'))
+                elif change == 'classes':
+                    make_images(copied / 'x', 30)
+                pack(copied, tmp_path / 'set', image_size=28)
+                if change == 'unfinished':
+                    os.unlink(str(tmp_path / 'set/manifest.json'))
+
+    setup = networks.train_setup(dataset, tmp_path / 'run', 60, source='stream')
+    with networks.registered():
+        def train():
+            return loop.train(setup, extra_hooks=lambda training: [PackAgain()])
+        if change is None:
+            assert train() == 0, 'the same dataset'
+            return
+        with pytest.raises(UserError, match=f'^{tmp_path}/set was packed again, or removed, while '
+                                            'training: put the earlier dataset back'):
+            train()
+    assert finding.last_step(str(tmp_path / 'run')) < 20

@@ -59,7 +59,34 @@ def test_every_shard_mixes_the_classes(images, small_shards, tmp_path):
 
 def test_without_held_out_images_a_note_is_printed(images, tmp_path, capsys):
     pack(images[0], tmp_path / 'out', test_fraction=0)
-    assert 'note: no images are held out' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'note: no images are held out, so the accuracy stays unknown: set --test_frac' in printed
+    assert 'split: by hash, --test_fraction=0\n' in printed
+
+
+def test_without_class_folders_in_test_the_note_says_so(images, tmp_path, capsys):
+    shutil.copytree(str(images[0]), str(tmp_path / 'in/train'))
+    (tmp_path / 'in/test').mkdir()
+    shutil.copy(str(images[0] / images[1][0]), str(tmp_path / 'in/test/0.png'))
+    pack(tmp_path / 'in', tmp_path / 'out')
+    printed = capsys.readouterr().out
+    assert 'so the accuracy stays unknown: put class folders into test\n' in printed
+    assert 'split: by the folders train and test\n' in printed
+
+
+def test_files_of_the_user_are_not_deleted(images, tmp_path):
+    pack(images[0], tmp_path / 'out')
+    backup = tmp_path / 'out/train-00000-of-00001.tfrecord.bak'
+    backup.write_text('words')
+    with pytest.raises(UserError, match='holds other files, such as train-00000-of-00001.tfrecord'):
+        pack(images[0], tmp_path / 'out')
+    kept = [tmp_path / 'out' / name for name in ('.my-train-00000-of-00009.tfrecord',
+                                                 '.packing/train-00000-of-00009.tfrecord.bak')]
+    backup.unlink()
+    for path in kept:
+        path.write_text('words')
+    pack(images[0], tmp_path / 'out')
+    assert all(path.exists() for path in kept)
 
 
 def test_bytes_do_not_depend_on_threads_or_place(images, copied, small_shards, tmp_path):
@@ -83,7 +110,7 @@ def test_bad_files_are_reported_and_the_others_packed(images, copied, small_shar
     stderr = capsys.readouterr().err
     for path, reason in reasons.items():
         assert reason in bad[path] and f'bad: {path}: {bad[path]}\n' in stderr
-    assert '10 files could not be used' in stderr
+    assert 'files that could not be used, see above: 10' in stderr
     before = contents(out)
     with monkeypatch.context() as patched:
         patched.setattr(image, 'read', None)  # known bad files are not read again
@@ -100,7 +127,7 @@ def test_bad_files_are_reported_and_the_others_packed(images, copied, small_shar
 def test_ignored_files_are_counted_in_the_report(copied, tmp_path, capsys):
     (copied / '.DS_Store').write_text('words')
     assert pack(copied, tmp_path / 'out') == 0
-    assert 'ignored: 1 hidden' in capsys.readouterr().out
+    assert 'ignored: hidden: 1' in capsys.readouterr().out
 
 
 def test_links_and_odd_names_are_bad_files(copied, tmp_path):
@@ -137,7 +164,8 @@ def test_many_classes_without_test_images_are_one_line(tmp_path, capsys):
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith('note: ')]
     assert len(notes) == 2
     for note, split in zip(notes, ('train', 'test')):
-        assert f' of 40 classes have no {split} images: class' in note and note.endswith(', ...')
+        assert note.startswith(f'note: classes without {split} images: ')
+        assert ' of 40: class' in note and note.endswith(', ...')
 
 
 def test_names_of_classes_are_escaped(copied, tmp_path, capsys):
@@ -184,6 +212,7 @@ def test_wrong_directories_are_named(images, tmp_path):
     (['in', 'out', '--image_size=0'], 2, 'image_size'),
     (['in', 'out', '--imagesize=3'], 2, 'imagesize'),
     (['in', 'out', '--test_fraction=2'], 2, 'test_fraction'),
+    (['in', 'out', '--test_fraction=nan'], 2, '--test_fraction=nan must be a number from 0 to'),
     (['/none', 'out'], 1, '/none: no such directory')])
 def test_a_wrong_command_line_is_refused_in_one_line(arguments, code, problem):
     result = in_process.run(SCRIPT, *arguments)

@@ -51,7 +51,7 @@ def test_an_interrupted_run_continues_to_the_same_bytes(images, reference, tmp_p
         pack(images[0], out)
     with pytest.raises(UserError, match='manifest.json: No such file'):
         loading.open_dataset(str(out))
-    (out / '.train-00000-of-00005.tfrecordab12').write_bytes(b'left by a kill')
+    (out / '.train-00000-of-00005.tfrecord.ab12cd34.tmp').write_bytes(b'left by a kill')
     reader.calls, reader.limit = 0, 1000
     assert pack(images[0], out) == 0
     assert contents(out) == reference

@@ -68,7 +68,6 @@ def test_identity_depends_on_the_content_not_the_place(tmp_path):
 
 
 @pytest.mark.parametrize('text, problem', [
-    (None, 'manifest.json: No such file or directory; pack it again with `podman pack DIR OUT`'),
     ('[1, 2]', 'manifest.json is damaged (it must be an object'), ('{}', '(format is missing)'),
     ('{"format": "other"}', "(unknown format 'other'"),
     ('{"for', 'manifest.json is damaged (Unterm'),
@@ -79,12 +78,25 @@ def test_identity_depends_on_the_content_not_the_place(tmp_path):
      '(files[0].name must be the name of a file in that directory, not 1): pack it again with `')])
 def test_a_bad_manifest_is_named(tmp_path, monkeypatch, text, problem):
     monkeypatch.setenv('PERMAFROST_COMMAND', 'podman')
-    if text is not None:
-        (tmp_path / 'manifest.json').write_text(text)
+    (tmp_path / 'manifest.json').write_text(text)
     with pytest.raises(UserError) as caught:
         registry.describe(str(tmp_path))
     assert problem in str(caught.value) and str(tmp_path) in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def test_a_directory_that_was_never_packed_is_told_from_one_that_was(tmp_path, monkeypatch):
+    monkeypatch.setenv('PERMAFROST_COMMAND', 'podman')
+    (tmp_path / 'red').mkdir()
+    with pytest.raises(UserError, match=f'^{tmp_path} is not a packed dataset: it has no manifest.'
+                                        f'json. Run `podman pack {tmp_path} OUT`, then use --data'):
+        registry.describe(str(tmp_path))
+    for name in ('.packing', 'test-00000-of-00001.tfrecord'):
+        (tmp_path / name).mkdir()
+        with pytest.raises(UserError, match='manifest.json: No such file or directory; pack it '
+                                            'again with `podman pack DIR OUT`'):
+            registry.describe(str(tmp_path))
+        (tmp_path / name).rmdir()
 
 
 def test_a_missing_directory_is_named(tmp_path):

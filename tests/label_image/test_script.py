@@ -82,6 +82,43 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
 
 
 @pytest.fixture
+def unbuilt(tmp_path):
+    """(folder, make): a Makefile whose tools `sed` and `c++` are stand-ins, with nothing built."""
+    for name in ('Makefile', 'backends/tensorflow/python_symbols.txt'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.join(ROOT, 'label_image', name), str(tmp_path / name))
+    for folder in ('bin', 'build'):
+        (tmp_path / folder).mkdir()
+
+    def run(name, script, *targets):
+        (tmp_path / 'build/checked').write_text('')
+        (tmp_path / 'bin' / name).write_text('#!/bin/bash\n' + script)
+        (tmp_path / 'bin' / name).chmod(0o755)
+        return execute('make', '-C', tmp_path, 'CXX=c++', *targets,
+                       PATH=f"{tmp_path}/bin:{os.environ['PATH']}").returncode
+    return tmp_path, run
+
+
+@pytest.mark.parametrize('name', ['build/python_stub.cc', 'build/exports'])
+def test_a_file_that_is_written_in_part_is_not_kept(unbuilt, name):
+    folder, make = unbuilt
+    assert make('sed', 'echo half; exit 1', name) != 0 and not (folder / name).exists()
+    assert make('sed', 'echo whole', name) == 0 and 'whole' in (folder / name).read_text()
+
+
+def test_two_links_at_once_do_not_write_to_one_file(unbuilt):
+    folder, make = unbuilt
+    for name in ('main.o', 'python_stub.cc', 'python_stub.o', 'exports', 'allocator'):
+        (folder / 'build' / name).write_text('')
+    link = 'while [ "$1" != -o ]; do shift; done; echo "$2" >> names; echo whole > "$2"'
+    for _ in range(2):
+        assert make('c++', link, 'build/label_image') == 0
+        assert (folder / 'build/label_image').read_text() == 'whole\n'
+        (folder / 'build/label_image').unlink()
+    assert len(set((folder / 'names').read_text().split())) == 2
+
+
+@pytest.fixture
 def compared(tmp_path):
     """compared(*arguments, cwd): what the script starts the program with, and its errors.
 

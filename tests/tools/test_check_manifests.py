@@ -40,6 +40,13 @@ def test_the_manifests_are_valid():
     assert check(*MANIFESTS) == (0, '5 objects are valid\n')
 
 
+def test_no_objects_are_an_error(tmp_path):
+    (tmp_path / 'empty.yaml').write_text('')
+    for paths in [], [tmp_path / 'empty.yaml']:
+        code, output = check(*paths)
+        assert code == 1 and output.startswith('error: no objects to check: name files, ')
+
+
 def test_each_mistake_is_one_line_that_names_the_field(tmp_path):
     with open(os.path.join(ROOT, MANIFESTS[0])) as stream:
         text = stream.read()

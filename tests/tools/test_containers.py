@@ -10,8 +10,9 @@ import tempfile
 
 import pytest
 
+from tests import in_process
 from tests.processes import ROOT
-from tests.tools.helpers import SCRIPTS, VOLUME, one_line, write_script
+from tests.tools.helpers import SCRIPTS, VOLUME, one_line, read, write_script
 
 NOBODY = 65534
 
@@ -134,23 +135,36 @@ def outside():
 @pytest.mark.parametrize('arguments', [
     ['train', '--steps', '3'], ['train', '--data_dir', '/data'], ['local_cluster'], ['samples'],
     ['sweep', 'study', '--seeds', '2'], ['pack', 'photos', 'flowers'],
+    ['sweep', '--grid', 'study'], ['sweep', '--dry_run', 'study', f'{VOLUME}/study'],
     ['pack', '--image_size', '24', f'{VOLUME}/a', 'flowers']])
 def test_without_a_volume_nothing_is_started(container, outside, arguments):
     container.work = outside
     _, code, stdout, stderr = container.run(*arguments)
     assert (code, stdout) == (2, '')
     assert (f'is not on a volume, so docker run --rm would delete it with the container. Add -v '
-            f'DIR:{outside} to docker run') in one_line(stderr)
+            f'DIR:{outside} to docker run. To discard the results, use --tmpfs {outside}.\n'
+            ) in one_line(stderr)
 
 
 @pytest.mark.parametrize('arguments', [
     ['sweep', f'{VOLUME}/study', '--grid'], ['train', f'--run={VOLUME}/a'],
+    ['sweep', '--grid', f'{VOLUME}/study'], ['sweep', '--nogrid', f'{VOLUME}/study'],
+    ['train', '--resume', '--run', f'{VOLUME}/a'],
     ['train', '--log_dir', VOLUME], ['train', '--help'],
     ['pack', '/a', f'{VOLUME}/b'], ['pack', '--image_size=24', '/a', f'{VOLUME}/b'],
     ['samples', f'--output={VOLUME}/a'], ['info'], ['eval', '--graph=a.pb']])
 def test_a_directory_on_a_volume_may_be_named_by_a_flag(container, outside, arguments):
     container.work = outside
     assert container.notes(*arguments) == ''
+
+
+def test_the_entry_point_knows_the_flags_without_a_value():
+    found = set()
+    for command in ('train', 'sweep', 'local_cluster', 'samples', 'pack', 'cluster'):
+        shown = in_process.run(SCRIPTS[command], '--help').stdout
+        found.update(re.findall(r'^ +--\[no\](\w+):', shown, re.MULTILINE))
+    listed, = re.findall(r"^booleans=' (.*) '$", read('deploy/entrypoint.sh'), re.MULTILINE)
+    assert listed.split() == sorted(found)
 
 
 def test_data_that_would_be_lost_are_not_downloaded(container, outside):
@@ -165,7 +179,7 @@ def test_a_task_of_a_cluster_is_told_once(container, outside):
     assert 'is not on a volume' in one_line(container.notes('cluster', '--job_name=worker'))
 
 
-@pytest.mark.parametrize('command', ['train', 'eval', 'freeze', 'cluster'])
+@pytest.mark.parametrize('command', ['train', 'sweep', 'samples', 'cluster'])
 def test_without_data_a_note_says_how_to_mount_or_download_it(container, command):
     shutil.rmtree(str(container.data))
     note = one_line(container.notes(command))
@@ -173,6 +187,7 @@ def test_without_data_a_note_says_how_to_mount_or_download_it(container, command
     assert f'-v DIR:{container.data}:ro' in note and 'IMAGE data' in note
     assert container.notes(command, '--help') == container.notes('info') == ''
     assert container.notes(command, '--dataset', 'flowers') == '', 'not CIFAR-10'
+    assert container.notes('eval') == container.notes('freeze') == '', 'the run says which dataset'
 
 
 def test_label_passes_on_arguments_and_exit_code(container):

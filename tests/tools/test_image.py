@@ -21,8 +21,12 @@ from tests.tools.helpers import SCRIPTS, VOLUME, read, write_script
 
 
 def copies_of_last_stage():
-    """Return (sources, destination) of each COPY from the checkout to the image itself."""
+    """Return (sources, destination) of each COPY from the checkout to the image itself.
+
+    The stage `engine` has the requirements from the checkout too.
+    """
     stage = read('Dockerfile').replace('\\\n', ' ').rsplit('\nFROM ', 1)[1]
+    stage = stage.replace('--from=engine /opt/permafrost/requirements ', 'requirements ')
     words = [line.split() for line in re.findall(r'^COPY (?!--from)(.*)$', stage, re.MULTILINE)]
     return [(names[:-1], names[-1]) for names in words]
 
@@ -132,6 +136,13 @@ def test_label_image_runs_without_make_and_a_compiler(tmp_path):
                           env={'PATH': str(tmp_path / 'bin')}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True)
     assert (done.returncode, done.stdout) == (0, '--graph=a.pb -- b.png\n')
+
+
+def test_the_requirements_in_the_image_are_those_that_were_installed():
+    """Of an image for a GPU, they are not those of the checkout."""
+    stage = read('Dockerfile').rsplit('\nFROM ', 1)[1]
+    assert [line for line in stage.splitlines() if 'COPY' in line and 'requirements' in line] == [
+        'COPY --from=engine /opt/permafrost/requirements requirements']
 
 
 def test_the_image_runs_as_a_user_and_stops_on_sigterm():

@@ -69,10 +69,22 @@ def test_the_commands_of_compose_are_valid(compose):
         assert flags['run'] == 'runs/cluster' and flags['resume'] is True
 
 
+def claims_of(name):
+    return [item['metadata']['name'] for item in documents(f'deploy/kubernetes/{name}.yaml')
+            if item['kind'] == 'PersistentVolumeClaim']
+
+
+def test_the_data_are_downloaded_to_their_own_volume():
+    job, = [item for item in documents('deploy/kubernetes/data.yaml') if item['kind'] == 'Job']
+    volumes = job['spec']['template']['spec']['volumes']
+    assert [volume['persistentVolumeClaim']['claimName'] for volume in volumes
+            if 'persistentVolumeClaim' in volume] == claims_of('data')
+
+
 def test_the_job_is_isolated_and_its_commands_are_valid():
     objects = documents('deploy/kubernetes/tfjob.yaml')
-    claims = [item['metadata']['name'] for item in objects
-              if item['kind'] == 'PersistentVolumeClaim']
+    claims = {name: claims_of(name) for name in ('data', 'tfjob')}
+    assert claims == {'data': ['permafrost-data'], 'tfjob': ['permafrost-runs']}
     policy, = [item['spec'] for item in objects if item['kind'] == 'NetworkPolicy']
     job, = [item['spec'] for item in objects if item['kind'] == 'TFJob']
     labels = policy['podSelector']['matchLabels']
@@ -80,6 +92,7 @@ def test_the_job_is_isolated_and_its_commands_are_valid():
     peers = [{'podSelector': {'matchLabels': labels}}]
     assert [rule['from'] for rule in policy['ingress']] == [peers]
     ports = {port['port'] for rule in policy['ingress'] for port in rule['ports']}
+    assert 'backoffLimit' not in job['runPolicy'], 'it sums the restarts of all pods'
     assert set(job['tfReplicaSpecs']) == {'Chief', 'Worker', 'PS', 'Evaluator'}
     for replica in job['tfReplicaSpecs'].values():
         template = replica['template']
@@ -87,7 +100,8 @@ def test_the_job_is_isolated_and_its_commands_are_valid():
         assert template['spec']['securityContext']['runAsNonRoot'] is True
         assert template['spec']['automountServiceAccountToken'] is False
         for volume in template['spec']['volumes']:
-            assert volume.get('persistentVolumeClaim', {}).get('claimName', claims[0]) in claims
+            claim = volume.get('persistentVolumeClaim', {}).get('claimName', 'permafrost-data')
+            assert [claim] in claims.values()
         container, = template['spec']['containers']
         assert {port['containerPort'] for port in container['ports']} == ports == {2222}
         assert container['securityContext']['readOnlyRootFilesystem'] is True

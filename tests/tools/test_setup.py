@@ -28,8 +28,22 @@ def checkout(tmp_path):
 
 def test_an_unknown_engine_lists_the_engines(checkout):
     code, _, err = checkout.run('tools/setup.sh', 'tf3')
-    assert code == 2 and "'tf3' (choose from: tf1, tf1-mkl, tf2)" in one_line(err)
+    assert code == 2
+    engines, others = re.search(
+        r"unknown engine 'tf3' \(choose from: (.*); or another environment: (.*)\)", one_line(err)
+    ).groups()
+    assert engines == 'tf1, tf1-mkl, tf2'
+    known = {name[:-len('.txt')] for name in os.listdir(os.path.join(ROOT, 'requirements'))}
+    assert {*engines.split(', '), *others.split(', ')} == known
     assert not (checkout.folder / '.venv').exists()
+
+
+@pytest.mark.parametrize('flag', ['-h', '--help'])
+def test_help_lists_the_environments(checkout, flag):
+    code, out, err = checkout.run('tools/setup.sh', flag)
+    assert code == 0 and not err and 'set -' not in out
+    for name in os.listdir(os.path.join(ROOT, 'requirements')):
+        assert re.search(rf'\b{name[:-len(".txt")]}\b', out)
 
 
 @pytest.mark.parametrize('engine', ['tf1', 'tf1-mkl'])

@@ -65,6 +65,9 @@ def main(paths):
             field = '.'.join(map(str, getattr(error, 'absolute_path', ()))) or 'manifest'
             message = ' '.join(str(getattr(error, 'message', error)).split())
             print(f'error: {path}: {field}: {message}', file=sys.stderr)
+    if not count and not failed:
+        failed = True
+        print('error: no objects to check: name files, deploy/kubernetes/*.yaml', file=sys.stderr)
     if not failed:
         print(f'{count} objects are valid')
     return int(failed)
