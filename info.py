@@ -35,7 +35,8 @@ def main():
     if FLAGS.all and FLAGS.model is not None:
         raise UsageError('use --model or --all, not both')
     for name in ('graph', 'run', 'recipes'):
-        others = {'all', 'model', 'image_size', 'dataset', 'graph', 'run', 'recipes'} - {name}
+        others = {'all', 'model', 'image_size', 'dataset', 'layers', 'graph', 'run',
+                  'recipes'} - {name}
         if name == 'graph':
             others -= {'image_size'}
         if FLAGS[name].value and others & set(explicitly_set(FLAGS)):

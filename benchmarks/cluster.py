@@ -40,7 +40,7 @@ def _measure(model, options):
     """Measure images/s, and their ratio to training without a cluster."""
     flags = options.train_flags(model) + [
         '--recipe=' + RECIPE, '--steps=10000000', '--log_steps=1', '--summary_steps=0',
-        '--histogram_steps=0', '--save_steps=0', '--save_secs=0']
+        '--histogram_steps=0', '--save_steps=0', '--save_secs=0', '--eval_epochs=0']
     candidates = {}
     with contextlib.ExitStack() as stack:
         for name, (servers, workers) in CLUSTERS.items():

@@ -10,11 +10,11 @@ import tempfile
 from typing import Any, Dict, List, Optional
 
 from benchmarks import measure
-from benchmarks.runner import Options
+from benchmarks.runner import Options, graph_of
 from permafrost import runtime
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
-from permafrost.errors import UserError
+from permafrost.errors import UserError, printable
 from permafrost.evaluation.runtimes import client
 
 MODELS = ('tuto', 'squeeze1', 'sprint')  # in trained_models/
@@ -33,6 +33,16 @@ def benchmark(options: Options) -> Dict[str, Any]:
 
     `options.models` are models of trained_models/, or paths of frozen graphs.
     """
+    graphs: Dict[str, str] = {}  # by name
+    for model in options.models or MODELS:
+        graph = model if model.endswith('.pb') else graph_of(model)
+        name = os.path.basename(graph)[:-3]
+        if not os.path.isfile(graph):
+            raise UserError(f'{printable(graph)} does not exist: name another graph with --models')
+        if name in graphs:
+            raise UserError(f'{printable(graphs[name])} and {printable(graph)} have the same name: '
+                            'rename one, or leave it out')
+        graphs[name] = graph
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     for environment in ('tf2', *client.RUNTIMES):
         client.python(environment)
@@ -42,10 +52,8 @@ def benchmark(options: Options) -> Dict[str, Any]:
         batch_file = os.path.join(folder, 'test.bin')
         with open(batch_file, 'wb') as stream:
             stream.write(record_format.encode(*loading.load(dataset, 'test')).tobytes())
-        for model in options.models or MODELS:
-            graph = model if model.endswith('.pb') else os.path.join(
-                ROOT, 'trained_models', model + '.pb')
-            rows[os.path.basename(graph)[:-3]] = _measure(graph, folder, batch_file, options)
+        for name, graph in graphs.items():
+            rows[name] = _measure(graph, folder, batch_file, options)
     return dict(measure.machine_facts(), models=rows, settings=SETTINGS, runs=RUNS, repeats=REPEATS,
                 versions={'engine': runtime.installed()})
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 import numpy as np
 
 from benchmarks import measure
-from benchmarks.runner import Options
+from benchmarks.runner import Options, graph_of
 from permafrost import machine, runtime
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
@@ -52,7 +52,8 @@ def benchmark(options: Options) -> Dict[str, Any]:
     seconds, figures = options.seconds / 8, {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        graphs = {model: _frozen_graph(model, folder) for model in options.models or MODELS}
+        graphs = {model: _frozen_graph(model, folder, options)
+                  for model in options.models or MODELS}
         runtimes = {name: stack.enter_context(client.runtime(name)) for name in client.RUNTIMES}
         versions = {name: other.version for name, other in runtimes.items()}
         settings = [Setting(model, *setting) for model in graphs for setting in SETTINGS]
@@ -81,12 +82,12 @@ def _call(*command):
         raise UserError(f"{' '.join(command)} failed: see above")
 
 
-def _frozen_graph(model, folder):
+def _frozen_graph(model, folder, options):
     """Return the path of a frozen graph: of trained_models/, or of a short training."""
-    path = os.path.join(ROOT, 'trained_models', model + '.pb')
+    path = graph_of(model)
     if not os.path.exists(path):
         run, path = os.path.join(folder, model), os.path.join(folder, model + '.pb')
-        _call(sys.executable, 'train.py', f'--model={model}', f'--steps={TRAIN_STEPS}',
+        _call(sys.executable, 'train.py', *options.train_flags(model), f'--steps={TRAIN_STEPS}',
               f'--run={run}')
         _call(sys.executable, 'freeze_graph.py', f'--run={run}', f'--output={path}')
     return path

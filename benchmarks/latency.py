@@ -10,8 +10,9 @@ from benchmarks import measure
 from benchmarks.runner import Options
 from permafrost import runtime
 from permafrost.cli.commands import ROOT
+from permafrost.datasets import registry
 from permafrost.errors import UserError
-from permafrost.experiments import latency, results
+from permafrost.experiments import latency, model_info, results
 from permafrost.recipes import catalog
 
 BATCH_SIZE = 16  # of the one step that is trained: weights do not affect the time
@@ -23,8 +24,10 @@ def benchmark(options: Options) -> Dict[str, Any]:
 
     A figure is the lowest latency of the passes: what else the machine does can only add to it.
     """
-    recorded = results.load(options.results)
+    recorded = results.load(os.path.join(ROOT, 'results'))
     names = options.models or sorted({result['model'] for result in recorded})
+    if not names:
+        raise UserError('no model has a result in results/: name models with --models')
     with tempfile.TemporaryDirectory() as folder:
         graphs = {_frozen_graph(name, folder, options): name for name in names}
         passes = [latency.time_in_turn(list(graphs)) for _ in range(PASSES)]
@@ -33,11 +36,14 @@ def benchmark(options: Options) -> Dict[str, Any]:
     figures = {name: measure.measurement([min(times[path].latency_ms for times in passes)], 'ms')
                for path, name in graphs.items() if all(path in times for times in passes)}
     measure.print_table(figures)
+    runtime.prepare()
+    classes = len(registry.describe(options.dataset, options.data_dir).classes)
     first = next(iter(passes[0].values()))
     rounds = sum(next(iter(times.values())).rounds for times in passes)
     return dict(measure.machine_facts(), figures=figures, rounds=rounds, batch_size=1, threads=1,
                 versions={'engine': runtime.installed(), 'tensorflow': first.library},
-                image_sizes={name: catalog.image_size(name) for name in names})
+                ops={name: model_info.measure_model(name, catalog.image_size(name), classes)['ops']
+                     for name in names})
 
 
 def _frozen_graph(model: str, folder: str, options: Options) -> str:

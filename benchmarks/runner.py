@@ -9,12 +9,14 @@ from typing import List, NamedTuple, Optional
 
 import models
 from permafrost import files
-from permafrost.errors import UsageError, unknown_name_error
+from permafrost.cli.commands import ROOT
+from permafrost.errors import UsageError, printable, unknown_name_error
 
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
 BENCHMARKS = ('pipeline', 'inference', 'latency', 'deploy', 'training', 'cluster', 'scaling')
 CIFAR10_ONLY = ('deploy', 'inference', 'training')
+WITHOUT_ROUNDS = ('latency', 'deploy', 'scaling')  # they choose how long to measure, or do not
 
 
 class Options(NamedTuple):
@@ -32,6 +34,11 @@ class Options(NamedTuple):
         return ['--model=' + model, '--dataset=' + self.dataset] + data_dir
 
 
+def graph_of(model: str) -> str:
+    """Return the path of the frozen graph that trained_models/ has, or would have, of `model`."""
+    return os.path.join(ROOT, 'trained_models', model + '.pb')
+
+
 def run(name: str, options: Options) -> None:
     """Run benchmark `name`, and record its result as benchmark-<name>[-<engine>].json.
 
@@ -41,12 +48,23 @@ def run(name: str, options: Options) -> None:
     if name not in BENCHMARKS:
         raise unknown_name_error('benchmark', name, BENCHMARKS)
     if options.models == ['all']:
-        options = options._replace(models=list(models.MODELS))
+        known = [model for model in models.MODELS
+                 if name != 'deploy' or os.path.exists(graph_of(model))]
+        options = options._replace(models=known)
     for model in options.models or []:
         if model not in models.ALL and not (name == 'deploy' and model.endswith('.pb')):
             raise unknown_name_error('model', model, models.ALL)
     if name in CIFAR10_ONLY and options.dataset != 'cifar10':
         raise UsageError(f'{name} times networks for CIFAR-10: leave --dataset out')
+    for field in ('rounds', 'seconds') if name in WITHOUT_ROUNDS else ():
+        if getattr(options, field) != getattr(Options(), field):
+            raise UsageError(f'{name} does not use --{field}: leave it out')
+    folder = os.path.abspath(options.results)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise UsageError(f'--results={printable(options.results)} cannot be written: name another '
+                         'directory')
     result = importlib.import_module('benchmarks.' + name).benchmark(options)
     if result is not None:
         os.makedirs(options.results, exist_ok=True)

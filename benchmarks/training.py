@@ -21,7 +21,7 @@ from benchmarks.runtimes import client, server
 from permafrost import runtime
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client as runtime_client
-from permafrost.recipes import catalog, durations, overrides
+from permafrost.recipes import catalog, overrides
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 BFLOAT16_ENGINE = 'tf2-bfloat16'
@@ -123,8 +123,8 @@ def _compare_logits(models):
             engine.ask(logits=model, path=path, image_size=catalog.image_size(model))
             difference = pytorch.ask(logits=model, path=path)['difference']
             if not difference <= MAX_DIFFERENCE:
-                raise UserError(f'{model} in benchmarks/runtimes/torch_networks.py is another '
-                                f'network: its logits differ by {difference:g} of the largest')
+                raise UserError(f'{model} in benchmarks/runtimes/torch_networks.py does not '
+                                f'match ours: the logits differ by {difference:g} of the largest')
 
 
 def _measure(model, runtimes, seconds, rounds):
@@ -162,8 +162,7 @@ def _measure(model, runtimes, seconds, rounds):
         candidates[name, PRODUCT] = partial(gflops, partial(each.ask, run=PRODUCT))
     candidates['numpy', PRODUCT] = partial(gflops, partial(np.matmul, *server.matrices()))
     network = dict(batch, params=params, macs=facts[ENGINES[0]]['macs'], rounds=rounds,
-                   training_ops=training_ops(facts[ENGINES[0]]['layers']),
-                   images=durations.num_steps(recipe) * recipe.batch_size)
+                   training_ops=training_ops(facts[ENGINES[0]]['layers']))
     return Result(network, measure.interleave(candidates, rounds, model))
 
 
@@ -175,12 +174,8 @@ def _figures(model, result):
             names, ratios = result.ratio(kind)
             figures[f'{model} {kind}: {names}'] = measure.measurement(ratios, 'x')
     engine = result.best(ENGINES)
-    for name in (engine, BFLOAT16_ENGINE, *PEERS):
-        if (name, 'step') not in result.speeds:
-            continue
-        minutes = result.network['images'] / np.array(result.speeds[name, 'step']) / 60
-        figures[f'{model}, its whole recipe: {name}'] = measure.measurement(minutes, 'minutes')
-        if name not in PEERS:
+    for name in (engine, BFLOAT16_ENGINE):
+        if (name, 'step') in result.speeds:
             target = MIN_PEAK_SHARE if (model, name) == ('davidnet', engine) else None
             figures[f'{model} step: {name}, of the peak'] = measure.measurement(
                 result.peak_share(name), '', target)

@@ -1,11 +1,11 @@
-"""alex0 to alex4: tuto with one thing changed, after AlexNet (Krizhevsky et al. 2012).
+"""alex0 to alex4: tuto with one to three changes, after AlexNet (Krizhevsky et al. 2012).
 
-At 24x24, in millions:   parameters   ops
-  alex0  3x3 conv2          1.46     25.24
-  alex1  a third conv       0.32     43.51
-  alex2  no lrn             1.07     37.08
-  alex3  one hidden fc      1.00     37.60
-  alex4  wider, no lrn      1.49     35.20
+At 24x24, in millions:                             parameters   ops
+  alex0  conv2 3x3, with 96 filters                   1.46     25.24
+  alex1  a third conv, one hidden fc with 192 units   0.32     43.51
+  alex2  no lrn                                       1.07     37.08
+  alex3  one hidden fc with 384 units                 1.00     37.60
+  alex4  96 filters in both convs, conv2 3x3, no lrn  1.49     35.20
 """
 
 from functools import partial

@@ -37,8 +37,8 @@ def check_allocator() -> None:
     glibc returns the memory of large tensors to the system at each step.
     """
     if not _has_allocator():
-        raise UserError(f'PyTorch is slow without {ALLOCATOR}: install it, on Debian by `apt-get '
-                        'install libtcmalloc-minimal4`')
+        raise UserError(f'PyTorch is slow without {ALLOCATOR}: install it (Debian: apt-get install '
+                        'libtcmalloc-minimal4)')
 
 
 def start(name: str) -> client.Child:

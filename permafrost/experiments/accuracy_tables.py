@@ -38,7 +38,7 @@ def table(recorded: List[Result]) -> List[str]:
 def _hours(model: str, recorded: List[Result]) -> str:
     """Return ' (4 h)', how long training `model` takes at the speed of its family on a CPU.
 
-    '' if no network of its family has been trained on a CPU.
+    '' if no network of its family has been trained only on a CPU.
     """
     family = [result for result in recorded if not results.gpu(result)
               and result['model'].rstrip('0123456789') == model.rstrip('0123456789')]

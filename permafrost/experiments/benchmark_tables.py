@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from permafrost import schema
 from permafrost.experiments import markdown
+from permafrost.recipes import catalog, durations
 from permafrost.recipes.recipe import PLAIN_NAME
 from permafrost.schema import limited
 
@@ -35,8 +36,7 @@ class FigureJson:
 
 @dataclasses.dataclass
 class Network:
-    """The size of a training: images, and operations for each."""
-    images: float
+    """The size of a network: the operations of training on one image."""
     training_ops: float
 
 
@@ -154,18 +154,21 @@ def _medians(figures: Dict[str, Figure], title: str, names: Iterable[str]) -> Li
 
 
 def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+    """Return a table of the minutes that the recipes of today take at the measured speeds."""
     trainers = [name for names in TRAINERS.values() for name in names]
     peers = [name for name in trainers if name.startswith('pytorch')]
     rows, sizes = [], []
     for model, network in networks.items():
+        recipe = catalog.RECIPES[catalog.default_recipe(model)]
+        images = durations.num_steps(recipe) * recipe.batch_size
         shares = [figure['median'] for key, figure in figures.items()
                   if key.startswith(f'{model} step: ') and key.endswith(', of the peak')]
         rows.append([markdown.escape(model),
-                     *(_least_minutes(figures, model, names) for names in (
+                     *(_least_minutes(figures, model, images, names) for names in (
                          [name for name in trainers if name not in peers], peers)),
                      ', '.join(map(_short, shares)) or _short(None)])
-        sizes.append(f"{markdown.escape(model)} {_short(network['images'] / 1e6)} million images, "
-                     f"{network['images'] * network['training_ops'] / 1e15:.2g} PFLOP")
+        sizes.append(f"{markdown.escape(model)} {_short(images / 1e6)} million images, "
+                     f"{images * network['training_ops'] / 1e15:.2g} PFLOP")
     precisions = 'float32, bfloat16' if any(', ' in row[-1] for row in rows) else 'float32'
     header = ['minutes', 'our fastest', 'the fastest of PyTorch',
               f'share of the peak: {precisions}']
@@ -173,13 +176,13 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
 
 
-def _least_minutes(figures: Dict[str, Figure], model: str, names: Iterable[str]) -> str:
-    minutes = {name: figures[f'{model}, its whole recipe: {name}']['median'] for name in names
-               if f'{model}, its whole recipe: {name}' in figures}
-    if not minutes:
+def _least_minutes(figures: Dict[str, Figure], model: str, images: int,
+                   names: Iterable[str]) -> str:
+    speeds = {name: figures.get(f'{model} step: {name}', {}).get('median', 0.) for name in names}
+    best = max(speeds, key=lambda name: speeds[name])
+    if speeds[best] <= 0:
         return _short(None)
-    best = min(minutes, key=lambda name: minutes[name])
-    return f'{_short(minutes[best])} ({markdown.escape(_trainer(best))})'
+    return f'{_short(images / speeds[best] / 60)} ({markdown.escape(_trainer(best))})'
 
 
 def inference(folder: str) -> List[str]:
@@ -275,7 +278,7 @@ def _judged(figure: Optional[Figure]) -> str:
 def _short(value: Optional[float]) -> str:
     if value is None:
         return '–'
-    return f'{value:.0f}' if value >= 100 else f'{value:#.3g}'
+    return f'{value:.0f}' if value >= 99.95 else f'{value:#.3g}'
 
 
 DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md

@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import sys
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import models
 from permafrost import files, runs, runtime
 from permafrost.cli.commands import next_command
+from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
 from permafrost.evaluation.frozen_graphs import file_kinds
@@ -68,17 +69,34 @@ def show_models(trained: str) -> None:
     rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'frozen graph')]
     for name in models.MODELS:
         path = os.path.join(trained, name + '.pb')
-        graph = ''
+        graph, recipe = '', catalog.DEFAULT_RECIPES.get(name, 'tutorial')
         if os.path.exists(path):
             graph = os.path.relpath(path)
             with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
-                accuracy = files.read_json(path[:-len('pb')] + 'json')['accuracy']
-                graph += f', accuracy {accuracy:.4f}'
-        rows.append((name, catalog.DEFAULT_RECIPES.get(name, 'tutorial'),
-                     '{0}x{0}'.format(catalog.image_size(name)), graph))
+                described = files.read_json(path[:-len('pb')] + 'json')
+                graph += f", accuracy {described['accuracy']:.4f}"
+                if described['recipe'] != recipe:
+                    graph += f" (recipe {printable(str(described['recipe']))})"
+        rows.append((name, recipe, '{0}x{0}'.format(catalog.image_size(name)), graph))
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
     print('\n'.join([*lines, '', f"parameters and operations: {next_command('info.py', '--all')}"]))
+
+
+def run_state(run: str, config: Config) -> Tuple[str, int]:
+    """Return the state of `run` and its last step.
+
+    The states are those of status.json and 'not started', 'empty' (no step saved) and 'killed'.
+    """
+    status = runs.read_status(run)
+    state, step = status.get('state', 'not started'), status.get('step', 0)
+    if runs.is_running(run):
+        state = 'running'
+    elif state == 'running' or (not status and os.path.isdir(runs.train_dir(run))):
+        state = 'killed' if status else 'empty'
+    if step >= config.steps and state in ('killed', 'stopped'):
+        state = 'done'
+    return state, step
 
 
 def show_run(run: str, as_json: bool = False) -> None:
@@ -87,9 +105,9 @@ def show_run(run: str, as_json: bool = False) -> None:
     Raises UserError if it is no run.
     """
     config, extra = runs.read_config(run)
-    status = runs.read_status(run)
+    state, step = run_state(run, config)
     facts = {'run': run, 'recipe': config.recipe.name, 'dataset': config.dataset,
-             'state': status.get('state'), 'step': status.get('step'), 'steps': config.steps}
+             'state': state, 'step': step, 'steps': config.steps}
     _prepare_runtime()
     size = measure_model(config.model, config.recipe.image_size, len(extra['classes']))
     if as_json:
@@ -107,8 +125,10 @@ def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = Non
     """
     path = file_kinds.graph_file(path)
     if os.path.splitext(path)[1] in client.RUNTIME_OF:
-        raise UserError(f"{path} is no graph of TensorFlow, whose operations are counted: "
-                        f'{path}.json has the counts of this file')
+        is_described = os.path.exists(path + '.json')
+        hint = f'see {path}.json' if is_described else 'name the .pb file it was made from'
+        raise UserError(f'{path} is not a TensorFlow graph, so its operations cannot be counted: '
+                        f'{hint}')
     file_kinds.check_graph_file(path)
     isolation.continue_in_child(path)
     _prepare_runtime()

@@ -171,9 +171,9 @@ def changes(result: Result) -> List[str]:
 
 
 def gpu(result: Result) -> str:
-    """Return the name of the GPU that trained all seeds; '' if a CPU trained for a while."""
+    """Return 'NVIDIA H200', or 'CPU and NVIDIA H200' if both trained; '' if only a CPU did."""
     names = hardware(result.get('versions', ()))
-    return names.pop() if len(names) == 1 else ''
+    return ' and '.join(name or 'CPU' for name in sorted(names)) if names != {''} else ''
 
 
 def hardware(versions: Sequence[Dict[str, str]]) -> Set[str]:

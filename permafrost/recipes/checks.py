@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Collection, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -85,9 +85,27 @@ def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
     if recipe.sparsity_scope == 'global' and not recipe.sparsity:
         raise UsageError('sparsity_scope=global has no effect without a sparsity: add '
                          '--sparsity=0.8')
-    if end > latest or recipe.prune_start_epoch >= num_epochs:
+    if recipe.prune_start_epoch >= num_epochs:
+        raise UsageError(f'pruning would start at epoch {recipe.prune_start_epoch:g}, and the '
+                         f'training ends at epoch {num_epochs:g}: lower prune_start_epoch')
+    if end > latest:
         raise UsageError(f'pruning ends at epoch {end:g}, and the training at epoch '
                          f'{num_epochs:g}: lower prune_start_epoch or prune_epochs')
+
+
+def check_effects(recipe: Recipe, base: Recipe, fields: Collection[str]) -> None:
+    """Raise UsageError if one of `fields`, which change `base`, has no effect on `recipe`.
+
+    A recipe may hold such a field itself, so that a change can turn off what it is for.
+    """
+    for names, works, hint in (
+            (('ema_every', 'ema_epochs'), recipe.ema_decay, 'an average: add --ema_decay=0.999'),
+            (('spared_layers',), recipe.sparsity or recipe.structured_sparsity,
+             'a sparsity: add --sparsity=0.8 or --structured_sparsity=0.5')):
+        for name in names:
+            if not works and name in fields and getattr(recipe, name) not in (
+                    getattr(base, name), getattr(Recipe, name)):
+                raise UsageError(f'{name} has no effect without {hint}')
 
 
 def check_images(recipe: Recipe, height: int, width: int) -> None:
@@ -98,7 +116,8 @@ def check_images(recipe: Recipe, height: int, width: int) -> None:
                         f'{height}x{width}: use --image_size=N with N from 1 to {side}')
     for name, numbers in augmentations(recipe):
         if name in PADDING and numbers[0] >= side:
-            raise UsageError(f'{name}:{numbers[0]:g} moves images of {side} pixels out of sight')
+            raise UsageError(f'{name}:{numbers[0]:g} can move a {side}-pixel image out of view: '
+                             f'use at most {side - 1}')
         if name == 'cutout' and numbers[0] > recipe.image_size:
             raise UsageError(f'cutout:{numbers[0]:g} does not fit into images of '
                              f'{recipe.image_size} pixels')

@@ -101,7 +101,7 @@ def find_recipe(name: str) -> Recipe:
         return changed(base, {name: each for name, each in fields.items()
                               if name not in UNUSED or each != getattr(base, name)})
     except UsageError as error:
-        raise UserError(f'{printable(path)} is no recipe ({error}): {FIX}') from None
+        raise UserError(f'{printable(path)} is not a valid recipe ({error}): {FIX}') from None
 
 
 def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
@@ -140,6 +140,7 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
             group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups)
     recipe = dataclasses.replace(recipe, **rescaled)
     checks.check(recipe)
+    checks.check_effects(recipe, base, fields)
     checks.check_schedule(recipe)
     if 'augmentation' in fields:  # not of an earlier run
         checks.check_augmentation(recipe)

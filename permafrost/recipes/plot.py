@@ -33,7 +33,7 @@ def learning_rate(values: Any) -> None:
     if values.output and os.path.splitext(values.output)[1] != '.png':
         raise UsageError(f'--output must end in .png, not {shown(values.output)}')
     recipe = overrides.recipe_of_flags(values)
-    changes = overrides.changes(recipe)
+    changes = overrides.changes(recipe, overrides.base_of_flags(values))
     path = values.output or files.safe_name('-'.join(
         [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes)]
     )) + '-learning-rate.png'
@@ -65,6 +65,8 @@ def png(epochs: Sequence[float], rates: Sequence[float], title: str) -> bytes:
         draw.text((10, pixel(0, rate)[1] - 6), f'{rate:.3g}', INK)
     draw.line([pixel(0, max_rate), pixel(0, 0), pixel(max_epoch, 0)], INK)
     draw.line([pixel(*point) for point in zip(epochs, rates)], CURVE, 2)
+    # Pillow's font without FreeType has only these characters.
+    title = title.encode('latin-1', 'replace').decode('latin-1')
     draw.text((LEFT, 8), f'learning rate of {title}', INK)
     draw.text((WIDTH // 2, HEIGHT - 18), 'epoch', INK)
     stream = io.BytesIO()

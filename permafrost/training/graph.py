@@ -72,6 +72,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     with initialization.initial_values(initial):
         net, logits = forward(images, sample_images)
     initialization.check_freeze(config, tf.trainable_variables())
+    _note_layer_weight_decay(config, net)
     pruner = pruning.create(config, num_classes, is_frozen)
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
@@ -98,6 +99,18 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     if pruner:
         scalars['sparsity'] = tf.identity(pruner.sparsity)
     return TrainGraph(update, step, scalars, images, pruner)
+
+
+def _note_layer_weight_decay(config: Config, net: Net) -> None:
+    """Print if no layer has the layer_weight_decay, but for that of the catalog's recipe.
+
+    That is for several models, and some of them name no layer.
+    """
+    recipe = config.recipe
+    own = catalog.RECIPES.get(recipe.name, Recipe(recipe.name)).layer_weight_decay
+    if recipe.layer_weight_decay not in (0., own) and not net.weight_decay_vars:
+        print(f'note: layer_weight_decay has no effect: {config.model} names no layer for it '
+              'that is trained', flush=True)
 
 
 def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Tensor,

@@ -181,6 +181,9 @@ def _note_length(config: Config, where: str = '') -> None:
         problems.append(f'ends before quantization-aware training begins at step {quantized:g}')
     if (recipe.sparsity or recipe.structured_sparsity) and steps < sparse:
         problems.append(f'ends before the sparsity is reached at step {sparse:g}')
+    averaged = end - recipe.ema_epochs * durations.steps_per_epoch(config)
+    if recipe.ema_decay and recipe.ema_epochs and steps <= averaged:
+        problems.append(f'ends before the averages start at step {averaged:g}')
     if problems:
         epochs = steps * recipe.batch_size / config.train_images
         print(f"note: --steps={steps} {' and '.join(problems)}; {where}--epochs={epochs:.6g} would "

@@ -4,6 +4,19 @@ import pytest
 
 from benchmarks import cluster, runner
 from permafrost import runtime
+from permafrost.errors import UserError
+
+
+def test_no_evaluation_is_timed(monkeypatch):
+    started = []
+
+    def start(servers, workers, flags):
+        started.append(flags)
+        raise UserError('stop here')
+    monkeypatch.setattr(cluster, 'LocalCluster', start)
+    with pytest.raises(UserError, match='stop here'):
+        cluster.benchmark(runner.Options())
+    assert '--eval_epochs=0' in started[0]
 
 
 @pytest.mark.slow

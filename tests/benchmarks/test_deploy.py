@@ -47,3 +47,14 @@ def test_each_file_is_compared_in_each_setting(synthetic, tmp_path, monkeypatch,
 def test_a_command_that_fails_is_one_line():
     with pytest.raises(UserError, match='^sh failed: the reason$'):
         deploy._run(['sh', '-c', 'echo first >&2; echo the reason >&2; exit 1'])
+
+
+def test_graphs_are_checked_before_anything_is_measured(tmp_path):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'net.pb').write_text('a graph')
+    first, second, missing = (str(tmp_path / name) for name in ('a/net.pb', 'b/net.pb', 'no.pb'))
+    for models, message in (([first, second], 'have the same name: rename one, or leave it out$'),
+                            ([first, missing], 'no.pb does not exist: name another graph')):
+        with pytest.raises(UserError, match=message):
+            deploy.benchmark(runner.Options(models=models))

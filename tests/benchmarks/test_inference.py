@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from benchmarks import inference
+from benchmarks import inference, runner
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.runtimes import client
 from tests.evaluation.runtimes.environments import needs
@@ -36,3 +36,10 @@ def test_a_converted_network_is_timed(name, tmp_path):
     with client.runtime(name) as child:
         child.ask(load='m', path=path, shape=[2, 24, 24, 3], threads=1)
         assert child.ask(time='m', warmup=1, runs=3)['median'] > 0
+
+
+def test_a_network_without_a_graph_is_trained_on_the_dataset_of_the_flags(monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr(inference, '_call', lambda *command: commands.append(command))
+    inference._frozen_graph('lenet5', str(tmp_path), runner.Options(data_dir='/data'))
+    assert {'--model=lenet5', '--data_dir=/data'} < set(commands[0])

@@ -5,10 +5,9 @@ import pytest
 from benchmarks import latency, runner
 from permafrost.errors import UserError
 from permafrost.experiments.latency import Latency
-from tests.processes import ROOT
 
 
-def test_models_with_a_result_are_timed_in_turn(monkeypatch, capsys):
+def test_models_with_a_result_are_timed_in_turn(monkeypatch, tmp_path, capsys):
     commands, timed = [], []
 
     def time_in_turn(graphs):
@@ -17,11 +16,11 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, capsys):
 
     monkeypatch.setattr(latency, '_run', lambda *command: commands.append(command))
     monkeypatch.setattr(latency.latency, 'time_in_turn', time_in_turn)
-    result = latency.benchmark(runner.Options(results=ROOT + '/results'))
+    result = latency.benchmark(runner.Options(results=str(tmp_path)))
     assert len(timed) == latency.PASSES * len(set(timed))  # all of them, again and again
     assert {'tuto', 'squeeze1'} < set(result['figures']) and result['rounds'] == 3 * latency.PASSES
     assert result['figures']['tuto']['median'] == 0.5 and 'sprint' not in result['figures']
-    assert result['image_sizes']['tuto'] == 24 and result['versions']['tensorflow'] == '2.21'
+    assert result['ops']['tuto'] == 37745098 and result['versions']['tensorflow'] == '2.21'
     assert {command[0] for command in commands} == {'train.py', 'freeze_graph.py'}
     assert 'tuto' in capsys.readouterr().out
 
@@ -30,7 +29,13 @@ def test_no_graph_that_can_be_timed_is_one_line(monkeypatch):
     monkeypatch.setattr(latency, '_run', lambda *command: None)
     monkeypatch.setattr(latency.latency, 'time_in_turn', lambda graphs: {})
     with pytest.raises(UserError, match='no graph could be timed'):
-        latency.benchmark(runner.Options(results=ROOT + '/results'))
+        latency.benchmark(runner.Options())
+
+
+def test_models_must_be_named_where_no_model_has_a_result(monkeypatch, tmp_path):
+    monkeypatch.setattr(latency, 'ROOT', str(tmp_path))
+    with pytest.raises(UserError, match='no model has a result .*: name models with --models'):
+        latency.benchmark(runner.Options())
 
 
 def test_a_script_that_fails_is_one_line():

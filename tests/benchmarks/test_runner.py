@@ -1,12 +1,13 @@
 """Benchmarks by name: wrong names are one line, results are recorded with their command."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import cluster, runner
+from benchmarks import cluster, deploy, runner
 from permafrost.errors import UsageError
 from tests.processes import ROOT
 
@@ -14,6 +15,10 @@ from tests.processes import ROOT
 @pytest.mark.parametrize('name, options, message', [
     ('pipelin', {}, 'did you mean pipeline?'),
     ('inference', dict(dataset='x/y'), 'for CIFAR-10'),
+    ('latency', dict(rounds=3), 'latency does not use --rounds: leave it out'),
+    ('deploy', dict(seconds=3.), 'deploy does not use --seconds'),
+    ('scaling', dict(rounds=3), 'scaling does not use --rounds'),
+    ('cluster', dict(results=__file__ + '/results'), 'cannot be written: name another directory'),
     ('pipeline', dict(models=['tutu']), 'did you mean tuto?')])
 def test_wrong_names_are_refused(name, options, message):
     with pytest.raises(UsageError, match=message.replace('?', r'\?')):
@@ -42,3 +47,10 @@ def test_nothing_is_recorded_without_a_result(monkeypatch, tmp_path):
     monkeypatch.setattr(cluster, 'benchmark', lambda options: None)
     runner.run('cluster', runner.Options(results=str(tmp_path / 'results')))
     assert not list(tmp_path.iterdir())
+
+
+def test_all_models_of_deploy_are_those_with_a_graph(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(deploy, 'benchmark', lambda options: asked.append(options.models))
+    runner.run('deploy', runner.Options(models=['all'], results=str(tmp_path)))
+    assert 'tuto' in asked[0] and all(os.path.exists(runner.graph_of(name)) for name in asked[0])

@@ -76,15 +76,14 @@ def test_the_result_follows_from_the_speeds_of_each_round(benchmark, capsys):
                    if name.startswith('matrix product') and not name.endswith('bfloat16')], 0)
     assert figures[f'tuto step: {best}, of the peak']['values'] == pytest.approx(
         np.array(speeds['step', best]) * network['training_ops'] / (1e9 * peak))
-    minutes = figures['tuto, its whole recipe: pytorch']['values']
-    assert minutes == pytest.approx(1280000 / 60 / np.array(speeds['step', training.PYTORCH]))
     assert 'five networks' not in ' '.join(figures)  # one alone has no mean
     assert 'tuto step: pytorch' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('different, message', [
     (dict(params=16), '16 parameters in pytorch, 15 in tf1'),
-    (dict(difference=.1), 'another network'), (dict(loss=float('nan')), 'diverged in pytorch')])
+    (dict(difference=.1), 'does not match ours: the logits differ by 0.1 of the largest'),
+    (dict(loss=float('nan')), 'diverged in pytorch')])
 def test_another_network_is_refused(benchmark, different, message):
     with pytest.raises(UserError, match=message):
         benchmark(**different)
@@ -92,7 +91,8 @@ def test_another_network_is_refused(benchmark, different, message):
 
 def test_an_untuned_pytorch_is_refused(monkeypatch):
     monkeypatch.setattr(client.ctypes.util, 'find_library', lambda name: None)
-    with pytest.raises(UserError, match='apt-get install libtcmalloc-minimal4'):
+    message = r'install it \(Debian: apt-get install libtcmalloc-minimal4\)'
+    with pytest.raises(UserError, match=message):
         client.check_allocator()
 
 

@@ -110,7 +110,8 @@ def test_results_are_rows_in_the_order_of_the_recipes():
 
 def test_minutes_of_a_gpu_say_so():
     gpu, cpu = {'engine': 'tf2', 'gpu': 'NVIDIA H200'}, {'engine': 'tf2'}
-    for versions, expected in (((gpu, gpu), '10 min on NVIDIA H200 |'), ((gpu, cpu), '10 min |')):
+    for versions, expected in (((gpu, gpu), '10 min on NVIDIA H200 |'), ((cpu, cpu), '10 min |'),
+                               ((gpu, cpu), '10 min on CPU and NVIDIA H200 |')):
         assert f'10 epochs, {expected}' in accuracy_tables.table([_result(versions=versions)])[2]
 
 
@@ -150,8 +151,10 @@ def test_hours_of_models_without_a_result_are_those_of_their_family():
     slower = dict(trained, model='resnet110', ops=5e9, train_seconds=1e6)  # less similar
     text = ' '.join(accuracy_tables.table([_result(**trained), _result(**slower)]))
     assert f'`resnet32` ({hours:.0f} h)' in text and '`sprint`,' in text
-    on_gpu = _result(versions=[{'engine': 'tf2', 'gpu': 'H200'}], **trained)
-    assert '`resnet32`,' in ' '.join(accuracy_tables.table([on_gpu]))
+    gpu, cpu = {'engine': 'tf2', 'gpu': 'H200'}, {'engine': 'tf2'}
+    for versions in ([gpu], [gpu, cpu]):
+        on_gpu = _result(versions=versions, **trained)
+        assert '`resnet32`,' in ' '.join(accuracy_tables.table([on_gpu]))
 
 
 def test_a_published_accuracy_is_shown_for_the_same_length():

@@ -62,6 +62,11 @@ def test_micro_has_a_row_for_each_model(tmp_path):
         '| b | 183 | 59.2 | 88.72 % | 99.34 % | 2 |']
 
 
+def test_numbers_have_three_digits_or_are_whole():
+    assert [benchmark_tables._short(value) for value in (None, .1234, 99.94, 99.97, 1234.5)] == [
+        '–', '0.123', '99.9', '100', '1234']
+
+
 def test_inference_has_a_table_for_each_graph(tmp_path):
     assert benchmark_tables.inference(str(tmp_path)) == ['Not recorded yet.']
     times = dict(zip(benchmark_tables.RUNTIMES, (2., 1.5, .5, .4, 1., 3.)))
@@ -94,10 +99,8 @@ def test_training_is_shown_as_recorded(tmp_path):
         figures[f'tuto {kind}: tf1-mkl by pytorch-compiled-bfloat16'] = _figure(ratio)
     figures['nin2 step: tf2'] = _figure(50.)  # not in PyTorch: in the file alone
     figures['tuto step: tf1-mkl, of the peak'] = _figure(.7, target=.8, bound='least', met=False)
-    figures['tuto, its whole recipe: tf1-mkl'] = _figure(12.)
-    figures['tuto, its whole recipe: pytorch'] = _figure(24.)
-    networks = {'tuto': {'images': 1280000, 'training_ops': 1e8},
-                'nin2': {'images': 640000, 'training_ops': 7e8}}
+    networks = {'tuto': {'images': 99, 'training_ops': 1e8},  # of an earlier recipe
+                'nin2': {'training_ops': 7e8}}
     files.write_json(str(tmp_path / 'benchmark-training.json'),
                      {'networks': networks, 'figures': figures})
     assert benchmark_tables.training(str(tmp_path)) == [
@@ -116,9 +119,9 @@ def test_training_is_shown_as_recorded(tmp_path):
         '- tuto step: tf1-mkl, of the peak: 0.70, at least 0.8: **not met**.', '',
         '| minutes | our fastest | the fastest of PyTorch | share of the peak: float32 |',
         '| --- | --- | --- | --- |',
-        '| nin2 | – | – | – |',
-        '| tuto | 12.0 (tf1-mkl, float32) | 24.0 (PyTorch, float32) | 0.700 |', '',
-        'Recipes: nin2 0.640 million images, 0.45 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
+        '| nin2 | 427 (tf2, float32) | – | – |',  # 1.28 million images at 50 images/s
+        '| tuto | 17.3 (tf1-mkl, float32) | 97.0 (PyTorch, compiled, bfloat16) | 0.700 |', '',
+        'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
 
 
 @pytest.mark.parametrize('table, name, value, message', [

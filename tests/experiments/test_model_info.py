@@ -5,7 +5,8 @@ import json
 import pytest
 
 import models
-from permafrost.errors import UsageError
+from permafrost import runs
+from permafrost.errors import UsageError, UserError
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
 from tests import in_process, networks
@@ -66,6 +67,10 @@ def test_models_are_listed_without_being_built(tmp_path, capsys):
     (tmp_path / 'nin2.json').write_text('{"accuracy": 0.875}')
     (tmp_path / 'tuto.pb').write_text('')
     (tmp_path / 'tuto.json').write_text('null')
+    for name in ('alex2', 'alex3'):
+        (tmp_path / (name + '.pb')).write_text('')
+    (tmp_path / 'alex2.json').write_text('{"accuracy": 0.5, "recipe": "tutorial"}')
+    (tmp_path / 'alex3.json').write_text('{"accuracy": 0.5, "recipe": "squeeze"}')
     model_info.show_models(str(tmp_path))
     header, *rows = [line.split() for line in capsys.readouterr().out.splitlines() if line]
     assert [row[0] for row in rows[:-1]] == list(models.MODELS)
@@ -73,6 +78,8 @@ def test_models_are_listed_without_being_built(tmp_path, capsys):
     assert row[1:3] == [catalog.DEFAULT_RECIPES.get('nin2', 'tutorial'), '24x24']
     assert row[-1] == '0.8750' and row[-3].endswith('nin2.pb,')
     assert rows[-1][-2:] == ['info.py', '--all']
+    alex2, alex3 = (next(row for row in rows if row[0] == name) for name in ('alex2', 'alex3'))
+    assert alex2[-1] == '0.5000' and alex3[-3:] == ['0.5000', '(recipe', 'squeeze)']
 
 
 def test_a_run_is_shown(synthetic, tmp_path, capsys):
@@ -84,6 +91,22 @@ def test_a_run_is_shown(synthetic, tmp_path, capsys):
     model_info.show_run(str(tmp_path / 'run'), as_json=True)
     shown, = json.loads(capsys.readouterr().out)
     assert (shown['model'], shown['step'], shown['state']) == ('lenet5', 2, 'done')
+    runs.write_status(str(tmp_path / 'run'), state='running', step=1)
+    model_info.show_run(str(tmp_path / 'run'))
+    assert 'state: killed\nstep: 1\n' in capsys.readouterr().out
+    (tmp_path / 'run' / 'status.json').unlink()
+    model_info.show_run(str(tmp_path / 'run'))
+    assert 'state: empty\nstep: 0\n' in capsys.readouterr().out
+
+
+def test_a_converted_file_is_not_counted(tmp_path):
+    path = tmp_path / 'a.tflite'
+    path.write_bytes(b'x')
+    with pytest.raises(UserError, match='not a TensorFlow graph, so .* counted: name the .pb file'):
+        model_info.show_graph(str(path))
+    (tmp_path / 'a.tflite.json').write_text('{}')
+    with pytest.raises(UserError, match='counted: see .*/a.tflite.json$'):
+        model_info.show_graph(str(path))
 
 
 def test_recipes_are_shown_as_text_and_json(capsys):
@@ -130,6 +153,8 @@ def test_unknown_models_and_small_images_are_refused(arguments, message):
     (['--modle=tuto'], 'unknown flag --modle'),
     (['--image_size=0'], '--image_size=0: 0 is not an integer in the range [1, 4096]'),
     (['--graph=a.pb', '--model=tuto'], '--graph can be combined with --json and --image_size only'),
+    *((['--layers', flag], f"{flag.partition('=')[0]} can be combined with --json")
+      for flag in ('--graph=a.pb', '--recipes', '--run=runs/tuto/1')),
     (['--recipes', '--image_size=24'], '--recipes can be combined with --json only')])
 def test_wrong_flags_are_one_line(flags, message):
     result = in_process.run('info.py', *flags)

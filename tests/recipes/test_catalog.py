@@ -1,5 +1,8 @@
 """The catalog: every recipe is described, every model has one and trains with it."""
 
+import os
+import re
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -9,12 +12,14 @@ from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
+from permafrost.experiments import results
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.training.graph import build_train_graph
 from permafrost.training.optimization.optimizers import OPTIMIZERS
 from tests import in_process, networks
 from tests.export import helpers
+from tests.processes import ROOT
 
 
 def test_every_model_has_one_default_recipe():
@@ -32,6 +37,17 @@ def test_every_model_has_one_default_recipe():
 def test_the_recipe_decides_the_image_size_of_a_model():
     assert catalog.image_size('tuto') == 24
     assert catalog.image_size('cs231n') == catalog.image_size('sprint') == 32
+
+
+def test_the_accuracy_of_a_description_is_that_of_the_model_in_its_command():
+    recorded = {(result['model'], result['recipe'], f"{100 * result['accuracy']['mean']:.2f}")
+                for result in results.load(os.path.join(ROOT, 'results'))}
+    described = set()
+    for name, recipe in catalog.RECIPES.items():
+        model, = re.findall(r'train.py --model (\w+)', recipe.description)
+        described |= {(model, name, accuracy)
+                      for accuracy in re.findall(r'Accuracy: ([\d.]+)', recipe.description)}
+    assert described and described <= recorded
 
 
 @pytest.mark.parametrize('name', sorted(catalog.RECIPES))

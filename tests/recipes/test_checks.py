@@ -55,12 +55,29 @@ def test_augmentations_without_a_right_effect_are_not_trained(texts, message):
 
 @pytest.mark.parametrize('changes, height, message', [
     ({}, 23, 'image_size=24 cannot be cut from images of 23x40: .* N from 1 to 23'),
-    ({'augmentation': ('pad_crop:30',)}, 28, 'pad_crop:30 moves images of 28 pixels out of sight'),
+    ({'augmentation': ('pad_crop:30',)}, 28,
+     'pad_crop:30 can move a 28-pixel image out of view: use at most 27'),
     ({'augmentation': ('cutout:25',)}, 32, 'cutout:25 does not fit into images of 24 pixels')])
 def test_images_that_do_not_fit_are_refused(changes, height, message):
     with pytest.raises(UserError, match=message):
         checks.check_images(dataclasses.replace(TUTORIAL, **changes), height, 40)
     checks.check_images(TUTORIAL, 24, 24)
+
+
+@pytest.mark.parametrize('name, value, works', [
+    ('ema_every', 5, {'ema_decay': 0.9}), ('ema_epochs', 2., {'ema_decay': 0.9}),
+    ('spared_layers', ('conv1',), {'sparsity': 0.5}),
+    ('spared_layers', (), {'structured_sparsity': 0.5})])
+def test_a_setting_without_effect_is_not_trained(name, value, works):
+    base = dataclasses.replace(TUTORIAL, ema_decay=0.)
+    recipe = dataclasses.replace(base, **{name: value})
+    with pytest.raises(UsageError, match=f'{name} has no effect without .*: add --'):
+        checks.check_effects(recipe, base, [name])
+    checks.check_effects(recipe, base, [])  # the recipe has it, and what it is for is turned off
+    checks.check_effects(recipe, recipe, [name])  # set again
+    checks.check_effects(base, recipe, [name])  # set to the default
+    checks.check_effects(dataclasses.replace(recipe, **works), base, [name])
+    checks.check(recipe)  # an earlier run can be loaded
 
 
 def test_two_kinds_of_weight_decay_are_refused():
@@ -74,7 +91,8 @@ def test_two_kinds_of_weight_decay_are_refused():
     ({'structured_sparsity': .5, 'sparsity_scope': 'global'}, 'has no effect without a sparsity'),
     ({'sparsity': .5, 'prune_start_epoch': 20., 'prune_epochs': 6.},
      'pruning ends at epoch 26, and the training at epoch 25.6'),
-    ({'structured_sparsity': .5, 'prune_start_epoch': 25.6}, 'lower prune_start_epoch')])
+    ({'structured_sparsity': .5, 'prune_start_epoch': 25.6},
+     'pruning would start at epoch 25.6, and the training ends at epoch 25.6: lower prune_start')])
 def test_pruning_that_cannot_be_is_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         checks.check(dataclasses.replace(TUTORIAL, **changes))

@@ -261,7 +261,7 @@ def test_the_recipe_of_a_run_a_result_and_a_file_is_the_same(write, tmp_path, wr
 
 
 @pytest.mark.parametrize('value, message', [
-    ({'learning_rate': -1}, 'no recipe .learning_rate must be a number from 0'),
+    ({'learning_rate': -1}, 'is not a valid recipe .learning_rate must be a number from 0'),
     ({'lr': 1}, "unknown recipe field 'lr'; did you mean learning_rate"),
     ({'learing_rate': 1}, "unknown recipe field 'learing_rate'; did you mean learning_rate"),
     ({'name': ['a']}, 'name must be text'), ({'name': '../x'}, 'name must be a plain name'),
@@ -274,6 +274,18 @@ def test_a_damaged_recipe_file_is_one_line(write, value, message):
     with pytest.raises(UserError, match=message) as error:
         overrides.get_recipe(write(value))
     assert '\n' not in str(error.value)
+
+
+def test_a_change_without_effect_is_refused_and_turning_off_is_not(write):
+    off = {'ema_decay': 0, 'ema_every': 1, 'ema_epochs': 0}
+    overrides.get_recipe('davidnet_tricks', ['ema_decay=0'])
+    overrides.get_recipe('davidnet_tricks', [f'{name}={value}' for name, value in off.items()])
+    ablation = overrides.get_recipe('davidnet_tricks', ['ema_decay=0'])
+    assert overrides.get_recipe(write(ablation.to_json())) == ablation
+    for recipe in ('sprint', write({'name': 'sprint'})):
+        with pytest.raises(UsageError, match='^ema_every has no effect without an average: add --'):
+            overrides.get_recipe(recipe, ['ema_every=5'])
+        overrides.get_recipe(recipe, ['ema_every=5', 'ema_decay=0.9'])
 
 
 def test_a_missing_recipe_file_is_one_line(tmp_path):

@@ -60,3 +60,16 @@ def test_a_wrong_flag_is_one_line_and_draws_nothing(values, message, tmp_path, m
 def test_a_wrong_model_is_one_line():
     with pytest.raises(UsageError, match='did you mean tuto'):
         plot.learning_rate(flag_values(model='tutu'))
+
+
+def test_a_change_of_a_recipe_in_a_file_is_in_the_name_of_the_picture(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.json').write_text('{"name": "mine"}')
+    for changes in ([], ['learning_rate=0.25']):
+        plot.learning_rate(flag_values(recipe='mine.json', set=changes))
+    assert sorted(path.name for path in tmp_path.glob('*.png')) == [
+        'mine-learning-rate.png', 'mine-learning_rate=0.25-learning-rate.png']
+
+
+def test_a_title_has_the_letters_of_every_font():
+    assert plot.png([0., 1.], [1., 1.], 'рецепт é') == plot.png([0., 1.], [1., 1.], '?????? é')

@@ -143,3 +143,16 @@ def test_images_that_are_too_small_are_one_line_with_the_size_to_use(default_gra
         build_train_graph(Config('sprint', recipe, 1), 10, tf.zeros([4, 8, 8, 3]),
                           tf.zeros([4], tf.int64))
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('recipe, model, changes, has_note', [
+    ('lenet5', 'lenet5', ['weight_decay=0', 'layer_weight_decay=9'], True),
+    ('tutorial', 'lenet5', ['layer_weight_decay=9'], True),
+    ('tutorial', 'lenet5', [], False),  # as in the catalog, for other models
+    ('tutorial', 'tuto', ['layer_weight_decay=9'], False)])
+def test_a_layer_weight_decay_without_a_layer_is_noted(recipe, model, changes, has_note,
+                                                       default_graph, capsys):
+    train_graph(recipe, changes, model=model)
+    note = f'note: layer_weight_decay has no effect: {model} names no layer for it '
+    note += 'that is trained\n'
+    assert capsys.readouterr().out.count(note) == has_note

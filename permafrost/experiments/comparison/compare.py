@@ -43,8 +43,8 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
     if split is None:
         split = 'validation' if all(each.validation for each in entries) else 'test'
     if split != 'test' and any(not each.is_run for each in entries):
-        raise UserError('results/*.json hold accuracies of the test images: leave out --split, or '
-                        'name runs alone')
+        raise UserError('results/*.json contain only test accuracies: leave out --split, or '
+                        'name only runs')
     group(entries, by_run, baseline)  # refuses an unknown baseline before anything is evaluated
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
         session_config = runtime.prepare()

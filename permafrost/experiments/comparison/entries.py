@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
 
 from permafrost import runs, schema
@@ -10,7 +9,7 @@ from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError
 from permafrost.evaluation import history
-from permafrost.experiments import results
+from permafrost.experiments import model_info, results
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.experiments.comparison.table import Curve
 from permafrost.experiments.sweeps import exports
@@ -74,14 +73,7 @@ def read_run(selected: Selected) -> Entry:
     """Return the Entry of a run, without its accuracy. Raises UserError if it is damaged."""
     run = selected.path
     config, extra = runs.read_config(run)
-    status = runs.read_status(run)
-    state, step = status.get('state', 'not started'), status.get('step', 0)
-    if runs.is_running(run):
-        state = 'running'
-    elif state == 'running' or (not status and os.path.isdir(runs.train_dir(run))):
-        state = 'killed' if status else 'empty'
-    if step >= config.steps and state in ('killed', 'stopped'):
-        state = 'done'
+    state, step = model_info.run_state(run, config)
     engine = (extra.get('versions') or [{}])[-1].get('engine', 'unknown')
     settings = {field.name: to_text(getattr(config, field.name))
                 for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}
@@ -91,9 +83,9 @@ def read_run(selected: Selected) -> Entry:
     settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
         changed += ('steps',)
-    changed += tuple(
-        name for name in ('validation', 'patience', 'init_from', 'freeze', 'teacher', 'source')
-        if getattr(config, name) != getattr(Config, name, None))
+    changed += tuple(name for name in (*results.OTHER_SETTINGS, 'patience', 'source')
+                     if getattr(config, name) != getattr(Config, name, None))
+    changed += ('average_statistics',) * (not config.average_statistics)  # of an early run
     changed += (exports.SETTING,) * bool(selected.export)
     return Entry(
         run, selected.variant, config.model, config.seed, settings, changed,
@@ -101,7 +93,7 @@ def read_run(selected: Selected) -> Entry:
         state=state, step=step,
         steps=config.steps, validation=config.validation,
         weights=config.recipe.default_weights,
-        train_seconds=status.get('train_seconds'), curve=_curve(run, config.seed),
+        train_seconds=runs.read_status(run).get('train_seconds'), curve=_curve(run, config.seed),
         hardware=frozenset(results.hardware(extra.get('versions', ()))))
 
 

@@ -141,7 +141,7 @@ def facts(comparison: Comparison, mark: str) -> List[str]:
     several = any(row.std is not None for row in comparison.rows)
     lines = [f'accuracy: of the last checkpoint, on {" or ".join(map(str, images))} '
              f'{comparison.split} images' + ', mean ± standard deviation of the seeds' * several
-             ] if images else ['accuracy: of no run yet']
+             ] if images else ['accuracy: no run has been evaluated yet']
     lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
     if methods:
         lines.append(f'{mark}: the interval excludes 0, as it does for 1 of 20 variants that have '
@@ -179,7 +179,7 @@ MEASURES: Dict[str, Callable[[Row], str]] = {
     'gzip MB': lambda row: _millions(row.gzip_bytes),
     'zeros %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
     'ms': lambda row: NONE if row.latency is None else (
-        f'{row.latency:#.3g}' if row.latency < 100 else f'{row.latency:.0f}'),
+        f'{row.latency:#.3g}' if row.latency < 99.95 else f'{row.latency:.0f}'),
     'training': training}
 
 

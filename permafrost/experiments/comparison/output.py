@@ -5,10 +5,10 @@ from typing import Any, Callable, Dict, Sequence
 from absl import flags
 
 from permafrost import files
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError
 from permafrost.experiments.comparison import compare, formats, run_list
 from permafrost.experiments.comparison.table import Comparison
-from permafrost.flags import check_file
+from permafrost.flags import check_file, explicitly_set
 
 flags.disclaim_key_flags()
 
@@ -43,6 +43,9 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     """Print what the flags `values` of compare.py ask for. Raises UserError."""
     arguments = arguments or [values.log_dir]
     if values.list:
+        for name in ('csv', 'json', 'markdown', 'html', 'baseline', 'split', 'by_run'):
+            if name in explicitly_set(values):
+                raise UsageError(f'--{name} has no effect on --list: leave one of them out')
         print(run_list.list_runs(arguments))
         return
     paths = {name: values[name].value for name in ('csv', 'json', 'markdown', 'html')

@@ -22,6 +22,8 @@ def list_runs(arguments: Sequence[str]) -> str:
     rows: List[Sequence[str]] = [HEADER]
     for each in selected:
         if each.is_result:
+            notes.append(f'{printable(each.path)}: a result, not a run; to show it, leave out '
+                         '--list')
             continue
         try:
             rows.append(_row(entries.read_run(each)))

@@ -126,7 +126,7 @@ def bars(name: str, title: str, rows: Sequence[Bar],
         axes.set_xlabel('difference in accuracy, percentage points')
         kinds: List[Tuple[str, str, str]] = [
             (text, colour, 'solid') for text, colour in (
-                ('better', 's2'), ('worse', 's6'), ('the interval holds 0: may be noise', 's7'))
+                ('better', 's2'), ('worse', 's6'), ('the interval includes 0: may be noise', 's7'))
             if any(_judgement(row) == colour for row in rows)]
         return Chart(title, svg.text(figure, name, title, colours), kinds)
 

@@ -32,7 +32,7 @@ class Figure:
 class LatencyFile:
     """The fields of benchmark-latency.json."""
     figures: Dict[str, Figure]
-    image_sizes: Dict[str, int]
+    ops: Dict[str, int]
     versions: Dict[str, str]  # 'engine', 'tensorflow'
     machine: Dict[str, Any]
 
@@ -66,14 +66,13 @@ def _latencies(folder: str) -> Dict[str, Any]:
     try:
         return schema.read(path, LatencyFile, schema.RESTORE)
     except FileNotFoundError:
-        return {'figures': {}, 'image_sizes': {}, 'versions': {}, 'machine': {}}
+        return {'figures': {}, 'ops': {}, 'versions': {}, 'machine': {}}
 
 
 def _is_measured(result: results.Result, measured: Dict[str, Any]) -> bool:
-    """Return whether the latency of a result's network is known: it depends on the image size."""
+    """Return whether the latency is of the result's network, which other image sizes change too."""
     model = result['model']
-    size = Recipe.from_json(result['settings']).image_size
-    return model in measured['figures'] and measured['image_sizes'].get(model) == size
+    return model in measured['figures'] and measured['ops'].get(model) == result['ops']
 
 
 def _best(recorded: Sequence[results.Result]) -> List[results.Result]:

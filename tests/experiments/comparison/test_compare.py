@@ -160,7 +160,7 @@ def test_results_are_compared_as_they_were_recorded():
     sprint = next(row for row in comparison.rows if row.model == 'sprint')
     assert sprint.seeds == (1, 2, 3) and sprint.mean == pytest.approx(0.93497, abs=1e-4)
     assert {'model', 'recipe'} <= set(comparison.settings) and not comparison.notes
-    with pytest.raises(UserError, match='leave out --split'):
+    with pytest.raises(UserError, match='only test accuracies: leave out --split, or name only'):
         compare([os.path.join(ROOT, 'results')], split='validation')
 
 

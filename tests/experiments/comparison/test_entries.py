@@ -1,5 +1,6 @@
 """Entries of a comparison: read from runs and results."""
 
+import dataclasses
 import os
 
 import pytest
@@ -44,6 +45,19 @@ def test_states(folder):
         assert entries.read_run(Selected(killed.path)).state == 'running'
     os.unlink(os.path.join(killed.path, 'status.json'))
     assert entries.read_run(Selected(killed.path)).state == 'empty'
+
+
+@pytest.mark.parametrize('name, value', [
+    ('validation', 5), ('teacher', 'a.pb'), ('init_from', 'tuto'), ('freeze', 'conv'),
+    ('earlier_compute_dtype', 'bfloat16 to step 2'), ('patience', 3), ('source', 'stream'),
+    ('average_statistics', False)])
+def test_a_setting_that_makes_a_row_of_its_own_is_shown(run, name, value):
+    config, extra = runs.read_config(run)
+    new = dataclasses.replace(config, average_statistics=True)
+    for changes, is_changed in (({}, False), ({name: value}, True)):
+        runs.write_config(run, dataclasses.replace(new, **changes), extra)
+        entry = entries.read_run(Selected(run))
+        assert (name in entry.changed) == is_changed and name in entry.settings
 
 
 def test_the_accuracy_is_that_of_the_last_step_and_the_runs_weights(run):

@@ -112,6 +112,16 @@ def test_hostile_names_are_escaped_everywhere():
     assert cells['learning_rate'] == "'=cmd()" and '\n' not in cells['variant']
 
 
+def test_milliseconds_have_three_digits():
+    shown = [formats.MEASURES['ms'](row('a', '1', latency=value)) for value in (99.94, 99.97, 1234)]
+    assert shown == ['99.9', '100', '1234']
+
+
+def test_no_accuracy_is_said_in_words():
+    lines = formats.facts(Comparison('runs', (row('a', '1', images=0),)), '*')
+    assert lines == ['accuracy: no run has been evaluated yet']
+
+
 def test_durations():
     assert [formats.duration(each) for each in (None, 95, 1636.4, 9000)] == [
         '–', '95 s', '27 min', '2.5 h']

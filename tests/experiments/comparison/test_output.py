@@ -35,7 +35,11 @@ def test_mistakes_are_one_line(tmp_path):
             ([f'--log_dir={tmp_path}/none'], 1, 'no run, study or result'),
             ([RESULTS, f'--csv={tmp_path}'], 2, 'name a file'),
             ([RESULTS, f'--html={tmp_path}/none/a.html'], 2, 'in a folder that exists'),
-            ([RESULTS, '--split=tset'], 2, 'validation')]:
+            ([RESULTS, '--split=tset'], 2, 'validation'),
+            ([RESULTS, '--list', '--by_run'], 2, '--by_run has no effect on --list'),
+            *((['--list', f'--{name}={value}'], 2, f'--{name} has no effect on --list: leave one')
+              for name, value in (('csv', 'a'), ('json', 'a'), ('markdown', 'a'), ('html', 'a'),
+                                  ('baseline', 'a'), ('split', 'test')))]:
         result = in_process.run('compare.py', *arguments)
         assert result.code == code and message in result.stderr and not result.stdout, result
         assert result.stderr.count('\n') == 1

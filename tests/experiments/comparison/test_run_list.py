@@ -1,9 +1,12 @@
 """The list of runs."""
 
+import os
+
 import pytest
 
 from permafrost.errors import UserError
 from permafrost.experiments.comparison import run_list
+from tests.processes import ROOT
 
 
 def test_every_run_is_a_line(folder):
@@ -17,6 +20,12 @@ def test_every_run_is_a_line(folder):
     assert sum('momentum=2' in line and 'config.json' in line for line in lines) == 1
     assert len(lines) == 1 + 4 + 2 + 2  # header, the study, killed and hostile, two notes
     assert not any('\x1b' in line for line in lines)
+
+
+def test_a_result_is_no_line(folder):
+    result = os.path.join(ROOT, 'results', 'sprint-sprint-500.json')
+    lines = run_list.list_runs([str(folder / 'study'), result]).splitlines()
+    assert lines[-1] == f'{result}: a result, not a run; to show it, leave out --list'
 
 
 def test_no_run_is_an_error(folder):

@@ -57,5 +57,6 @@ def test_bars_say_what_may_be_noise():
     assert dict(colours) == {'better': svg.PAGE['s2'], 'worse': svg.PAGE['s6'],
                              'same': svg.PAGE['s7'], '$e$' * 50: svg.PAGE['s7']}
     assert [entry[1] for entry in chart.legend] == ['s2', 's6', 's7']
+    assert chart.legend[2][0] == 'the interval includes 0: may be noise'
     assert 'worse: -1.00 points (-1.50 to -0.50)' in tips(chart)
     assert 'same: +0.10 points (-0.50 to +0.70), may be noise' in tips(chart)

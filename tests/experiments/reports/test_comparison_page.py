@@ -32,7 +32,7 @@ def test_a_page_shows_the_table():
     assert '>−1.00<small>−3.00 to +1.00</small>' in text  # noise is not bold
     for shown in ('validation accuracy (%)', '80.00 ± 0.10', '1,000', '0.50', 'one thread',
                   'Welch', 'Accuracy against operations', 'Accuracy while training',
-                  'Difference in accuracy to base'):
+                  'Difference in accuracy to base', 'bold where the interval excludes 0'):
         assert shown in text, shown
     assert 'Accuracy against parameters' not in text  # all rows have as many
 

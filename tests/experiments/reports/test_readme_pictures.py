@@ -73,3 +73,13 @@ def test_a_changed_recipe_and_other_data_are_left_out(copy):
     readme_pictures.update(*copy)
     with open(os.path.join(copy[2], 'operations-light.svg')) as stream:
         assert '99.00 %' not in stream.read()
+
+
+def test_the_latency_of_an_earlier_network_is_left_out(copy):
+    path = os.path.join(copy[1], 'benchmark-latency.json')
+    value = files.read_json(path)
+    for ops, is_shown in ((236702530, False), (211128130, True)):
+        files.write_json(path, dict(value, ops=dict(value['ops'], sprint=ops)))
+        readme_pictures.update(*copy)
+        with open(os.path.join(copy[2], 'latency-light.svg')) as stream:
+            assert ('Permafrost: sprint' in stream.read()) == is_shown
