@@ -22,6 +22,7 @@ define_train_flags()
 FLAGS = flags.FLAGS
 for name, reason in study.REFUSED.items():
     FLAGS[name].help = 'Not for a study: {}.'.format(reason)  # old Pythons parse this
+FLAGS['validation'].default_as_str = "'{}'".format(study.VALIDATION)  # --help shows it
 
 
 def main(folder=''):

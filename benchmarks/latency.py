@@ -41,6 +41,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     first = next(iter(passes[0].values()))
     rounds = sum(next(iter(times.values())).rounds for times in passes)
     return dict(measure.machine_facts(), figures=figures, rounds=rounds, batch_size=1, threads=1,
+                allocator=first.allocator,
                 versions={'engine': runtime.installed(), 'tensorflow': first.library},
                 ops={name: model_info.measure_model(name, catalog.image_size(name), classes)['ops']
                      for name in names})

@@ -38,6 +38,7 @@ class Latency(NamedTuple):
     engine: str
     library: str  # the version of the runtime
     runtime: str = 'TensorFlow'
+    allocator: str = ''  # of memory: tcmalloc or libc
 
 
 @dataclasses.dataclass
@@ -46,6 +47,7 @@ class Answer:
     repeat_medians_ms: Sequence[float] = limited(minimum=0, count=(1, 1000))
     runtime: str = limited(count=(1, 100))
     version: str = limited(count=(1, 100))
+    allocator: str = limited('', count=(0, 100))
 
 
 def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
@@ -61,7 +63,8 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
         if answer:
             repeats[graph] = int(min(500, max(
                 10, SAMPLE_MS / RUNS / max(1e-3, min(answer['repeat_medians_ms'])))))
-            runtimes[graph], medians[graph] = (answer['version'], answer['runtime']), []
+            runtimes[graph] = answer['version'], answer['runtime'], answer.get('allocator', '')
+            medians[graph] = []
     latencies: Dict[str, float] = {}
     while medians and done < MAX_ROUNDS:
         order = sorted(medians, reverse=bool(done % 2))

@@ -108,6 +108,9 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     if 'train_seconds' not in status:
         raise UserError(f'{run} has no complete status.json, so its training time is unknown')
     stopped_early = status.get('state') == 'done' and metrics['step'] == status.get('step')
+    if metrics['step'] < min(config.steps, status.get('step', 0)):
+        raise UserError(f"a result must be of the last step, not of step {metrics['step']}: leave "
+                        'out --step')
     if metrics['step'] < config.steps and not (config.patience and stopped_early):
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')

@@ -12,7 +12,8 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, tmp_path, capsys):
 
     def time_in_turn(graphs):
         timed.extend(graphs)
-        return {graph: Latency(0.5, 3, 'tf2', '2.21') for graph in graphs if 'sprint' not in graph}
+        return {graph: Latency(0.5, 3, 'tf2', '2.21', allocator='libc') for graph in graphs
+                if 'sprint' not in graph}
 
     monkeypatch.setattr(latency, '_run', lambda *command: commands.append(command))
     monkeypatch.setattr(latency.latency, 'time_in_turn', time_in_turn)
@@ -22,6 +23,7 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, tmp_path, capsys):
     assert result['figures']['tuto']['median'] == 0.5 and 'sprint' not in result['figures']
     assert result['ops']['tuto'] == 37745098 and result['versions']['tensorflow'] == '2.21'
     assert {command[0] for command in commands} == {'train.py', 'freeze_graph.py'}
+    assert result['allocator'] == 'libc'
     assert 'tuto' in capsys.readouterr().out
 
 

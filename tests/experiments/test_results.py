@@ -110,7 +110,7 @@ def test_a_result_of_other_data_or_of_an_unfinished_run_is_refused(run, tmp_path
     for directory, changes, message in (
             (changed, {}, 'dataset_identity is'),
             (run, {'split': 'train'}, 'must be of the test images'),
-            (run, {'step': 3}, 'finish its training first')):
+            (run, {'step': 3}, 'must be of the last step, not of step 3: leave out --step')):
         with pytest.raises(UserError, match=message):
             results.record(str(tmp_path), directory, dict(METRICS, **changes))
     with open(path) as stream:
@@ -182,8 +182,10 @@ def test_runs_that_stopped_early_share_a_file(run, tmp_path):
     assert results.record(folder, early(2, 'done', 7), dict(METRICS, step=7)) == path
     result = results.read(path)
     assert result['seeds'] == [1, 2] and result['steps'] == 7
-    for other, step in ((early(3, 'stopped', 4), 4), (early(3, 'done', 7), 4)):
-        with pytest.raises(UserError, match='is at step 4 of 100: finish its training first'):
+    for other, step, message in (
+            (early(3, 'stopped', 4), 4, 'is at step 4 of 100: finish its training first'),
+            (early(3, 'done', 7), 4, 'must be of the last step, not of step 4')):
+        with pytest.raises(UserError, match=message):
             results.record(folder, other, dict(METRICS, step=step))
 
 

@@ -11,6 +11,7 @@ import pytest
 from permafrost.errors import UsageError, UserError
 from permafrost.inputs import augmentation, normalization
 from permafrost.recipes import catalog, checks, recipe, schedules
+from permafrost.recipes.param_groups import ParamGroup
 from permafrost.training.optimization import optimizers
 from tests.processes import ROOT
 
@@ -78,6 +79,21 @@ def test_a_setting_without_effect_is_not_trained(name, value, works):
     checks.check_effects(base, recipe, [name])  # set to the default
     checks.check_effects(dataclasses.replace(recipe, **works), base, [name])
     checks.check(recipe)  # an earlier run can be loaded
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'ema_decay': .9, 'ema_epochs': 30.}, 'ema_epochs=30 is longer than the training of 25.6 epo'),
+    ({'quantization_aware_epochs': 26.}, 'quantization_aware_epochs=26 is longer than the train'),
+    ({'param_groups': (ParamGroup('fc', freeze_epoch=25.6),)},
+     'freeze_epoch=25.6 has no effect: the training ends at epoch 25.6')])
+def test_a_change_beyond_the_end_of_the_training_is_refused(changes, message):
+    recipe = dataclasses.replace(TUTORIAL, **changes)
+    with pytest.raises(UsageError, match=message):
+        checks.check_effects(recipe, TUTORIAL, changes)
+    checks.check_effects(recipe, TUTORIAL, [])
+    in_time = {'ema_decay': .9, 'ema_epochs': 25.6, 'quantization_aware_epochs': 25.6,
+               'param_groups': (ParamGroup('fc', freeze_epoch=25.5), ParamGroup('beta'))}
+    checks.check_effects(dataclasses.replace(TUTORIAL, **in_time), TUTORIAL, in_time)
 
 
 def test_two_kinds_of_weight_decay_are_refused():

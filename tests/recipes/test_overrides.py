@@ -59,10 +59,10 @@ def test_a_blank_name_in_a_list_is_none():
 
 def test_earlier_names_of_fields_are_understood():
     assert overrides.get_recipe('tutorial', [
-        'standardize=per_channel', 'images=128', 'average_decay=0.5', 'average_every=2',
+        'standardize=per_channel', 'images=512000', 'average_decay=0.5', 'average_every=2',
         'average_epochs=3', 'precision=bfloat16', 'rules=beta rate=2']) == overrides.get_recipe(
             'tutorial', [
-                'normalize=per_channel', 'train_images=128', 'ema_decay=0.5', 'ema_every=2',
+                'normalize=per_channel', 'train_images=512000', 'ema_decay=0.5', 'ema_every=2',
                 'ema_epochs=3', 'compute_dtype=bfloat16', 'param_groups=beta learning_rate=0.2'])
 
 

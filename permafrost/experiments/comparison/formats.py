@@ -144,8 +144,7 @@ def facts(comparison: Comparison, mark: str) -> List[str]:
              ] if images else ['accuracy: no run has been evaluated yet']
     lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
     if methods:
-        lines.append(f'{mark}: the interval excludes 0, as it does for 1 of 20 variants that have '
-                     'no effect')
+        lines.append(f'{mark}: the interval excludes 0 (of 20 variants without effect, expect 1)')
     if comparison.latency_of:
         lines.append(f'ms: latency in C++, {comparison.latency_of}')
     lines += [f'{row.name}: {note}' for row in comparison.rows for note in row.notes]

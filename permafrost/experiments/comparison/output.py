@@ -24,7 +24,7 @@ def define_flags() -> None:
     flags.DEFINE_bool('list', False, 'List the runs, one per line: state, model, what differs from '
                       'the recipe, step, accuracy and age.')
     flags.DEFINE_string('baseline', None, 'Row that the others are compared with: a variant, or a '
-                        "run. Default: a study's baseline, else the first.")
+                        "run. Default: a study's baseline, else the first that has an accuracy.")
     flags.DEFINE_enum('split', None, ['test', 'validation'], 'Split to compare on. '
                       'Default: validation if all the runs held images out, else test.')
     flags.DEFINE_bool('by_run', False, 'Give each run a row of its own, instead of one row for the '

@@ -111,8 +111,9 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     cpu = measured['machine'].get('cpu')
     if cpu:
         where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")
-        text = ("Each point is a model's best recorded result. For comparison: what the original "
-                'implementation published after longer training, with latencies measured on its '
-                f"author's machine. Latency here: one image, one thread of {where}.")
+        text = ("Each point is a model's best recorded result. For comparison, the charts show the "
+                'published results of the original implementation, which trained longer. Its '
+                'author measured those latencies on another machine. Latency here: one image, one '
+                f'thread of {where}.')
         lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines

@@ -8,7 +8,7 @@ from typing import Any, Dict, Tuple
 
 from absl import flags
 
-from permafrost import files, schema
+from permafrost import files, runs, schema
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
 from permafrost.experiments.sweeps import exports
@@ -27,6 +27,9 @@ REFUSED = {'run': 'the runs are in STUDY/runs', 'log_dir': 'name the directory S
 # Names of the settings: the flags of train.py that decide what is trained, and how.
 SETTINGS = ({field.name for field in dataclasses.fields(Config)} | set(overrides.FIELDS)) - {
     'seed', 'statistics', 'earlier_compute_dtype', 'average_statistics'}
+# A flag of these begins a study; the others say how to train one.
+CHOICES = {'vary', 'seeds', 'grid', 'random', 'search', 'set', *SETTINGS, *REFUSED} - {
+    'dataset', 'data_dir'}
 VALIDATION = 5000  # images held out by default, because a study is there to choose by accuracy
 MAX_COUNT, MAX_SEEDS = 100000, 1000  # of a study
 FIX = 'correct it, or remove it'
@@ -167,6 +170,11 @@ def of_flags(values: Any, folder: str) -> Study:
     elif os.path.isfile(folder):
         raise UsageError(f'{printable(folder)} is a file: name a directory for the runs, and use '
                          '--template for a study file')
+    elif runs.exists(folder) or runs.list_runs(folder):
+        raise UsageError(f'{printable(folder)} holds a run: name a new directory for the study')
+    elif not values.template and not CHOICES & set(explicitly_set(values)):
+        raise UsageError(f'no study in {printable(folder)}: to begin one, say what to train with '
+                         '--model, --vary or --template')
     else:
         study = read(values.template) if values.template else Study()
         study.base.setdefault('validation', str(VALIDATION))

@@ -25,8 +25,10 @@ def run(values: Any, folder: str) -> int:
         return _search(the_study, values, folder)
     planned = plan.plan(the_study, variants.variants_of(the_study), folder, values)
     num_variants, method = len({each.variant for each in planned}), the_study.method
-    print(f'study: {printable(folder)}, {method.replace("_", " ")}: {num_variants} variants x '
-          f'{len(the_study.seeds)} seeds, {planned[0].config.validation} validation images',
+    num_seeds = len(the_study.seeds)
+    print(f'study: {printable(folder)}, {method.replace("_", " ")}: '
+          f'{num_variants} variant{"s" * (num_variants > 1)} x {num_seeds} '
+          f'seed{"s" * (num_seeds > 1)}, {planned[0].config.validation} validation images',
           flush=True)
     if 'validation' not in the_study.base and not planned[0].config.validation:
         print('note: study.json holds no images out, so its accuracies are of the test images: to '

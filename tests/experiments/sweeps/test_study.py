@@ -103,6 +103,23 @@ def test_flags_have_the_limits_of_the_file(tmp_path, name):
         of_flags(tmp_path, f'--{name}=1000000')
 
 
+def test_a_mistyped_name_begins_no_study(tmp_path):
+    for arguments in ([], ['--dry_run'], ['--parallel=2']):
+        with pytest.raises(UsageError, match='no study in .*typo: to begin one, say what to train'):
+            of_flags(tmp_path / 'typo', *arguments)
+    for arguments in (['--model=tuto'], ['--vary=momentum=0.5'], ['--seeds=2'], ['--epochs=3']):
+        of_flags(tmp_path / 'typo', *arguments)
+
+
+@pytest.mark.parametrize('place', ['.', 'lenet5', 'lenet5/1'])
+def test_a_study_does_not_mix_with_other_runs(tmp_path, place):
+    (tmp_path / 'lenet5' / '1').mkdir(parents=True)
+    (tmp_path / 'lenet5' / '1' / 'config.json').write_text('{}')
+    with pytest.raises(UsageError, match='holds a run: name a new directory for the study'):
+        of_flags(tmp_path / place, '--model=lenet5')
+    of_flags(tmp_path / 'study', '--model=lenet5')
+
+
 def test_a_study_file_is_no_directory_of_runs(tmp_path):
     (tmp_path / 'x.json').write_text('{}')
     with pytest.raises(UsageError, match='use --template'):
