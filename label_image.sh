@@ -26,9 +26,10 @@ have changed. Flags after -- go to the program:
   $name squeeze1 -- --benchmark --batch_size 32
   $name squeeze1 -- --runtime openvino --precision bfloat16 --benchmark
   $name squeeze1 openvino=squeeze1 squeeze1.int8.tflite -- --compare
-  $name tuto -- --help
 
 exit codes: 0 done, 1 failed, 2 usage
+
+$name tuto -- --help lists the flags.
 END
 }
 
@@ -73,6 +74,8 @@ find_graph() {
     graph=$root/trained_models/$1.pb
   elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
     graph=$(graph_of_run "${1%/}")
+  elif [ -d "$1" ] && [ ! -e "$1/saved_model.pb" ] && [ ! -e "$1/saved_model.pbtxt" ]; then
+    fail 2 "$1 is no run, graph or SavedModel"
   elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
     graph=$1
   else
@@ -203,5 +206,6 @@ if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&
     fail 1 'building label_image failed: see above'
   }
 fi
+export LABEL_IMAGE_HELP="$name tuto -- --help"
 exec "$root/label_image/build/label_image" ${graph:+"--graph=$graph"} ${named[@]+"${named[@]}"} \
   ${library[@]+"${library[@]}"} ${flags[@]+"${flags[@]}"} ${files[@]+-- "${files[@]}"}

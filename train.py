@@ -28,6 +28,7 @@ def main():
         from permafrost.recipes import plot  # imports Pillow, which training does not need
         return plot.learning_rate(FLAGS)
     train_setup = setup.prepare_training(FLAGS)
+    setup.check_sources(train_setup)
     session_config = runtime.prepare(train_setup.config)
     from permafrost.experiments import lr_range_test, observed_training  # import TensorFlow
     if FLAGS.lr_range_test:

@@ -106,6 +106,12 @@ void SetValue(const FlagSpec& spec, const std::string& name, const std::string& 
 constexpr const char* kAliases[][2] = {
     {"h", "help"}, {"input_layer", "node"}, {"output_layer", "output"}};
 
+// What the user types for the help text; label_image.sh has another one.
+std::string HelpFlag() {
+  const char* command = getenv("LABEL_IMAGE_HELP");
+  return command ? command : "--help";
+}
+
 const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& name) {
   StringList names;
   for (const auto& [alias, flag] : kAliases) {
@@ -116,12 +122,12 @@ const FlagSpec& FindSpec(const std::vector<FlagSpec>& specs, const std::string& 
     names.push_back(spec.name);
   }
   throw UsageError("unknown flag --", OneLine(name, 50), DidYouMean(name, names),
-                   " (--help lists all flags)");
+                   " (", HelpFlag(), " lists all flags)");
 }
 
 void CheckFlags(const Flags& flags) {
   if (flags.graph.empty() && flags.compared.empty()) {
-    throw UsageError("no graph: give --graph FILE (--help lists all flags)");
+    throw UsageError("no graph: give --graph FILE (", HelpFlag(), " lists all flags)");
   }
   Preprocessing(flags.network.standardize, flags.network.input_mean, flags.network.input_std);
   const int commands = flags.compare ? 1 + flags.benchmark
@@ -141,6 +147,9 @@ void CheckFlags(const Flags& flags) {
   }
   if (flags.compare && !flags.predictions.empty()) {
     throw UsageError("--predictions is for a single model, not for --compare");
+  }
+  if (!flags.benchmark && !flags.compare && (flags.warmup || flags.runs || flags.repeats)) {
+    throw UsageError("--warmup, --runs and --repeats require --benchmark or --compare");
   }
   if (flags.profile && !flags.benchmark) throw UsageError("--profile requires --benchmark");
 }
@@ -184,6 +193,9 @@ Flags ParseFlags(int argc, char** argv) {
   CheckFlags(flags);
   const bool timed = flags.benchmark || flags.compare;
   if (!flags.batch_size) flags.batch_size = timed ? 1 : 100;
+  if (!flags.warmup) flags.warmup = 20;
+  if (!flags.runs) flags.runs = 100;
+  if (!flags.repeats) flags.repeats = 5;
   if (!flags.label_bytes) flags.label_bytes = 1;
   if (!flags.model.threads) flags.model.threads = timed ? 1 : CountProcessors();
   return flags;

@@ -13,7 +13,7 @@ from absl import app, flags
 from permafrost.cli import console
 from permafrost.cli.ending_signals import on_ending_signals
 from permafrost.errors import UserError, one_line, printable
-from permafrost.flags import explicitly_set, whole_number
+from permafrost.flags import explicitly_set, unexpected_argument, whole_number
 from permafrost.recipes import overrides
 
 HELP_FLAGS = ('-h', '-help', '--help', '-helpshort', '--helpshort')
@@ -80,8 +80,8 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
     try:
         rest = flags.FLAGS(argv)
         if len(rest) > 1 + max_arguments:
-            raise flags.Error(f'unexpected argument {rest[1 + max_arguments]!r}; flags begin with '
-                              '--')
+            raise flags.Error(unexpected_argument(rest[1 + max_arguments], flags.FLAGS,
+                                                  'flags begin with --'))
         for name, value in explicitly_set(flags.FLAGS).items():
             if isinstance(value, str):
                 flags.FLAGS[name].value = _expanded(f'--{name}', value)

@@ -3,13 +3,15 @@
 import contextlib
 import dataclasses
 import os
+import shlex
 from typing import Any, Dict, Optional, Union
 
 from absl import flags
 
-from permafrost import schema
+import models
+from permafrost import runs, schema
 from permafrost.config import Config
-from permafrost.errors import UsageError, printable
+from permafrost.errors import UsageError, printable, shown
 from permafrost.recipes import overrides
 from permafrost.recipes.setting_text import whole_number
 
@@ -20,6 +22,9 @@ flags.disclaim_key_flags()
 ALIASES = {'data_set': 'dataset', 'input_layer': 'node', 'output_layer': 'output'}
 GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'crop_size', 'input_width', 'input_height',
                'standardize', 'input_mean', 'input_std', 'output_kind', 'labels')
+# What --lr_range_test does not do: it leaves no run.
+RUN_FLAGS = ('run', 'log_dir', 'patience', 'eval_epochs', 'save_steps', 'save_secs', 'max_to_keep',
+             'summary_steps', 'histogram_steps', 'log_steps')
 
 
 def define_train_flags() -> None:
@@ -100,6 +105,9 @@ def check_chart_flags(values: flags.FlagValues) -> None:
     if values.resume and values.lr_range_test:
         raise UsageError('--lr_range_test begins with new weights: leave out --resume, and use '
                          '--init_from RUN to begin with those of a run')
+    for name in RUN_FLAGS if values.lr_range_test else ():
+        if values[name].present:
+            raise UsageError(f'--{name} has no effect on --lr_range_test: leave it out')
     if values.output:
         check_file('output', values.output)
 
@@ -155,8 +163,8 @@ def define_training_cluster_flags() -> None:
     flags.DEFINE_integer('backup_workers', None, 'Sync mode: ignore the N slowest workers of each '
                          'step. Default: 0.', 0)
     flags.DEFINE_integer('wait_secs', 600, 'Wait N seconds for missing tasks, then exit.', 1)
-    flags.DEFINE_bool('overwrite', False, 'Start this run on servers that hold another one, and '
-                      'discard that. Only the chief does so.')
+    flags.DEFINE_bool('overwrite', False, 'Discard the run that the servers hold and start this '
+                      'one. Only for the chief.')
     flags.DEFINE_bool('allow_public', False, 'Allow public addresses. Use it only behind a '
                       'firewall: docs/cluster.md.')
 
@@ -234,6 +242,17 @@ def explicitly_set(values: flags.FlagValues) -> Dict[str, Any]:
     """Return {name: value} of the flags that the command line sets."""
     names = {ALIASES.get(name, name) for name in values if values[name].present}
     return {name: values[name].value for name in sorted(names)}
+
+
+def unexpected_argument(argument: str, values: flags.FlagValues, otherwise: str) -> str:
+    """Return the error of an `argument` that is no flag: its flag if it has one, or `otherwise`."""
+    for name, is_meant in (('run', runs.exists(argument)),
+                           ('graph', argument.endswith(('.pb', '.tflite', '.onnx'))),
+                           ('model', argument in models.ALL)):
+        if is_meant and name in values:
+            otherwise = f'use --{name} {shlex.quote(argument)}'
+            break
+    return f'unexpected argument {shown(argument)}; {otherwise}'
 
 
 def check_file(name: str, path: str) -> None:

@@ -16,6 +16,7 @@ import calendar
 import contextlib
 import dataclasses
 import os
+import pathlib
 import re
 import socket
 import time
@@ -166,8 +167,12 @@ def read_config(run: str) -> Tuple[Config, Dict[str, Any]]:
     try:
         extra = schema.read(path, ConfigFile, DAMAGED)
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f'{printable(run)} is not a run directory (no config.json): name one such '
-                        'as runs/tuto/1') from None
+        parents = map(str, pathlib.Path(run).parents)
+        inside = next((each for each in parents
+                       if exists(each) and os.path.isdir(train_dir(each))), None)
+        fix = f'name {printable(inside)}' if inside else 'name one such as runs/tuto/1'
+        raise UserError(f'{printable(run)} is not a run directory (no config.json): {fix}'
+                        ) from None
     try:
         config = Config.from_json(extra.pop('config'), 'config')
     except UsageError as error:

@@ -115,8 +115,18 @@ def test_a_damaged_config_is_one_line(tmp_path, text):
 
 
 def test_a_directory_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(UserError, match='is not a run directory'):
+    with pytest.raises(UserError, match='is not a run directory .*: name one such as runs/tuto/1'):
         runs.read_config(str(tmp_path))
+
+
+@pytest.mark.parametrize('name', ['config.json', 'train', 'train/model.ckpt-5', 'eval/test/'])
+def test_a_part_of_a_run_is_answered_with_the_run(name, tmp_path):
+    run = runs.create('', 'tuto', str(tmp_path / 'run'))
+    (tmp_path / 'run/config.json').write_text('{}')
+    with pytest.raises(UserError) as error:
+        runs.read_config(os.path.join(run, name))
+    assert str(error.value) == (
+        f'{run}/{name} is not a run directory (no config.json): name {run}')
 
 
 def test_another_dataset_is_noted_or_refused(synthetic, capsys):

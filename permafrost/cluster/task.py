@@ -65,6 +65,8 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
         values.mode or saved.get('mode', 'async'),
         saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
         values.wait_secs, values.overwrite, values.resume)
+    if values.backup_workers and options.mode != 'sync':
+        raise UsageError('--backup_workers needs --mode=sync')
     if context.task.job == 'worker':
         return train(context, options, values, train_chief, with_teacher)
     if context.task.job == 'evaluator':
@@ -80,6 +82,7 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
           train_chief: Callable[..., int], with_teacher: WithTeacher) -> int:
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
+    setup.check_sources(train_setup, context.task.is_chief)
     session_config = runtime.prepare(train_setup.config)
     train_setup = with_teacher(train_setup, session_config)
     from permafrost.cluster import session_creators, worker

@@ -22,6 +22,7 @@ from permafrost.cluster.hooks.finish import FinishHook
 from permafrost.config import RESUMABLE, Config
 from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
+from permafrost.training.checkpoints import saving
 from permafrost.training.graph import build
 from permafrost.training.hooks import LoggingHook, StopHook
 from permafrost.training.setup import TrainSetup
@@ -202,7 +203,8 @@ def train_worker(setup: TrainSetup, session_config: tf.ConfigProto, worker: Clus
     with Signals() as signals, tf.Graph().as_default(), worker.device_scope():
         graph = build(config, setup.dataset, worker, session_config, teacher=setup.teacher)
         hooks = [LoggingHook(graph, config, None), StopHook(graph.step, config.steps, signals)]
-        with worker.session(None, None, hooks, signals, session_config) as session:
+        with saving.unwrap_user_errors(), \
+                worker.session(None, None, hooks, signals, session_config) as session:
             while not session.should_stop():
                 session.run(graph.train)
     if signals.code:

@@ -109,7 +109,7 @@ def resolve(dataset: str, data_dir: Optional[str] = None) -> Tuple[str, Optional
     if dataset in DATASETS and (dataset != TFRECORDS or data_dir):
         return dataset, data_dir and os.path.expanduser(data_dir)
     if not os.path.isdir(dataset) and os.sep not in dataset:
-        error = unknown_name_error('dataset', dataset, DATASETS[:-1])
+        error = unknown_name_error('dataset', dataset, ('cifar10', 'cifar100'))
         command = next_command('tools/make_tfrecords.py')
         raise UsageError(f'{error}; or give a directory made by `{command}`')
     if data_dir is not None:
@@ -162,6 +162,8 @@ def _read_manifest(name: str, directory: str) -> DatasetSpec:
             command = next_command('tools/make_tfrecords.py', directory, 'OUT')
             raise UserError(f'{printable(directory)} is not a packed dataset: it has no '
                             f'{MANIFEST}. Run `{command}`, then use --dataset OUT') from None
+        if not os.path.lexists(directory):
+            raise UserError(f'no directory {printable(directory)}: {how_to_fix(name)}') from None
         raise UserError(f'{printable(path)}: {error.strerror}; {how_to_fix(name)}') from None
     return DatasetSpec(classes, record_format, tuple(DataFile(**row) for row in rows))
 

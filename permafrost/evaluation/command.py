@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 from absl import flags
 
 from permafrost import flags as shared_flags, runs, runtime
-from permafrost.errors import UsageError, UserError, shown
+from permafrost.errors import UsageError, UserError
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.frozen_graphs.statement import Statement
@@ -57,6 +57,8 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     fit each other, UserError if a file cannot be read.
     """
     run, graph = None, ''
+    if values['top'].present:
+        raise UsageError('--top needs --images')
     if not shared_flags.uses_frozen_graph(values):
         if values.follow and values.step is not None:
             raise UsageError('--follow evaluates every new checkpoint: leave --step out')
@@ -87,8 +89,8 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
     Raises like `evaluate`.
     """
     if not values.images:
-        raise UsageError(f'unexpected argument {shown(more_images[0])}; image files follow '
-                         '--images')
+        raise UsageError(shared_flags.unexpected_argument(more_images[0], values,
+                                                          'image files follow --images'))
     if not shared_flags.uses_frozen_graph(values):
         raise UsageError('--images needs --graph: freeze_graph.py makes one of a run')
     for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta'):

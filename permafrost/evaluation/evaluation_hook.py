@@ -208,5 +208,5 @@ class EvaluationHook(FinalHook):
         count = history.evaluations_without_gain(self._rows)
         if 0 < self._config.patience <= count:
             self._training.stop.reason = (
-                f'no better validation accuracy in {count} evaluations; the best checkpoint is '
-                f'at step {history.best(self._rows).step}')
+                f'no better validation accuracy in {count} evaluation{"s" * (count > 1)}; the best '
+                f'checkpoint is at step {history.best(self._rows).step}')

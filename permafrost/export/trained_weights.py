@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line, printable
@@ -17,9 +16,8 @@ from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
 from permafrost.training.initialization import FoldedNorm, TrainedWeights
 from permafrost.training.optimization import weight_averaging
-from permafrost.training.setup import TrainSetup
+from permafrost.training.setup import TrainSetup, find_graph
 
-MODELS = os.path.join(ROOT, 'trained_models')
 BATCH_SIZE = 500  # images
 
 
@@ -56,21 +54,6 @@ def read(source: str, config: Config, dataset: Dataset,
         raise UserError(f'{printable(path)} has no weights to start from ({one_line(error)}): '
                         'name another --init_from')
     return TrainedWeights(path, values, classes, norms)
-
-
-def find_graph(source: str, flag: str) -> str:
-    """Return the path of the frozen graph that `flag` names: its file, or NAME in trained_models/.
-
-    Raises UserError if there is none.
-    """
-    path = os.path.join(MODELS, source + '.pb')
-    if os.path.exists(source) or os.sep in source or not os.path.exists(path):
-        path = source
-    if not os.path.exists(path):
-        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
-        raise UserError(f'no {printable(source)}: name a run directory, a frozen graph, or one of '
-                        f'{names} with --{flag}')
-    return path
 
 
 def _read_run(run: str, config: Config) -> TrainedWeights:

@@ -141,10 +141,13 @@ def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:
 
 @contextlib.contextmanager
 def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
-    """Context that turns the error of a model for which images are too small into a UserError."""
+    """Context that turns the error of a model that cannot have such images into a UserError."""
     try:
         yield
     except ValueError as error:
+        if 'Trying to share variable' in str(error):  # its shape is of the size of the images
+            raise UserError(f'{config.model} needs one image size: leave --progressive_resizing '
+                            'out') from error
         raise UserError(
             f'{config.model} cannot be built for images of {height}x{width} ({one_line(error)}): '
             f'try --image_size={catalog.image_size(config.model)}') from error

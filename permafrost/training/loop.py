@@ -146,7 +146,8 @@ def _record_end(run: str, is_done: bool, stop: hooks.StopHook, strategy: Strateg
     signals = stop.signals
     if is_done:
         state, reason, code = 'done', stop.reason and f' ({stop.reason})', 0
-        command = commands.next_command('eval.py', '--run', run)
+        best = ('--step', 'best') if runs.read_status(run).get('best_step') is not None else ()
+        command = commands.next_command('eval.py', '--run', run, *best)
     else:
         state, reason, code = 'stopped', signals.name and f' by {signals.name}', signals.code or 1
         command = commands.next_command(

@@ -8,6 +8,7 @@ import os
 from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs
+from permafrost.cli.commands import ROOT
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
 from permafrost.errors import UsageError, UserError, printable, shown
@@ -18,6 +19,7 @@ from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
 
+MODELS = os.path.join(ROOT, 'trained_models')
 EVAL_IMAGES = 10000  # to train on between two evaluations, at least
 
 
@@ -55,7 +57,8 @@ def prepare_training(
     if run and runs.exists(run):
         config = _resumed_config(values, run)
         print(f'resuming {printable(run)}: {config.model}, recipe '
-              f'{overrides.describe_changes(config.recipe)}, {config.steps} steps', flush=True)
+              f'{overrides.describe_changes(config.recipe)}, {_num_steps(config.steps)}',
+              flush=True)
         dataset = loading.open_for_run(config)
         train_setup = TrainSetup(config, dataset, run=run, resume=True)
     else:
@@ -70,9 +73,13 @@ def prepare_training(
                   f'note: no run in {printable(place)} here: joining the chief, whose settings '
                   'must be the same', flush=True)
         train_setup = _new_setup(values, open_dataset)
-    size = train_setup.config.recipe.image_size
+    recipe = train_setup.config.recipe
+    size = recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
-    checks.check_images(train_setup.config.recipe, height, width)
+    checks.check_images(recipe, height, width)
+    if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
+        print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
+              'smaller --image_size to move them', flush=True)
     if 2 * size < height:
         print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
               '(--image_size=N changes this)', flush=True)
@@ -90,6 +97,32 @@ def run_to_resume(values: Any) -> Optional[str]:
     return next(reversed(runs.list_runs(values.log_dir, model)), None)
 
 
+def check_sources(train_setup: TrainSetup, is_chief: bool = True) -> None:
+    """Raise UserError if a new run has no file to begin with, or no teacher.
+
+    This takes no time: TensorFlow, which reads them, does. Only the chief needs --init_from.
+    """
+    for name in ('init_from', 'teacher') if is_chief else ('teacher',):
+        source = getattr(train_setup.config, name)
+        if source is not None and not train_setup.resume:
+            find_graph(source, name)
+
+
+def find_graph(source: str, flag: str) -> str:
+    """Return the path that `flag` names: a run, a frozen graph, or NAME in trained_models/.
+
+    Raises UserError if there is none.
+    """
+    path = os.path.join(MODELS, source + '.pb')
+    if os.path.exists(source) or os.sep in source or not os.path.exists(path):
+        path = source
+    if not os.path.exists(path):
+        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
+        raise UserError(f"no run, graph or model named '{printable(source)}': name a run "
+                        f'directory, a frozen graph, or one of {names} with --{flag}')
+    return path
+
+
 def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> TrainSetup:
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
@@ -98,6 +131,9 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         raise UsageError(f'--freeze {shown(values.freeze)} is no regular expression, or repeats '
                          'too much')
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
+    if values.source == 'stream' and 'alternate_flip' in recipe.augmentation:
+        raise UsageError('alternate_flip counts the epochs of each image: use --source=memory, or '
+                         'flip instead')
     name, data_dir = registry.resolve(values.dataset, values.data_dir)
     dataset = open_dataset(name, data_dir, values.validation, values.seed)
     train_images = dataset.counts['train']
@@ -114,7 +150,7 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     source = '' if values.recipe else f' (default for {config.model})'
     description = overrides.describe_changes(recipe, overrides.base_of_flags(values)).replace(
         recipe.name, recipe.name + source, 1)
-    print(f'recipe: {description}, {config.steps} steps', flush=True)
+    print(f'recipe: {description}, {_num_steps(config.steps)}', flush=True)
     _check(config)
     if not getattr(values, 'lr_range_test', False):  # --steps is the length of the test
         _note_length(config)
@@ -129,7 +165,10 @@ def _eval_epochs(values: Any, train_images: int) -> float:
 
 
 def _check(config: Config) -> None:
-    """Raise UsageError if config.json cannot hold `config`, or its fields do not go together."""
+    """Raise UsageError if config.json cannot hold `config`, or its fields do not go together.
+
+    A note says that images are held out for nothing.
+    """
     Config.from_json(config.to_json())
     if config.patience and not config.validation:
         raise UsageError('--patience needs --validation: the test images must not decide when to '
@@ -139,6 +178,9 @@ def _check(config: Config) -> None:
             raise UsageError(f'--{name} needs a --teacher to learn from')
     if config.patience and not config.eval_epochs:
         raise UsageError('--patience needs evaluations: leave out --eval_epochs=0')
+    if config.validation and not config.eval_epochs:
+        print(f'note: --eval_epochs=0 evaluates nothing on the {config.validation} images that '
+              '--validation holds out: there will be no best checkpoint', flush=True)
 
 
 def _resumed_config(values, run) -> Config:
@@ -172,10 +214,10 @@ def _note_length(config: Config, where: str = '') -> None:
     quantized, sparse = durations.first_quantized_step(config), durations.prune_steps(config)[1]
     problems = []
     if steps < end and recipe.schedule != Constant():
-        problems.append(f'cuts the schedule of {end} steps short')
+        problems.append(f'cuts the schedule of {_num_steps(end)} short')
     elif steps > end and recipe.schedule != Constant():
         rate = durations.learning_rate_at(config, end)
-        problems.append(f'goes on after the schedule of {end} steps, at a learning rate of '
+        problems.append(f'goes on after the schedule of {_num_steps(end)}, at a learning rate of '
                         f'{rate:.3g}')
     if recipe.quantization_aware_epochs and steps <= quantized:
         problems.append(f'ends before quantization-aware training begins at step {quantized:g}')
@@ -188,3 +230,7 @@ def _note_length(config: Config, where: str = '') -> None:
         epochs = steps * recipe.batch_size / config.train_images
         print(f"note: --steps={steps} {' and '.join(problems)}; {where}--epochs={epochs:.6g} would "
               'rescale it', flush=True)
+
+
+def _num_steps(count: int) -> str:
+    return f"{count} step{'s' * (count != 1)}"

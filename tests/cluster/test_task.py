@@ -233,6 +233,22 @@ def test_a_chief_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_
     assert run_chief('--patience=0').code == 1
 
 
+@pytest.fixture
+def prepared(synthetic, monkeypatch):
+    """prepared(job, *flags): what worker 0 or 1 prints before TensorFlow is imported."""
+    def ready(config):
+        raise UserError('ready')
+
+    def run(job, *flags):
+        spec = helpers.free_spec(1, 2)
+        return in_process.run(
+            'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f"--job_name={job}",
+            f"--worker_hosts={','.join(spec.workers)}", f"--task_index={int(job == 'worker')}",
+            '--dataset=synthetic', f'--data_dir={synthetic.directory}', *flags).stderr
+    monkeypatch.setattr(runtime, 'prepare', ready)
+    return run
+
+
 def test_a_public_address_is_refused():
     result = in_process.run('train_cluster.py', '--ps_hosts=8.8.8.8:2222',
                             '--worker_hosts=127.0.0.1:1', '--job_name=ps')
@@ -298,3 +314,17 @@ def test_a_parameter_server_leaves_the_gpu_to_workers(monkeypatch):
         'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f'--worker_hosts={spec.workers[0]}',
         '--job_name=ps', '--task_index=0')
     assert 'GPUs: -1' in result.stderr
+
+
+def test_backup_workers_need_sync_mode():
+    spec = helpers.free_spec(1, 1)
+    flags = [f'--ps_hosts={spec.ps[0]}', f'--worker_hosts={spec.workers[0]}', '--job_name=worker',
+             '--task_index=0', '--backup_workers=1']
+    result = in_process.run('train_cluster.py', *flags)
+    assert (result.code, result.stderr) == (2, 'error: --backup_workers needs --mode=sync\n')
+
+
+def test_a_worker_looks_for_its_teacher_first_and_the_chief_for_its_weights(prepared):
+    assert 'no run, graph or model named' in prepared('chief', '--init_from=nope')
+    assert 'no run, graph or model named' in prepared('worker', '--teacher=nope')
+    assert prepared('worker', '--init_from=nope') == 'error: ready\n'

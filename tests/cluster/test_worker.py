@@ -1,7 +1,9 @@
 """Where a worker's graph places what, and a batch-normalised network trained through it."""
 
+import contextlib
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
 from permafrost.export import teachers
-from permafrost.training import loop
+from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from permafrost.training.graph import build
 from tests import in_process, networks
@@ -210,3 +212,21 @@ def test_the_next_command_starts_the_chief_again(monkeypatch):
     command = worker.resume_command()
     assert command == ('tools/local_cluster.py', ('--ps=2', '--workers=3'))
     assert in_process.parse_flags(*command) == {'ps': 2, 'workers': 3}
+
+
+def test_a_dataset_that_changes_ends_a_worker_in_one_line(synthetic):
+    """TensorFlow turns the error of a function in the graph into one of its own."""
+    def fail():
+        raise UserError('a.tfrecord has changed: start again')
+
+    class Worker(strategy.SingleProcess):
+        @contextlib.contextmanager
+        def session(self, *unused):
+            read = tf.py_func(fail, [], tf.int64)
+            with tf.Session() as session:
+                yield SimpleNamespace(should_stop=lambda: False, run=lambda _: session.run(read))
+
+    setup = networks.train_setup(synthetic, 'run', 5)
+    with networks.registered(), pytest.raises(UserError, match='^a.tfrecord has changed: start '
+                                                               'again$'):
+        worker.train_worker(setup, None, Worker())

@@ -75,7 +75,7 @@ def test_a_run_notices_a_moved_or_changed_dataset(trained, tmp_path, capsys):
             return capsys.readouterr().out
     assert output_of_evaluator() == '', 'found next to the run'
     os.rename(str(dataset), str(tmp_path / 'elsewhere'))
-    with pytest.raises(UserError, match=f'{dataset}/manifest.json: No such file'):
+    with pytest.raises(UserError, match=f'^no directory {dataset}: pack it again'):
         output_of_evaluator()
     assert output_of_evaluator(data_dir=str(tmp_path / 'elsewhere')) == ''
     make_images(tmp_path / 'other', 60, seed=1)  # other images in the same place

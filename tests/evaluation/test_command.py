@@ -43,3 +43,8 @@ def test_a_run_trained_on_since_it_was_frozen_is_noted_once(run, synthetic, tmp_
     result = in_process.run('eval.py', '--graph', copy, '--dataset=synthetic', '--data_dir',
                             synthetic.directory)
     assert result.stderr.count('has been trained on since it was frozen') == 1
+
+
+def test_the_number_of_classes_to_print_is_for_images(run):
+    result = in_process.run('eval.py', '--run', run, '--top=5')
+    assert (result.code, result.stderr) == (2, 'error: --top needs --images\n')

@@ -215,11 +215,17 @@ def test_it_stops_without_a_better_accuracy_and_keeps_the_best(synthetic, tmp_pa
     assert [row.step for row in history.read(str(tmp_path))] == [9, 17, 26, 34, 40]
 
 
+def test_one_evaluation_is_no_evaluations(synthetic, tmp_path, capsys):
+    assert train(synthetic, tmp_path, 50, changes=['learning_rate=1e-9'], patience=1) == 0
+    assert ('(no better validation accuracy in 1 evaluation; the best checkpoint is at step 9)'
+            in capsys.readouterr().out)
+
+
 def test_the_test_images_choose_nothing(synthetic, tmp_path):
     assert train(synthetic, tmp_path, 30, validation=0, eval_epochs=1.) == 0
     rows = history.read(str(tmp_path))
     assert [(row.step, row.eval_split) for row in rows] == [(20, 'test'), (30, 'test')]
-    with pytest.raises(UserError, match='has no best checkpoint'):
+    with networks.registered(), pytest.raises(UserError, match='has no best checkpoint'):
         finding.find_checkpoint(str(tmp_path), 'best')
 
 

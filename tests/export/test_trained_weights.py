@@ -77,7 +77,7 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
     recipe = overrides.get_recipe(catalog.default_recipe(model), ['normalize=per_image'])
     config = Config(model, recipe, 1, train_images=640)
     trained = trained_weights.read(model, config, synthetic)
-    path = os.path.join(trained_weights.MODELS, model + '.pb')
+    path = trained_weights.find_graph(model, 'init_from')
     assert trained.source == path and trained.classes[:2] == ('airplane', 'automobile')
     trained = trained._replace(classes=tuple(synthetic.classes))
     values = initialization.choose(trained, config, synthetic.classes)
@@ -93,8 +93,8 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
 
 
 @pytest.mark.parametrize('source, message', [
-    ('no_such', 'no no_such: name .* one of alex0, .*, sprint, .*, tuto with'),
-    ('no/such.pb', 'no no/such.pb: name a run'), (os.curdir, 'is not a run directory'),
+    ('no_such', "no run, graph or model named 'no_such': name .* one of alex0, .*, tuto with"),
+    ('no/such.pb', "named 'no/such.pb': name a run"), (os.curdir, 'is not a run directory'),
     (__file__, 'is not a frozen graph')])
 def test_a_wrong_source_is_one_line(source, message, synthetic):
     config = Config('tuto', overrides.get_recipe('tutorial'), 1)

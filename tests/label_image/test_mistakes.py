@@ -78,6 +78,8 @@ def files(tmp_path_factory, graph):
     (2, ['--graph=colours.pb', '--top=many', 'i.png'], "not 'many'"),
     (2, ['--graph=colours.pb', '--standardize=all', 'i.png'], 'per_image or none'),
     (2, ['--graph=colours.pb', '--limit=3', 'i.png'], '--batch_file'),
+    (2, ['--graph=colours.pb', '--warmup=3', '--repeats=5', 'i.png'],
+     '--warmup, --runs and --repeats require --benchmark or --compare'),
     (2, ['--graph=colours.pb', '--crop_size=24', 'i.png'], "without a node 'images'"),
     (2, ['--graph=colours.pb', '--input_mean=1', 'i.png'], 'receives pixels as they are'),
     (2, ['--graph=colours.pb', '--input_std=0', 'i.png'], 'must be a number above 0'),

@@ -34,6 +34,11 @@ def test_script_builds_the_program_and_finds_library_and_model(graph, picture, t
     for flag in ('-h', '--help'):
         process = execute(script, flag)
         assert process.returncode == 0 and process.stdout.startswith('usage: ')
+        assert process.stdout.endswith('\n./label_image.sh tuto -- --help lists the flags.\n')
+    process = execute(script, 'tuto', '--', '--topp=1', ENGINE=ENGINES[0])
+    assert process.returncode == 2 and process.stderr == (
+        'label_image: unknown flag --topp; did you mean top? '
+        '(./label_image.sh tuto -- --help lists all flags)\n')
     process = execute(script, graph, 'i.png', ENGINE='nonesuch')
     assert process.returncode == 1 and 'make setup ENGINE=nonesuch' in process.stderr
 
@@ -115,7 +120,27 @@ def test_two_links_at_once_do_not_write_to_one_file(unbuilt):
         assert make('c++', link, 'build/label_image') == 0
         assert (folder / 'build/label_image').read_text() == 'whole\n'
         (folder / 'build/label_image').unlink()
-    assert len(set((folder / 'names').read_text().split())) == 2
+    names = set((folder / 'names').read_text().split()) - {'/dev/null'}  # of the allocator
+    assert len(names) == 2
+
+
+def test_an_allocator_that_is_installed_later_is_linked(unbuilt):
+    folder, make = unbuilt
+    for name in ('main.o', 'python_stub.cc', 'python_stub.o', 'exports'):
+        (folder / 'build' / name).write_text('')
+    script = ('case "$*" in *tcmalloc*) [ -e tcmalloc ] || exit 1; esac\n'
+              'while [ "$1" != -o ]; do shift; done; echo "$@" >> links; echo whole > "$2"')
+
+    def links():
+        """Return the arguments of each link of the program until now."""
+        assert make('c++', script, 'build/label_image') == 0
+        return [line for line in (folder / 'links').read_text().splitlines() if 'null' not in line]
+    assert len(links()) == 1 and len(links()) == 1
+    (folder / 'tcmalloc').write_text('')
+    assert ['tcmalloc' in line for line in links()] == [False, True]
+    assert len(links()) == 2
+    (folder / 'tcmalloc').unlink()
+    assert ['tcmalloc' in line for line in links()] == [False, True, False]
 
 
 @pytest.fixture
@@ -170,6 +195,12 @@ def test_a_model_of_a_comparison_that_there_is_not_is_one_line(compared):
     process = compared[0]('net', 'litert=none', '--', '--compare')
     assert (process.returncode, process.stderr) == (
         2, "label_image.sh: no graph, run, model or image 'none' (models: net)\n")
+
+
+def test_a_directory_that_is_no_model_is_named(compared):
+    process = compared[0]('litert', 'i.png')
+    assert (process.returncode, process.stderr) == (
+        2, 'label_image.sh: litert is no run, graph or SavedModel\n')
 
 
 def test_a_pipe_may_hold_an_image_but_the_graph_is_named_first(compared):

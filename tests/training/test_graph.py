@@ -145,6 +145,12 @@ def test_images_that_are_too_small_are_one_line_with_the_size_to_use(default_gra
     assert '\n' not in str(error.value)
 
 
+def test_a_model_that_needs_one_image_size_says_so(default_graph):
+    with pytest.raises(UserError) as error:
+        train_graph('tutorial', ['progressive_resizing=crop 0:16 0.5:24'], model='tuto')
+    assert str(error.value) == 'tuto needs one image size: leave --progressive_resizing out'
+
+
 @pytest.mark.parametrize('recipe, model, changes, has_note', [
     ('lenet5', 'lenet5', ['weight_decay=0', 'layer_weight_decay=9'], True),
     ('tutorial', 'lenet5', ['layer_weight_decay=9'], True),

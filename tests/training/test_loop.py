@@ -186,6 +186,13 @@ def test_a_finished_run_is_left_alone_and_can_be_continued(synthetic, tmp_path, 
         assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
 
 
+def test_a_run_with_a_best_checkpoint_is_evaluated_at_that(synthetic, tmp_path, capsys):
+    networks.train(synthetic, tmp_path, 1, 'tiny')
+    runs.write_status(str(tmp_path), best_step=1)
+    networks.train(synthetic, tmp_path, 2, 'tiny', resume=True)
+    assert f'eval.py --run {tmp_path} --step best\n' in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_in_another_precision_says_so(synthetic, tmp_path):
     networks.train(synthetic, tmp_path, 3, 'tiny')
     path = str(tmp_path / 'config.json')

@@ -65,6 +65,11 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     assert 'recipe: lenet5, image_size=12 (not 32), 7 steps\n' in output
     assert 'note: the recipe crops images of 32x32 to 12x12 (--image_size=N' in output
     assert 'note: --steps=7 cuts the schedule of ' in output
+    note = 'note: crop has no effect on images of 32x32: use pad_crop:4 or a smaller --image_size'
+    prepare('--model=lenet5', '--augmentation=crop,flip')
+    assert note in capsys.readouterr().out
+    prepare('--model=lenet5', '--augmentation=crop,flip', '--image_size=28')
+    assert 'no effect' not in capsys.readouterr().out
     prepare('--model=lenet5', '--steps=9999')
     assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
 
@@ -73,6 +78,8 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     (['quantization_aware_epochs=1'], 15, 'ends before quantization-aware training begins at '
      'step 15;'),
     (['quantization_aware_epochs=1'], 16, ''),
+    (['ema_epochs=1'], 15, 'ends before the averages start at step 15;'),
+    (['ema_epochs=1'], 16, ''),
     (['sparsity=0.5', 'prune_epochs=3'], 14, 'ends before the sparsity is reached at step 15;'),
     (['structured_sparsity=0.5', 'prune_epochs=3'], 15, '')])
 def test_a_note_says_which_compression_the_steps_leave_out(settings, steps, note, prepare, capsys):
@@ -89,6 +96,8 @@ def test_a_note_says_which_compression_the_steps_leave_out(settings, steps, note
     (['--model=lenet5', '--eval_epochs=nan'], 'eval_epochs must be a number, 0 or more, not nan'),
     (['--model=lenet5', '--eval_epochs=inf'], 'eval_epochs must be a number, 0 or more, not inf'),
     (['--model=lenet5', '--freeze=' + 'a' * 201], 'freeze must be a regular expression'),
+    (['--source=stream', '--augmentation=alternate_flip'],
+     'alternate_flip counts the epochs of each image: use --source=memory, or flip instead'),
     (['--source=stream', '--deterministic'],
      '--deterministic needs --source=memory: with --source=stream the shuffle order depends on '
      'thread timing')])
@@ -286,3 +295,30 @@ def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
     for other in ('--freeze=conv', '--init_from=a', '--teacher=a'):
         with pytest.raises(UsageError, match=f'started with {other.split("=")[0]}=None, not'):
             prepare(*run, other)
+
+
+def test_images_that_are_held_out_for_nothing_are_noted(prepare, capsys):
+    note = ('note: --eval_epochs=0 evaluates nothing on the 100 images that --validation holds '
+            'out: there will be no best checkpoint\n')
+    prepare('--validation=100')
+    assert note not in capsys.readouterr().out
+    prepare('--validation=100', '--eval_epochs=0')
+    assert note in capsys.readouterr().out
+
+
+def test_one_step_is_no_steps(prepare, capsys):
+    prepare('--recipe=davidnet', '--steps=2', '--epochs=1', '--batch_size=640',
+            '--schedule=linear 0:1 1:0.5')
+    output = capsys.readouterr().out
+    assert 'goes on after the schedule of 1 step, at' in output and ', 2 steps\n' in output
+
+
+@pytest.mark.parametrize('flag', ['init_from', 'teacher'])
+def test_a_file_to_begin_with_is_looked_for_first(flag, prepare, tmp_path):
+    for source in (str(tmp_path), 'tuto'):
+        setup.check_sources(prepare(f'--{flag}={source}'))
+    train_setup = prepare(f'--{flag}=nope')
+    with pytest.raises(UserError, match="^no run, graph or model named 'nope': name a run "
+                                        f'directory, .*, tuto with --{flag}$'):
+        setup.check_sources(train_setup)
+    setup.check_sources(train_setup._replace(resume=True))  # it has a checkpoint, or a copy

@@ -24,6 +24,9 @@ def run(values: flags.FlagValues) -> Optional[str]:
     Raises UsageError if flags do not fit each other, UserError if a file cannot be read or written.
     """
     targets = formats.chosen(values)
+    if values['max_loss'].present and not targets:
+        raise UsageError('--max_loss is for files made of the frozen graph: add e.g. '
+                         '--formats pb,tflite')
     if values.graph:
         _check_graph(values, targets)
     directory = None if values.graph else values.run or runs.latest_run(values.log_dir)

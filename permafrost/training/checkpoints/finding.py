@@ -89,8 +89,9 @@ def find_checkpoint(run: str, step: Union[int, str, None] = None) -> Checkpoint:
     if step == BEST:
         step = runs.read_status(run).get('best_step')
         if step is None:
-            raise UsageError(f'{run} has no best checkpoint: train.py --validation N chooses one '
-                             'by images that are held out; name another --step')
+            why = ('it made no evaluation' if runs.read_config(run)[0].validation else
+                   'train.py --validation N chooses one by images that are held out')
+            raise UsageError(f'{run} has no best checkpoint: {why}; name another --step')
     if step is None:
         newest = newest_checkpoint(run)
         if newest is None:

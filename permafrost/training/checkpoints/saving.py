@@ -109,22 +109,35 @@ def write_state(run: str, steps: List[int]) -> None:
 
 
 @contextlib.contextmanager
+def unwrap_user_errors() -> Iterator[None]:
+    """Context that raises a UserError that TensorFlow has turned into one of its own.
+
+    A function in the graph has raised it.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        told = re.search('UserError: ([^\n]+)', str(error))
+        if told:
+            raise UserError(told.group(1))
+        raise
+
+
+@contextlib.contextmanager
 def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
     """Context that turns the error of a full or failing disk into a UserError.
 
-    So it does with a UserError that TensorFlow has turned into one of its own.
+    It unwraps user errors too.
 
     The error is about `path`, unless it names another file. The run is marked as stopped, and the
     temporary files of an interrupted save are removed.
     """
     try:
-        yield
+        with unwrap_user_errors():
+            yield
     except (OSError, tf.errors.OpError) as error:
         if not os.path.isdir(runs.train_dir(run)):
             raise UserError(f'{runs.train_dir(run)} was removed while training: start another run')
-        told = re.search('UserError: ([^\n]+)', str(error))  # of a function in the graph
-        if told:
-            raise UserError(told.group(1))
         reasons = {os.strerror(code): advice for code, advice in ADVICE.items()}
         match = re.search(f"(?:([^;\n]+); )?({'|'.join(map(re.escape, reasons))})", str(error))
         if not match:

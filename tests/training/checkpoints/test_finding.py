@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError, UserError
 from permafrost.training.checkpoints import finding
+from tests import networks
 from tests.training.checkpoints.helpers import DAMAGE, rename_older, steps
 
 
@@ -85,3 +86,9 @@ def test_without_proc_a_link_stands_in(trained, monkeypatch):
     monkeypatch.setattr(os.path, 'isdir', lambda path: '/proc/' not in path and isdir(path))
     with finding.open_checkpoint(os.path.join(trained, 'train', 'model.ckpt-2')) as reader:
         assert reader.get_tensor('global_step') == 2
+
+
+def test_the_best_checkpoint_needs_an_evaluation(synthetic, tmp_path):
+    networks.train(synthetic, tmp_path, 1, 'tuto', validation=100)
+    with pytest.raises(UsageError, match='has no best checkpoint: it made no evaluation; name '):
+        finding.find_checkpoint(str(tmp_path), 'best')

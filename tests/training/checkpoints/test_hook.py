@@ -177,7 +177,9 @@ def test_the_best_checkpoint_is_kept_next_to_the_newest(synthetic, tmp_path, def
     runs.write_status(run, best_step=5)
     assert finding.find_checkpoint(run, 'best').step == 5
     runs.write_status(run, best_step=None)
-    with pytest.raises(UsageError, match='has no best checkpoint: train.py --validation N'):
+    runs.write_config(run, config, {'classes': synthetic.classes})
+    with networks.registered(), pytest.raises(
+            UsageError, match='has no best checkpoint: train.py --validation N'):
         finding.find_checkpoint(run, 'best')
 
 
