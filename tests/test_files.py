@@ -89,8 +89,8 @@ def test_a_file_system_without_locks_is_worked_on_with_a_note(tmp_path, monkeypa
     path = str(tmp_path / 'lock')
     with files.locked(path, pytest.fail):
         assert files.is_locked(path) is None
-    assert capsys.readouterr().out == (f'note: {tmp_path} is on a file system without locks: see '
-                                       'to it that no second process writes there\n')
+    assert capsys.readouterr().out == (f'note: {tmp_path} is on a file system without locks: '
+                                       'make sure that no second process writes there\n')
 
 
 def test_a_failed_write_changes_nothing_and_leaves_nothing(tmp_path, monkeypatch):
