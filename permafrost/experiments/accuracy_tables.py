@@ -1,5 +1,6 @@
 """The README's table of accuracy, made from results/*.json."""
 
+import functools
 import itertools
 import re
 import textwrap
@@ -45,12 +46,17 @@ def _hours(model: str, recorded: List[Result]) -> str:
     if not family:
         return ''
     recipe = catalog.RECIPES[catalog.DEFAULT_RECIPES.get(model, 'tutorial')]
-    ops = model_info.measure_model(model, recipe.image_size)['ops']
+    ops = _ops(model, recipe.image_size)
     nearest = min(family, key=lambda result: abs(result['ops'] - ops))
     seconds_of_op = nearest['train_seconds'] / (
         nearest['steps'] * nearest['batch_size'] * nearest['ops'])
     images = durations.num_steps(recipe) * recipe.batch_size
     return f' ({images * ops * seconds_of_op / 3600:.0f} h)'
+
+
+@functools.lru_cache(None)
+def _ops(model: str, image_size: int) -> int:
+    return model_info.measure_model(model, image_size)['ops']
 
 
 def _recipe(result: Result) -> str:

@@ -107,10 +107,6 @@ def check_effects(recipe: Recipe, base: Recipe, fields: Collection[str]) -> None
                     getattr(base, name), getattr(Recipe, name)):
                 raise UsageError(f'{name} has no effect without {hint}')
     num_epochs = durations.num_epochs(recipe)
-    for name in ('ema_epochs', 'quantization_aware_epochs'):
-        if name in fields and getattr(recipe, name) > num_epochs * (1 + 1e-9):
-            raise UsageError(f'{name}={getattr(recipe, name):g} is longer than the training of '
-                             f'{num_epochs:g} epochs: lower it')
     for group in recipe.param_groups if 'param_groups' in fields else ():
         if num_epochs <= group.freeze_epoch < math.inf:
             raise UsageError(f'freeze_epoch={group.freeze_epoch:g} has no effect: the training '

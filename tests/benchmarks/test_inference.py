@@ -41,5 +41,5 @@ def test_a_converted_network_is_timed(name, tmp_path):
 def test_a_network_without_a_graph_is_trained_on_the_dataset_of_the_flags(monkeypatch, tmp_path):
     commands = []
     monkeypatch.setattr(inference, '_call', lambda *command: commands.append(command))
-    inference._frozen_graph('lenet5', str(tmp_path), runner.Options(data_dir='/data'))
-    assert {'--model=lenet5', '--data_dir=/data'} < set(commands[0])
+    inference._frozen_graph('resnet110', str(tmp_path), runner.Options(data_dir='/data'))
+    assert {'--model=resnet110', '--data_dir=/data'} < set(commands[0])

@@ -104,7 +104,7 @@ def test_a_teacher_of_other_images_or_classes_is_refused(graph, synthetic, tmp_p
 
 
 def test_a_teacher_that_is_not_there_or_hostile_is_refused(graph, synthetic, tmp_path):
-    with pytest.raises(UserError, match='no gone: name .* one of alex0, .*--teacher'):
+    with pytest.raises(UserError, match="model named 'gone': name .* one of alex0, .*--teacher"):
         teachers.read('gone', synthetic)
 
     def write_files(nodes):

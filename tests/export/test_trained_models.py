@@ -11,6 +11,7 @@ from permafrost.experiments import results
 from tests import processes
 from tests.export.helpers import read_json
 
+MAX_OPS = 60e6  # for an image; larger models take most of the time, and their sha256 is checked
 TRAINED = sorted(glob.glob(os.path.join(processes.ROOT, 'trained_models', '*.pb')))
 
 
@@ -37,7 +38,8 @@ def test_their_json_describes_them(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', TRAINED, ids=os.path.basename)
+@pytest.mark.parametrize('path', [
+    path for path in TRAINED if read_json(path)['ops'] < MAX_OPS], ids=os.path.basename)
 def test_their_accuracy_is_as_recorded(path, cifar10):
     metrics = evaluate.evaluate_frozen_graph(path, None)
     assert metrics['images'] == 10000

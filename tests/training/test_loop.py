@@ -108,9 +108,9 @@ def test_sigterm_while_starting_exits_at_once(synthetic, tmp_path):
 
 @pytest.fixture(scope='module')
 def long_run(synthetic, tmp_path_factory):
-    """A deterministic run of 150 steps."""
+    """A deterministic run of 80 steps."""
     run = str(tmp_path_factory.mktemp('long') / 'run')
-    processes.finish(processes.train_command(synthetic, run, '--steps=150', '--deterministic'))
+    processes.finish(processes.train_command(synthetic, run, '--steps=80', '--deterministic'))
     return run
 
 
@@ -132,7 +132,7 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
         synthetic, tmp_path, long_run, shell, name, code):
     """A closed terminal, a reader that ends, a full disk, and streams that are closed."""
     run = tmp_path / 'run'
-    arguments = processes.train_command(synthetic, run, '--steps=150', '--deterministic')
+    arguments = processes.train_command(synthetic, run, '--steps=80', '--deterministic')
     terminal, end = pty.openpty()
 
     def open_terminal():
@@ -155,7 +155,7 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
     if terminal is not None:
         os.close(terminal)
     stopped = finding.last_step(str(run))
-    assert stopped == max(processes.losses(run)) and 11 <= stopped < 150
+    assert stopped == max(processes.losses(run)) and 11 <= stopped < 80
     assert runs.read_status(str(run))['state'] == 'stopped'
     processes.finish([*arguments, '--resume'])
     assert processes.losses(run) == processes.losses(long_run)

@@ -66,5 +66,5 @@ def test_a_size_that_is_too_small_for_the_model_is_one_line(default_graph):
 
 
 def test_a_model_whose_weights_depend_on_the_size_is_refused(default_graph):
-    with pytest.raises(UserError, match='tuto cannot be built for images of 20x20'):
+    with pytest.raises(UserError, match='tuto needs one image size: leave --progres'):
         train_graph('tutorial', ['progressive_resizing=crop 0:20 1:24'], 'tuto')
