@@ -107,7 +107,7 @@ def check_chart_flags(values: flags.FlagValues) -> None:
                          '--init_from RUN to begin with those of a run')
     for name in RUN_FLAGS if values.lr_range_test else ():
         if values[name].present:
-            raise UsageError(f'--{name} has no effect on --lr_range_test: leave it out')
+            raise UsageError(f'--{name} has no effect with --lr_range_test: leave it out')
     if values.output:
         check_file('output', values.output)
 

@@ -34,7 +34,7 @@ def test_a_frozen_graph_replaces_a_run(values):
 def test_a_range_test_refuses_what_it_does_not_do(name):
     result = in_process.run('train.py', '--lr_range_test', f'--{name}=1')
     assert (result.code, result.stderr) == (
-        2, f'error: --{name} has no effect on --lr_range_test: leave it out\n')
+        2, f'error: --{name} has no effect with --lr_range_test: leave it out\n')
 
 
 @pytest.mark.parametrize('script, argument, flag', [

@@ -28,7 +28,7 @@ def learning_rate(values: Any) -> None:
     """
     for name in UNUSED:
         if getattr(values, name):
-            raise UsageError(f'--{name} has no effect on --plot, which draws a whole recipe: '
+            raise UsageError(f'--{name} has no effect with --plot, which draws a whole recipe: '
                              f"{'use --recipe=RUN' if name == 'run' else 'leave it out'}")
     if values.output and os.path.splitext(values.output)[1] != '.png':
         raise UsageError(f'--output must end in .png, not {shown(values.output)}')

@@ -45,7 +45,7 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     if values.list:
         for name in ('csv', 'json', 'markdown', 'html', 'baseline', 'split', 'by_run'):
             if name in explicitly_set(values):
-                raise UsageError(f'--{name} has no effect on --list: leave one of them out')
+                raise UsageError(f'--{name} has no effect with --list: leave one of them out')
         print(run_list.list_runs(arguments))
         return
     paths = {name: values[name].value for name in ('csv', 'json', 'markdown', 'html')

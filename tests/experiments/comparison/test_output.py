@@ -36,8 +36,8 @@ def test_mistakes_are_one_line(tmp_path):
             ([RESULTS, f'--csv={tmp_path}'], 2, 'name a file'),
             ([RESULTS, f'--html={tmp_path}/none/a.html'], 2, 'in a folder that exists'),
             ([RESULTS, '--split=tset'], 2, 'validation'),
-            ([RESULTS, '--list', '--by_run'], 2, '--by_run has no effect on --list'),
-            *((['--list', f'--{name}={value}'], 2, f'--{name} has no effect on --list: leave one')
+            ([RESULTS, '--list', '--by_run'], 2, '--by_run has no effect with --list'),
+            *((['--list', f'--{name}={value}'], 2, f'--{name} has no effect with --list: leave one')
               for name, value in (('csv', 'a'), ('json', 'a'), ('markdown', 'a'), ('html', 'a'),
                                   ('baseline', 'a'), ('split', 'test')))]:
         result = in_process.run('compare.py', *arguments)
