@@ -65,9 +65,10 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
         values.mode or saved.get('mode', 'async'),
         saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
         values.wait_secs, values.overwrite, values.resume)
-    if values.backup_workers and options.mode != 'sync':
-        raise UsageError('--backup_workers needs --mode=sync')
     if context.task.job == 'worker':
+        # The others ignore the flag, and cannot see the run, which knows the mode.
+        if values.backup_workers and options.mode != 'sync':
+            raise UsageError('--backup_workers needs --mode=sync')
         return train(context, options, values, train_chief, with_teacher)
     if context.task.job == 'evaluator':
         evaluate_run(options, values, evaluate)

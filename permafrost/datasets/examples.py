@@ -99,14 +99,17 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
 def _splits(directory: str, names: List[str]) -> Tuple[Dict[str, Optional[str]], Counter[str]]:
     """Return ({name: split, None where a hash decides}, {kind: number} of files not to read).
 
-    Raises UserError if a name may or may not name a split, or if there are no files of train.
+    Raises UserError if names may or may not name splits, or if there are no files of train.
     """
+    unclear = {word: name for name in names if not SPLIT_NAME.search(name)
+               for word in re.findall('train|test', name.lower())}
+    if len(unclear) > 1:
+        raise UserError(f'{printable(unclear["train"])} and {printable(unclear["test"])} may or '
+                        'may not name splits: rename them, so that train and test are separate '
+                        'words, as in my-train')
     by_split: Dict[str, List[str]] = collections.defaultdict(list)
     for name in names:
         words = SPLIT_NAME.findall(name)
-        if not words and re.search('train|test', name, re.IGNORECASE):
-            raise UserError(f'{printable(name)} may or may not name a split: rename it, so that '
-                            'train or test is a separate word, as in my-train, or does not occur')
         by_split[words[-1].lower() if words else ''].append(name)
     if set(by_split) <= {''}:
         return dict.fromkeys(names), collections.Counter()

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Collection, Dict, List, NamedTuple, Tuple
+from typing import Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
@@ -93,24 +93,25 @@ def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
                          f'{num_epochs:g}: lower prune_start_epoch or prune_epochs')
 
 
-def check_effects(recipe: Recipe, base: Recipe, fields: Collection[str]) -> None:
-    """Raise UsageError if one of `fields`, which change `base`, has no effect on `recipe`.
+def settings_without_effect(recipe: Recipe, base: Recipe) -> List[str]:
+    """Return a line for each setting of `recipe` that changes `base` and has no effect.
 
-    A recipe may hold such a field itself, so that a change can turn off what it is for.
+    No error: a study may try what turns off another of its settings.
     """
+    lines = []
     for names, works, hint in (
             (('ema_every', 'ema_epochs'), recipe.ema_decay, 'an average: add --ema_decay=0.999'),
             (('spared_layers',), recipe.sparsity or recipe.structured_sparsity,
              'a sparsity: add --sparsity=0.8 or --structured_sparsity=0.5')):
-        for name in names:
-            if not works and name in fields and getattr(recipe, name) not in (
-                    getattr(base, name), getattr(Recipe, name)):
-                raise UsageError(f'{name} has no effect without {hint}')
+        lines += [f'{name} has no effect without {hint}' for name in names
+                  if not works and getattr(recipe, name) not in (
+                      getattr(base, name), getattr(Recipe, name))]
     num_epochs = durations.num_epochs(recipe)
-    for group in recipe.param_groups if 'param_groups' in fields else ():
-        if num_epochs <= group.freeze_epoch < math.inf:
-            raise UsageError(f'freeze_epoch={group.freeze_epoch:g} has no effect: the training '
-                             f'ends at epoch {num_epochs:g}')
+    if recipe.param_groups != base.param_groups:
+        lines += [f'freeze_epoch={group.freeze_epoch:g} has no effect: the training ends at epoch '
+                  f'{num_epochs:g}' for group in recipe.param_groups
+                  if num_epochs <= group.freeze_epoch < math.inf]
+    return lines
 
 
 def check_images(recipe: Recipe, height: int, width: int) -> None:

@@ -140,7 +140,6 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
             group.scaled(freeze_epoch=longer, **ratios) for group in recipe.param_groups)
     recipe = dataclasses.replace(recipe, **rescaled)
     checks.check(recipe)
-    checks.check_effects(recipe, base, fields)
     checks.check_schedule(recipe)
     if 'augmentation' in fields:  # not of an earlier run
         checks.check_augmentation(recipe)

@@ -148,9 +148,12 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         'steps': values.steps or durations.num_steps(recipe, train_images),
         'statistics': normalization.fit(recipe.normalize, dataset), 'average_statistics': True})
     source = '' if values.recipe else f' (default for {config.model})'
-    description = overrides.describe_changes(recipe, overrides.base_of_flags(values)).replace(
+    base = overrides.base_of_flags(values)
+    description = overrides.describe_changes(recipe, base).replace(
         recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {_num_steps(config.steps)}', flush=True)
+    for line in checks.settings_without_effect(recipe, base):
+        print(f'note: {line}', flush=True)
     _check(config)
     if not getattr(values, 'lr_range_test', False):  # --steps is the length of the test
         _note_length(config)

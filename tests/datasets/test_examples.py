@@ -235,11 +235,13 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
         scan(tmp_path / 'one')
 
 
-@pytest.mark.parametrize('name', ['mytrain.tfrecord', 'Latest-00000-of-00001'])
-def test_a_name_that_may_name_a_split_is_refused(tmp_path, name):
-    write_flowers(tmp_path / 'in', [name])
-    with pytest.raises(UserError, match=f'^{name} may or may not name a split: rename it'):
+def test_names_that_may_name_splits_are_refused(tmp_path):
+    write_flowers(tmp_path / 'in', ['mytrain.tfrecord', 'mytest.tfrecord'])
+    with pytest.raises(UserError, match='^mytrain.tfrecord and mytest.tfrecord may or may not name '
+                                        'splits: rename them'):
         scan(tmp_path / 'in')
+    write_flowers(tmp_path / 'one', ['Latest-00000-of-00001', 'contest.tfrecord'])
+    assert scan(tmp_path / 'one').split_by == 'hash'
 
 
 def test_a_directory_with_folders_is_one_of_class_folders(tmp_path):

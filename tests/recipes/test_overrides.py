@@ -276,18 +276,6 @@ def test_a_damaged_recipe_file_is_one_line(write, value, message):
     assert '\n' not in str(error.value)
 
 
-def test_a_change_without_effect_is_refused_and_turning_off_is_not(write):
-    off = {'ema_decay': 0, 'ema_every': 1, 'ema_epochs': 0}
-    overrides.get_recipe('davidnet_tricks', ['ema_decay=0'])
-    overrides.get_recipe('davidnet_tricks', [f'{name}={value}' for name, value in off.items()])
-    ablation = overrides.get_recipe('davidnet_tricks', ['ema_decay=0'])
-    assert overrides.get_recipe(write(ablation.to_json())) == ablation
-    for recipe in ('sprint', write({'name': 'sprint'})):
-        with pytest.raises(UsageError, match='^ema_every has no effect without an average: add --'):
-            overrides.get_recipe(recipe, ['ema_every=5'])
-        overrides.get_recipe(recipe, ['ema_every=5', 'ema_decay=0.9'])
-
-
 def test_a_missing_recipe_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match='cannot read .*No such file'):
         overrides.get_recipe(str(tmp_path / 'no.json'))

@@ -297,6 +297,13 @@ def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
             prepare(*run, other)
 
 
+def test_a_setting_without_effect_is_noted(prepare, capsys):
+    prepare('--model=lenet5', '--ema_epochs=3')
+    assert 'note: ema_epochs has no effect without an average: add --' in capsys.readouterr().out
+    prepare('--recipe=sprint', '--ema_decay=0')  # its ema_epochs are its own
+    assert 'no effect' not in capsys.readouterr().out
+
+
 def test_images_that_are_held_out_for_nothing_are_noted(prepare, capsys):
     note = ('note: --eval_epochs=0 evaluates nothing on the 100 images that --validation holds '
             'out: there will be no best checkpoint\n')
