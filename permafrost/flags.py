@@ -22,7 +22,7 @@ flags.disclaim_key_flags()
 ALIASES = {'data_set': 'dataset', 'input_layer': 'node', 'output_layer': 'output'}
 GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'crop_size', 'input_width', 'input_height',
                'standardize', 'input_mean', 'input_std', 'output_kind', 'labels')
-# What --lr_range_test does not do: it leaves no run.
+# Flags without effect on --lr_range_test, which leaves no run.
 RUN_FLAGS = ('run', 'log_dir', 'patience', 'eval_epochs', 'save_steps', 'save_secs', 'max_to_keep',
              'summary_steps', 'histogram_steps', 'log_steps')
 

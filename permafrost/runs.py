@@ -260,3 +260,19 @@ def is_running(run: str) -> bool:
         return False
     age = time.time() - calendar.timegm(time.strptime(status['updated'], DATE))
     return abs(age) < STALE_SECS  # a time to come is as old as one gone by: a clock was set
+
+
+def state(run: str, config: Config) -> Tuple[str, int]:
+    """Return the state of `run` and its last step.
+
+    The states are those of status.json and 'not started', 'empty' (no step saved) and 'killed'.
+    """
+    status = read_status(run)
+    value, step = status.get('state', 'not started'), status.get('step', 0)
+    if is_running(run):
+        value = 'running'
+    elif value == 'running' or (not status and os.path.isdir(train_dir(run))):
+        value = 'killed' if status else 'empty'
+    if step >= config.steps and value in ('killed', 'stopped'):
+        value = 'done'
+    return value, step

@@ -27,7 +27,7 @@ from permafrost.errors import UsageError, UserError, printable
 SHARD_IMAGES, SHARD_BYTES = 1000, 64e6  # about the most that an interruption can cost
 # A shard, its note, or a temporary file of either (see files.write_atomically).
 OWN_NAME = re.compile(rf'(\.)?({registry.SHARD_NAME.pattern})(\.json)?(?(1)\.[0-9a-f]+\.tmp)')
-# What to do if no images are held out, for each ImageFolder.split_by.
+# Advice if no images are held out, for each ImageFolder.split_by.
 HOLD_OUT = {'hash': 'set --test_fraction', 'the folders train and test':
             'put class folders into test', 'the names of the files': 'add files of test images'}
 MAX_IMAGE_SIZE = 1024  # pixels

@@ -276,9 +276,7 @@ def _judged(figure: Optional[Figure]) -> str:
 
 
 def _short(value: Optional[float]) -> str:
-    if value is None:
-        return '–'
-    return f'{value:.0f}' if value >= 99.95 else f'{value:#.3g}'
+    return '–' if value is None else markdown.three_digits(value)
 
 
 DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md

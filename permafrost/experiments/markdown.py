@@ -21,6 +21,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> List[str]:
     return [f"| {' | '.join(cells)} |" for cells in [header, ['---'] * len(header), *rows]]
 
 
+def three_digits(value: float) -> str:
+    """Return a number of 0 or more with three digits, or with all that are before the point."""
+    return f'{value:.0f}' if value >= 99.95 else f'{value:#.3g}'
+
+
 def picture(path: str, alt: str, width: str) -> List[str]:
     """Return the lines that show <path>-light.svg or <path>-dark.svg, by the reader's theme."""
     return ['<picture>',

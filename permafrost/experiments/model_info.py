@@ -4,12 +4,11 @@ import contextlib
 import json
 import os
 import sys
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import models
 from permafrost import files, runs, runtime
 from permafrost.cli.commands import next_command
-from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
 from permafrost.evaluation.frozen_graphs import file_kinds
@@ -83,29 +82,13 @@ def show_models(trained: str) -> None:
     print('\n'.join([*lines, '', f"parameters and operations: {next_command('info.py', '--all')}"]))
 
 
-def run_state(run: str, config: Config) -> Tuple[str, int]:
-    """Return the state of `run` and its last step.
-
-    The states are those of status.json and 'not started', 'empty' (no step saved) and 'killed'.
-    """
-    status = runs.read_status(run)
-    state, step = status.get('state', 'not started'), status.get('step', 0)
-    if runs.is_running(run):
-        state = 'running'
-    elif state == 'running' or (not status and os.path.isdir(runs.train_dir(run))):
-        state = 'killed' if status else 'empty'
-    if step >= config.steps and state in ('killed', 'stopped'):
-        state = 'done'
-    return state, step
-
-
 def show_run(run: str, as_json: bool = False) -> None:
     """Print what `run` is, how far it is, and the layers of its model.
 
     Raises UserError if it is no run.
     """
     config, extra = runs.read_config(run)
-    state, step = run_state(run, config)
+    state, step = runs.state(run, config)
     facts = {'run': run, 'recipe': config.recipe.name, 'dataset': config.dataset,
              'state': state, 'step': step, 'steps': config.steps}
     _prepare_runtime()

@@ -9,7 +9,7 @@ from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError
 from permafrost.evaluation import history
-from permafrost.experiments import model_info, results
+from permafrost.experiments import results
 from permafrost.experiments.comparison.selection import Selected
 from permafrost.experiments.comparison.table import Curve
 from permafrost.experiments.sweeps import exports
@@ -73,7 +73,7 @@ def read_run(selected: Selected) -> Entry:
     """Return the Entry of a run, without its accuracy. Raises UserError if it is damaged."""
     run = selected.path
     config, extra = runs.read_config(run)
-    state, step = model_info.run_state(run, config)
+    state, step = runs.state(run, config)
     engine = (extra.get('versions') or [{}])[-1].get('engine', 'unknown')
     settings = {field.name: to_text(getattr(config, field.name))
                 for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}

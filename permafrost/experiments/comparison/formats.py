@@ -177,8 +177,7 @@ MEASURES: Dict[str, Callable[[Row], str]] = {
     'file MB': lambda row: _millions(row.bytes),
     'gzip MB': lambda row: _millions(row.gzip_bytes),
     'zeros %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
-    'ms': lambda row: NONE if row.latency is None else (
-        f'{row.latency:#.3g}' if row.latency < 99.95 else f'{row.latency:.0f}'),
+    'ms': lambda row: NONE if row.latency is None else markdown.three_digits(row.latency),
     'training': training}
 
 
