@@ -147,7 +147,7 @@ MISTAKES = [
     (['train.py', '--freeze=('], 'no regular expression'),
     (['train.py', '--max_steps=5'], 'use --steps ('),
     (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
-    (['train.py', '--model=resnet'], 'did you mean resnet110 or resnet20 or'),
+    (['train.py', '--model=resnet'], ' or resnet20 or '),
     (['train.py', '--run='], '--run is empty'),
     (['train.py', '--output=a.png'], '--output needs --plot or --lr_range_test'),
     (['train.py', '--lr_range_test', '--resume'], 'leave out --resume, and use --init_from RUN'),

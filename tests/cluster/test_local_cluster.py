@@ -102,7 +102,7 @@ def test_wrong_flags_are_reported_before_any_task_starts():
 def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     arguments = processes.command(
         'tools/local_cluster.py', '--evaluator', f'--data_dir={synthetic.directory}',
-        f'--run={tmp_path}', '--save_steps=5', '--resume', *helpers.FLAGS)
+        f'--run={tmp_path}', '--save_steps=100', '--resume', *helpers.FLAGS)
     code, output = processes.interrupt(arguments + ['--steps=100000'], '^worker 1: step',
                                        signal.SIGINT)
     assert code == 130 and 'Traceback' not in output, output
@@ -123,9 +123,9 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes minutes: one engine is enough')
 def test_random_kills_lose_nothing_that_was_saved():
-    """Kill tasks for half a minute; see the script."""
+    """Kill tasks for twenty seconds; see the script."""
     output = processes.finish(processes.command(
-        'tools/dev/soak.py', '--minutes=0.5', '--least=7', '--most=12'),
+        'tools/dev/soak.py', '--minutes=0.35', '--least=5', '--most=9'),
         timeout=580)
     assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output
     assert 'is passed over' not in output  # a save is whole, and has the name of its step

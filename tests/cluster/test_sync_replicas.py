@@ -29,7 +29,8 @@ def test_at_least_one_worker_must_be_waited_for(backup_workers):
 @pytest.mark.slow
 def test_every_worker_makes_every_step(synthetic, tmp_path):
     """The chief starts first and must not make steps alone; their images grow on the way."""
-    flags = ('--mode=sync', '--steps=25', '--progressive_resizing=crop 0:20 0.5:24')
+    flags = ('--model=squeeze1', '--mode=sync', '--steps=25',
+             '--progressive_resizing=crop 0:20 0.5:24')
     with helpers.make_cluster(synthetic, tmp_path, *flags) as cluster:
         cluster.start('ps 0', 'worker 0')
         helpers.wait_for_line(cluster, 'worker 0', '^run: ')
@@ -75,8 +76,8 @@ def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
     The learning rate is low: at 0.1 rounding errors grow tenfold in two steps, as they do between
     one process with one thread and with two.
     """
-    flags = ('--model=tuto', '--set=batch_size=32', '--set=learning_rate=0.0005', '--steps=50',
-             '--deterministic')
+    flags = ('--model=lenet5', '--recipe=tutorial', '--set=batch_size=32',
+             '--set=learning_rate=0.0005', '--steps=50', '--deterministic')
     single = _losses(processes.finish(processes.train_command(
         synthetic, tmp_path / 'single', '--summary_steps=0', '--histogram_steps=0', *flags)))
     with helpers.make_cluster(synthetic, tmp_path / 'cluster', '--mode=sync', *flags) as cluster:

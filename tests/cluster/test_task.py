@@ -18,7 +18,7 @@ from tests.cluster import helpers
 
 @pytest.fixture(scope='module')
 def trained(synthetic, tmp_path_factory):
-    """The cluster and the run directory of a training of 400 steps by two workers.
+    """The cluster and the run directory of a training of 1,500 steps by two workers.
 
     They train behind a proxy that does not exist. The run directory is relative, and the server
     and worker 1 have another working directory than the chief: they cannot see the run.
@@ -30,7 +30,7 @@ def trained(synthetic, tmp_path_factory):
         folder = chief if name in ('worker 0', 'evaluator') else elsewhere
         return ['env', f'--chdir={folder}', *proxies]
 
-    with helpers.make_cluster(synthetic, 'run', '--steps=400', '--save_steps=100',
+    with helpers.make_cluster(synthetic, 'run', '--steps=1500', '--save_steps=500',
                               prefix=prefix) as cluster:
         cluster.start('ps 0', 'worker 1', 'worker 0', 'evaluator')
         helpers.assert_ends_well(cluster)
@@ -40,7 +40,7 @@ def trained(synthetic, tmp_path_factory):
 def test_all_tasks_end_and_all_workers_steps_count(trained):
     cluster, run = trained
     step, checkpoint = finding.find_checkpoint(run)
-    assert 400 <= step <= 401  # past the last step by less than the number of workers
+    assert 1500 <= step <= 1501  # past the last step by less than the number of workers
     assert tf.train.load_checkpoint(checkpoint).get_tensor('global_step') == step
     assert runs.read_status(run)['state'] == 'done'
     for name in ('worker 0', 'worker 1'):
@@ -93,7 +93,7 @@ def test_a_run_is_continued_with_a_server_that_cannot_see_it(trained, synthetic)
 def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_path):
     """A worker, the server and the chief are killed in turn, and started again."""
     run = str(tmp_path)
-    with helpers.make_cluster(synthetic, run, '--steps=100000', '--save_steps=10',
+    with helpers.make_cluster(synthetic, run, '--steps=100000', '--save_steps=50',
                               '--resume') as cluster:
         def kill(name):
             cluster.send(signal.SIGKILL, name)
@@ -141,7 +141,7 @@ def test_killed_tasks_come_back_and_lose_nothing_that_was_saved(synthetic, tmp_p
 @pytest.mark.parametrize('mode', ['async', 'sync'])
 def test_workers_are_not_done_before_the_chief_has_saved(synthetic, tmp_path, mode):
     """The chief is stopped, and started again by its command; then it is killed for good."""
-    steps = 10 ** 6 if mode == 'sync' else 300  # async: the other worker makes them
+    steps = 10 ** 6 if mode == 'sync' else 1000  # async: the other worker makes them
     with helpers.make_cluster(synthetic, tmp_path, f'--mode={mode}', f'--steps={steps}', '--resume',
                               '--wait_secs=40') as cluster:
         cluster.start()

@@ -271,26 +271,39 @@ def test_a_full_disk_leaves_the_old_files(run, tmp_path):
         subprocess.check_call(['umount', str(tmp_path)])
 
 
+# Saves the logits of each frozen file, after a comparison with those of its SavedModel, if any.
 LOAD_AND_RUN = """
-import sys
+import os, sys
 import numpy as np
 import tensorflow.compat.v1 as tf
-file, model, images, output = sys.argv[1:]
-images = np.load(images)
+images, output = np.load(sys.argv[1]), []
 tf.disable_v2_behavior()
-with tf.Graph().as_default(), tf.Session() as session:
-    graph = tf.GraphDef.FromString(open(file, 'rb').read())
-    tf.import_graph_def(graph, name='')
-    logits = session.run('predictions:0', {'images:0': images})
-if model:
+for file in sys.argv[3:]:
     with tf.Graph().as_default(), tf.Session() as session:
-        signature = tf.saved_model.loader.load(session, ['serve'], model).signature_def[
-            'serving_default']
-        served = session.run(signature.outputs['predictions'].name,
-                             {signature.inputs['images'].name: images})
-    assert abs(served - logits).max() < 1e-5
-np.save(output, logits)
+        graph = tf.GraphDef.FromString(open(file, 'rb').read())
+        tf.import_graph_def(graph, name='')
+        output.append(session.run('predictions:0', {'images:0': images}))
+    model = file[:-len('.pb')]
+    if os.path.isdir(model):
+        with tf.Graph().as_default(), tf.Session() as session:
+            signature = tf.saved_model.loader.load(session, ['serve'], model).signature_def[
+                'serving_default']
+            served = session.run(signature.outputs['predictions'].name,
+                                 {signature.inputs['images'].name: images})
+        assert abs(served - output[-1]).max() < 1e-5
+np.save(sys.argv[2], output)
 """
+
+
+def _logits_by_engine(engines, files, images, folder):
+    """Return the logits of each of `files`, from each engine."""
+    np.save(str(folder / 'images.npy'), images)
+    found = []
+    for python in engines:
+        processes.finish([python, '-c', LOAD_AND_RUN, str(folder / 'images.npy'),
+                          str(folder / 'logits.npy'), *files])
+        found.append(np.load(str(folder / 'logits.npy')))
+    return found
 
 
 @pytest.fixture(scope='module')
@@ -308,41 +321,32 @@ def test_every_engine_loads_the_files_of_every_engine(run, normed_run, engines, 
                                                       tmp_path):
     """All give the same logits to 1e-4."""
     images = some_images(synthetic, 100)
-    np.save(str(tmp_path / 'images.npy'), images)
-    files = {}
-    for number, python in enumerate(engines):
-        files[python] = str(tmp_path / f'{number}.pb'), str(tmp_path / str(number))
+    files = [str(tmp_path / f'{number}.pb') for number in range(len(engines))]
+    for python, path in zip(engines, files):
         processes.finish([python, os.path.join(processes.ROOT, 'freeze_graph.py'), '--run=' + run,
-                          '--output=' + files[python][0], '--saved_model=' + files[python][1]])
-    normed = str(tmp_path / 'normed.pb')
-    freeze.freeze(normed_run, None, output=normed)
-    expected = {}
-    for path, model in list(files.values()) + [(normed, '')]:
-        for python in engines:
-            processes.finish([python, '-c', LOAD_AND_RUN, path, model,
-                              str(tmp_path / 'images.npy'), str(tmp_path / 'logits.npy')])
-            logits = np.load(str(tmp_path / 'logits.npy'))
-            first = expected.setdefault(path == normed, logits)
-            np.testing.assert_allclose(logits, first, atol=1e-4)
-    np.testing.assert_allclose(expected[True], logits_of(normed, images), atol=1e-4)
+                          '--output=' + path, '--saved_model=' + path[:-len('.pb')]])
     # Nothing in a file depends on the engine that froze it.
-    assert len({read_json(path)['sha256'] for path, _ in files.values()}) == 1
+    assert len({read_json(path)['sha256'] for path in files}) == 1
+    files.append(str(tmp_path / 'normed.pb'))
+    freeze.freeze(normed_run, None, output=files[-1])
+    expected = [logits_of(path, images) for path in files]
+    for logits in _logits_by_engine(engines, files, images, tmp_path):
+        np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['activated', 'davidnet_tricks', 'xception_mini'])
-def test_every_engine_has_the_operations_of_few_models(name, engines, synthetic, tmp_path):
-    images = some_images(synthetic, 8)
-    with networks.registered():
-        graph, expected = untrained(name, images)
-    path, output = str(tmp_path / 'x.pb'), str(tmp_path / 'logits.npy')
-    np.save(str(tmp_path / 'images.npy'), images)
-    with open(path, 'wb') as stream:
-        stream.write(graph.SerializeToString())
-    for python in engines:
-        processes.finish([python, '-c', LOAD_AND_RUN, path, '', str(tmp_path / 'images.npy'),
-                          output])
-        np.testing.assert_allclose(np.load(output), expected, atol=1e-4 * np.abs(expected).max())
+def test_every_engine_has_the_operations_of_few_models(engines, synthetic, tmp_path):
+    images, files, expected = some_images(synthetic, 8), [], []
+    for name in ('activated', 'davidnet_tricks', 'xception_mini'):
+        with networks.registered():
+            graph, logits = untrained(name, images)
+        expected.append(logits)
+        files.append(str(tmp_path / f'{name}.pb'))
+        with open(files[-1], 'wb') as stream:
+            stream.write(graph.SerializeToString())
+    for found in _logits_by_engine(engines, files, images, tmp_path):
+        for logits, those_here in zip(found, expected):
+            np.testing.assert_allclose(logits, those_here, atol=1e-4 * np.abs(those_here).max())
 
 
 @pytest.mark.parametrize('changes', [

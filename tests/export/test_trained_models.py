@@ -11,7 +11,7 @@ from permafrost.experiments import results
 from tests import processes
 from tests.export.helpers import read_json
 
-MAX_OPS = 60e6  # for an image; larger models take most of the time, and their sha256 is checked
+MAX_OPS = 30e6  # for an image; larger models take most of the time, and their sha256 is checked
 TRAINED = sorted(glob.glob(os.path.join(processes.ROOT, 'trained_models', '*.pb')))
 
 

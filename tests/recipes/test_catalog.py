@@ -112,7 +112,7 @@ def test_every_model_trains_with_its_recipe_and_is_evaluated(model, tmp_path):
 def test_a_whitened_network_learns_with_muon_in_forty_steps(synthetic, tmp_path):
     result = in_process.run(
         'train.py', '--model=sprint', '--dataset=synthetic', f'--data_dir={synthetic.directory}',
-        f'--run={tmp_path / "run"}', '--set=batch_size=32', '--set=epochs=2', '--log_steps=10',
+        f'--run={tmp_path / "run"}', '--set=batch_size=16', '--set=epochs=1', '--log_steps=10',
         '--histogram_steps=0')
     assert result.code == 0, result
     accuracy = float(result.stdout.split('step 40/40 accuracy ')[1].split()[0])

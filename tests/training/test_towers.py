@@ -9,6 +9,7 @@ from permafrost.errors import UserError
 from permafrost.inputs import resizing
 from permafrost.recipes import overrides
 from permafrost.training.graph import build_train_graph
+from tests import networks
 from tests.training.helpers import train_graph
 
 
@@ -27,10 +28,10 @@ def test_towers_of_one_size_train_as_the_network_alone(changes):
     """Batch normalization, its moving statistics, frozen variables and weight decay included."""
     found = []
     for sizes in ('none', 'crop 0:32 0.5:32 1.5:32'):
-        with tf.Graph().as_default():
+        with networks.registered(), tf.Graph().as_default():
             found.append(trained(train_graph('sprint', [
                 'compute_dtype=float32', 'epochs=4', 'learning_rate=0.001', *changes,
-                f'progressive_resizing={sizes}'], 'sprint'), 8))
+                f'progressive_resizing={sizes}'], 'normed'), 8))
     (expected_losses, expected), (losses, variables) = found
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     assert set(variables) == set(expected)
@@ -43,12 +44,12 @@ def test_each_phase_sees_images_of_its_size(step, size):
     images = np.random.RandomState(1).normal(size=[8, 24, 24, 3]).astype(np.float32)
 
     def first_loss(image_size, sizes):
-        with tf.Graph().as_default():
+        with networks.registered(), tf.Graph().as_default():
             recipe = overrides.get_recipe('squeeze', [
                 'batch_size=8', f'image_size={image_size}', f'progressive_resizing={sizes}'])
             inputs = resizing.smaller(tf.constant(images), 'resize', image_size, 1, 0)
             graph = build_train_graph(
-                Config('squeeze1', recipe, 100), 10, inputs, tf.range(8, dtype=tf.int64))
+                Config('normed', recipe, 100), 10, inputs, tf.range(8, dtype=tf.int64))
             with tf.Session() as session:
                 session.run(tf.global_variables_initializer())
                 session.run(tf.train.get_global_step().assign(step))

@@ -46,7 +46,7 @@ class Soak(LocalCluster):
         dataset = make_synthetic(os.path.join(folder, 'data'))
         self.run = os.path.join(folder, 'run')
         super().__init__(1, 2, [
-            '--model=squeeze1', '--dataset=synthetic', f'--data_dir={dataset.directory}',
+            '--model=lenet5', '--dataset=synthetic', f'--data_dir={dataset.directory}',
             '--set=batch_size=16', '--set=learning_rate=0.001',  # never diverges
             f'--run={self.run}', '--resume', '--save_secs=5', '--log_steps=1', '--wait_secs=300',
             f'--mode={FLAGS.mode}', '--steps=1000000000'])
