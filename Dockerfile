@@ -29,7 +29,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ libjpeg-dev libpng-dev libtcmalloc-minimal4 make procps \
     && rm -rf /var/lib/apt/lists/*
 COPY label_image label_image
-RUN make -j2 -C label_image
+RUN make -C label_image
 COPY . .
 # 0 skips the tests.
 ARG TESTS=1

@@ -200,7 +200,7 @@ command -v make >/dev/null || [ -x "$root/label_image/build/label_image" ] ||
 # The lock allows two of these scripts to start at the same time.
 if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&1; then
   echo 'building label_image' >&2
-  log=$(flock "$root/label_image" make -j2 -s -C "$root/label_image" 2>&1) || {
+  log=$(flock "$root/label_image" make -s -C "$root/label_image" 2>&1) || {
     grep -m 1 '^label_image: ' <<< "$log" >&2 && exit 1  # the Makefile says what is missing
     echo "$log" >&2
     fail 1 'building label_image failed: see above'

@@ -99,6 +99,7 @@ def test_wrong_flags_are_reported_before_any_task_starts():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes long: one engine is enough')
 def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     arguments = processes.command(
         'tools/local_cluster.py', '--evaluator', f'--data_dir={synthetic.directory}',
@@ -121,11 +122,11 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes minutes: one engine is enough')
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes long: one engine is enough')
 def test_random_kills_lose_nothing_that_was_saved():
-    """Kill tasks for twenty seconds; see the script."""
+    """Kill tasks for twelve seconds; see the script."""
     output = processes.finish(processes.command(
-        'tools/dev/soak.py', '--minutes=0.35', '--least=5', '--most=9'),
+        'tools/dev/soak.py', '--minutes=0.2', '--least=6', '--most=8'),
         timeout=580)
-    assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output
+    assert re.search('^[1-9] kills; the run reached its last step', output, re.M), output
     assert 'is passed over' not in output  # a save is whole, and has the name of its step

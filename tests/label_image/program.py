@@ -39,7 +39,7 @@ def execute(*arguments, **environment):
 
 def make(*arguments):
     # With a lock, because tests of another engine may build at the same time.
-    process = execute('flock', FOLDER, 'make', '-j2', '-C', FOLDER, *arguments)
+    process = execute('flock', FOLDER, 'make', '-C', FOLDER, *arguments)
     assert process.returncode == 0, process.stdout + process.stderr
 
 
