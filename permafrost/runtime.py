@@ -56,6 +56,22 @@ def threads(engine: str, deterministic: bool = False, intra: int = 0, inter: int
     return intra or machine.cores(), inter or (2 if engine == 'tf1-mkl' else machine.cores())
 
 
+def kernel_settings(engine: str, intra: int) -> Dict[str, str]:
+    """Return the environment variables for the fastest kernels on this processor.
+
+    `intra` is the number of threads that an operation uses.
+    """
+    if engine == 'tf1-mkl':
+        settings = dict(MKL, OMP_NUM_THREADS=str(intra))
+        if machine.cpu_info('vendor_id') == 'AuthenticAMD':
+            settings['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
+        return settings
+    if engine == 'tf2' and 'avx2' in machine.cpu_info('flags').split():
+        # By default 2.21 uses oneDNN only on a processor with AVX512_VNNI or AVX_VNNI.
+        return {'TF_ENABLE_ONEDNN_OPTS': '1'}
+    return {}
+
+
 def prepare(config: Any = None) -> Any:
     """Set threads and environment as `config` asks, import TensorFlow and print the settings.
 
@@ -70,14 +86,10 @@ def prepare(config: Any = None) -> Any:
                         'start: use another machine (a virtual one: give it the CPU of its host)')
     intra, inter = threads(engine) if config is None else threads(
         engine, config.deterministic, config.intra_op_threads, config.inter_op_threads)
-    mkl = {}
-    if engine == 'tf1-mkl':
-        mkl = dict(MKL, OMP_NUM_THREADS=str(intra))
-        if machine.cpu_info('vendor_id') == 'AuthenticAMD':
-            mkl['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
+    kernels = kernel_settings(engine, intra)
     # 2.21 logs an error for every uint8 operation that oneDNN lacks.
     log_level = {'TF_CPP_MIN_LOG_LEVEL': '3' if engine == 'tf2' else '2'}
-    for name, value in {**log_level, **mkl}.items():
+    for name, value in {**log_level, **kernels}.items():
         os.environ.setdefault(name, value)
     # 1.15 spells types in a way that newer NumPy warns about.
     warnings.filterwarnings('ignore', category=FutureWarning, module='tensor(flow|board)')
@@ -95,7 +107,7 @@ def prepare(config: Any = None) -> Any:
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
     settings = ''.join(f', {name}={os.environ[name]} (from the environment)'
-                       for name in sorted(mkl) if os.environ[name] != mkl[name])
+                       for name in sorted(kernels) if os.environ[name] != kernels[name])
     gpu = gpu_name()
     if gpu and config is not None and config.deterministic:
         print('note: a GPU does not train bit-identically: set CUDA_VISIBLE_DEVICES=-1 to train '

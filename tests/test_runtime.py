@@ -28,6 +28,22 @@ except DeprecationWarning:
     print('not hidden')
 '''
 
+CONVOLVE = r"""
+import re
+from permafrost import runtime
+config = runtime.prepare()
+import tensorflow.compat.v1 as tf
+x = tf.placeholder(tf.float32, [1, 32, 32, 3])
+y = tf.nn.conv2d(x, tf.ones([3, 3, 3, 16]), 1, 'SAME')
+metadata = tf.RunMetadata()
+with tf.Session(config=config) as session:
+    session.run(y, {x: [[[[1.] * 3] * 32] * 32]}, run_metadata=metadata,
+                options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE))
+labels = [node.timeline_label for device in metadata.step_stats.dev_stats
+          for node in device.node_stats]
+print(*re.findall(r'\w*Conv2D\w*(?=\()', ' '.join(labels)))
+"""
+
 
 def _prepare(argument='', **environment):
     """Return the line that prepare prints, and the thread settings after it."""
@@ -55,6 +71,27 @@ def test_arguments_and_the_environment_come_first():
     assert settings == ['3', '5', '7']
     assert ('OMP_NUM_THREADS=7 (from the environment)' in line) == (
         runtime.installed() == 'tf1-mkl')
+
+
+@pytest.mark.parametrize('engine, flags, expected', [
+    ('tf2', 'avx avx2', {'TF_ENABLE_ONEDNN_OPTS': '1'}), ('tf2', 'avx', {}), ('tf2', '', {}),
+    ('tf1', 'avx avx2', {})])
+def test_tf2_uses_onednn_wherever_it_is_fast(monkeypatch, engine, flags, expected):
+    monkeypatch.setattr(machine, 'cpu_info', {'flags': flags}.get)
+    assert runtime.kernel_settings(engine, 2) == expected
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2' or 'avx2' not in machine.cpu_info('flags'),
+                    reason='only tf2 chooses kernels by the processor')
+@pytest.mark.parametrize('setting', [None, '0'])
+def test_the_user_may_turn_onednn_off(setting, monkeypatch):
+    monkeypatch.delenv('TF_ENABLE_ONEDNN_OPTS', False)
+    if setting:
+        monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', setting)
+    line, operation = subprocess.check_output(
+        [sys.executable, '-c', CONVOLVE], cwd=ROOT, universal_newlines=True).splitlines()
+    assert ('TF_ENABLE_ONEDNN_OPTS=0 (from the environment)' in line) == (setting == '0')
+    assert operation.startswith('_Mkl') == (setting is None)
 
 
 def test_a_program_that_uses_keras_keeps_it(monkeypatch):

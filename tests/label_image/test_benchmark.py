@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.label_image.program import ENGINES, OWN, PROGRAM, library
+from permafrost import machine
+from tests.label_image.program import ENGINES, OWN, PROGRAM, TUTO, library
 
 
 def linked_allocator():
@@ -34,6 +35,19 @@ def test_benchmark_json(program, graph, engine):
     nodes = [entry['node'] for entry in answer['profile']]  # 1.15 has a second record: "node:Op"
     assert len(nodes) == len(set(nodes)) and not any(':' in node for node in nodes), nodes
     assert any('Mean' in entry['op'] for entry in answer['profile']), answer['profile']
+
+
+@pytest.mark.skipif('tf2' not in ENGINES or 'avx2' not in machine.cpu_info('flags'),
+                    reason='only tf2 has two kinds of kernels, one for AVX2')
+@pytest.mark.parametrize('setting', [None, '0'])
+def test_tf2_uses_onednn_unless_it_is_turned_off(program, monkeypatch, setting):
+    monkeypatch.delenv('TF_ENABLE_ONEDNN_OPTS', False)
+    if setting:
+        monkeypatch.setenv('TF_ENABLE_ONEDNN_OPTS', setting)
+    answer = json.loads(program('--graph=' + TUTO, library('tf2'), '--benchmark', '--json',
+                                '--runs=1', '--repeats=1', '--profile'))
+    kernels = {entry['op'] for entry in answer['profile'] if 'Conv2D' in entry['op']}
+    assert kernels and all(name.startswith('_Mkl') == (not setting) for name in kernels)
 
 
 def test_feeding_inputs_skips_preprocessing(program, graph):

@@ -21,6 +21,10 @@ void SetEnvironment(int threads) {
   setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
   setenv("KMP_BLOCKTIME", "1", 0);
   setenv("KMP_SETTINGS", "0", 0);
+#ifdef __x86_64__
+  // By default TensorFlow 2.21 uses oneDNN only on a processor with AVX512_VNNI or AVX_VNNI.
+  if (__builtin_cpu_supports("avx2")) setenv("TF_ENABLE_ONEDNN_OPTS", "1", 0);
+#endif
 }
 
 std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloat16) {
