@@ -67,7 +67,7 @@ def kernel_settings(engine: str, intra: int) -> Dict[str, str]:
             settings['MKL_DEBUG_CPU_TYPE'] = '5'  # AVX2; by default MKL 2019 uses its slowest path
         return settings
     if engine == 'tf2' and 'avx2' in machine.cpu_info('flags').split():
-        # By default 2.21 uses oneDNN only on a processor with AVX512_VNNI or AVX_VNNI.
+        # By default 2.21 uses oneDNN only on newer ones, such as those with AVX512_VNNI.
         return {'TF_ENABLE_ONEDNN_OPTS': '1'}
     return {}
 

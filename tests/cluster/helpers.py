@@ -8,8 +8,8 @@ import time
 from permafrost.cluster import local_cluster
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 
-# A small model, for every task builds its graph. At a learning rate of 0.1, batches this small
-# diverge after some hundred steps.
+# A small model, because every task builds its graph. At a learning rate of 0.1, batches this
+# small diverge after some hundred steps.
 FLAGS = ('--model=lenet5', '--dataset=synthetic', '--set=batch_size=16',
          '--set=learning_rate=0.001', '--summary_steps=0', '--histogram_steps=0', '--log_steps=1',
          '--wait_secs=150', '--eval_epochs=0')

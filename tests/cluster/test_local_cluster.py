@@ -99,7 +99,7 @@ def test_wrong_flags_are_reported_before_any_task_starts():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes long: one engine is enough')
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='slow: one engine is enough')
 def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     arguments = processes.command(
         'tools/local_cluster.py', '--evaluator', f'--data_dir={synthetic.directory}',
@@ -122,7 +122,7 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='takes long: one engine is enough')
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='slow: one engine is enough')
 def test_random_kills_lose_nothing_that_was_saved():
     """Kill tasks for twelve seconds; see the script."""
     output = processes.finish(processes.command(

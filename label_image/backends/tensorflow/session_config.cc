@@ -22,7 +22,7 @@ void SetEnvironment(int threads) {
   setenv("KMP_BLOCKTIME", "1", 0);
   setenv("KMP_SETTINGS", "0", 0);
 #ifdef __x86_64__
-  // By default TensorFlow 2.21 uses oneDNN only on a processor with AVX512_VNNI or AVX_VNNI.
+  // By default TensorFlow 2.21 uses oneDNN only on newer processors, such as those with AVX512_VNNI.
   if (__builtin_cpu_supports("avx2")) setenv("TF_ENABLE_ONEDNN_OPTS", "1", 0);
 #endif
 }
