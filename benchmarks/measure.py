@@ -79,4 +79,7 @@ def machine_facts() -> Dict[str, Any]:
     """Return where and when this process measures."""
     return {'date': runs.utc_now(), 'machine': {
         'cpu': machine.cpu_info('model name') or platform.processor() or platform.machine(),
+        # Processors of one name may differ in these, and so in speed by far.
+        'instructions': sorted(flag for flag in machine.cpu_info('flags').split()
+                               if flag.startswith(('avx', 'amx', 'fma'))),
         'cores': CORES, 'system': platform.platform(), 'load': list(os.getloadavg())}}

@@ -32,7 +32,6 @@ NETWORKS = ('davidnet', 'resnet20', 'vgg_bn_drop', 'tuto', 'sprint')  # that PyT
 KINDS = ('forward', 'backward', 'step')
 PRODUCT = 'product'
 MAX_BATCH = 500  # images: with 2,000 of sprint, eight processes need more than 24 GB
-SLOW_SECS = 1.  # a slower run needs no warm-up
 MIN_RATIO, MIN_PEAK_SHARE = 1.15, .8
 MAX_DIFFERENCE = 1e-3  # of logits, relative to the largest
 
@@ -88,9 +87,16 @@ def benchmark(options: Options) -> Dict[str, Any]:
     if set(results) >= set(NETWORKS):
         figures['five networks, step: our best by the best of PyTorch'] = mean_ratio(results)
     measure.print_table(figures)
-    return dict(measure.machine_facts(), versions=versions, seconds=options.seconds / 8,
-                figures=figures,
+    return dict(measure.machine_facts(), versions=versions, settings=_kernel_settings(),
+                seconds=options.seconds / 8, figures=figures,
                 networks={model: result.network for model, result in results.items()})
+
+
+def _kernel_settings():
+    """Return {engine: {variable: value}} of the environment that runtime.prepare sets."""
+    return {engine: {name: os.environ.get(name, value) for name, value in
+                     runtime.kernel_settings(engine, runtime.threads(engine)[0]).items()}
+            for engine in ENGINES}
 
 
 def _is_bfloat16(name: str) -> bool:
@@ -144,8 +150,10 @@ def _measure(model, runtimes, seconds, rounds):
             raise UserError(f'{model} diverged in {name}, so its speed means nothing: run the '
                             'benchmark again')
 
-    def images_per_second(name, kind, warmup):
-        return batch['batch_size'] * measure.rate(partial(run, name, kind), seconds, warmup)
+    def images_per_second(name, kind):
+        # The first run after a pause may take a third longer: the system reclaims the memory of
+        # processes that sleep.
+        return batch['batch_size'] * measure.rate(partial(run, name, kind), seconds, warmup=1)
 
     def gflops(product):
         return 2e-9 * server.SIDE ** 3 * measure.rate(product, min(seconds, .4))
@@ -155,9 +163,8 @@ def _measure(model, runtimes, seconds, rounds):
         for name in runtimes:
             if client.SERVERS[name].compiled and kind != 'step':
                 continue  # compiling takes a minute or two
-            run_secs = 1 / measure.rate(partial(run, name, kind), 0., 0)  # warms up
-            candidates[name, kind] = partial(images_per_second, name, kind,
-                                             warmup=1 if run_secs < SLOW_SECS else 0)
+            run(name, kind)  # compiles what is compiled
+            candidates[name, kind] = partial(images_per_second, name, kind)
     for name, each in runtimes.items():
         candidates[name, PRODUCT] = partial(gflops, partial(each.ask, run=PRODUCT))
     candidates['numpy', PRODUCT] = partial(gflops, partial(np.matmul, *server.matrices()))

@@ -112,7 +112,7 @@ def resnet20():
 
 def davidnet():
     def layer(channels, filters):
-        return nn.Sequential(conv(channels, filters), norm(filters, 1.001e-5), relu())
+        return nn.Sequential(conv(channels, filters), norm(filters, 1e-5), relu())
 
     def pooled(channels, filters):
         return nn.Sequential(layer(channels, filters), nn.MaxPool2d(2))
@@ -132,7 +132,7 @@ def sprint():
                 conv(filters, filters), unscaled(filters), Gelu()]
 
     def unscaled(filters):
-        return norm(filters, 1.001e-5, 0.6, scale=False)
+        return norm(filters, 1e-5, 0.6, scale=False)
 
     whiten = conv(3, 24, 2, bias=True, pad=False)
     whiten.weight.requires_grad_(False)

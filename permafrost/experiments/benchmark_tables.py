@@ -21,11 +21,11 @@ TRAINERS = {'float32': {**ENGINES, 'pytorch': 'PyTorch', 'pytorch-compiled': 'Py
                          'pytorch-compiled-bfloat16': 'PyTorch, compiled'}}
 RUNTIMES = dict(ENGINES, onnxruntime='ONNX Runtime', litert='LiteRT', openvino='OpenVINO')
 
-Figure = Dict[str, Any]  # of the fields of FigureJson
+Measurement = Dict[str, Any]  # of the fields of MeasurementJson
 
 
 @dataclasses.dataclass
-class FigureJson:
+class MeasurementJson:
     """A measured number; `bound` and `met` where it has a target."""
     median: float
     unit: str = ''
@@ -43,7 +43,7 @@ class Network:
 @dataclasses.dataclass
 class PipelineFile:
     """The fields of benchmark-pipeline-*.json."""
-    figures: Dict[str, FigureJson]
+    figures: Dict[str, MeasurementJson]
     engine: str = limited(test=PLAIN_NAME, meaning='a plain name')
 
 
@@ -51,14 +51,14 @@ class PipelineFile:
 class TrainingFile:
     """The fields of benchmark-training.json."""
     networks: Dict[str, Network]
-    figures: Dict[str, FigureJson]
+    figures: Dict[str, MeasurementJson]
 
 
 @dataclasses.dataclass
 class InferenceFile:
     """The fields of benchmark-inference.json."""
     graphs: Dict[str, Any]
-    figures: Dict[str, FigureJson]
+    figures: Dict[str, MeasurementJson]
 
 
 @dataclasses.dataclass
@@ -95,13 +95,13 @@ def pipeline(folder: str) -> List[str]:
     """Return Markdown: the targets of the input pipeline, and what each engine reached."""
     engines = [schema.read(path, PipelineFile, schema.RESTORE) for path in sorted(
         glob.glob(os.path.join(glob.escape(folder), 'benchmark-pipeline-*.json')))]
-    targets = {name: figure for engine in engines for name, figure in engine['figures'].items()
-               if 'target' in figure}
+    targets = {name: measured for engine in engines for name, measured in engine['figures'].items()
+               if 'target' in measured}
     if not targets:
         return NOT_RECORDED
     rows = []
-    for name, figure in sorted(targets.items()):
-        target = f"at {_bound(figure)} {markdown.escape(figure.get('unit', ''))}".strip()
+    for name, measured in sorted(targets.items()):
+        target = f"at {_bound(measured)} {markdown.escape(measured.get('unit', ''))}".strip()
         rows.append([markdown.escape(name), target,
                      *(_judged(engine['figures'].get(name)) for engine in engines)])
     return markdown.table(['', 'target'] + [f"`{engine['engine']}`" for engine in engines], rows)
@@ -118,28 +118,47 @@ def training(folder: str) -> List[str]:
         rows = [[markdown.escape(title), *_medians(figures, title, trainers)]
                 for title in _titles(networks, figures)]
         lines += [*markdown.table([precision, *trainers.values()], rows), '']
-    targets = [f"- {markdown.escape(name)}: {figure['median']:.2f}, at {_bound(figure)}: "
-               f"{'met' if figure.get('met') else '**not met**'}."
-               for name, figure in figures.items() if 'target' in figure]
+    targets = [f"- {markdown.escape(name)}: {measured['median']:.2f}, at {_bound(measured)}: "
+               f"{'met' if measured.get('met') else '**not met**'}."
+               for name, measured in figures.items() if 'target' in measured]
     return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
             *_recipe_minutes(networks, figures)]
 
 
-def _titles(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+def training_avx2(folder: str) -> List[str]:
+    """Return Markdown: steps in float32 on a processor with AVX2 alone, next to PyTorch."""
+    benchmark = _read(os.path.join(folder, 'trials'), 'benchmark-training-avx2.json', TrainingFile)
+    if not benchmark:
+        return NOT_RECORDED
+    figures, trainers = benchmark['figures'], TRAINERS['float32']
+    rows = []
+    for title in _titles(benchmark['networks'], figures):
+        ratios = [measured['median'] for key, measured in figures.items()
+                  if key.startswith(title + ': ') and ' by ' in key]
+        if title.endswith(' step'):
+            rows.append([markdown.escape(title), *_medians(figures, title, trainers),
+                         *(f'{ratio:.2f}' for ratio in ratios[:1])])
+    means = [f"{markdown.escape(key)}: {measured['median']:.2f}."
+             for key, measured in figures.items() if key.startswith('five networks')]
+    return [*markdown.table(
+        ['float32', *trainers.values(), 'our fastest / the fastest of PyTorch'], rows), '', *means]
+
+
+def _titles(networks: Dict[str, Any], figures: Dict[str, Measurement]) -> List[str]:
     return [f'{model} {kind}' for model in networks for kind in ('forward', 'backward', 'step')
             if f'{model} {kind}: pytorch' in figures]
 
 
-def _ratios(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+def _ratios(networks: Dict[str, Any], figures: Dict[str, Measurement]) -> List[str]:
     """Return a table of the ratios to PyTorch, which say in their names which two they compare."""
     rows = []
     for title in _titles(networks, figures):
-        for key, figure in figures.items():
+        for key, measured in figures.items():
             names = key.partition(': ')[2].split(' by ')
             if key.startswith(title + ': ') and len(names) == 2:
                 rows.append([markdown.escape(title), *(markdown.escape(_trainer(name))
                                                        for name in names),
-                             f"{figure['median']:.2f}"])
+                             f"{measured['median']:.2f}"])
     return markdown.table(['', 'our fastest', 'the fastest of PyTorch', 'ratio'], rows)
 
 
@@ -149,11 +168,11 @@ def _trainer(name: str) -> str:
                  if name in trainers), name).replace('`', '')
 
 
-def _medians(figures: Dict[str, Figure], title: str, names: Iterable[str]) -> List[str]:
+def _medians(figures: Dict[str, Measurement], title: str, names: Iterable[str]) -> List[str]:
     return [_short(figures.get(f'{title}: {name}', {}).get('median')) for name in names]
 
 
-def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> List[str]:
+def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Measurement]) -> List[str]:
     """Return a table of the minutes that the recipes of today take at the measured speeds."""
     trainers = [name for names in TRAINERS.values() for name in names]
     peers = [name for name in trainers if name.startswith('pytorch')]
@@ -161,7 +180,7 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
     for model, network in networks.items():
         recipe = catalog.RECIPES[catalog.default_recipe(model)]
         images = durations.num_steps(recipe) * recipe.batch_size
-        shares = [figure['median'] for key, figure in figures.items()
+        shares = [measured['median'] for key, measured in figures.items()
                   if key.startswith(f'{model} step: ') and key.endswith(', of the peak')]
         rows.append([markdown.escape(model),
                      *(_least_minutes(figures, model, images, names) for names in (
@@ -176,7 +195,7 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Figure]) -> Lis
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
 
 
-def _least_minutes(figures: Dict[str, Figure], model: str, images: int,
+def _least_minutes(figures: Dict[str, Measurement], model: str, images: int,
                    names: Iterable[str]) -> str:
     speeds = {name: figures.get(f'{model} step: {name}', {}).get('median', 0.) for name in names}
     best = max(speeds, key=lambda name: speeds[name])
@@ -193,8 +212,8 @@ def inference(folder: str) -> List[str]:
     lines = []
     for model in benchmark['graphs']:
         times: Dict[str, Dict[str, float]] = {}  # column -> {runtime: ms}
-        ratios = {}  # column -> figure
-        for key, figure in benchmark['figures'].items():
+        ratios = {}  # column -> Measurement
+        for key, measured in benchmark['figures'].items():
             match = re.match(
                 rf'{re.escape(model)}, batch (\d+), (\d+) threads?: (\S+)( by onnxruntime)?$', key)
             if match:
@@ -202,9 +221,9 @@ def inference(folder: str) -> List[str]:
                 column = f'{batch} images' if batch != '1' else '1 image'
                 column += f', {threads} threads' if threads != '1' else ''
                 if is_ratio:
-                    ratios[column] = figure
+                    ratios[column] = measured
                 else:
-                    times.setdefault(column, {})[name] = figure['median']
+                    times.setdefault(column, {})[name] = measured['median']
         rows = [[title, *(_bold_if_least(column, name) for column in times.values())]
                 for name, title in RUNTIMES.items()]
         rows.append(['best engine / ONNX Runtime',
@@ -258,8 +277,8 @@ def _read(folder: str, name: str, kind: type) -> Dict[str, Any]:
         return {}
 
 
-def _bound(figure: Figure) -> str:
-    return f"{figure.get('bound', 'least')} {figure['target']:,g}"
+def _bound(measured: Measurement) -> str:
+    return f"{measured.get('bound', 'least')} {measured['target']:,g}"
 
 
 def _bold_if_least(times: Dict[str, float], name: str) -> str:
@@ -267,12 +286,12 @@ def _bold_if_least(times: Dict[str, float], name: str) -> str:
     return f'**{text}**' if times.get(name) == min(times.values()) else text
 
 
-def _judged(figure: Optional[Figure]) -> str:
-    if figure is None:
+def _judged(measured: Optional[Measurement]) -> str:
+    if measured is None:
         return '–'
-    median = figure['median']
+    median = measured['median']
     text = f'{median:,.0f}' if median >= 1000 else _short(median)
-    return text if figure.get('met', True) else text + ' (**not met**)'
+    return text if measured.get('met', True) else text + ' (**not met**)'
 
 
 def _short(value: Optional[float]) -> str:
@@ -280,4 +299,5 @@ def _short(value: Optional[float]) -> str:
 
 
 DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md
-TABLES = {'pipeline': pipeline, 'training': training, 'inference': inference}
+TABLES = {'pipeline': pipeline, 'training': training, 'training-avx2': training_avx2,
+          'inference': inference}

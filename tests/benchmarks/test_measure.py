@@ -30,3 +30,11 @@ def test_the_median_is_compared_with_the_target(target, bound, met):
 def test_the_table_has_a_row_for_each_measurement(capsys):
     measure.print_table({'time': measure.measurement([1, 2, 9], 's')})
     assert capsys.readouterr().out.splitlines()[1].split() == ['time', '2', '1.5', 'to', '5.5', 's']
+
+
+def test_the_vector_instructions_of_the_processor_are_recorded(monkeypatch):
+    monkeypatch.setattr(measure.machine, 'cpu_info', {
+        'model name': 'AMD EPYC', 'flags': 'fpu sse2 fma avx avx2 amx_bf16'}.get)
+    processor = measure.machine_facts()['machine']
+    assert processor['cpu'] == 'AMD EPYC'
+    assert processor['instructions'] == ['amx_bf16', 'avx', 'avx2', 'fma']

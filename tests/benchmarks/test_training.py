@@ -56,7 +56,8 @@ def benchmark(tmp_path, monkeypatch):
     return run
 
 
-def test_the_result_follows_from_the_speeds_of_each_round(benchmark, capsys):
+def test_the_result_follows_from_the_speeds_of_each_round(benchmark, capsys, monkeypatch):
+    monkeypatch.setenv('KMP_BLOCKTIME', '7')
     result = benchmark()
     figures = result['figures']
     speeds = {(kind, name): figures[f'tuto {kind}: {name}']['values']
@@ -77,6 +78,8 @@ def test_the_result_follows_from_the_speeds_of_each_round(benchmark, capsys):
     assert figures[f'tuto step: {best}, of the peak']['values'] == pytest.approx(
         np.array(speeds['step', best]) * network['training_ops'] / (1e9 * peak))
     assert 'five networks' not in ' '.join(figures)  # one alone has no mean
+    assert result['settings']['tf1-mkl']['KMP_BLOCKTIME'] == '7'  # of the user
+    assert result['settings']['tf1'] == {}
     assert 'tuto step: pytorch' in capsys.readouterr().out
 
 

@@ -124,6 +124,18 @@ def test_training_is_shown_as_recorded(tmp_path):
         'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
 
 
+def test_steps_on_avx2_are_shown_with_their_ratios(tmp_path):
+    assert benchmark_tables.training_avx2(str(tmp_path)) == ['Not recorded yet.']
+    figures = {'tuto forward: pytorch': _figure(9.), 'tuto step: tf2': _figure(300.25),
+               'tuto step: pytorch': _figure(200.), 'tuto step: tf2 by pytorch': _figure(1.5),
+               'five networks, step: ours': _figure(1.08)}
+    (tmp_path / 'trials').mkdir()
+    files.write_json(str(tmp_path / 'trials' / 'benchmark-training-avx2.json'),
+                     {'networks': {'tuto': {'training_ops': 1e8}}, 'figures': figures})
+    assert benchmark_tables.training_avx2(str(tmp_path))[2:] == [
+        '| tuto step | – | – | 300 | 200 | – | 1.50 |', '', 'five networks, step: ours: 1.08.']
+
+
 @pytest.mark.parametrize('table, name, value, message', [
     ('pipeline', 'pipeline-tf2', {'figures': {}}, r'engine is missing'),
     ('pipeline', 'pipeline-tf2', {'engine': 'a|b', 'figures': {}}, 'engine must be a plain name'),
