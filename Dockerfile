@@ -2,7 +2,7 @@
 #   docker build -t permafrost .
 #   docker build -t permafrost --build-arg BASE=python:3.12-slim-bookworm --build-arg ENGINE=tf2 .
 
-# A Debian or Ubuntu with bash and the Python of ENGINE.
+# A Debian or Ubuntu with bash, the Python of ENGINE, and GCC 9 or newer in its packages.
 ARG BASE=python:3.7-slim-bookworm
 
 # The Python packages of ENGINE. They rarely change, so this stage is usually cached.
@@ -68,7 +68,8 @@ COPY models models
 COPY studies studies
 COPY permafrost permafrost
 COPY LICENSE README.md *.py ./
-RUN ln -s /opt/permafrost/bin/permafrost /usr/local/bin/permafrost
+# Any user may add the environments of other runtimes, which label_image.sh builds.
+RUN ln -s /opt/permafrost/bin/permafrost /usr/local/bin/permafrost && chmod 1777 .venv
 
 ENV HOME=/tmp PERMAFROST_CACHE=/data PERMAFROST_DATA=/data PYTHONUNBUFFERED=1
 # No VOLUME: what is not on a volume of the user's own would be lost without a word.

@@ -16,8 +16,8 @@ model in trained_models/, a run that freeze_graph.py has frozen, any frozen grap
 or .pbtxt), or a SavedModel directory; or a .tflite or .onnx file, which LiteRT or ONNX
 Runtime runs (their environments are built when they are first needed).
 If the first argument is an image, GRAPH is tuto. With --compare, all files are models:
-GRAPH, RUNTIME=GRAPH or RUNTIME/PRECISION=GRAPH. Builds label_image/ first if its sources
-have changed. Flags after -- go to the program:
+GRAPH, RUNTIME=GRAPH or RUNTIME/PRECISION=GRAPH, but no .pbtxt and no SavedModel. Builds
+label_image/ first if its sources have changed. Flags after -- go to the program:
 
   $name tuto photo.jpg
   $name runs/tuto/1 photo.jpg
@@ -75,7 +75,7 @@ find_graph() {
   elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
     graph=$(graph_of_run "${1%/}")
   elif [ -d "$1" ] && [ ! -e "$1/saved_model.pb" ] && [ ! -e "$1/saved_model.pbtxt" ]; then
-    fail 2 "$1 is no run, graph or SavedModel"
+    fail 2 "$1 is not a run, a graph or a SavedModel"
   elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
     graph=$1
   else
@@ -84,6 +84,11 @@ find_graph() {
     fail 2 "no graph, run, model or image '$1' (models: ${models:-none, trained_models is empty})"
   fi
   [ -e "$graph" ] || fail 1 "$graph: No such file or directory"
+}
+
+# Whether the program cannot read the graph $1: a SavedModel, or a graph as text.
+needs_conversion() {
+  [ -e "$1/saved_model.pb" ] || [ -e "$1/saved_model.pbtxt" ] || [[ $1 == *.pbtxt ]]
 }
 
 # Whether the model $1 is RUNTIME=FILE or RUNTIME/PRECISION=FILE.
@@ -106,6 +111,7 @@ first=${files[0]-}
 
 flags=() compare='' runtime='' stated='' own_library=1 valued='' only_files=''
 for flag in "$@"; do
+  if [[ -z $valued$only_files && $flag == -[!-]?* ]]; then flag=-$flag; fi  # -graph is --graph
   case $valued$flag in
     --runtime=*) runtime=${flag#--runtime=} ;;
     --graph=*) stated=${flag#--graph=} ;;
@@ -135,6 +141,8 @@ if [ -n "$compare" ]; then
     prefix=''
     if names_runtime "$model"; then prefix=${model%%=*}=; fi
     find_graph "${model#"$prefix"}"
+    ! needs_conversion "$graph" || fail 2 "$graph: --compare needs a frozen graph; write one first:\
+ python ${0%label_image.sh}tools/write_graph.py $(printf %q "$graph") FILE.pb"
     models+=("$prefix$graph")
   done
   files=(${models[@]+"${models[@]}"})
@@ -155,15 +163,16 @@ if [ -z "$graph$stated$compare" ]; then find_graph tuto; fi
 
 # What the program cannot read becomes a frozen graph first.
 named=()
-if [ -e "$graph/saved_model.pb" ] || [ -e "$graph/saved_model.pbtxt" ] || [[ $graph == *.pbtxt ]]; then
+if needs_conversion "$graph"; then
   python=$root/.venv/${ENGINE:-default}/bin/python
   [ -x "$python" ] || fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup"
   folder=$(mktemp -d)
-  "$python" "$root/tools/write_graph.py" "$graph" "$folder/graph.pb" >/dev/null ||
-    { code=$?; rm -r "$folder"; exit $code; }
+  trap 'rm -rf "$folder"' EXIT  # after a signal, too
+  "$python" "$root/tools/write_graph.py" "$graph" "$folder/graph.pb" >/dev/null || exit
   named=("--graph_name=$graph")
   exec {descriptor}< "$folder/graph.pb"  # stays readable
   rm -r "$folder"
+  trap - EXIT
   graph=/dev/fd/$descriptor
 fi
 
@@ -194,11 +203,12 @@ for model in ${models[@]+"${models[@]}"} ${stated:+"$stated"}; do
   esac
 done
 
-# Container images contain the program, but no make.
+# Container images contain the program, but neither its sources nor make.
 command -v make >/dev/null || [ -x "$root/label_image/build/label_image" ] ||
   fail 1 'no make on this machine: apt-get install make'
 # The lock allows two of these scripts to start at the same time.
-if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&1; then
+if [ -e "$root/label_image/Makefile" ] && command -v make >/dev/null &&
+   ! make -q -C "$root/label_image" >/dev/null 2>&1; then
   echo 'building label_image' >&2
   log=$(flock "$root/label_image" make -s -C "$root/label_image" 2>&1) || {
     grep -m 1 '^label_image: ' <<< "$log" >&2 && exit 1  # the Makefile says what is missing
@@ -206,6 +216,7 @@ if command -v make >/dev/null && ! make -q -C "$root/label_image" >/dev/null 2>&
     fail 1 'building label_image failed: see above'
   }
 fi
+[ -z "$valued" ] || files=()  # the program says which flag has no value
 export LABEL_IMAGE_HELP="$name tuto -- --help"
 exec "$root/label_image/build/label_image" ${graph:+"--graph=$graph"} ${named[@]+"${named[@]}"} \
   ${library[@]+"${library[@]}"} ${flags[@]+"${flags[@]}"} ${files[@]+-- "${files[@]}"}

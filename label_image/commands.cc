@@ -104,7 +104,8 @@ void PrintBenchmark(const Flags& flags, const Backend& backend, const Network& n
   }
 }
 
-// Print what answers, with the runtime unless it is the one of the suffix, in float32.
+// Print the graph and how it is fed; the runtime, too, unless the suffix chooses it and the
+// precision is float32.
 void PrintHead(const Flags& flags, const Backend& backend, const Network& network) {
   fputs(network.Describe().c_str(), stdout);
   if (!flags.runtime.empty() || flags.model.precision != "float32") {
@@ -142,6 +143,7 @@ int ClassifyImages(const Flags& flags, const Backend& backend, Network* network)
     for (size_t j = 0; j < paths.size(); ++j) {
       results.push_back(TopClasses(flags, paths[j], probabilities.row(j), raw, names));
     }
+    fflush(stdout);  // a crash in a later batch would lose it
     paths.clear();
     pixels.clear();
   }
@@ -159,19 +161,20 @@ int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) 
     ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
   }
   const Metrics metrics = Evaluate(network, batch, flags.batch_size);
-  const auto names = ClassNames(flags, *network, metrics.confusion.size());
+  const auto names = ClassNames(flags, *network, metrics.classes.size());
   if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
-    PrintJson(flags, backend, *network, {{"preprocessing", network->preprocessing()},
-                         {"output_kind", network->meaning().kind_name()},
-                         {"images", metrics.images},
-                         {"correct", metrics.correct},
-                         {"accuracy", metrics.accuracy()},
-                         {"confusion", metrics.confusion},
-                         {"labels", names},
-                         {"images_per_second", metrics.images_per_second},
-                         {"batch_size", flags.batch_size},
-                         {"threads", flags.model.threads}});
+    json::Object members = {{"preprocessing", network->preprocessing()},
+                            {"output_kind", network->meaning().kind_name()},
+                            {"images", metrics.images},
+                            {"correct", metrics.correct},
+                            {"accuracy", metrics.accuracy()},
+                            {"labels", names},
+                            {"images_per_second", metrics.images_per_second},
+                            {"batch_size", flags.batch_size},
+                            {"threads", flags.model.threads}};
+    if (!metrics.confusion.empty()) members.push_back({"confusion", metrics.confusion});
+    PrintJson(flags, backend, *network, members);
   } else {
     PrintHead(flags, backend, *network);
     fputs(FormatMetrics(metrics, names).c_str(), stdout);

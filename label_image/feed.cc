@@ -74,7 +74,7 @@ std::string Feed(std::string bytes, const std::string& path,
     const Graph graph(bytes, path);
     const Node& node = graph.Get(name);
     if (!IsPlaceholder(node)) {
-      throw Error(path, ": node ", Quote(name), " is no placeholder: --feed cannot set it");
+      throw Error(path, ": node ", Quote(name), " is not a placeholder: --feed cannot set it");
     }
     const std::string constant = WriteConstant(graph, node, feed, feed.substr(equals + 1));
     std::string changed;

@@ -104,7 +104,7 @@ std::string FileKind(std::string_view bytes) {
     return "is the index of a checkpoint: freeze the run that it belongs to";
   }
   if (bytes.size() > 9 && bytes.substr(8, 2) == "{\"") {
-    return "has weights alone (safetensors): convert the model to TensorFlow first";
+    return "contains only weights (safetensors): convert the model to TensorFlow first";
   }
   if (!IsText(bytes)) return "";
   const size_t first = begin.find_first_not_of(" \t\r\n");

@@ -24,10 +24,10 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
   ModelOptions* model = &flags->model;
   NetworkOptions* network = &flags->network;
   return {
-      {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite or .onnx"},
+      {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite, .onnx or .xml"},
       {"graph_name", &flags->graph_name, "its name in messages and answers; default: the path"},
       {"runtime", &flags->runtime,
-       "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino"},
+       "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino (.xml)"},
       {"library", &flags->libraries,
        "library of the runtime, or directory with one, e.g. .venv/tf2; may be repeated"},
       {"labels", &flags->labels, "file of class names, one per line; default: those in the graph"},
@@ -209,7 +209,7 @@ std::string HelpText() {
       "       label_image --compare [--batch_file FILE] [RUNTIME[/PRECISION]=]FILE...\n\n"
       "Classifies images (PNG, JPEG or BMP of any size; the central square is resized),\n"
       "evaluates files of labelled images, measures the latency of a model, or compares\n"
-      "several (.pb, .tflite, .onnx).\n\n";
+      "several (.pb, .tflite, .onnx, .xml).\n\n";
   Flags flags;
   for (const FlagSpec& spec : FlagSpecs(&flags)) {
     const bool is_bool = std::holds_alternative<bool*>(spec.value);

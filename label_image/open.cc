@@ -38,7 +38,7 @@ int RunWithModel(Flags flags, const Command& command) {
   const std::string runtime = ChooseRuntime(flags.graph, flags.runtime);
   CheckRuntime(flags, runtime);
   LimitMemory(flags.memory_limit);
-  const ModelFile file = NamingFile(
+  ModelFile file = NamingFile(
       name, [&] { return ReadModelFile(flags.graph, runtime, flags.feeds, name); });
   if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
   flags.network.only_timed = flags.benchmark || (flags.compare && flags.batch_files.empty());
@@ -47,7 +47,7 @@ int RunWithModel(Flags flags, const Command& command) {
   LiftMemoryLimit();
   const Backend backend = LoadBackend(runtime, flags.libraries);
   LimitMemory(flags.memory_limit);
-  const auto model = NamingFile(name, [&] { return backend.open(file, flags.model); });
+  const auto model = NamingFile(name, [&] { return backend.open(std::move(file), flags.model); });
   Network network(model.get(), flags.network);
   return command(flags, backend, &network);
 }

@@ -105,6 +105,10 @@ if [ "${linked##*-}" = "$hash" ] && ready "$linked"; then
   link "$linked"
   exit
 fi
+folder=$PWD  # of the link, which is made after the download
+[ ! -e .venv ] || folder=$PWD/.venv/
+[ -w "$folder" ] ||
+  die "cannot write to $folder. Make it writable, or give label_image a library with --library."
 
 must_find_python
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -93,7 +93,7 @@ struct Backend {
   std::string name, version;  // of the runtime, for people
   std::string library;        // its path
   // Throws Error, or UsageError if the options do not fit the file.
-  std::function<std::unique_ptr<Model>(const ModelFile&, const ModelOptions&)> open;
+  std::function<std::unique_ptr<Model>(ModelFile, const ModelOptions&)> open;
 };
 
 // Return e.g. "TensorFlow 2.21.0, bfloat16".

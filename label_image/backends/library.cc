@@ -90,15 +90,19 @@ Library LoadLibrary(const LibraryNames& names, const std::vector<std::string>& p
   constexpr int kFlags = RTLD_LAZY | RTLD_LOCAL;
   const auto candidates =
       paths.empty() ? names.system : std::vector<std::string>{FindInPaths(names, paths)};
+  std::string reason;  // of the first library that exists, else of the last
+  bool exists = false;
   for (const std::string& path : candidates) {
     if (void* handle = dlopen(path.c_str(), kFlags)) return {handle, names.runtime, path};
+    if (exists) continue;
+    reason = OneLine(dlerror());
+    exists = reason.rfind(path + ": cannot open shared object file", 0) != 0;
   }
-  const std::string reason = OneLine(dlerror());
   const char* folders = std::getenv("LD_LIBRARY_PATH");
   throw Error("cannot load ", names.runtime, ": ", reason,
               paths.empty() ? " (give a library with --library)"
               : folders && *folders
-                  ? ". Unset LD_LIBRARY_PATH, which may name libraries of another one"
+                  ? ". Unset LD_LIBRARY_PATH, which may point to another version's libraries"
                   : "");
 }
 

@@ -62,7 +62,7 @@ ModelFile ReadModelFile(const std::string& path, const std::string& runtime,
         std::make_shared<const Graph>(Feed(ReadGraphFile(path), file.name, feeds), file.name);
     return file;
   }
-  if (!feeds.empty()) throw UsageError("--feed is for TensorFlow's graphs alone");
+  if (!feeds.empty()) throw UsageError("--feed works only with TensorFlow graphs");
   file.bytes = ReadFile(path);
   // The other runtimes say little of a file that is not theirs.
   const std::string kind = FileKind(file.bytes);

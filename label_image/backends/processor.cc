@@ -8,11 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "error.h"
+#include "runtime/control_groups.h"
 
 namespace label_image {
 namespace {
@@ -31,26 +31,12 @@ bool HasBfloat16() {
 }  // namespace
 
 double CpuQuota(const std::string& system) {
-  namespace fs = std::filesystem;
   double smallest = 1e9;
-  std::ifstream groups(system + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {  // number:controllers:/path
-    const size_t colon = line.find(':'), path = line.find(":/");
-    if (path == std::string::npos) continue;
-    const bool v2 = path == colon + 1;
-    const std::string controllers = line.substr(colon, path - colon) + ',';
-    if (!v2 && controllers.find(":cpu,") == std::string::npos &&
-        controllers.find(",cpu,") == std::string::npos) {
-      continue;
-    }
-    const fs::path root = system + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
-    fs::path folder = root / line.substr(path + 2);
-    for (; folder.native().size() >= root.native().size(); folder = folder.parent_path()) {
-      double quota = 0, period = 0;  // they stay 0 if there is no such file or number
-      std::ifstream(folder / (v2 ? "cpu.max" : "cpu.cfs_quota_us")) >> quota >> period;
-      if (!v2) std::ifstream(folder / "cpu.cfs_period_us") >> period;
-      if (quota > 0 && period > 0) smallest = std::min(smallest, quota / period);
-    }
+  for (const auto& [version, folder] : ControlGroups("cpu", system)) {
+    double quota = 0, period = 0;  // they stay 0 if there is no such file or number
+    std::ifstream(folder / (version == 2 ? "cpu.max" : "cpu.cfs_quota_us")) >> quota >> period;
+    if (version == 1) std::ifstream(folder / "cpu.cfs_period_us") >> period;
+    if (quota > 0 && period > 0) smallest = std::min(smallest, quota / period);
   }
   return smallest;
 }
@@ -63,8 +49,7 @@ int CountProcessors() {
 
 void CheckBfloat16() {
   if (HasBfloat16()) return;
-  throw Error("this processor has no bfloat16 instructions (AVX512_BF16): leave "
-              "--precision bfloat16 out");
+  throw Error("this processor has no bfloat16 instructions: leave --precision bfloat16 out");
 }
 
 }  // namespace label_image

@@ -5,9 +5,9 @@
 
 namespace label_image {
 
-// Compare flags.compared, each FILE, RUNTIME=FILE or RUNTIME/PRECISION=FILE. The times of one
-// cannot depend on the load of the machine while another ran: they take turns. With
-// flags.batch_files, also measure their accuracy. Return an exit code. Throws Error.
+// Compare flags.compared, each FILE, RUNTIME=FILE or RUNTIME/PRECISION=FILE. The models take turns,
+// so that other load on the machine slows all of them alike. With flags.batch_files, also measure
+// their accuracy. Return an exit code. Throws Error.
 int CompareModels(const Flags& flags);
 
 }  // namespace label_image

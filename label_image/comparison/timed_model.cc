@@ -29,7 +29,8 @@ Flags ParseModel(const Flags& flags, const std::string& text) {
   Flags result = flags;
   result.graph = text;
   // --graph_name is that of --graph alone.
-  if (text != flags.graph || flags.graph_name.empty()) result.graph_name = text;
+  const bool named = text == flags.graph && !flags.graph_name.empty();
+  if (!named) result.graph_name = text;
   const size_t equals = text.find('='), slash = text.find('/');
   if (equals == text.npos) return result;
   const std::string runtime = text.substr(0, std::min(equals, slash));
@@ -40,7 +41,8 @@ Flags ParseModel(const Flags& flags, const std::string& text) {
   if (precision != "float32" && precision != "bfloat16") {
     throw UsageError(text, ": the precision must be float32 or bfloat16");
   }
-  result.graph = result.graph_name = text.substr(equals + 1);
+  result.graph = text.substr(equals + 1);
+  if (!named) result.graph_name = result.graph;
   return result;
 }
 
@@ -165,7 +167,7 @@ int TimedModel::Stop() {
   waitpid(pid_, &status, 0);
   pid_ = 0;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  throw Error(Printable(name()), ": its process was ended by signal ", WTERMSIG(status));
+  throw Error(Printable(name()), ": its process was killed by signal ", WTERMSIG(status));
 }
 
 }  // namespace label_image

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 
 #include "error.h"
 
 namespace label_image {
 namespace {
 
-constexpr size_t kMaxMatrixClasses = 20;  // with more classes the confusion matrix is not printed
+constexpr size_t kMaxPrintedClasses = 20;  // of the confusion matrix
 
 }  // namespace
 
@@ -22,7 +21,10 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
   // another size: OpenVINO compiles the model for it.
   const size_t classes = network->Classify(batch.images.data(), batch_size).classes;
   const int64_t timed = metrics.images / batch_size * batch_size;
-  metrics.confusion.assign(classes, std::vector<int64_t>(classes));
+  metrics.classes.resize(classes);
+  if (classes <= kMaxMatrixClasses) {
+    metrics.confusion.assign(classes, std::vector<int64_t>(classes));
+  }
   const auto start = std::chrono::steady_clock::now();
   for (int64_t first = 0; first < metrics.images; first += batch_size) {
     const int64_t count = std::min(batch_size, metrics.images - first);
@@ -37,7 +39,9 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
       const float* row = probabilities.row(i);
       const size_t predicted = std::max_element(row, row + classes) - row;
       metrics.predicted.push_back(static_cast<int>(predicted));
-      metrics.confusion[label][predicted] += 1;
+      if (!metrics.confusion.empty()) metrics.confusion[label][predicted] += 1;
+      metrics.classes[label].images += 1;
+      metrics.classes[label].correct += predicted == label;
       metrics.correct += predicted == label;
     }
     metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
@@ -51,7 +55,7 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
 }
 
 std::string PredictionLines(const Batch& batch, const Metrics& metrics) {
-  const size_t classes = metrics.confusion.size();
+  const size_t classes = metrics.classes.size();
   std::string lines;
   for (size_t i = 0; i < metrics.predicted.size(); ++i) {
     lines += Format("%zu %d %d", i, batch.labels[i], metrics.predicted[i]);
@@ -70,14 +74,15 @@ std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>
              metrics.accuracy(), metrics.images_per_second);
   size_t width = 0;
   for (const std::string& name : class_names) width = std::max(width, name.size());
-  const bool matrix = class_names.size() <= kMaxMatrixClasses;
-  for (size_t label = 0; label < metrics.confusion.size(); ++label) {
-    const std::vector<int64_t>& row = metrics.confusion[label];
-    const auto images = std::accumulate(row.begin(), row.end(), int64_t{0});
+  const bool matrix = class_names.size() <= kMaxPrintedClasses;
+  for (size_t label = 0; label < metrics.classes.size(); ++label) {
+    const auto& [images, correct] = metrics.classes[label];
     text += Format("  %-*s %6.2f %%%s", static_cast<int>(width), class_names[label].c_str(),
-                   100. * row[label] / std::max<int64_t>(images, 1), matrix ? " " : "");
-    for (int64_t count : row) {
-      if (matrix) text += Format(" %5lld", static_cast<long long>(count));
+                   100. * correct / std::max<int64_t>(images, 1), matrix ? " " : "");
+    if (matrix) {
+      for (int64_t count : metrics.confusion[label]) {
+        text += Format(" %5lld", static_cast<long long>(count));
+      }
     }
     text += '\n';
   }

@@ -10,9 +10,17 @@
 
 namespace label_image {
 
+constexpr size_t kMaxMatrixClasses = 1000;  // 8 MB
+
+struct ClassMetrics {
+  int64_t images = 0, correct = 0;  // of the images of this class
+};
+
 struct Metrics {
   int64_t images = 0, correct = 0;
-  std::vector<std::vector<int64_t>> confusion;  // rows: true classes, columns: predictions
+  std::vector<ClassMetrics> classes;
+  // Rows: true classes, columns: predictions. Empty if there are more than kMaxMatrixClasses.
+  std::vector<std::vector<int64_t>> confusion;
   std::vector<int> predicted;                   // class of each image
   std::vector<float> probabilities;             // [images, classes]
   double images_per_second = 0;                 // in batches of one size, without the first run
@@ -28,7 +36,8 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size);
 // between.
 std::string PredictionLines(const Batch& batch, const Metrics& metrics);
 
-// Return the metrics as text, with the accuracy of each class and the confusion matrix.
+// Return the metrics as text, with the accuracy of each class and, of few classes, the confusion
+// matrix.
 std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>& class_names);
 
 }  // namespace label_image

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <new>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <string_view>
 
 #include "error.h"
+#include "runtime/control_groups.h"
 #include "runtime/proc_file.h"
 
 namespace label_image {
@@ -25,37 +27,19 @@ rlim_t soft_before = RLIM_INFINITY;  // the limit that the user has set
 bool limited = false;
 
 // Return the bytes in a file of one number, or kUnlimited.
-int64_t ReadNumber(const std::string& path) {
+int64_t ReadNumber(const std::filesystem::path& path) {
   int64_t number = kUnlimited;
   return std::ifstream(path) >> number ? number : kUnlimited;  // "max" is no number
 }
 
 // Return the number that a line "`key` N" of a file says, or 0.
-int64_t ReadStatistic(const std::string& path, const std::string& key) {
+int64_t ReadStatistic(const std::filesystem::path& path, const std::string& key) {
   std::ifstream file(path);
   for (std::string word; file >> word;) {
     int64_t number;
     if (word == key && file >> number) return number;
   }
   return 0;
-}
-
-// Return the memory that the machine has left, or if that is less the container.
-int64_t AvailableMemory() {
-  const std::string group = "/sys/fs/cgroup/";
-  int64_t available = ReadProcField("/proc/meminfo", "MemAvailable").value_or(kUnlimited);
-  struct Files { const char *limit, *usage, *statistics, *cache; };
-  for (const Files& files :
-       {Files{"memory.max", "memory.current", "memory.stat", "inactive_file"},
-        Files{"memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat",
-              "total_inactive_file"}}) {
-    const int64_t max = ReadNumber(group + files.limit), used = ReadNumber(group + files.usage);
-    if (max == kUnlimited || used == kUnlimited) continue;
-    // Usage counts files in the cache, which the kernel drops when memory is needed.
-    const int64_t cached = ReadStatistic(group + files.statistics, files.cache);
-    available = std::min(available, std::max<int64_t>(0, max - used + cached));
-  }
-  return available;
 }
 
 void OnOutOfMemory() {
@@ -68,13 +52,30 @@ void OnOutOfMemory() {
 
 }  // namespace
 
+int64_t AvailableMemory(const std::string& system) {
+  int64_t available =
+      ReadProcField((system + "/proc/meminfo").c_str(), "MemAvailable").value_or(kUnlimited);
+  struct Files { const char *limit, *usage, *cache; };
+  for (const auto& [version, folder] : ControlGroups("memory", system)) {
+    const Files files = version == 2 ? Files{"memory.max", "memory.current", "inactive_file"}
+                                     : Files{"memory.limit_in_bytes", "memory.usage_in_bytes",
+                                             "total_inactive_file"};
+    const int64_t max = ReadNumber(folder / files.limit), used = ReadNumber(folder / files.usage);
+    if (max == kUnlimited || used == kUnlimited) continue;
+    // Usage counts files in the cache, which the kernel drops when memory is needed.
+    const int64_t cached = ReadStatistic(folder / "memory.stat", files.cache);
+    available = std::min(available, std::max<int64_t>(0, max - used + cached));
+  }
+  return available;
+}
+
 void LimitMemory(int megabytes) {
   const std::optional<int64_t> used = ReadProcField("/proc/self/status", "VmData");
   const int64_t available = AvailableMemory();
   if (!used || (!megabytes && available == kUnlimited)) return;
   const int64_t more = megabytes ? int64_t{megabytes} << 20 : available / 4 * 3;
-  snprintf(hint, sizeof(hint), "(limit: %lld MB, set by --memory_limit)",
-           static_cast<long long>(more >> 20));
+  snprintf(hint, sizeof(hint), "(limit: %lld MB%s)", static_cast<long long>(more >> 20),
+           megabytes ? ", set by --memory_limit" : "; --memory_limit changes it");
   rlimit limit;
   // Private memory that can be written. RLIMIT_AS would also count what TensorFlow only reserves.
   if (getrlimit(RLIMIT_DATA, &limit) != 0) return;

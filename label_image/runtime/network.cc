@@ -28,8 +28,8 @@ void Network::CheckNotRandom() {
     return output.Read(Result(pixels.data(), count, image_height(), image_width()), count).values;
   };
   if (values() == values()) return;
-  throw Error(path(), " gives another answer in each run: RandomUniform is not allowed in "
-              "inference (--allow_any_op runs it anyway): switch dropout off, e.g. with --feed");
+  throw Error(path(), " gives a different answer on every run: RandomUniform is not allowed "
+              "in inference (--allow_any_op runs it anyway): switch dropout off, e.g. with --feed");
 }
 
 void Network::AskForMissing() const {
@@ -54,15 +54,14 @@ std::string Network::Describe() const {
   if (!model_.nodes().own || output_.kind() != OutputKind::kLogits) {
     text += Concat("input: ", input_->Describe(), "\noutput: ", output_.Describe(), "\n");
   }
-  const auto list = [&text](const char* title, const std::vector<std::string>& names,
-                            const char* advice) {
+  const auto list = [&text](const char* title, const std::vector<std::string>& names) {
     if (names.empty()) return;
     std::string all;
     for (const std::string& name : names) all += (all.empty() ? "" : ", ") + OneLine(name, 50);
-    text += Concat(title, all, " (--feed changes ", advice, ")\n");
+    text += Concat(title, all, " (--feed changes ", names.size() == 1 ? "it" : "them", ")\n");
   };
-  list("assumed: ", model_.nodes().assumed, "it");
-  list("defaults of the graph: ", model_.nodes().defaults, "them");
+  list("assumed: ", model_.nodes().assumed);
+  list("defaults of the graph: ", model_.nodes().defaults);
   return text;
 }
 

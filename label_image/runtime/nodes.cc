@@ -171,8 +171,8 @@ NodeList OutputCandidates(const Graph& graph, const std::string& name, const Nod
     const Node& node = Named(graph, "output", name);
     if (!ReturnsIndices(node)) return {&node};
     const Node* source = FirstInput(graph, node);
-    throw Error(graph.path(), ": node ", Quote(name), " returns the index of a class alone (",
-                OneLine(node.op, 50), "): give what it reads",
+    throw Error(graph.path(), ": node ", Quote(name), " returns only a class index (",
+                OneLine(node.op, 50), "): name its input instead",
                 source ? Concat(", --output ", OneLine(source->name, 100)) : "");
   }
   const Node *predictions = graph.Find("predictions"), *probabilities = graph.Find("probabilities");

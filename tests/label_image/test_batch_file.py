@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from tests.label_image.program import (
     ENGINES,
@@ -14,8 +15,10 @@ from tests.label_image.program import (
     PREPROCESSING,
     PROGRAM,
     TUTO,
+    execute,
     library,
     softmax,
+    write_graph,
 )
 
 
@@ -66,6 +69,33 @@ def test_a_wrong_label_is_named_with_its_file(error_line, graph, tmp_path):
                       '--batch_file', tmp_path / 'bad.bin')
     assert line == (f'label_image: {tmp_path}/bad.bin: image 2 has the label 77, but {graph} has '
                     'only 3 classes: give the graph of this dataset\n')
+
+
+def test_predictions_go_to_stderr(program, graph, tmp_path):
+    """To that of the user: the program keeps what libraries write to its own."""
+    (tmp_path / 'batch.bin').write_bytes(bytes(2 * 3073))
+    process = execute(PROGRAM, '--graph=' + graph, OWN, f'--batch_file={tmp_path}/batch.bin',
+                      '--predictions=/dev/stderr')
+    assert process.returncode == 0
+    assert [line.split()[0] for line in process.stderr.splitlines()] == ['0', '1']
+
+
+@pytest.mark.parametrize('classes', [1000, 1001])
+def test_a_large_confusion_matrix_is_left_out(program, tmp_path, classes):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        column = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2, 3])[:, None]
+        tf.identity(column * np.eye(1, classes, 3, np.float32), name='predictions')
+    labels = bytes([3, 3, 4])
+    (tmp_path / 'batch.bin').write_bytes(b''.join(
+        labels[i:i + 1] + bytes([255]) * 3072 for i in range(3)))  # all are of class 3
+    flags = ['--graph=' + write_graph(tmp_path / 'a.pb', build), OWN,
+             f'--batch_file={tmp_path}/batch.bin']
+    answer = json.loads(program(*flags, '--json'))
+    assert (answer['correct'], len(answer['labels'])) == (2, classes)
+    assert ('confusion' in answer) == (classes == 1000)
+    rows = [line.split() for line in program(*flags).splitlines()[-classes:]]
+    assert rows[3:5] == [['3', '100.00', '%'], ['4', '0.00', '%']]
 
 
 def test_predictions_and_metrics_go_to_one_file(program, graph, tmp_path):

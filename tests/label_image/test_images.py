@@ -54,6 +54,7 @@ def test_pipes_of_the_shell_are_read_and_others_are_not_waited_for(program, pict
     command = [PROGRAM, '--graph=' + TUTO, OWN, '--top=1']
     from_file = program(*command[1:], picture)
     for path, flags in ((picture, [*command, '/dev/stdin']),
+                        (picture, [*command, '/proc/self/fd/0']),
                         (TUTO, [PROGRAM, '--graph=/dev/stdin', OWN, '--top=1', picture])):
         with open(str(path), 'rb') as stream:
             done = subprocess.run(list(map(str, flags)), input=stream.read(),

@@ -80,7 +80,16 @@ def test_libraries_of_another_tensorflow_in_the_way_are_named(program, graph, tm
     process = execute(PROGRAM, '--graph=' + graph, library('tf2'), *ONE_RUN,
                       LD_LIBRARY_PATH=str(tmp_path))
     assert process.returncode == 1 and process.stderr.count('\n') == 1
-    assert 'Unset LD_LIBRARY_PATH' in process.stderr
+    assert "Unset LD_LIBRARY_PATH, which may point to another version's libraries" in process.stderr
+
+
+def test_a_damaged_library_of_the_system_is_named(program, graph, tmp_path):
+    """Not the one that was looked for last."""
+    (tmp_path / 'libtensorflow.so').write_bytes(b'not a library')
+    process = execute(PROGRAM, '--graph=' + graph, *ONE_RUN, LD_LIBRARY_PATH=str(tmp_path))
+    assert (process.returncode, process.stderr) == (
+        1, f'label_image: cannot load TensorFlow: {tmp_path}/libtensorflow.so: file too short '
+        '(give a library with --library)\n')
 
 
 @pytest.mark.skipif(not os.access('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', os.W_OK),

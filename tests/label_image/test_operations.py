@@ -126,7 +126,7 @@ def test_dropout_must_be_switched_off(error_line, picture, program, tmp_path, ke
         assert '%' in program(*flags)
     else:
         line = error_line(1, *flags)
-        assert 'gives another answer in each run' in line and 'RandomUniform' in line
+        assert 'gives a different answer on every run' in line and 'RandomUniform' in line
         assert '%' in program(*flags, '--feed=share=1')
 
 
@@ -156,6 +156,20 @@ def test_memory_limit_is_that_of_reading_the_graph_too(error_line, picture, tmp_
     (tmp_path / 'attributes.pb').write_bytes(b'\n' + length + node)
     line = error_line(1, f'--graph={tmp_path}/attributes.pb', OWN, '--memory_limit=50', picture)
     assert 'not enough memory (limit: 50 MB, set by --memory_limit)' in line
+
+
+@pytest.mark.parametrize('flags, limit', [
+    ([], r'\(limit: \d+ MB; --memory_limit changes it\)\n$'),
+    (['--memory_limit=500'], r'\(limit: 500 MB, set by --memory_limit\)\n$')])
+def test_a_lack_of_memory_names_the_limit(error_line, picture, tmp_path, flags, limit):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        large = tf.fill([1 << 20, 1 << 20], tf.reduce_max(means))  # 4 TB
+        tf.add(means, tf.reduce_max(large), name='predictions')
+    path = write_graph(tmp_path / 'large.pb', build)
+    line = error_line(1, '--graph=' + path, OWN, '--allow_any_op', picture, *flags)
+    assert re.search(limit, line), line
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def test_the_answer_says_how_a_foreign_model_is_fed(program, tmp_path):
     assert lines[4].split()[-1] == 'red'
 
 
-# y = weights, which are 3 numbers in the file model.data.
+# y = mean * weights; the weights, 3 x 100, are in the file model.data.
 EXTERNAL = """
 import sys
 import numpy as np
@@ -230,12 +230,38 @@ def test_another_output_may_have_any_type(program, error_line, tmp_path, kind, m
         assert message in line and line.startswith(f'label_image: {path}: ')
 
 
+@pytest.mark.parametrize('runtime', ['litert', 'openvino'])
+def test_a_batch_size_in_the_middle_of_a_model_is_kept(program, tmp_path, runtime):
+    """one_image.tflite was converted from mean(reshape(x, [1, -1, 3])), with x [1, 32, 32, 3].
+
+    Fed two images, it returns the mean of both.
+    """
+    path = os.path.join(os.path.dirname(__file__), 'one_image.tflite')
+    records = [bytes([label]) + bytes(1024 * label) + b'\xff' * 1024 + bytes(1024 * (2 - label))
+               for label in (0, 2)]
+    (tmp_path / 'batch.bin').write_bytes(b''.join(records))
+    out = program('--graph', path, library(runtime), '--runtime', runtime, '--output_kind=raw',
+                  '--batch_file', tmp_path / 'batch.bin')
+    assert 'float32 [1, 32, 32, 3]' in out and '\n2 of 2 images correct' in out
+
+
 def test_peak_memory_is_that_of_the_program(program):
     """Not that of the process that starts it, which counts in ru_maxrss."""
     ballast = bytearray(b'x') * (400 << 20)
     answer = json.loads(program('--graph', model('.tflite'), library('litert'), '--benchmark',
                                 '--json', '--runs=2', '--repeats=1'))
     assert 5 < answer['peak_rss_mb'] < len(ballast) >> 21
+
+
+def test_a_model_is_in_memory_once(program, tmp_path):
+    """LiteRT reads the weights where this program has read them."""
+    path = tmp_path / 'a.tflite'
+    with open(model('.tflite'), 'rb') as stream:
+        path.write_bytes(stream.read() + bytes(100 << 20))
+    small, large = (json.loads(program('--graph', each, library('litert'), '--benchmark', '--json',
+                                       '--runs=2', '--repeats=1'))['peak_rss_mb']
+                    for each in (model('.tflite'), path))
+    assert large < small + 150
 
 
 @pytest.mark.parametrize('runtime', ['tensorflow', 'openvino'])

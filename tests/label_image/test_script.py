@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -124,6 +126,15 @@ def test_two_links_at_once_do_not_write_to_one_file(unbuilt):
     assert len(names) == 2
 
 
+@pytest.mark.parametrize('name', ['build/main.o', 'build/python_stub.o'])
+def test_objects_are_compiled_with_the_flags_that_the_headers_were_found_with(unbuilt, name):
+    folder, make = unbuilt
+    for source in ('main.cc', 'build/python_stub.cc'):
+        (folder / source).write_text('')
+    assert make('c++', 'echo "$@" >> calls', 'CPPFLAGS=-I/headers', name) == 0
+    assert '-I/headers' in (folder / 'calls').read_text()
+
+
 def test_an_allocator_that_is_installed_later_is_linked(unbuilt):
     folder, make = unbuilt
     for name in ('main.o', 'python_stub.cc', 'python_stub.o', 'exports'):
@@ -147,7 +158,8 @@ def test_an_allocator_that_is_installed_later_is_linked(unbuilt):
 def compared(tmp_path):
     """compared(*arguments, cwd): what the script starts the program with, and its errors.
 
-    There is one model, net.pb, and its run; the program prints its arguments.
+    There is one model, net.pb, and its run; the program prints its arguments. There is no Makefile,
+    as in an image whose base has make.
     """
     root = tmp_path / 'copy'
     for folder in ('trained_models', 'label_image/build', 'run/train', 'litert', 'bin',
@@ -156,7 +168,8 @@ def compared(tmp_path):
     for name in ('trained_models/net.pb', 'run/net.pb', 'run/config.json', 'litert/a.pb',
                  'a.tflite', 'a.onnx'):
         (root / name).write_text('')
-    for name, text in (('label_image/build/label_image', 'printf "%s\\n" "$@"'), ('bin/make', '')):
+    for name, text in (
+            ('label_image/build/label_image', 'printf "%s\\n" "$@"'), ('bin/make', 'exit 1')):
         (root / name).write_text('#!/bin/bash\n' + text)
         (root / name).chmod(0o755)
     shutil.copy(os.path.join(ROOT, 'label_image.sh'), str(root))
@@ -181,6 +194,11 @@ def compared(tmp_path):
     (['litert/a.pb', '--', '--compare'], ['--graph=litert/a.pb', LIBRARIES[0], '--compare']),
     (['--', '--graph', 'a.onnx', '--benchmark'],
      [LIBRARIES[2], '--graph', 'a.onnx', '--benchmark']),
+    (['net', 'i.png', '--', '--labels'],  # which has no value
+     ['--graph={root}/trained_models/net.pb', LIBRARIES[0], '--labels']),
+    (['net', '--', '-batch_file', 'x.bin', '-json', '--input_mean', '-10'],
+     ['--graph={root}/trained_models/net.pb', LIBRARIES[0], '--batch_file', 'x.bin', '--json',
+      '--input_mean', '-10']),
     (['net', 'i.png', '--', '--json', 'j.png', '--', '--k.png'],
      ['--graph={root}/trained_models/net.pb', LIBRARIES[0], '--json', '--', 'i.png', 'j.png',
       '--k.png'])])
@@ -197,10 +215,57 @@ def test_a_model_of_a_comparison_that_there_is_not_is_one_line(compared):
         2, "label_image.sh: no graph, run, model or image 'none' (models: net)\n")
 
 
+@pytest.mark.parametrize('name, arguments', [
+    ('a.pbtxt', ['a.pbtxt', 'net']), ('a.pbtxt', ['openvino=a.pbtxt']),
+    ('saved', ['net', 'saved'])])
+def test_a_comparison_needs_frozen_graphs(compared, name, arguments):
+    run, root = compared
+    os.mkdir(root + '/saved')
+    for path in ('a.pbtxt', 'saved/saved_model.pb'):
+        open(f'{root}/{path}', 'w').close()
+    process = run(*arguments, '--', '--compare')
+    assert (process.returncode, process.stderr) == (
+        2, f'label_image.sh: {name}: --compare needs a frozen graph; write one first: '
+        f'python ./tools/write_graph.py {name} FILE.pb\n')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_temporary_graph(compared, number):
+    """To the whole group, as Ctrl-C is sent."""
+    root = compared[1]
+    for folder in ('tmp', '.venv/default/bin'):
+        os.mkdir(f'{root}/{folder}')
+    open(root + '/a.pbtxt', 'w').close()
+    with open(root + '/.venv/default/bin/python', 'w') as stream:
+        stream.write('#!/bin/bash\ntouch started\nexec sleep 60\n')
+    os.chmod(stream.name, 0o755)
+    process = subprocess.Popen(
+        ['./label_image.sh', 'a.pbtxt', 'i.png'], cwd=root, start_new_session=True,
+        env=dict(os.environ, ENGINE='', TMPDIR=root + '/tmp'),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    while not os.path.exists(root + '/started'):
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert len(os.listdir(root + '/tmp')) == 1
+    os.killpg(process.pid, number)
+    assert process.wait(timeout=20) != 0 and os.listdir(root + '/tmp') == []
+
+
+def test_an_environment_that_cannot_be_linked_is_not_built(tmp_path):
+    """Where .venv cannot be written to, as in an image that is read-only."""
+    for name in ('tools/setup.sh', 'requirements/litert.txt'):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy(os.path.join(ROOT, name), str(tmp_path / name))
+    (tmp_path / '.venv').write_text('in the way')
+    process = execute(tmp_path / 'tools/setup.sh', 'litert', PERMAFROST_CACHE='/dev/null/none')
+    assert process.returncode == 1 and process.stderr.count('\n') == 1
+    assert process.stderr.startswith(f'setup: cannot write to {tmp_path}/.venv/. ')
+
+
 def test_a_directory_that_is_no_model_is_named(compared):
     process = compared[0]('litert', 'i.png')
     assert (process.returncode, process.stderr) == (
-        2, 'label_image.sh: litert is no run, graph or SavedModel\n')
+        2, 'label_image.sh: litert is not a run, a graph or a SavedModel\n')
 
 
 def test_a_pipe_may_hold_an_image_but_the_graph_is_named_first(compared):
@@ -215,6 +280,7 @@ def test_a_pipe_may_hold_an_image_but_the_graph_is_named_first(compared):
 @pytest.mark.parametrize('environment, message', [
     ({'CXX': 'nonesuch++'}, 'no C++ compiler (nonesuch++): apt-get install g++'),
     ({'CPPFLAGS': '-nostdinc'}, 'no headers of libpng and libjpeg: apt-get install libpng-dev'),
+    ({'CXX': 'g++', 'CPPFLAGS': '-nostdinc++'}, 'g++ has no <filesystem>: use GCC 9 or newer'),
     ({}, 'cannot write ')])
 def test_build_problem_is_one_line(graph, tmp_path, environment, message):
     shutil.copy(os.path.join(ROOT, 'label_image.sh'), str(tmp_path))

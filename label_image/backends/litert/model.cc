@@ -41,8 +41,9 @@ bool IsPassing(int code) {
 
 class LiteRtModel : public Model {
  public:
-  LiteRtModel(const LiteRt& litert, const ModelFile& file, const ModelOptions& options)
-      : Model(file.name), litert_(litert), bytes_(file.bytes), labels_(TfliteLabels(file.bytes)) {
+  LiteRtModel(const LiteRt& litert, ModelFile file, const ModelOptions& options)
+      : Model(file.name), litert_(litert), bytes_(std::move(file.bytes)),
+        labels_(TfliteLabels(bytes_)) {
     crash_phase = "while loading the model";
     LiteRtModelT* model = nullptr;
     litert.Check(litert.CreateModelFromBuffer(litert.environment, bytes_.data(), bytes_.size(),
@@ -203,8 +204,8 @@ std::unique_ptr<Session> LiteRtModel::Open(const InputInfo&, bool) {
 Backend LoadLiteRtBackend(const std::vector<std::string>& libraries) {
   const auto litert = std::make_shared<const LiteRt>(LoadLiteRt(libraries));
   return {"LiteRT", litert->version, litert->path,
-          [litert](const ModelFile& file, const ModelOptions& options) {
-            return std::make_unique<LiteRtModel>(*litert, file, options);
+          [litert](ModelFile file, const ModelOptions& options) {
+            return std::make_unique<LiteRtModel>(*litert, std::move(file), options);
           }};
 }
 

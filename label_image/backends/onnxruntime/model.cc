@@ -148,7 +148,7 @@ class OnnxModel : public Model {
                                                                              ort_.ReleaseTypeInfo);
     int kind = 0;
     ort_.Check(ort_.GetOnnxTypeFromTypeInfo(type, &kind), "cannot read a type");
-    if (kind != kTensor) throw Error(path(), ": input ", Quote(nodes_.input), " is no tensor");
+    if (kind != kTensor) throw Error(path(), ": input ", Quote(nodes_.input), " is not a tensor");
     const OrtTensorTypeAndShapeInfo* info = nullptr;
     ort_.Check(ort_.CastTypeInfoToTensorInfo(type, &info), "cannot read a type");
     return ReadInfo(ort_, info);

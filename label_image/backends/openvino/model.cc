@@ -57,6 +57,16 @@ class TemporaryFile {
 
 using OwnedModel = std::shared_ptr<ov_model>;
 
+// Let a model have inputs of this shape. Return a status.
+int Reshape(const OpenVino& ov, const OwnedModel& model, const Shape& shape) {
+  ov_partial_shape fixed = {};  // known shapes are the fastest
+  ov.Check(ov.partial_shape_create_static(static_cast<int64_t>(shape.size()), shape.data(), &fixed),
+           "cannot make a shape");
+  const int status = ov.model_reshape_single_input(model.get(), fixed);
+  ov.partial_shape_free(&fixed);
+  return status;
+}
+
 class OpenVinoSession : public Session {
  public:
   OpenVinoSession(const OpenVino& ov, OwnedModel model, size_t output, const ModelOptions& options)
@@ -67,13 +77,7 @@ class OpenVinoSession : public Session {
     if (shape == input_.shape) return input_;
     Release();
     crash_phase = "while loading the model";
-    ov_partial_shape fixed = {};  // known shapes are the fastest
-    ov_.Check(ov_.partial_shape_create_static(static_cast<int64_t>(shape.size()), shape.data(),
-                                              &fixed),
-              "cannot make a shape");
-    const int status = ov_.model_reshape_single_input(model_.get(), fixed);
-    ov_.partial_shape_free(&fixed);
-    ov_.Check(status, "does not take images of this number and size");
+    ov_.Check(Reshape(ov_, model_, shape), "does not take images of this number and size");
     const std::string threads = std::to_string(options_.threads);
     const char* precision = options_.precision == "bfloat16" ? "bf16" : "f32";
     ov_.Check(ov_.core_compile_model(ov_.core, model_.get(), "CPU", 8, &compiled_,
@@ -158,12 +162,11 @@ class OpenVinoModel : public Model {
     const auto outputs = Names(ov.model_outputs_size, ov.model_const_output_by_index);
     nodes_ = ChooseNodes(path(), inputs, outputs, options);
     output_ = std::find(outputs.begin(), outputs.end(), nodes_.output) - outputs.begin();
-    if (!nodes_.input.empty()) ReadInput();
+    if (!nodes_.input.empty()) input_ = ReadInfo(ov_.model_const_input_by_index, 0);
     nodes_.own = nodes_.own && input_.type == kUint8;
     if (IsTflite(file.bytes)) {
       labels_ = TfliteLabels(file.bytes);
-      // Converters write a batch size of 1 for any.
-      if (!input_.shape.empty() && input_.shape[0] == 1) input_.shape[0] = -1;
+      if (TakesAnyBatch()) input_.shape[0] = -1;
     } else if (EndsWith(file.path, ".onnx")) {
       labels_ = OnnxLabels(file.bytes);
       source_op_ = OnnxSourceOp(file.bytes, nodes_.output);
@@ -197,19 +200,33 @@ class OpenVinoModel : public Model {
     return names;
   }
 
-  void ReadInput() {
+  template <typename Port>
+  InputInfo ReadInfo(Port port_of, size_t index) const {
+    InputInfo info;
     ov_output_const_port* port = nullptr;
     ov_partial_shape shape = {};
-    ov_.Check(ov_.model_const_input_by_index(model_.get(), 0, &port), "finds no input");
-    ov_.Check(ov_.port_get_element_type(port, &input_.type), "cannot read a type");
+    ov_.Check(port_of(model_.get(), index, &port), "finds no tensor");
+    ov_.Check(ov_.port_get_element_type(port, &info.type), "cannot read a type");
     ov_.Check(ov_.port_get_partial_shape(port, &shape), "cannot read a shape");
-    input_.type = ToDataType(input_.type);
+    info.type = ToDataType(info.type);
     for (int64_t i = 0; shape.dims && i < shape.rank.max; ++i) {
       const ov_dimension& size = shape.dims[i];
-      input_.shape.push_back(size.min == size.max ? size.min : -1);
+      info.shape.push_back(size.min == size.max ? size.min : -1);
     }
     ov_.partial_shape_free(&shape);
     ov_.output_const_port_free(port);
+    return info;
+  }
+
+  // Converters write a batch size of 1 for any. Some graphs have it in a Reshape, too.
+  bool TakesAnyBatch() const {
+    Shape two = input_.shape;
+    if (nodes_.output.empty() || two.empty() || two[0] != 1) return false;
+    two[0] = 2;
+    const bool known = *std::min_element(two.begin(), two.end()) >= 0;
+    if (!known || Reshape(ov_, model_, two) != 0) return false;
+    const Shape output = ReadInfo(ov_.model_const_output_by_index, output_).shape;
+    return !output.empty() && output[0] == 2;
   }
 
   const OpenVino& ov_;

@@ -25,7 +25,7 @@ SIGNATURES = {
     (0, b'\x80\x02'): 'is a Python pickle, such as a PyTorch model: convert it to TensorFlow first',
     (0, b'\x08\x01\x12'): 'is the file of a SavedModel: name its directory',
     (0, b'\x08'): 'is an ONNX model: its name must end in .onnx',
-    (8, b'{"'): 'has weights alone (safetensors): convert the model to TensorFlow first'}
+    (8, b'{"'): 'contains only weights (safetensors): convert the model to TensorFlow first'}
 
 
 def graph_file(path: str) -> str:

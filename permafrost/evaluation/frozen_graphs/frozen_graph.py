@@ -91,17 +91,16 @@ class FrozenGraph(Classifier):
         self._may_be_random = False
         first, second = (self._fetch(session, fed) for _ in range(2))
         if not np.array_equal(first, second):
-            raise UserError(f'{self.path} gives another answer in each run: RandomUniform is not '
-                            'allowed in inference (--allow_any_op runs it anyway): switch dropout '
-                            'off, e.g. with --feed')
+            raise UserError(f'{self.path} gives a different answer on every run: RandomUniform is '
+                            'not allowed in inference (--allow_any_op runs it anyway): switch '
+                            'dropout off, e.g. with --feed')
 
     def describe(self) -> List[str]:
         """Return lines of text, after the first run: what was found in the graph and assumed."""
         lines = super().describe()
-        if self._nodes.assumed:
-            lines.append(f"assumed: {printable(', '.join(self._nodes.assumed))} (--feed changes "
-                         'it)')
-        if self._nodes.defaults:
-            lines.append(f"defaults of the graph: {printable(', '.join(self._nodes.defaults))} "
-                         '(--feed changes them)')
+        for title, names in (('assumed', self._nodes.assumed),
+                             ('defaults of the graph', self._nodes.defaults)):
+            if names:
+                lines.append(f"{title}: {printable(', '.join(names))} "
+                             f"(--feed changes {'it' if len(names) == 1 else 'them'})")
         return lines

@@ -203,8 +203,8 @@ def _output_candidates(graph, name, inputs):
         if node.op not in INDEX_OPS:
             return [node]
         source = graph.first_input(node)
-        raise UserError(f"{graph.path}: node '{name}' returns the index of a class alone "
-                        f'({node.op}): give what it reads'
+        raise UserError(f"{graph.path}: node '{name}' returns only a class index "
+                        f'({node.op}): name its input instead'
                         + (f', --output {source.name}' if source else ''))
     for conventional in ('predictions', 'probabilities'):
         node = graph.nodes.get(conventional)

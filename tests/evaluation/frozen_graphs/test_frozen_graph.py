@@ -43,5 +43,21 @@ def test_dropout_that_is_on_is_refused():
         images = tf.placeholder(tf.float32, [None, 32, 32, 3], name='x')
         tf.reduce_mean(tf.nn.dropout(images, rate=0.5), [1, 2], name='y')
     with tf.Graph().as_default(), tf.Session() as session:
-        with pytest.raises(UserError, match='gives another answer in each run'):
+        with pytest.raises(UserError, match='gives a different answer on every run'):
             FrozenGraph(build(network), 'a.pb').probabilities(session, IMAGES)
+
+
+def test_the_placeholders_that_it_sets_are_listed():
+    def network():
+        images = tf.placeholder(tf.float32, [None, 32, 32, 3], name='x')
+        keep = tf.placeholder(tf.float32, [], name='keep_prob')
+        training = tf.placeholder(tf.bool, [], name='is_training')
+        unit = tf.placeholder_with_default(1., [], name='unit')
+        factor = unit / keep - tf.cast(training, tf.float32)
+        tf.multiply(tf.reduce_mean(images, [1, 2]), factor, name='y')
+    with tf.Graph().as_default(), tf.Session() as session:
+        frozen = FrozenGraph(build(network), 'a.pb')
+        frozen.probabilities(session, IMAGES)
+    assert frozen.describe()[-2:] == [
+        'assumed: is_training=false, keep_prob=1 (--feed changes them)',
+        'defaults of the graph: unit (--feed changes it)']

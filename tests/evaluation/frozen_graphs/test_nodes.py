@@ -34,7 +34,7 @@ def test_an_index_stands_for_what_it_reads():
     def network():
         tf.argmax(tf.reduce_mean(images(), [1, 2], name='mean'), 1, name='predictions')
     assert nodes_of(network).output == 'mean'
-    with pytest.raises(UserError, match='index of a class alone .ArgMax.*--output mean'):
+    with pytest.raises(UserError, match='only a class index .ArgMax.*--output mean'):
         nodes_of(network, None, 'predictions')
 
 
