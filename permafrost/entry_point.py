@@ -1,6 +1,7 @@
 """How a script runs: its flags and help, errors in one line, exit codes, signals."""
 
 import difflib
+import errno
 import functools
 import logging
 import os
@@ -12,7 +13,7 @@ from absl import app, flags
 
 from permafrost.cli import console
 from permafrost.cli.ending_signals import on_ending_signals
-from permafrost.errors import UserError, one_line, printable
+from permafrost.errors import OUT_OF_MEMORY, UsageError, UserError, one_line, printable
 from permafrost.flags import explicitly_set, unexpected_argument, whole_number
 from permafrost.recipes import overrides
 
@@ -39,9 +40,9 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
     """Parse the flags, call `main(*arguments)` and exit with the code that it returns (None: 0).
 
     `main` receives at most `max_arguments` arguments that are not flags. A UserError is printed as
-    one line and gives exit code 1 or 2; a signal gives 128 plus its number. Output that cannot be
-    written ends nothing; it gives exit code 1 if `prints_result`, that is if it is all that the
-    script makes.
+    one line and gives exit code 1 or 2; so does running out of memory, with code 1. A signal gives
+    128 plus its number. Lost output does not stop the script; it gives exit code 1 if
+    `prints_result`, that is if it is all that the script makes.
     """
     console.install()
     # Its first import ever finds the fonts of the machine, and logs that.
@@ -61,6 +62,12 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
             if error.strerror is None:
                 raise
             code = _print_error(f"{error.filename or 'system'}: {error.strerror}", 1)
+        except Exception as error:
+            # TensorFlow's, known by its name: most scripts run without importing TensorFlow.
+            if type(error).__name__ != 'ResourceExhaustedError':
+                raise
+            is_disk = os.strerror(errno.ENOSPC) in str(error)
+            code = _print_error(one_line(error) if is_disk else OUT_OF_MEMORY, 1)
         code = code or int(console.report_lost() and prints_result)
         on_ending_signals(lambda number, unused_frame: os._exit(code))  # the work is done
         return code
@@ -84,13 +91,13 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
                                                   'flags begin with --'))
         for name, value in explicitly_set(flags.FLAGS).items():
             if isinstance(value, str):
-                flags.FLAGS[name].value = _expanded(f'--{name}', value)
-        return rest[:1] + [_expanded('an argument', value) for value in rest[1:]]
+                flags.FLAGS[name].value = expanded(f'--{name}', value)
+        return rest[:1] + [expanded('an argument', value) for value in rest[1:]]
     except flags.UnrecognizedFlagError as error:
         hint = _hint(error.flagname, argv)
         sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} ({script} --help lists the '
                               'flags)', 2))
-    except flags.Error as error:
+    except (flags.Error, UsageError) as error:
         message = one_line(error).replace('flag --', '--')
         sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
 
@@ -106,19 +113,19 @@ def _help(script: str) -> str:
                    {'flags': list(texts.values()), **groups}.items())
 
 
-def _expanded(name: str, value: str) -> str:
+def expanded(name: str, value: str) -> str:
     """Return the `value` of a flag or an argument with the home directory in place of ~.
 
-    Shells do not replace it after `=`. Raises flags.Error if `value` is empty, as it is if a
+    Shells do not replace it after `=`. Raises UsageError if `value` is empty, as it is if a
     variable of the shell is not set, or if there is no such user.
     """
     if not value:
-        raise flags.Error(f'{name} is empty: leave it out, or give it a value')
-    expanded = os.path.expanduser(value)
-    if value.startswith('~') and expanded == value:
-        raise flags.Error(f'{name}: no home directory {value.split("/")[0]}; a file of that name '
-                          f'is ./{value}')
-    return expanded
+        raise UsageError(f'{name} is empty: leave it out, or give it a value')
+    path = os.path.expanduser(value)
+    if value.startswith('~') and path == value:
+        raise UsageError(f'{name}: no home directory {printable(value.split("/")[0])}; a file of '
+                         f'that name is ./{printable(value)}')
+    return path
 
 
 def _hint(name: str, argv: List[str]) -> str:

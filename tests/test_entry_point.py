@@ -35,6 +35,10 @@ def main(name=None, signal_name=None):
         import permafrost.experiments.reports.svg
     if name == 'missing':
         open('/nonexistent/file')
+    if name == 'exhaust':  # as TensorFlow does
+        raise type('ResourceExhaustedError', (Exception,), {{}})({{
+            'memory': 'OOM when allocating tensor', 'disk': '/a/b; No space left on device'
+        }}[signal_name])
     print(name, absl_flags.FLAGS.depth, flags.explicitly_set(absl_flags.FLAGS))
 
 
@@ -103,7 +107,9 @@ def test_a_tilde_is_the_home_directory(script):
     (['--lr=a'], 2, 'unknown flag --lr ('),  # no recipe here
     (['a', 'b', 'c'], 2, "unexpected argument 'c'; flags begin with --"),
     (['fail'], 1, 'no such thing: name another'),
-    (['missing'], 1, '/nonexistent/file: No such file or directory')])
+    (['missing'], 1, '/nonexistent/file: No such file or directory'),
+    (['exhaust', 'memory'], 1, 'error: out of memory: lower --batch_size, or stop other processes'),
+    (['exhaust', 'disk'], 1, 'error: /a/b; No space left on device')])
 def test_an_error_is_one_line_and_an_exit_code(script, arguments, code, message):
     done = script(*arguments)
     assert done[0] == code and message in done[2]

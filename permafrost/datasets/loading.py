@@ -237,22 +237,22 @@ def _check_not_empty(dataset: Dataset, split: str) -> None:
 def load_first(dataset: Dataset, split: str, count: int) -> Tuple[np.ndarray, np.ndarray]:
     """Return what `load` does, of the first `count` images, without reading the others."""
     _check_not_empty(dataset, split)
-    return _pick(dataset, split, np.arange(min(count, dataset.counts[split])))
+    return pick(dataset, split, np.arange(min(count, dataset.counts[split])))
 
 
 def every_nth(dataset: Dataset, split: str, n: int) -> np.ndarray:
     """Return every n-th image of a split, uint8 [N, H, W, C], without reading the others."""
-    return _pick(dataset, split, np.arange(0, dataset.counts[split], n))[0]
+    return pick(dataset, split, np.arange(0, dataset.counts[split], n))[0]
 
 
 def evenly_spaced(dataset: Dataset, split: str, count: int) -> np.ndarray:
     """Return `count` images of a split, or all if it has fewer, without reading the others."""
     total = dataset.counts[split]
     count = min(count, total)
-    return _pick(dataset, split, np.arange(count, dtype=np.int64) * total // max(count, 1))[0]
+    return pick(dataset, split, np.arange(count, dtype=np.int64) * total // max(count, 1))[0]
 
 
-def _pick(dataset: Dataset, split: str, numbers: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def pick(dataset: Dataset, split: str, numbers: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Return the images and labels of a split at `numbers`, which are sorted, as `load` does."""
     images, labels, first = [], [], 0
     for records, rows in rows_of(dataset, split):

@@ -14,7 +14,7 @@ from permafrost.schema import limited
 
 FILE = 'results.csv'
 MAX_BYTES = 10**8
-CHOOSING = 'validation'  # the split that may choose a checkpoint; the test images must not
+SELECTION_SPLIT = 'validation'  # the split that may choose a checkpoint; the test images must not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,22 @@ _PARSERS = {name: (lambda text: float(text) if text else None) if hint == Option
             for name, hint in typing.get_type_hints(EpochRow).items()}
 
 
-def newest_metrics(run: str, split: str) -> Iterator[Any]:
-    """Yield the values of the lines of metrics.jsonl, the newest first.
+@dataclasses.dataclass
+class MetricsLine:
+    """The fields of a line of metrics.jsonl that are read. Early lines lack the last two."""
+    step: int = limited(minimum=0)
+    images: int = limited(minimum=1)
+    accuracy: float = limited(minimum=0, maximum=1)
+    confusion: Tuple[Tuple[int, ...], ...] = limited((), minimum=0)
+    weights: str = limited('', names=('averaged', 'raw'))
+    dataset_identity: str = ''
 
-    Skip what is not json, and lines that name another dataset than the run's.
+
+def newest_metrics(run: str, split: str, weights: str) -> Iterator[Dict[str, Any]]:
+    """Yield the lines of metrics.jsonl as MetricsLine describes them, the newest first.
+
+    Skip what is damaged, and lines that name other weights, 'averaged' or 'raw', or another dataset
+    than the run's.
     """
     path = os.path.join(run, 'eval', split, 'metrics.jsonl')
     identity = None
@@ -57,15 +69,10 @@ def newest_metrics(run: str, split: str) -> Iterator[Any]:
         stream.seek(max(0, os.path.getsize(path) - MAX_BYTES))
         for line in reversed(stream.read(MAX_BYTES).splitlines()):
             with contextlib.suppress(UsageError, ValueError):
-                value = files.parse_json(line)
-                if _is_of_dataset(value, identity):
-                    yield value
-
-
-def _is_of_dataset(metrics: Any, identity: Optional[str]) -> bool:
-    """Return False if a line of metrics.jsonl is of other images; earlier lines do not tell."""
-    own = metrics.get('dataset_identity') if isinstance(metrics, dict) else None
-    return not (own and identity) or own == identity
+                metrics = schema.check(files.parse_json(line), MetricsLine)
+                is_of_run = not identity or metrics.get('dataset_identity', identity) == identity
+                if is_of_run and metrics.get('weights', weights) == weights:
+                    yield metrics
 
 
 def read(run: str) -> List[EpochRow]:
@@ -129,11 +136,11 @@ def write(run: str, rows: Sequence[EpochRow]) -> None:
 
 def best(rows: Sequence[EpochRow]) -> Optional[EpochRow]:
     """Return the first row of the best validation accuracy; None if nothing was held out."""
-    return max((row for row in rows if row.eval_split == CHOOSING),
+    return max((row for row in rows if row.eval_split == SELECTION_SPLIT),
                key=lambda row: (row.eval_accuracy, -row.step), default=None)
 
 
-def evaluations_without_gain(rows: Sequence[EpochRow]) -> int:
+def evaluations_without_improvement(rows: Sequence[EpochRow]) -> int:
     """Return how many rows follow the best one; 0 if there is none."""
     top = best(rows)
     return 0 if top is None else sum(row.step > top.step for row in rows)

@@ -45,7 +45,7 @@ def _hours(model: str, recorded: List[Result]) -> str:
               and result['model'].rstrip('0123456789') == model.rstrip('0123456789')]
     if not family:
         return ''
-    recipe = catalog.RECIPES[catalog.DEFAULT_RECIPES.get(model, 'tutorial')]
+    recipe = catalog.RECIPES[catalog.default_recipe(model)]
     ops = _ops(model, recipe.image_size)
     nearest = min(family, key=lambda result: abs(result['ops'] - ops))
     seconds_of_op = nearest['train_seconds'] / (

@@ -57,7 +57,7 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
     the machine does slows all of them alike. Graphs that cannot run are left out, with a note.
     """
     medians: Dict[str, List[float]] = {}
-    repeats, runtimes, start, done = {}, {}, time.monotonic(), 0
+    repeats, runtimes, done = {}, {}, 0
     for graph in graphs:
         answer = _label_image(graph, repeats=3)
         if answer:
@@ -66,6 +66,7 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
             runtimes[graph] = answer['version'], answer['runtime'], answer.get('allocator', '')
             medians[graph] = []
     latencies: Dict[str, float] = {}
+    start = time.monotonic()  # after the program and its libraries were built
     while medians and done < MAX_ROUNDS:
         order = sorted(medians, reverse=bool(done % 2))
         for first in range(0, len(order), AT_ONCE):

@@ -1,4 +1,4 @@
-"""Markdown: tables, and the generated blocks of a page."""
+"""Tables, in Markdown or for a terminal, and the generated blocks of a page."""
 
 import re
 from typing import Iterable, List, Sequence
@@ -19,6 +19,14 @@ def escape(text: str) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> List[str]:
     """Return the lines of a table."""
     return [f"| {' | '.join(cells)} |" for cells in [header, ['---'] * len(header), *rows]]
+
+
+def aligned(rows: Sequence[Sequence[str]], numbers: int = 0) -> List[str]:
+    """Return a line for each row, for a terminal; the last `numbers` columns are to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ['  '.join(cell.ljust(width) if column < len(widths) - numbers else cell.rjust(width)
+                      for column, (cell, width) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
 
 
 def three_digits(value: float) -> str:

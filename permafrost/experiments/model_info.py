@@ -14,6 +14,7 @@ from permafrost.errors import UsageError, UserError, one_line, printable, unknow
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation, model_card
 from permafrost.evaluation.runtimes import client
+from permafrost.experiments import markdown
 from permafrost.recipes import catalog
 
 CONVENTION = '''For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per
@@ -57,7 +58,9 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
         side = '{0}x{0}'.format(size['image_size'])
         rows.append((size['model'], side, *_counts(size)))
         lines += [f"{size['model']}, {side} images", '', *_layer_table(size), '']
-    print('\n'.join([*(lines if layers or model else _table(rows) + ['']), CONVENTION]))
+    if not (layers or model):
+        lines = [*markdown.aligned(rows, len(COUNTS)), '']
+    print('\n'.join([*lines, CONVENTION]))
 
 
 def show_models(trained: str) -> None:
@@ -68,7 +71,7 @@ def show_models(trained: str) -> None:
     rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'frozen graph')]
     for name in models.MODELS:
         path = os.path.join(trained, name + '.pb')
-        graph, recipe = '', catalog.DEFAULT_RECIPES.get(name, 'tutorial')
+        graph, recipe = '', catalog.default_recipe(name)
         if os.path.exists(path):
             graph = os.path.relpath(path)
             with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
@@ -77,9 +80,8 @@ def show_models(trained: str) -> None:
                 if described['recipe'] != recipe:
                     graph += f" (recipe {printable(str(described['recipe']))})"
         rows.append((name, recipe, '{0}x{0}'.format(catalog.image_size(name)), graph))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    print('\n'.join([*lines, '', f"parameters and operations: {next_command('info.py', '--all')}"]))
+    print('\n'.join([*markdown.aligned(rows), '',
+                     f"parameters and operations: {next_command('info.py', '--all')}"]))
 
 
 def show_run(run: str, as_json: bool = False) -> None:
@@ -195,16 +197,8 @@ def _layer_table(size: Size) -> List[str]:
     for layer in size['layers']:
         output = 'x'.join(map(str, layer['output_shape'] or '?'))
         rows.append((printable(layer['name']), printable(layer['kind']), output, *_counts(layer)))
-    return _table(rows + [('total', '', '', *_counts(size))])
+    return markdown.aligned(rows + [('total', '', '', *_counts(size))], len(COUNTS))
 
 
 def _counts(value: Size) -> List[str]:
     return ['?' if value[count] is None else f'{value[count]:,}' for count in COUNTS]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> List[str]:
-    """Return aligned columns: text to the left, then the counts to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    text_columns = len(widths) - len(COUNTS)
-    return ['  '.join(cell.ljust(width) if column < text_columns else cell.rjust(width)
-                      for column, (cell, width) in enumerate(zip(row, widths))) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from permafrost import files, runs, schema
+from permafrost.cluster import cluster_spec
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, printable
@@ -22,9 +23,10 @@ Result = Dict[str, Any]
 
 # Flags that do not change the training: a recorded command leaves them and --resume out.
 UNRECORDED_FLAGS = 'run|log_dir|data_dir|log_steps|summary_steps|histogram_steps'
-# Fields of Config, not of the recipe, that change what is trained: the images held out, and whose
-# weights the training begins with, keeps or learns from, and the precision of its first steps.
-OTHER_SETTINGS = ('validation', 'teacher', 'init_from', 'freeze', 'earlier_compute_dtype')
+# Outside the recipe, what changes a training: the images held out, where batches come from, whose
+# weights it begins with, keeps or learns from, the precision of its first steps, and its cluster.
+OTHER_SETTINGS = ('validation', 'source', 'teacher', 'init_from', 'freeze',
+                  'earlier_compute_dtype', 'cluster')
 
 LOCK = '.lock'
 
@@ -60,6 +62,8 @@ class ResultFile:
     init_from: Optional[str] = None
     freeze: Optional[str] = None
     earlier_compute_dtype: Optional[str] = None
+    source: str = limited('memory', names=('memory', 'stream'))
+    cluster: Optional[str] = None  # see other_settings; None: a single process
     validation: int = limited(0, minimum=0)  # images held out of the training set
     classes: int = limited(10, minimum=1)
     batch_size: int = limited(1, minimum=1)
@@ -115,6 +119,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')
     dataset = registry.display_name(config.dataset, config.data_dir)
+    others = other_settings(run, config)
     versions = extra.get('versions') or [{}]
     size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
     result = {
@@ -125,10 +130,10 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         'train_seconds': status['train_seconds'],
         'images_per_second': status.get('images_per_second'),
         'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
-        'params': size['params'], 'ops': size['ops'], **_other_settings(config)}
+        'params': size['params'], 'ops': size['ops'], **others}
     if 'dataset_identity' in extra:  # early runs did not keep it
         result['dataset_identity'] = extra['dataset_identity']
-    path = os.path.join(folder, _name(config, dataset, metrics))
+    path = os.path.join(folder, _name(config, dataset, metrics, others))
     os.makedirs(folder, exist_ok=True)
     with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
         previous = read(path) if os.path.exists(path) else {}
@@ -144,7 +149,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     return path
 
 
-def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
+def _name(config: Config, dataset: str, metrics: Dict[str, Any], others: Dict[str, Any]) -> str:
     """Return the file name of a result: model, recipe, dataset, what --set changed, steps."""
     parts = [config.model, config.recipe.name]
     parts += [dataset] if config.dataset != 'cifar10' else []
@@ -153,14 +158,29 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any]) -> str:
         changes.append(f"weights={metrics['weights']}")
     # --patience ends each seed at another step; they share a file.
     changes += [f'patience={config.patience}'] if config.patience else []
-    changes += [f'{name}={value}' for name, value in _other_settings(config).items()]
+    changes += [f'{name}={value}' for name, value in others.items()]
     step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
     return f"{files.safe_name('-'.join(parts))}-{step}.json"
 
 
-def _other_settings(config: Config) -> Dict[str, Any]:
-    return {name: getattr(config, name) for name in OTHER_SETTINGS if getattr(config, name)}
+def other_settings(run: str, config: Config) -> Dict[str, Any]:
+    """Return those of OTHER_SETTINGS in which a run differs from a plain training.
+
+    'cluster' is such as 'sync 4 workers 1 backup'. Raises UserError if cluster.json is damaged.
+    """
+    values = dict(vars(config), cluster=_cluster(run))
+    return {name: values[name] for name in OTHER_SETTINGS
+            if values[name] != getattr(Config, name, None)}
+
+
+def _cluster(run: str) -> Optional[str]:
+    saved = cluster_spec.load_cluster_json(run)
+    if not saved:
+        return None
+    workers, backups = len(saved['workers']), saved.get('backup_workers', 0)
+    return (f"{saved.get('mode', 'async')} {workers} worker{'s' * (workers > 1)}"
+            + f" {backups} backup{'s' * (backups > 1)}" * bool(backups))
 
 
 def changes(result: Result) -> List[str]:

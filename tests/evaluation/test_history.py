@@ -66,7 +66,7 @@ def test_a_file_that_is_not_read_in_full_is_kept(tmp_path, capsys):
 def test_the_best_row_is_the_first_of_the_best_validation_accuracy():
     rows = [row(1, .2), row(2, .7), row(3, .7), row(4, .6)]
     assert history.best(rows) == rows[1]
-    assert history.evaluations_without_gain(rows) == 2
-    assert history.evaluations_without_gain(rows[:2]) == 0
+    assert history.evaluations_without_improvement(rows) == 2
+    assert history.evaluations_without_improvement(rows[:2]) == 0
     tested = [dataclasses.replace(each, eval_split='test') for each in rows]
-    assert history.best(tested) is None and history.evaluations_without_gain(tested) == 0
+    assert history.best(tested) is None and history.evaluations_without_improvement(tested) == 0

@@ -60,6 +60,19 @@ def test_rounds_go_on_while_they_disagree(monkeypatch):
     assert found.latency_ms < 1.01 and 4 < found.rounds < latency.MAX_ROUNDS
 
 
+def test_the_time_to_build_the_program_is_not_that_of_the_rounds(monkeypatch):
+    now, speed = [0.], itertools.count(1)
+    answers(monkeypatch, lambda graphs, repeats: {'a': [1 / next(speed)] * 100})
+    answer = latency._label_image
+
+    def build(graph, repeats):
+        now[0] += 1000
+        return answer(graph, repeats)
+    monkeypatch.setattr(latency, '_label_image', build)
+    monkeypatch.setattr(latency.time, 'monotonic', lambda: now[0])
+    assert latency.time_in_turn(['a'])['a'].rounds > latency.MIN_ROUNDS
+
+
 def test_not_too_many_graphs_are_in_memory_at_once(monkeypatch):
     sizes = []
 

@@ -13,6 +13,13 @@ def test_a_table_has_a_header_and_rows():
         '| a | b |', '| --- | --- |', '| 1 | 2 |', '| 3 | 4 |']
 
 
+def test_columns_are_aligned():
+    rows = [['name', 'note', 'n'], ['a', '', '10']]
+    assert markdown.aligned(rows) == ['name  note  n', 'a           10']
+    assert markdown.aligned(rows, numbers=1) == ['name  note   n', 'a           10']
+    assert markdown.aligned([['a', 'b'], ['c', '']]) == ['a  b', 'c']
+
+
 def test_only_the_block_is_replaced(tmp_path):
     path = tmp_path / 'page.md'
     path.write_text(PAGE)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from permafrost import files, runs
+from permafrost.cluster import cluster_spec
 from permafrost.datasets import registry
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
@@ -201,11 +202,18 @@ def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatc
     assert results.read(results.record(folder, run, METRICS))['seeds'] == [1, 2]
 
 
-@pytest.mark.parametrize('field, value', [
-    (field, 100 if field == 'validation' else 'a/b') for field in results.OTHER_SETTINGS])
+VALUES = {'validation': 100, 'source': 'stream', 'cluster': 'sync 2 workers'}
+
+
+@pytest.mark.parametrize('field', results.OTHER_SETTINGS)
 def test_other_weights_or_images_to_begin_with_are_a_result_of_their_own(
-        field, value, run, tmp_path):
-    other = _copy(run, tmp_path / 'other', lambda json: json['config'].update({field: value}))
+        field, run, tmp_path):
+    value = VALUES.get(field, 'a/b')
+    change = {} if field == 'cluster' else {field: value}
+    other = _copy(run, tmp_path / 'other', lambda json: json['config'].update(change))
+    if field == 'cluster':
+        cluster_spec.save_cluster_json(
+            other, cluster_spec.ClusterSpec(('a:1',), ('b:1', 'c:1')), 'sync', 0, 1)
     plain, path = (results.record(str(tmp_path / 'results'), each, METRICS)
                    for each in (run, other))
     assert plain != path and os.path.dirname(path) == str(tmp_path / 'results')

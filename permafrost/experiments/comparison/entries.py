@@ -1,13 +1,11 @@
 """Entries: what a comparison needs to know of each run, and of each seed of a results/*.json."""
 
-import contextlib
 import dataclasses
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Tuple
+from typing import Dict, FrozenSet, List, Optional, Tuple
 
-from permafrost import runs, schema
+from permafrost import runs
 from permafrost.config import Config
 from permafrost.datasets import registry
-from permafrost.errors import UsageError
 from permafrost.evaluation import history
 from permafrost.experiments import results
 from permafrost.experiments.comparison.selection import Selected
@@ -16,20 +14,10 @@ from permafrost.experiments.sweeps import exports
 from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.setting_text import to_text
-from permafrost.schema import limited
 
 NOT_COMPARED = ('recipe', 'data_dir', 'seed', 'deterministic', 'save_steps', 'save_secs',
                 'max_to_keep', 'summary_steps', 'histogram_steps', 'log_steps', 'eval_epochs',
                 'intra_op_threads', 'inter_op_threads', 'train_images', 'statistics')
-
-
-@dataclasses.dataclass
-class MetricsLine:
-    """The fields of a line of metrics.jsonl that are read."""
-    step: int = limited(minimum=0)
-    accuracy: float = limited(minimum=0, maximum=1)
-    images: int = limited(minimum=1)
-    weights: str = limited(names=('averaged', 'raw'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,17 +62,17 @@ def read_run(selected: Selected) -> Entry:
     run = selected.path
     config, extra = runs.read_config(run)
     state, step = runs.state(run, config)
+    others = results.other_settings(run, config)
     engine = (extra.get('versions') or [{}])[-1].get('engine', 'unknown')
     settings = {field.name: to_text(getattr(config, field.name))
                 for field in dataclasses.fields(config) if field.name not in NOT_COMPARED}
     settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine,
-                    weights=config.recipe.default_weights)
+                    weights=config.recipe.default_weights, cluster=to_text(others.get('cluster')))
     settings, changed = _with_recipe(settings, config.recipe)
     settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
         changed += ('steps',)
-    changed += tuple(name for name in (*results.OTHER_SETTINGS, 'patience', 'source')
-                     if getattr(config, name) != getattr(Config, name, None))
+    changed += (*others, *['patience'] * bool(config.patience))
     changed += ('average_statistics',) * (not config.average_statistics)  # of an early run
     changed += (exports.SETTING,) * bool(selected.export)
     return Entry(
@@ -99,8 +87,8 @@ def read_run(selected: Selected) -> Entry:
 
 def with_accuracy(entry: Entry, split: str) -> Entry:
     """Return the `entry` of a run with the accuracy that was measured at its last step, if any."""
-    for metrics in _metrics(entry.path, split):
-        if (metrics['step'], metrics['weights']) == (entry.step, entry.weights):
+    for metrics in history.newest_metrics(entry.path, split, entry.weights):
+        if metrics['step'] == entry.step:
             return dataclasses.replace(entry, accuracy=metrics['accuracy'],
                                        images=metrics['images'])
     return entry
@@ -109,16 +97,9 @@ def with_accuracy(entry: Entry, split: str) -> Entry:
 def last_accuracy(entry: Entry) -> Optional[float]:
     """Return the newest accuracy of a run, of the held-out images or else of the test images."""
     for split in ('validation', 'test'):
-        for metrics in _metrics(entry.path, split):
+        for metrics in history.newest_metrics(entry.path, split, entry.weights):
             return metrics['accuracy']
     return None
-
-
-def _metrics(run: str, split: str) -> Iterator[Dict[str, Any]]:
-    """Yield the lines of metrics.jsonl, the newest first, without damaged ones."""
-    for value in history.newest_metrics(run, split):
-        with contextlib.suppress(UsageError):
-            yield schema.check(value, MetricsLine)
 
 
 def _curve(run: str, seed: int) -> Optional[Curve]:
@@ -135,7 +116,7 @@ def read_result(selected: Selected) -> List[Entry]:
     settings, changed = _with_recipe(
         {'model': result['model'], 'dataset': result['dataset'], 'engine': result['engine'],
          'steps': str(result['steps']), 'weights': result['weights'],
-         **{name: to_text(result.get(name, getattr(Config, name)))
+         **{name: to_text(result.get(name, getattr(Config, name, None)))
             for name in results.OTHER_SETTINGS}}, recipe)
     changed += ('weights',) * (result['weights'] != recipe.default_weights)
     images = result['steps'] * recipe.batch_size / max(result['epochs'], 0.01)  # of an epoch

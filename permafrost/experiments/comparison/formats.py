@@ -35,17 +35,15 @@ def text(comparison: Comparison) -> str:
            if any(column(row) != NONE for row in comparison.rows)}})
     rows = [list(columns), *([column(row) for column in columns.values()]
                              for row in comparison.rows)]
-    widths = [max(map(len, cells)) for cells in zip(*rows)]
-    lines = ['  '.join(cell.ljust(width) if number < first_number else cell.rjust(width)
-                       for number, (cell, width) in enumerate(zip(cells, widths))).rstrip()
-             for cells in rows]
+    lines = markdown.aligned(rows, len(columns) - first_number)
     return '\n'.join([*lines, '', *facts(comparison, '*')])
 
 
-def markdown_table(comparison: Comparison) -> List[str]:
+def markdown_table(comparison: Comparison, last: Optional[Dict[str, Callable[[Row], str]]] = None
+                   ) -> List[str]:
     """Return the lines of a Markdown table of six columns, and what is to be known about it.
 
-    A difference that is not noise is bold.
+    A difference that is not noise is bold. `last`, {name: text}, stands in place of the training.
     """
     has_names = _needs_names(comparison)
 
@@ -62,7 +60,7 @@ def markdown_table(comparison: Comparison) -> List[str]:
         'difference': lambda row: difference(row, comparison, '**{}**'),
         'parameters / operations (M)': pair('params M', 'ops M'),
         'file (MB) / latency (ms)': pair('file MB', 'ms'),
-        'training': lambda row: markdown.escape(MEASURES['training'](row))}
+        **(last or {'training': lambda row: markdown.escape(MEASURES['training'](row))})}
     lines = markdown.table(list(columns), [
         [column(row) for column in columns.values()] for row in comparison.rows])
     notes = [markdown.escape(line) for line in facts(comparison, 'bold')]
@@ -121,7 +119,7 @@ def accuracy(row: Row) -> str:
 
 
 def difference(row: Row, comparison: Comparison, marked: str) -> str:
-    """Return the difference to the baseline in points, with its interval.
+    """Return the difference from the baseline in points, with its interval.
 
     It is `marked`, a format, if it is not noise.
     """

@@ -8,13 +8,15 @@ from permafrost import files
 from permafrost.errors import UsageError, UserError
 from permafrost.experiments.comparison import compare, formats, run_list
 from permafrost.experiments.comparison.table import Comparison
+from permafrost.experiments.reports import comparison_page
 from permafrost.flags import check_file, explicitly_set
 
 flags.disclaim_key_flags()
 
 TEXTS: Dict[str, Callable[[Comparison], str]] = {
     'csv': formats.csv_text, 'json': formats.json_text,
-    'markdown': lambda comparison: '\n'.join(formats.markdown_table(comparison)) + '\n'}
+    'markdown': lambda comparison: '\n'.join(formats.markdown_table(comparison)) + '\n',
+    'html': comparison_page.page}
 
 
 def define_flags() -> None:
@@ -43,13 +45,12 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     """Print what the flags `values` of compare.py ask for. Raises UserError."""
     arguments = arguments or [values.log_dir]
     if values.list:
-        for name in ('csv', 'json', 'markdown', 'html', 'baseline', 'split', 'by_run'):
+        for name in (*TEXTS, 'baseline', 'split', 'by_run'):
             if name in explicitly_set(values):
                 raise UsageError(f'--{name} has no effect with --list: leave one of them out')
         print(run_list.list_runs(arguments))
         return
-    paths = {name: values[name].value for name in ('csv', 'json', 'markdown', 'html')
-             if values[name].value}
+    paths = {name: values[name].value for name in TEXTS if values[name].value}
     for name, path in paths.items():
         check_file(name, path)
     comparison = compare.compare(arguments, values.baseline, values.split, values.by_run,
@@ -57,11 +58,10 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     print(formats.text(comparison), flush=True)
     for name, path in paths.items():
         try:
-            if name == 'html':
-                from permafrost.experiments.reports import comparison_page  # imports matplotlib
-                comparison_page.write(comparison, path)
-            else:
-                files.write_atomically(path, TEXTS[name](comparison))
+            files.write_atomically(path, TEXTS[name](comparison))
+        except ImportError as error:
+            raise UserError(f'--{name} needs {error.name}, which is missing: make setup installs '
+                            'it')
         except OSError as error:
             raise UserError(f'cannot write {path} ({error.strerror}): name another --{name}')
         print(f'{name}: {path}')

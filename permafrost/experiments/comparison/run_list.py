@@ -7,6 +7,7 @@ from typing import List, Sequence
 
 from permafrost import runs
 from permafrost.errors import UserError, printable
+from permafrost.experiments import markdown
 from permafrost.experiments.comparison import entries, formats, selection
 from permafrost.experiments.comparison.entries import Entry
 
@@ -29,9 +30,7 @@ def list_runs(arguments: Sequence[str]) -> str:
             rows.append(_row(entries.read_run(each)))
         except UserError as error:
             notes.append(f'{printable(each.path)}: {error}')
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ['  '.join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return '\n'.join(lines + notes)
+    return '\n'.join(markdown.aligned(rows) + notes)
 
 
 def _row(entry: Entry) -> Sequence[str]:

@@ -29,7 +29,7 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The difference of a row's mean accuracy to the baseline's."""
+    """The difference of a row's mean accuracy from the baseline's."""
     value: float  # a fraction: 0.01 is one percentage point better
     interval: Interval = _interval()
     # 'welch' (over seeds) or 'binomial' (over images: a single seed)

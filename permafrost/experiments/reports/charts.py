@@ -19,7 +19,7 @@ class Series(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A difference to the baseline, with its confidence interval, in percentage points."""
+    """A difference from the baseline, with its confidence interval, in percentage points."""
     name: str
     value: float
     low: float
@@ -45,7 +45,7 @@ def learning_curves(rows: Sequence[Row], field: str) -> List[Series]:
 
 
 def differences(rows: Sequence[Row]) -> List[Bar]:
-    """Return the bars of the rows that have a difference to the baseline."""
+    """Return the bars of the rows that have a difference from the baseline."""
     return [Bar(row.name, *(100 * each for each in (row.difference.value,
                                                     *row.difference.interval)))
             for row in rows if row.difference]

@@ -2,8 +2,8 @@
 
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
-from permafrost import files, runs
-from permafrost.errors import UserError, printable
+from permafrost import runs
+from permafrost.errors import printable
 from permafrost.experiments.comparison.table import Comparison, Row
 
 # Name, field of Row, what it is divided by, text of the value.
@@ -31,20 +31,6 @@ class Cell(NamedTuple):
     is_number: bool = False
     is_bold: bool = False
     detail: str = ''  # a second line
-
-
-def write(comparison: Comparison, path: str) -> str:
-    """Write the page of `comparison` to `path`; return `path`.
-
-    Raises UserError if it cannot be written, or a library is missing.
-    """
-    try:
-        files.write_atomically(path, page(comparison))
-    except ImportError as error:
-        raise UserError(f'a page needs {error.name}, which is missing: make setup installs it')
-    except OSError as error:
-        raise UserError(f'cannot write {printable(path)} ({error.strerror}): name another --html')
-    return path
 
 
 def page(comparison: Comparison) -> str:
@@ -99,7 +85,7 @@ def _cost(row: Row, field: str, unit: float, text: Callable[[float], str]) -> Ce
 def _ablation(comparison: Comparison) -> Any:
     from permafrost.experiments.reports import charts
     bars = charts.differences(comparison.rows)
-    title = f'Difference in accuracy to {comparison.baseline.name}' if comparison.rows else ''
+    title = f'Difference in accuracy from {comparison.baseline.name}' if comparison.rows else ''
     return charts.bars('ablation', title, bars) if bars else None
 
 

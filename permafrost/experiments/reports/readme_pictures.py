@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import os
-import re
 import textwrap
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -23,7 +22,7 @@ HEIGHT = 4.2  # inches
 
 
 @dataclasses.dataclass
-class Figure:
+class Measurement:
     """A measured latency."""
     median: float = limited(minimum=1e-6)  # ms
 
@@ -31,7 +30,7 @@ class Figure:
 @dataclasses.dataclass
 class LatencyFile:
     """The fields of benchmark-latency.json."""
-    figures: Dict[str, Figure]
+    figures: Dict[str, Measurement]
     ops: Dict[str, int]
     versions: Dict[str, str]  # 'engine', 'tensorflow'
     machine: Dict[str, Any]
@@ -44,18 +43,18 @@ def update(readme: str, folder: str, pictures: str, check: bool = False) -> None
     """
     measured = _latencies(folder)
     best = _best(results.load(folder))
-    data: Dict[str, List[str]] = {'operations': [], 'latency': []}
+    by_cost: Dict[str, List[pareto.Point]] = {'operations': [], 'latency': []}
     for result in best:
         model, accuracy = result['model'], 100 * result['accuracy']['mean']
-        data['operations'].append(_point(OURS, model, result['ops'] / 1e6, accuracy))
+        by_cost['operations'].append(pareto.Point(model, result['ops'] / 1e6, accuracy, group=OURS))
         if _is_measured(result, measured):
             milliseconds = measured['figures'][model]['median']
-            data['latency'].append(_point(OURS, model, milliseconds, accuracy))
+            by_cost['latency'].append(pareto.Point(model, milliseconds, accuracy, group=OURS))
     for model, (ops, milliseconds, accuracy) in ORIGINAL.items():
-        data['operations'].append(_point(PUBLISHED, model, ops, accuracy))
-        data['latency'].append(_point(PUBLISHED, model, milliseconds, accuracy))
-    for name, points in data.items():
-        svg.update_pictures(os.path.join(pictures, name), points,
+        by_cost['operations'].append(pareto.Point(model, ops, accuracy, group=PUBLISHED))
+        by_cost['latency'].append(pareto.Point(model, milliseconds, accuracy, group=PUBLISHED))
+    for name, points in by_cost.items():
+        svg.update_pictures(os.path.join(pictures, name), [_in_words(point) for point in points],
                             functools.partial(_draw, name, points), check)
     markdown.update_block(readme, 'pictures', _block(
         os.path.relpath(pictures, os.path.dirname(readme) or '.'), measured), check)
@@ -87,18 +86,15 @@ def _best(recorded: Sequence[results.Result]) -> List[results.Result]:
     return sorted(best.values(), key=lambda result: (result['ops'], result['model']))
 
 
-def _point(group: str, model: str, cost: float, accuracy: float) -> str:
-    """Return a point as the pictures hold it, in words too."""
-    return f'{group}: {model}, {cost:.4g}, {accuracy:.2f} %'
+def _in_words(point: pareto.Point) -> str:
+    return f'{point.group}: {point.name}, {point.cost:.4g}, {point.accuracy:.2f} %'
 
 
-def _draw(name: str, points: Sequence[str], colours: Mapping[str, str]) -> str:
-    parsed = [re.fullmatch(r'(.*): (.*), (.*), (.*) %', point).groups() for point in points]
+def _draw(name: str, points: Sequence[pareto.Point], colours: Mapping[str, str]) -> str:
     axis = {'operations': 'operations for one image (million)',
             'latency': 'latency of one image in C++ (ms)'}[name]
-    return pareto.chart(name, f'Accuracy on CIFAR-10 against {name}', axis, [
-        pareto.Point(model, float(cost), float(accuracy), group=group)
-        for group, model, cost, accuracy in parsed], OURS, HEIGHT, colours, has_legend=True).svg
+    return pareto.chart(name, f'Accuracy on CIFAR-10 against {name}', axis, points,
+                        OURS, HEIGHT, colours, has_legend=True).svg
 
 
 def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:

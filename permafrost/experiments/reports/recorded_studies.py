@@ -56,11 +56,8 @@ def _table(comparison: Comparison) -> List[str]:
 
     Runs of a study may share the machine with other work, so their times say little.
     """
-    header, rule, *rest = (line.rpartition(' | ')[0] if line[:1] == '|' else line
-                           for line in formats.markdown_table(comparison))
-    rows = [f'{line} | {_published(comparison, row)} |'
-            for line, row in zip(rest, comparison.rows)]
-    return [header + ' | published |', rule + ' | --- |', *rows, *rest[len(rows):]]
+    return formats.markdown_table(
+        comparison, {'published': lambda row: _published(comparison, row)})
 
 
 def _published(comparison: Comparison, row: Row) -> str:
@@ -77,7 +74,7 @@ def _published(comparison: Comparison, row: Row) -> str:
 def _pictures(name: str, comparison: Comparison) -> Iterator[Tuple[str, str, List[str], Any]]:
     """Yield name, description, data in words, and drawing function of each picture of a study."""
     bars = charts.differences(comparison.rows)
-    title = f'Difference in accuracy to {comparison.baseline.name}'
+    title = f'Difference in accuracy from {comparison.baseline.name}'
     yield (f'study-{name}-differences', title, [str(bar) for bar in bars], lambda colours:
            charts.bars(f'{name}-differences', title, bars, colours).svg)
     lines = charts.learning_curves(comparison.rows, 'eval_accuracies')

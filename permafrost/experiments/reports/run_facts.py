@@ -19,19 +19,9 @@ from permafrost.recipes import catalog
 from permafrost.recipes.setting_text import to_text
 from permafrost.schema import limited
 
-MAX_CONFUSION_CLASSES = 20  # more would not fit on a page
 MAX_PICTURES = 24
 
 Table = List[Tuple[str, str, Optional[str]]]  # setting, value, the recipe's where it differs
-
-
-@dataclasses.dataclass
-class MetricsLine:
-    """The fields of a line of metrics.jsonl that a report shows."""
-    step: int = limited(minimum=0)
-    confusion: Tuple[Tuple[int, ...], ...] = limited(minimum=0)
-    images: int = limited(1, minimum=1)
-    accuracy: float = limited(0., minimum=0, maximum=1)
 
 
 @dataclasses.dataclass
@@ -47,7 +37,7 @@ class Mistake:
 class Description:
     """The fields of the json file next to a frozen graph that a report shows."""
     bytes: int = limited(minimum=0)
-    step: int = limited(0, minimum=0)
+    step: int = limited(minimum=0)
     sha256: str = ''
     params: Optional[int] = limited(None, minimum=0)  # without the filters that pruning removed
     ops: Optional[int] = limited(None, minimum=0)
@@ -87,19 +77,19 @@ class Picture(NamedTuple):
     probability: float
 
 
-def metrics(run: str, split: str, num_classes: int) -> Optional[Dict[str, Any]]:
-    """Return the last metrics of `run` on `split`; None if there are none of its classes."""
-    try:
-        value = schema.check(next(history.newest_metrics(run, split)), MetricsLine)
-    except (StopIteration, UserError):
-        return None
-    shapes = {len(value['confusion']), *map(len, value['confusion'])}
-    return value if shapes == {num_classes} else None
+def metrics(run: str, split: str, num_classes: int, weights: str) -> Optional[Dict[str, Any]]:
+    """Return the last metrics of the `weights` of `run`; None if there are none of its classes."""
+    for value in history.newest_metrics(run, split, weights):
+        confusion = value.get('confusion', ())
+        if {len(confusion), *map(len, confusion)} == {num_classes}:
+            return value
+    return None
 
 
 def class_metrics(confusion: Sequence[Sequence[int]], classes: Sequence[str]
                   ) -> Tuple[List[ClassMetrics], List[ConfusionRow]]:
     """Return the metrics of each class, and the confusion matrix unless it is too large."""
+    from permafrost.evaluation.metrics import MAX_CONFUSION_CLASSES  # imports TensorFlow
     counts = np.array(confusion, np.int64)
     totals = np.maximum(counts.sum(1), 1)
     errors = counts * (1 - np.eye(len(counts), dtype=np.int64))
@@ -126,11 +116,15 @@ def mistakes(run: str, config: Config, split: str, classes: Sequence[str]) -> Li
     worst = schema.read_if_valid(path, List[Mistake], [])[:MAX_PICTURES]
     if not worst:
         return []
-    images, _ = loading.load(_dataset(config), split)
+    dataset = _dataset(config)
+    shown = [each for each in worst if each['index'] < dataset.counts.get(split, 0)
+             and max(each['label'], each['predicted']) < len(classes)]
+    if not shown:
+        return []
+    numbers = np.unique([each['index'] for each in shown])
+    images = dict(zip(numbers, loading.pick(dataset, split, numbers)[0]))
     return [Picture(picture(images[each['index']]), each['index'], classes[each['label']],
-                    classes[each['predicted']], each['probability'])
-            for each in worst if each['index'] < len(images)
-            and max(each['label'], each['predicted']) < len(classes)]
+                    classes[each['predicted']], each['probability']) for each in shown]
 
 
 @functools.lru_cache(maxsize=1)
@@ -185,10 +179,10 @@ def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
 
 def state(run: str, config: Config, step: int) -> Tuple[str, bool]:
     """Return the state of `run` at `step`, and whether its page will change."""
-    status = runs.read_status(run)
     if step >= config.steps:
         return 'done', False
-    stated = status.get('state', 'stopped')
+    stated = runs.read_status(run).get('state', 'running')
     if stated != 'running':  # the training that ends holds its lock until the page is written
         return stated, False
-    return ('running', True) if runs.is_running(run) else ('stopped', False)
+    found, _ = runs.state(run, config)
+    return found, found == 'running'

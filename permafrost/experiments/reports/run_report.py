@@ -62,7 +62,7 @@ def page(run: str) -> str:
     step = max(rows[-1].step if rows else 0, status.get('step', 0))
     state, is_live = run_facts.state(run, config, step)
     by_split = {split: metrics for split in SPLITS for metrics in [
-        run_facts.metrics(run, split, len(classes))] if metrics}
+        run_facts.metrics(run, split, len(classes), config.recipe.default_weights)] if metrics}
     split = rows[-1].eval_split if rows else next(iter(by_split), 'test')
     metrics = by_split.get(split)
     by_class, confusion = (run_facts.class_metrics(metrics['confusion'], classes) if metrics
@@ -125,10 +125,10 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
                       f'% at step {best.step:,}'))
     seconds = status.get('train_seconds', rows[-1].train_seconds if rows else 0)
     if seconds:
-        tiles.append(('training time', *_duration(seconds)))
+        tiles.append(_time_tile('training time', seconds))
         step = status.get('step', 0)
         if is_live and step:
-            tiles.append(('left, about', *_duration((config.steps - step) * seconds / step)))
+            tiles.append(_time_tile('time left, about', (config.steps - step) * seconds / step))
     if status.get('images_per_second'):
         tiles.append(('speed', f"{status['images_per_second']:,.0f}", 'images/s'))
     described, latency = run_facts.frozen(run, config.model)
@@ -140,7 +140,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
                   ('operations per image', f"{counts['ops'] / 1e6:,.2f}", 'million')]
     if described:
         tiles.append(('frozen graph', f"{described['bytes']:,}",
-                      f"bytes, of step {described.get('step', 0):,}"))
+                      f"bytes, of step {described['step']:,}"))
     if latency:
         threads = latency.get('threads', 1)
         tiles.append(('latency in C++', f"{latency['latency_ms']:.3g}",
@@ -148,9 +148,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
     return tiles
 
 
-def _duration(seconds: float) -> Tuple[str, str]:
-    if seconds < 120:
-        return f'{seconds:.0f}', 's'
-    if seconds < 7200:
-        return f'{seconds / 60:.0f}', 'minutes'
-    return f'{seconds / 3600:.1f}', 'hours'
+def _time_tile(name: str, seconds: float) -> Tile:
+    from permafrost.experiments.comparison import formats
+    value, unit = formats.duration(seconds).split()
+    return name, value, unit

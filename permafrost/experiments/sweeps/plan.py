@@ -13,6 +13,7 @@ from absl import flags
 from permafrost import files, runs
 from permafrost.config import RESUMABLE, Config
 from permafrost.datasets import loading
+from permafrost.entry_point import expanded
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps import exports
@@ -141,22 +142,8 @@ def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
     """Return the flags of train.py for the base with `settings`."""
     merged = exports.trained({**study.base, **settings})
     return [*(f'--set={name}={text}' if name in overrides.FIELDS
-              else f'--{name}={_expanded(name, text)}'
+              else f'--{name}={expanded(name, text)}'
               for name, text in merged.items()), f'--seed={seed}']
-
-
-def _expanded(name: str, text: str) -> str:
-    """Return the value of a flag with the home directory in place of ~, as train.py reads it.
-
-    Raises UsageError if train.py would refuse it.
-    """
-    if not text:
-        raise UsageError(f'{name} is empty: leave it out, or give it a value')
-    expanded = os.path.expanduser(text)
-    if text.startswith('~') and expanded == text:
-        raise UsageError(f'{name}: no home directory {printable(text.split("/")[0])}; a file of '
-                         f'that name is ./{printable(text)}')
-    return expanded
 
 
 def configure(values: Any, arguments: Sequence[str], name: str) -> Config:

@@ -11,7 +11,7 @@ from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.run_queue import RunQueue
 
-CHOOSING = {'validation', 'eval_epochs'}  # settings that decide how a search chooses
+SEARCH_SETTINGS = {'validation', 'eval_epochs'}  # settings that decide how a search chooses
 
 
 def run(values: Any, folder: str) -> int:
@@ -55,7 +55,7 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
         raise UserError(f'--search needs Optuna ({error}): run make setup') from None
     arguments = plan.arguments_of(the_study, {}, the_study.seeds[0])
     config = plan.configure(values, arguments, variants.BASELINE)
-    if not (config.validation and config.eval_epochs) or CHOOSING & set(the_study.vary):
+    if not (config.validation and config.eval_epochs) or SEARCH_SETTINGS & set(the_study.vary):
         raise UsageError('--search chooses by validation accuracy: it needs --validation and '
                          '--eval_epochs above 0, the same for all trials')
     for name, values_of_name in the_study.vary.items():

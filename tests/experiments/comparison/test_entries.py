@@ -6,6 +6,7 @@ import os
 import pytest
 
 from permafrost import files, runs
+from permafrost.cluster import cluster_spec
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import history
@@ -60,15 +61,30 @@ def test_a_setting_that_makes_a_row_of_its_own_is_shown(run, name, value):
         assert (name in entry.changed) == is_changed and name in entry.settings
 
 
+def test_a_training_on_a_cluster_makes_a_row_of_its_own(run):
+    for spec, mode, backups, expected in (
+            ((), 'async', 0, 'none'), (('a:1',), 'async', 0, 'async 1 worker'),
+            (('a:1', 'b:1', 'c:1'), 'sync', 1, 'sync 3 workers 1 backup')):
+        if spec:
+            cluster_spec.save_cluster_json(
+                run, cluster_spec.ClusterSpec(('p:1',), spec), mode, backups, 1)
+        entry = entries.read_run(Selected(run))
+        assert entry.settings['cluster'] == expected
+        assert ('cluster' in entry.changed) == bool(spec)
+
+
 def test_the_accuracy_is_that_of_the_last_step_and_the_runs_weights(run):
     entry = entries.read_run(Selected(run))
     line = {'step': 4, 'accuracy': 0.5, 'images': 500, 'weights': 'averaged'}
     evaluated(run, dict(line, accuracy=0.1), line, dict(line, weights='raw', accuracy=0.9),
               dict(line, step=3, accuracy=0.8), '{"half', '\n', '["<script>"]\n',
-              dict(line, accuracy=7))
+              dict(line, step=3, accuracy=0.7, weights='raw'), dict(line, accuracy=7))
     found = entries.with_accuracy(entry, 'test')
     assert (found.accuracy, found.images) == (0.5, 500)
     assert entries.last_accuracy(entry) == 0.8
+    del line['weights']  # of an early run
+    evaluated(run, line)
+    assert entries.with_accuracy(entry, 'test').accuracy == 0.5
     evaluated(run, dict(line, step=3))
     assert entries.with_accuracy(entry, 'test').accuracy is None
 
@@ -141,5 +157,5 @@ def test_the_newest_line_counts_in_a_file_of_any_length(run, monkeypatch):
     monkeypatch.setattr(history, 'MAX_BYTES', 4000)
     entry = entries.read_run(Selected(run, 'x'))
     evaluated(run, *({'step': step, 'accuracy': step / 100, 'images': 500, 'weights': 'averaged',
-                      'confusion': 'x' * 1000} for step in range(20)), '{"step"')
+                      'more': 'x' * 1000} for step in range(20)), '{"step"')
     assert entries.last_accuracy(entry) == 0.19

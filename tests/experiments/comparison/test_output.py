@@ -2,6 +2,7 @@
 
 import os
 
+from permafrost.experiments.comparison import output
 from tests import in_process
 from tests.experiments.comparison.conftest import HOSTILE
 from tests.processes import ROOT
@@ -43,6 +44,19 @@ def test_mistakes_are_one_line(tmp_path):
         result = in_process.run('compare.py', *arguments)
         assert result.code == code and message in result.stderr and not result.stdout, result
         assert result.stderr.count('\n') == 1
+
+
+def test_a_page_that_cannot_be_made_or_written_is_one_line(tmp_path, monkeypatch):
+    def fail(error):
+        def page(comparison):
+            raise error
+        return page
+
+    for error, message in ((ImportError(name='jinja2'), '--html needs jinja2, which is missing'),
+                           (OSError(28, 'No space left on device'), 'name another --html')):
+        monkeypatch.setitem(output.TEXTS, 'html', fail(error))
+        result = in_process.run('compare.py', RESULTS, '--nomeasure', f'--html={tmp_path}/a.html')
+        assert result.code == 1 and message in result.stderr.splitlines()[-1]
 
 
 def test_the_list_is_of_the_folder_of_runs(folder):

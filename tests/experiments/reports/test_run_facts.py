@@ -11,6 +11,7 @@ from PIL import Image
 
 from permafrost import runs
 from permafrost.config import Config
+from permafrost.datasets import loading
 from permafrost.experiments.reports import run_facts
 from permafrost.recipes import overrides
 
@@ -33,9 +34,19 @@ def test_the_last_metrics_count(tmp_path, folder):
     lines = [{'step': step, 'confusion': CONFUSION, 'images': 30, 'accuracy': 0.5, 'more': 1}
              for step in (5, 7)]
     (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
-    assert run_facts.metrics(str(tmp_path), 'test', 3)['step'] == 7
-    assert run_facts.metrics(str(tmp_path), 'test', 4) is None
-    assert run_facts.metrics(str(tmp_path), 'validation', 3) is None
+    run = str(tmp_path)
+    assert run_facts.metrics(run, 'test', 3, 'averaged')['step'] == 7
+    assert run_facts.metrics(run, 'test', 4, 'averaged') is None
+    assert run_facts.metrics(run, 'validation', 3, 'averaged') is None
+
+
+def test_the_last_usable_metrics_of_the_runs_weights_count(tmp_path, folder):
+    line = {'step': 5, 'confusion': CONFUSION, 'images': 30, 'accuracy': 0.5, 'weights': 'averaged'}
+    lines = [line, dict(line, step=6, weights='raw'), dict(line, step=7, confusion=[[1]]),
+             dict(line, step=8, accuracy=2), dict(line, step=9, confusion='x')]
+    (folder / 'metrics.jsonl').write_text('\n'.join(map(json.dumps, lines)) + '\n')
+    for weights, step in (('averaged', 5), ('raw', 6)):
+        assert run_facts.metrics(str(tmp_path), 'test', 3, weights)['step'] == step
 
 
 @pytest.mark.parametrize('line', [
@@ -45,7 +56,7 @@ def test_the_last_metrics_count(tmp_path, folder):
     '{"step": 1, "confusion": [["a", 2], [3, 4]]}'])
 def test_damaged_metrics_are_left_out(tmp_path, folder, line):
     (folder / 'metrics.jsonl').write_text(line)
-    assert run_facts.metrics(str(tmp_path), 'test', 2) is None
+    assert run_facts.metrics(str(tmp_path), 'test', 2, 'raw') is None
 
 
 def test_each_class_has_its_accuracy_and_its_commonest_mistake():
@@ -62,18 +73,24 @@ def test_a_class_without_images_and_many_classes():
     assert len(by_class) == 100 and rows == []
 
 
-def test_mistakes_are_pictures(tmp_path, folder, synthetic):
+def test_mistakes_are_pictures_and_no_other_image_is_read(tmp_path, folder, synthetic, monkeypatch):
     run_facts._dataset.cache_clear()
-    found = [{'index': index, 'label': label, 'predicted': 2, 'probability': 0.75}
-             for index, label in ((3, 1), (10**6, 1), (0, 99))]
-    (folder / 'mistakes.json').write_text(json.dumps(found))
-    of_run = config(dataset=synthetic.name, data_dir=synthetic.directory)
-    picture, = run_facts.mistakes(str(tmp_path), of_run, 'test', synthetic.classes)
-    assert picture[1:] == (3, synthetic.classes[1], synthetic.classes[2], 0.75)
-    content = base64.b64decode(picture.picture.partition(',')[2])
-    from permafrost.datasets import loading
     images, _ = loading.load(synthetic, 'test')
-    np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(content))), images[3])
+    monkeypatch.setattr(loading, 'load', None)
+    of_run = config(dataset=synthetic.name, data_dir=synthetic.directory)
+    wrong = [{'index': index, 'label': label, 'predicted': 2, 'probability': 0.75}
+             for index, label in ((10**6, 1), (0, 99))]
+    right = [dict(wrong[0], index=index) for index in (7, 3, 7)]
+    (folder / 'mistakes.json').write_text(json.dumps(wrong))
+    assert run_facts.mistakes(str(tmp_path), of_run, 'test', synthetic.classes) == []
+    (folder / 'mistakes.json').write_text(json.dumps(right + wrong))
+    pictures = run_facts.mistakes(str(tmp_path), of_run, 'test', synthetic.classes)
+    assert pictures[1][1:] == (3, synthetic.classes[1], synthetic.classes[2], 0.75)
+    assert [picture.number for picture in pictures] == [7, 3, 7]
+    for picture in pictures:
+        content = base64.b64decode(picture.picture.partition(',')[2])
+        np.testing.assert_array_equal(
+            np.array(Image.open(io.BytesIO(content))), images[picture.number])
 
 
 def test_settings_say_what_the_recipe_has_instead():
@@ -100,14 +117,20 @@ def test_a_latency_is_that_of_the_frozen_graph(tmp_path):
     assert described['bytes'] == 5 and latency['latency_ms'] == 0.5
     (tmp_path / 'latency.json').write_text('{"latency_ms": 0.5, "sha256": "cd"}')
     assert run_facts.frozen(run, 'tuto')[1] == {}
+    (tmp_path / 'tuto.json').write_text('{"bytes": 5}')  # damaged: of no step
+    assert run_facts.frozen(run, 'tuto') == ({}, {})
 
 
 @pytest.mark.parametrize('status, is_running, step, expected', [
-    ('running', True, 50, ('running', True)), ('running', False, 50, ('stopped', False)),
+    ('running', True, 50, ('running', True)), ('running', False, 50, ('killed', False)),
     ('failed', False, 50, ('failed', False)), ('done', True, 50, ('done', False)),
-    ('running', True, 100, ('done', False)), ('', False, 0, ('stopped', False))])
+    ('running', True, 100, ('done', False)), ('', False, 0, ('empty', False)),
+    ('', True, 0, ('running', True))])
 def test_the_state_of_a_run(tmp_path, monkeypatch, status, is_running, step, expected):
     monkeypatch.setattr(runs, 'is_running', lambda run: is_running)
+    (tmp_path / 'train').mkdir()
     if status:
-        runs.write_status(str(tmp_path), state=status)
+        runs.write_status(str(tmp_path), state=status, step=step)
     assert run_facts.state(str(tmp_path), config(), step) == expected
+    if step < 100 and status != 'done':  # info.py --run says the same
+        assert runs.state(str(tmp_path), config())[0] == expected[0]

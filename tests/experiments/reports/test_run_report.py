@@ -38,7 +38,9 @@ def run(tmp_path, synthetic):
         {'index': 3, 'label': 0, 'predicted': 2, 'probability': 0.987}])
     with open(os.path.join(folder, 'metrics.jsonl'), 'w') as stream:
         stream.write('{"step": 60, "images": 40, "accuracy": 0.6, "confusion": '
-                     '[[6, 4, 0, 0], [0, 10, 0, 0], [0, 0, 10, 0], [0, 0, 0, 10]]}\n')
+                     '[[6, 4, 0, 0], [0, 10, 0, 0], [0, 0, 10, 0], [0, 0, 0, 10]]}\n'
+                     '{"step": 60, "images": 40, "accuracy": 0.25, "weights": "raw", "confusion": '
+                     '[[0, 10, 0, 0], [0, 10, 0, 0], [0, 10, 0, 0], [0, 10, 0, 0]]}\n')
     return run
 
 
@@ -57,7 +59,7 @@ def test_a_report_shows_the_run(run, monkeypatch):
     for shown in ('step 60 of 100', '>running<', 'test accuracy', '60.00 <small>% at step 60',
                   'operations per image', 'Learning rate', '98.7&nbsp;%', 'data:image/png;base64,',
                   '(recipe: 0.1)', '<code>learning_rate=0.05</code>', 'test, epoch 3: 60 accuracy',
-                  'predicted as', 'left, about'):
+                  'predicted as', 'time left, about', '30 <small>s</small>'):
         assert shown in text, shown
     assert 'python &lt;u&gt;' in text  # versions
 
@@ -75,7 +77,7 @@ def test_a_report_says_why_it_has_no_pictures(run, monkeypatch):
 
 def test_a_report_of_a_training_that_ended_does_not_reload(run):
     assert 'refresh' not in read(run)  # killed: it says running, and nothing holds the lock
-    assert 'class="state stopped"' in read(run)
+    assert 'class="state killed"' in read(run)
     runs.write_status(run, state='done')
     assert 'class="state done"' in read(run)
 
