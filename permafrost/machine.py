@@ -59,7 +59,7 @@ def available_memory(root: str = '/') -> Optional[int]:
 
     `root` is the root of the file system.
     """
-    available = kilobytes('proc/meminfo', 'MemAvailable', root)
+    available = proc_bytes('proc/meminfo', 'MemAvailable', root)
     for version, folder in _control_groups(root, 'memory'):
         limit, usage, statistics, cache = CGROUP_MEMORY[version]
         most, used = (_read(root, folder / name).strip() for name in (limit, usage))
@@ -90,7 +90,7 @@ def _control_groups(root: str, controller: str) -> Iterator[Tuple[int, pathlib.P
             yield version, top / each
 
 
-def kilobytes(path: str, key: str, root: str = '/') -> Optional[int]:
+def proc_bytes(path: str, key: str, root: str = '/') -> Optional[int]:
     """Return the bytes of the line '`key`: N kB' in a file of /proc; None if there is none."""
     match = re.search(rf'^{key}:\s+(\d+) kB', _read(root, path), re.M)
     return int(match.group(1)) << 10 if match else None

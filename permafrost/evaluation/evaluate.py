@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import runs
 from permafrost.datasets import loading
-from permafrost.errors import UserError, one_line, printable
+from permafrost.errors import OUT_OF_MEMORY, UserError, one_line, printable
 from permafrost.evaluation import history
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
 from permafrost.evaluation.frozen_graphs import classification, graph_def
@@ -36,10 +36,10 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
                  require_same_data: bool = False, **options: Any) -> Metrics:
     """Evaluate the checkpoint of `run` at `step` and return its metrics.
 
-    `step` is None for the last, or finding.BEST.
-    If `continuous`, evaluate each new one instead: see evaluate_new_checkpoints. `profile` also
-    writes a trace of one batch. `options` are those of Evaluator. Raises UserError if
-    `require_same_data` and the dataset has changed since the training.
+    `step` is None for the last, or finding.BEST. If `continuous`, evaluate each new one instead:
+    see evaluate_new_checkpoints. `profile` also writes a trace of one batch. `options` are those of
+    Evaluator. Raises UserError if `require_same_data` and the dataset has changed since the
+    training.
     """
     metrics = None
     with Evaluator(run, session_config, **options) as evaluator:
@@ -68,7 +68,7 @@ def images_to_follow(run: str, data_dir: Optional[str]) -> Dict[str, Any]:
     config, _ = runs.read_config(run)
     dataset = loading.open_for_run(config, None, data_dir)
     has_test = dataset.counts['test'] or not config.validation
-    return {'opened': dataset, 'split': 'test' if has_test else history.CHOOSING}
+    return {'opened': dataset, 'split': 'test' if has_test else history.SELECTION_SPLIT}
 
 
 def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
@@ -91,7 +91,8 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
     metrics.update(graph=path, split=split)
     lines = [f'graph: {model_card.read_model_card(path).title(path)}', *frozen.describe()]
     if not frozen.labels:
-        lines.append(f'classes: not named in the graph, those of {data.name} in their order')
+        lines.append(f'classes: not named in the graph, those of '
+                     f'{printable(data.name)} in their order')
     print('\n'.join([*lines, format_metrics(metrics, data.classes)]))
     return metrics
 
@@ -112,6 +113,8 @@ def classify_images(path: str, images: Sequence[str], session_config: Optional[t
 
 
 def _cannot_run(path: str, error: Exception) -> UserError:
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return UserError(OUT_OF_MEMORY)
     return UserError(f'{path} cannot run on these images: {one_line(error, 300)}: check --node, '
                      '--output and --image_size')
 
@@ -126,7 +129,7 @@ def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[
             model = ServedGraph if path.endswith('.pb') else ConvertedModel
             yield None, model(child, path, data, stated)
         return
-    graph = graph_def.read_graph(path)
+    graph = graph_def.read_graph(path, session_config)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         yield session, FrozenGraph(graph, path, data, stated, allow_any_op)
 

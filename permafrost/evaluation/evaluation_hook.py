@@ -37,8 +37,8 @@ def in_training(observers: Sequence[Observer] = ()) -> ExtraHooks:
         if not training.config.eval_epochs:
             return []
         if not training.dataset.counts['test'] and not training.config.validation:
-            print(f'note: {training.dataset.name} has no test images: this training is not '
-                  'evaluated (--validation N holds training images out)', flush=True)
+            print(f'note: {printable(training.dataset.name)} has no test images: this training is '
+                  'not evaluated (--validation N holds training images out)', flush=True)
             return []
         return [EvaluationHook(training, observers)]
     return hooks
@@ -65,7 +65,7 @@ class EvaluationHook(FinalHook):
     def __init__(self, training: Training, observers: Sequence[Observer] = ()):
         self._training, self._observers = training, observers
         self._config, self._run = training.config, training.run
-        self._split = history.CHOOSING if training.config.validation else 'test'
+        self._split = history.SELECTION_SPLIT if training.config.validation else 'test'
         self._evaluator: Optional[Evaluator] = None  # made by the first evaluation
         self._resources = contextlib.ExitStack()
         self._ended = False
@@ -205,7 +205,7 @@ class EvaluationHook(FinalHook):
             runs.write_status(self._run, best_step=step, best_accuracy=accuracy)
 
     def _stop_early(self) -> None:
-        count = history.evaluations_without_gain(self._rows)
+        count = history.evaluations_without_improvement(self._rows)
         if 0 < self._config.patience <= count:
             self._training.stop.reason = (
                 f'no better validation accuracy in {count} evaluation{"s" * (count > 1)}; the best '

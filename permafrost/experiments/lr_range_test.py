@@ -21,6 +21,7 @@ from permafrost.export.trained_weights import with_trained_weights
 from permafrost.flags import check_file
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
+from permafrost.training.checkpoints import saving
 from permafrost.training.graph import build
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
@@ -111,7 +112,7 @@ def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals:
     points: List[Tuple[float, float, float]] = []
     total, loss = 0., 0.
     fetches = [graph.scalars['learning_rate'], graph.scalars['loss'], graph.train]
-    with tf.train.MonitoredTrainingSession(
+    with saving.unwrap_user_errors(), tf.train.MonitoredTrainingSession(
             config=session_config, save_checkpoint_secs=None, save_summaries_steps=None,
             log_step_count_steps=None) as session:
         while len(points) < setup.config.steps and not signals.code:

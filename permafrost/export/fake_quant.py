@@ -77,8 +77,8 @@ def ranges(graph: tf.GraphDef) -> Dict[str, np.ndarray]:
             is_range = False
         name = node.name[:-len(SUFFIX)]
         if not is_range or name not in names:
-            raise UserError(f"'{printable(node.name)}' is no range of activations: freeze the run "
-                            'again')
+            raise UserError(f"'{printable(node.name)}' is not a range of activations: freeze the "
+                            'run again')
         found[name] = value
     return found
 

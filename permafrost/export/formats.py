@@ -4,6 +4,7 @@ Importing this module does not import TensorFlow, so that a wrong flag fails at 
 """
 
 import os
+import re
 from typing import Any, Dict, List, NamedTuple, Sequence
 
 from absl import flags
@@ -38,10 +39,17 @@ class Target(NamedTuple):
     quantize: str  # one of QUANTIZE
 
     def path(self, frozen: str) -> str:
-        """Return the path of this file, next to the frozen graph at the path `frozen`."""
-        stem = os.path.splitext(frozen)[0]
-        middle = '' if self.quantize == 'none' or self.format == 'tflm' else '.' + self.quantize
-        return stem + middle + FORMATS[self.format].suffix
+        """Return the path of this file, next to the frozen graph at the path `frozen`.
+
+        That of tflm has no .h or .cc yet, and an underscore for each character that #include cannot
+        have.
+        """
+        folder, stem = os.path.split(os.path.splitext(frozen)[0])
+        if self.format == 'tflm':  # always int8
+            stem = re.sub(r'[^\w.+-]', '_', stem, flags=re.ASCII)
+        elif self.quantize != 'none':
+            stem += '.' + self.quantize
+        return os.path.join(folder, stem + FORMATS[self.format].suffix)
 
 
 def define_flags() -> None:

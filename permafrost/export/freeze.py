@@ -60,10 +60,10 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         weights=weights, recipe=config.recipe.name, dataset=data.name,
         dataset_identity=data.identity, classes=list(data.classes),
         image_shape=list(data.image_shape), image_size=config.recipe.image_size,
-        trained_with=extra['versions'], engine=runtime.installed(), versions=runtime.versions(),
-        date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
-        images=metrics['images'], accuracy_of='this file, on the test images',
-        largest_difference=difference)
+        trained_with=extra.get('versions', []), engine=runtime.installed(),
+        versions=runtime.versions(), date=runs.utc_now(), accuracy=metrics['accuracy'],
+        correct=metrics['correct'], images=metrics['images'],
+        accuracy_of='this file, on the test images', largest_difference=difference)
     write({output: content, description: files.json_text(result)}, output)
     print(f'frozen: {printable(output)}, {len(content)} bytes: ' + (
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
@@ -85,7 +85,10 @@ def _measure(graph: tf.GraphDef, content: bytes) -> Dict[str, Any]:
 
 
 def write(contents: Dict[str, files.Content], output: str) -> None:
-    """Write {path: content}, all or none, for the file `output`. Raises UserError."""
+    """Write {path: content}: all to temporary files first, then rename one after the other.
+
+    `output` is the file that an error names. Raises UserError.
+    """
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         files.write_files_atomically(contents)

@@ -56,9 +56,9 @@ def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
 
     A layer is an operation that computes, with its weights and, after a convolution or matrix
     product, the bias and ReLU that follow. What computes `inputs` from images is no layer. Params
-    are all numbers in constants. Counts are None if a shape is unknown: because this TensorFlow
-    does not know an operation, because the graph is too large, or because it accepts images of any
-    size and `image_size` is None.
+    are all numbers in constants; those that layers share count for the first. Counts are None if a
+    shape is unknown: because this TensorFlow does not know an operation, because the graph is too
+    large, or because it accepts images of any size and `image_size` is None.
     """
     graph = _between_input_and_output(graph, image_size)
     nodes = {node.name: node for node in graph.node}
@@ -72,13 +72,16 @@ def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
             groups.setdefault(head.name, []).append(node)
     layers, shapes = [], _shapes(graph)
     uncounted: Set[str] = set()
+    counted: Set[str] = set()  # constants
     for name, group in groups.items():
         costs = [_ops_and_macs(node, shapes) for node in group]
         ops, macs = (None if None in counts else sum(counts) for counts in zip(*costs))
         uncounted.update(node.op for node, cost in zip(group, costs) if None in cost)
         kind, shape = nodes[name].op, shapes.get(group[-1].name)
         scope = re.sub(rf'/{re.escape(kind)}(_\d+)?$', '', name)
-        params = sum(_params(nodes, heads, node, shapes) for node in group)
+        constants = {each for node in group for each in _constants(nodes, heads, node)} - counted
+        counted |= constants
+        params = sum(net.product(shapes[each]) for each in constants)
         output_shape = tuple(shape[1:]) if shape else None
         layers.append(net.Layer(scope, kind, output_shape, params, ops, macs))
     return layers, sorted(uncounted)
@@ -126,11 +129,11 @@ def _heads(nodes: Nodes) -> Nodes:
             for name, node in nodes.items()}
 
 
-def _params(nodes: Nodes, heads: Nodes, node: tf.NodeDef, shapes: Shapes) -> int:
-    """Return how many numbers there are in the constants that `node` uses, without shapes."""
-    constants = [heads[name] for name in map(node_name, node.input) if name in nodes]
-    return sum(net.product(shapes[constant.name]) for constant in constants
-               if constant.op == 'Const' and constant.attr['dtype'].type in WEIGHT_TYPES)
+def _constants(nodes: Nodes, heads: Nodes, node: tf.NodeDef) -> Set[str]:
+    """Return the names of the constants that `node` uses, without shapes."""
+    inputs = [heads[name] for name in map(node_name, node.input) if name in nodes]
+    return {each.name for each in inputs
+            if each.op == 'Const' and each.attr['dtype'].type in WEIGHT_TYPES}
 
 
 def _shapes(graph: tf.GraphDef) -> Shapes:

@@ -50,6 +50,8 @@ def read(source: str, config: Config, dataset: Dataset,
         values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
                   if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
         norms = _read_norms(graph, values, config, dataset, session_config)
+    except tf.errors.ResourceExhaustedError:  # out of memory: the graph is not to blame
+        raise
     except (LookupError, MemoryError, TypeError, ValueError, tf.errors.OpError) as error:
         raise UserError(f'{printable(path)} has no weights to start from ({one_line(error)}): '
                         'name another --init_from')

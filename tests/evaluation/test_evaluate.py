@@ -11,7 +11,7 @@ from permafrost import runs
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate
-from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs import classification, graph_def
 from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.export import freeze
 from tests import in_process, processes
@@ -100,6 +100,31 @@ def test_a_graph_that_fails_on_the_images_says_what_to_check(synthetic, tmp_path
     with pytest.raises(UserError, match='cannot run on these images: .*: check --node, --output '
                                         'and --image_size$'):
         _evaluate(graph.as_graph_def(), synthetic, tmp_path)
+
+
+def test_out_of_memory_is_not_taken_for_a_wrong_graph(run, tmp_path, monkeypatch):
+    def fail(*unused):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
+    path = str(tmp_path / 'a.pb')
+    freeze.freeze(run, None, output=path)
+    monkeypatch.setattr(classification, 'classify', fail)
+    with pytest.raises(UserError, match='^out of memory: lower --batch_size, or stop other'):
+        evaluate.classify_images(path, [], None)
+
+
+def test_a_saved_model_is_read_with_the_config_of_all_sessions(synthetic, tmp_path, monkeypatch):
+    """The first session of a process fixes its threads."""
+    path, config, configs = str(tmp_path / 'saved'), tf.ConfigProto(), []
+    make_session = tf.Session
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 32, 32, 3], name='x')
+        y = tf.matmul(tf.reduce_mean(x, [1, 2]), tf.get_variable('w', [3, 10]), name='y')
+        session.run(tf.global_variables_initializer())
+        tf.saved_model.simple_save(session, path, {'x': x}, {'y': y})
+    monkeypatch.setattr(tf, 'Session', lambda config=None: configs.append(config) or make_session(
+        config=config))
+    evaluate.evaluate_frozen_graph(path, config, dataset='synthetic', data_dir=synthetic.directory)
+    assert configs == [config] * 2  # to read, to run
 
 
 def test_a_run_gives_the_metrics_of_its_last_checkpoint(run, capsys):

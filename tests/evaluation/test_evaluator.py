@@ -17,7 +17,7 @@ from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluator as evaluator_module
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
-from permafrost.training.checkpoints import finding
+from permafrost.training.checkpoints import finding, saving
 from tests import networks, processes
 from tests.evaluation.helpers import evaluate
 
@@ -220,6 +220,23 @@ def test_a_checkpoint_that_is_deleted_meanwhile_is_skipped(run, tmp_path, monkey
                         lambda run: found.pop() if found else newest_checkpoint(run))
     with Evaluator(copy, None, data_dir=config.data_dir) as evaluator:
         assert list(evaluate_new_checkpoints(evaluator)) == []  # 30 is older than 40
+
+
+def test_a_checkpoint_that_is_deleted_after_its_weights_were_read_is_skipped(
+        run, tmp_path, monkeypatch, capsys):
+    copy = str(tmp_path / 'run')
+    shutil.copytree(run, copy)
+    config, _ = runs.read_config(run)
+    restore = saving.restore
+
+    def restore_and_delete(*arguments):
+        restore(*arguments)
+        saving.delete(copy, 30)
+
+    monkeypatch.setattr(saving, 'restore', restore_and_delete)
+    with Evaluator(copy, None, data_dir=config.data_dir) as evaluator:
+        assert list(evaluate_new_checkpoints(evaluator)) == []
+    assert 'step 30: skipped, it was deleted before it was read' in capsys.readouterr().out
 
 
 def test_a_profile_is_a_trace(run):

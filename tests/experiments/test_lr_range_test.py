@@ -4,8 +4,9 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from permafrost.experiments import lr_range_test
 from permafrost.experiments.lr_range_test import RangeTest
 from permafrost.recipes import durations
@@ -77,6 +78,18 @@ def test_a_loss_that_is_no_number_at_once_is_not_for_the_learning_rate(synthetic
     monkeypatch.setattr(lr_range_test, 'build', build_broken)
     with pytest.raises(UsageError, match='not finite before the first update: check --init_from, '
                        '--teacher and the dataset'):
+        lr_range_test.run(train_setup(synthetic), None, 20, None)
+
+
+def test_an_error_that_the_graph_raises_for_the_user_is_one_line(synthetic, monkeypatch):
+    build = lr_range_test.build
+
+    def fail():
+        raise UserError('the dataset has changed: start again')
+
+    monkeypatch.setattr(lr_range_test, 'build', lambda *arguments: build(*arguments)._replace(
+        train=tf.py_func(fail, [], [])))
+    with pytest.raises(UserError, match='^the dataset has changed: start again$'):
         lr_range_test.run(train_setup(synthetic), None, 20, None)
 
 

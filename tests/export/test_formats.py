@@ -21,6 +21,7 @@ def test_each_file_has_its_name():
         'a/net.saved_model', 'a/net.tflite', 'a/net.int8.tflite']
     assert paths(['onnx'], ['float16']) == ['a/net.float16.onnx']
     assert paths(['tflm', 'tflite']) == ['a/net.tflite', 'a/net.tflm']  # always int8
+    assert formats.Target('tflm', 'int8').path('a b/net-1 "\u00e9.pb') == 'a b/net-1___.tflm'
 
 
 @pytest.mark.parametrize('names, quantize, message', [

@@ -3,6 +3,7 @@
 import collections
 import glob
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -175,6 +176,16 @@ def test_a_run_is_frozen_in_its_own_directory(run, tmp_path):
     assert read_json(os.path.join(copy, 'squeeze1.pb'))['run'] == copy
     freeze.freeze(copy, None, step=10)  # replaces it
     assert read_json(os.path.join(copy, 'squeeze1.pb'))['step'] == 10
+
+
+def test_a_run_that_does_not_say_what_trained_it_is_frozen(run, tmp_path):
+    copy = str(tmp_path / 'copy')
+    shutil.copytree(run, copy)
+    path = tmp_path / 'copy' / 'config.json'
+    value = json.loads(path.read_text())
+    del value['versions']
+    path.write_text(json.dumps(value))
+    assert freeze.freeze(copy, None)['trained_with'] == []
 
 
 def damage(run, name):

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -101,6 +102,16 @@ def test_a_frozen_graph_is_shown_as_text_and_json(file, capsys):
     model_info.show_graph(file, as_json=True)
     size, = json.loads(capsys.readouterr().out)
     assert size['ops'] == 22836024 and size['bytes'] == os.path.getsize(file)
+
+
+def test_weights_that_layers_share_are_counted_once():
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 5])
+        weights = tf.constant(np.ones([5, 5], np.float32))
+        tf.matmul(tf.matmul(x, weights), weights)
+    layers, _ = layer_counts.count_layers(graph.as_graph_def())
+    assert [layer.params for layer in layers] == [25, 0]
+    assert layer_counts.totals(layers) == {'params': 25, 'ops': 100, 'macs': 50}
 
 
 def test_zeros_are_counted_among_weights_alone():

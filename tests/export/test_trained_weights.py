@@ -120,6 +120,14 @@ def test_a_run_with_a_checkpoint_continues_from_that(run, synthetic, tmp_path):
     assert 'conv1/weights' in trained_weights.with_trained_weights(setup, None).trained.values
 
 
+def test_out_of_memory_is_not_taken_for_a_wrong_graph(run, synthetic, monkeypatch):
+    def fail(*unused):
+        raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
+    monkeypatch.setattr(trained_weights, '_read_norms', fail)
+    with pytest.raises(tf.errors.ResourceExhaustedError):  # entry_point explains it
+        trained_weights.read(os.path.join(run, 'normed.pb'), runs.read_config(run)[0], synthetic)
+
+
 def test_a_graph_with_a_damaged_constant_is_one_line(tmp_path, synthetic):
     graph = tf.GraphDef()
     graph.node.add(name='x', op='BiasAdd')  # without inputs

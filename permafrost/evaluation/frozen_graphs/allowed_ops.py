@@ -93,21 +93,21 @@ def check_sizes(graph: tf.Graph, name: str = 'the graph') -> None:
     """
     total = work = 0
     for operation in graph.get_operations():
-        for output in [*_empty_inputs(operation), *operation.outputs]:
+        if _empty_inputs(operation):
+            raise _refusal(name, operation, 'reads a tensor without elements')
+        for output in operation.outputs:
             elements = _elements(output.shape)
-            if output.op is not operation:
-                problem = 'reads a tensor without elements'
-            elif operation.type != 'Const' and elements > ALLOWED.limits['kMaxElements']:
-                problem = f'returns a tensor of {elements} elements'
-            else:
-                total += elements
-                work += elements * _work_per_element(operation)
-                if (total <= ALLOWED.limits['kMaxTotalElements'] and
-                        work <= ALLOWED.limits['kMaxWork']):
-                    continue
-                problem = 'makes the graph too large for one image'
-            raise UserError(f"{name}: {operation.type} '{printable(operation.name)[:100]}' "
-                            f'{problem} (--allow_any_op runs it anyway)')
+            if operation.type != 'Const' and elements > ALLOWED.limits['kMaxElements']:
+                raise _refusal(name, operation, f'returns a tensor of {elements} elements')
+            total += elements
+            work += elements * _work_per_element(operation)
+            if total > ALLOWED.limits['kMaxTotalElements'] or work > ALLOWED.limits['kMaxWork']:
+                raise _refusal(name, operation, 'makes the graph too large for one image')
+
+
+def _refusal(name: str, operation: tf.Operation, problem: str) -> UserError:
+    return UserError(f"{name}: {operation.type} '{printable(operation.name)[:100]}' {problem} "
+                     '(--allow_any_op runs it anyway)')
 
 
 def _check_node(node: tf.NodeDef) -> int:

@@ -14,14 +14,15 @@ from permafrost.evaluation.frozen_graphs.reading.saved_model import read_saved_m
 MATMUL_OPS = ('Conv2D', 'DepthwiseConv2dNative', 'MatMul')  # their second input is the weights
 
 
-def read_graph(path: str) -> tf.GraphDef:
+def read_graph(path: str, session_config: Optional[tf.ConfigProto] = None) -> tf.GraphDef:
     """Return the GraphDef at `path`: a file (.pb, as text .pbtxt) or a SavedModel directory.
 
-    Raises UserError if there is none.
+    A session with `session_config` reads the variables of a SavedModel. Raises UserError if there
+    is no graph.
     """
     check_graph_file(path)
     if os.path.isdir(path):
-        return read_saved_model(path)
+        return read_saved_model(path, session_config)
     graph = tf.GraphDef()
     try:
         with open(path, 'rb') as stream:

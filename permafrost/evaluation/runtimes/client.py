@@ -80,6 +80,11 @@ class Child:
         self._log.close()
         self._folder.cleanup()
 
+    @property
+    def is_running(self) -> bool:
+        """False once the child has ended: it has crashed."""
+        return self._process.poll() is None
+
     def ask(self, **request: Any) -> Dict[str, Any]:
         """Return the answer to `request`. Raises UserError if the child cannot answer."""
         try:
@@ -111,10 +116,11 @@ def runtime(name: str) -> Child:
 
 def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE,
             output: Optional[str] = None) -> np.ndarray:
-    """Return the outputs [N, classes], in their own type, of the file at `path` for uint8 images.
+    """Return the outputs [N, classes], in their own type, of the file at `path` for `images`.
 
-    `batch_size` images go in at a time; `output` is the name of the output, None for the first.
-    Raises UserError if the runtime cannot run the file.
+    They have the type and the layout that the file is fed. `batch_size` of them go in at a time;
+    `output` is the name of the output, None for the first. Raises UserError if the runtime cannot
+    run the file.
     """
     source, target = (os.path.join(child.folder, name) for name in ('images.npy', 'output.npy'))
     np.save(source, images)

@@ -26,8 +26,8 @@ class ConvertedModel(Classifier):
                  stated: Statement = NOTHING_STATED):
         """Ask `child`, a runtime, for the inputs and outputs of the file at `path`.
 
-        Raises UserError if the file cannot be opened, or
-        images cannot be fed to it; UsageError if something must be stated.
+        Raises UserError if the file cannot be opened, or images cannot be fed to it; UsageError if
+        something must be stated.
         """
         super().__init__(path, dataset)
         self._child = child

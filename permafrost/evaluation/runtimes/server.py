@@ -4,8 +4,8 @@ The first line is {"version": of the library}. A request that fails is answered 
 A runtime answers
 
 {"predict": file, "images": file.npy, "output": file.npy, "batch_size": N, "fetch": name}: write the
-    outputs [images, classes], in their own type, for images [images, H, W, 3]: those of that name,
-    or the first ones if it is null. Answer: {}.
+    outputs [images, classes], in their own type, for images of the type and in the layout that the
+    file is fed: the outputs of that name, or the first ones if it is null. Answer: {}.
 {"describe": file}: {"inputs": [{"name", "dtype", "shape"}], "outputs": [names], "labels": [names]};
     a size of -1 is open. Of ONNX also "source_ops": {output: see onnx_file}. Not all runtimes
     answer it.

@@ -107,6 +107,6 @@ def read(frozen: str, export: str) -> Optional[Dict[str, Any]]:
     description = schema.read_if_valid(path + '.json', Description, None)
     with contextlib.suppress(OSError), files.open_regular(frozen) as stream:
         checksum = hashlib.sha256(stream.read()).hexdigest()
-        if description and os.path.isfile(path) and description['source']['sha256'] == checksum:
+        if description and os.path.isfile(path) and description['source'].get('sha256') == checksum:
             return description
     return None

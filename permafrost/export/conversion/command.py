@@ -75,6 +75,7 @@ def _check_places(values: flags.FlagValues, targets: Sequence[formats.Target], f
     if values.saved_model:
         places.check_new(values.saved_model)
     for target in targets:
-        place = target.path(values.output or frozen)
-        if os.path.isdir(place):
-            raise UserError(f'{place} exists: remove it, or name another --output')
+        path = target.path(values.output or frozen)
+        for place in (path, path + '.json'):
+            if os.path.isdir(place):
+                raise UserError(f'{place} exists: remove it, or name another --output')

@@ -56,9 +56,9 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
            output: Optional[str] = None) -> List[Dict[str, Any]]:
     """Write `targets` next to the frozen graph at `path`, or as if that were at `output`.
 
-    Next to each, a json file describes it. `max_loss` is in points of accuracy. Returns the values
-    of the json files. When the others are written, raises UserError if a file cannot be converted,
-    run or written, or loses more than `max_loss`.
+    Next to each, a json file describes it. `max_loss` is in percentage points of accuracy. Returns
+    the values of the json files. When the others are written, raises UserError if a file cannot be
+    converted, run or written, or loses more than `max_loss`.
     """
     source = read_source(path, dataset, session_config)
     results, lossy, failed = [], [], []
@@ -72,10 +72,11 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
                 continue
             loss = 100 * (source.correct - (result['correct'] or 0)) / len(source.images)
             if loss > max_loss:
-                lossy.append(f'{printable(place)} loses {loss:.2f} points of accuracy')
+                lossy.append(f'{printable(place)} loses {loss:.2f} percentage points of accuracy')
                 continue
             freeze.write({**contents, place + '.json': files.json_text(result)}, place)
-            print(_text(place, result, source), flush=True)
+            file = place + '.cc' if target.format == 'tflm' else place
+            print(_text(file, result, source), flush=True)
             results.append(result)
     if lossy:
         failed.append(f"not written: {', '.join(lossy)}, more than --max_loss {max_loss:g}: "
@@ -160,7 +161,7 @@ class Exporter:
         """
         source = self._source
         if target.format == 'tflm':
-            contents, content, predicted, facts = tflm.convert(source, os.path.splitext(path)[0])
+            contents, content, predicted, facts = tflm.convert(source, path, self._session_config)
         elif target.format == 'saved_model':
             saved_model.write(source.graph, path, self._session_config)
             predicted = saved_model.predict(path, source.images, self._session_config).argmax(1)
@@ -197,7 +198,7 @@ class Exporter:
                                     'runtime': {'name': name, 'version': run.version}}
 
     def _child(self, name: str, start: Callable[[], client.Child]) -> client.Child:
-        if name not in self._children:
+        if name not in self._children or not self._children[name].is_running:
             self._children[name] = self._stack.enter_context(start())
         return self._children[name]
 
@@ -223,4 +224,5 @@ def _text(path: str, result: Dict[str, Any], source: Source) -> str:
                 f"({result['correct'] - source.correct:+d}), accuracy {result['accuracy']:.4f}, "
                 if source.is_test else '')
     return (f"{result['format']}: {printable(path)}, {result['bytes']} bytes: {accuracy}"
-            f"{100 * result['agreement']:.2f} % of the answers as before ({runtime_name})")
+            f"same class as the frozen graph for {100 * result['agreement']:.2f} % of the images "
+            f'({runtime_name})')

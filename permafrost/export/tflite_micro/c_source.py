@@ -28,11 +28,6 @@ class Model(NamedTuple):
         return self.classes or [str(i) for i in range(self.facts['output']['shape'][-1])]
 
 
-def file_name(stem: str) -> str:
-    """Return a name for files, without .h and .cc, that #include can have."""
-    return re.sub(r'[^\w.+-]', '_', stem, flags=re.ASCII) + '.tflm'
-
-
 def identifier(stem: str) -> str:
     """Return a name for C made of the name of a file."""
     name = re.sub(r'\W', '_', stem, flags=re.ASCII)
@@ -153,7 +148,8 @@ int {model.name}_best(const int8_t *output) {{
 def _per_channel(model):
     """Return the function as a table: the pixels of a channel have only 256 values."""
     values = np.repeat(np.arange(256.)[:, None], 3, 1)
-    table = model.preprocessing.quantize(model.preprocessing.normalize(values), *_grid(model))
+    table = model.preprocessing.quantize(model.preprocessing.normalize(values),
+                                         *_quantization_params(model))
     rows = ',\n'.join('  {\n' + _numbers(row.tolist()) + '}' for row in table.T)
     means, deviations = (', '.join(f'{each:.4f}' for each in values) for values in
                          (model.preprocessing.mean, model.preprocessing.deviation))
@@ -171,7 +167,7 @@ void {model.name}_preprocess(const uint8_t *image, int8_t *input) {{
 
 
 def _per_image(model):
-    scale, zero_point = _grid(model)
+    scale, zero_point = _quantization_params(model)
     size = int(np.prod(model.preprocessing.input_shape))
     summed = _loop(model, '''
         const uint32_t pixel = row[3 * x + c];
@@ -209,7 +205,7 @@ def _loop(model, body):
 """
 
 
-def _grid(model):
+def _quantization_params(model):
     return model.facts['input']['scale'], model.facts['input']['zero_point']
 
 

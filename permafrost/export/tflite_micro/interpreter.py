@@ -104,9 +104,9 @@ def _log(function):
 
 
 def _tensor(details):
-    grid = details['quantization_parameters']
+    params = details['quantization_parameters']
     return {'dtype': np.dtype(details['dtype']).name, 'shape': details['shape'].tolist(),
-            'scale': float(grid['scales'][0]), 'zero_point': int(grid['zero_points'][0])}
+            'scale': float(params['scales'][0]), 'zero_point': int(params['zero_points'][0])}
 
 
 def _load(model, arena_bytes):

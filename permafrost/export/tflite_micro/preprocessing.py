@@ -5,7 +5,7 @@ against it, so it holds for graphs of which the recipe is not known.
 """
 
 import abc
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -81,13 +81,14 @@ class PerImage(Preprocessing):
         return centred / np.maximum(deviation, pixels[0].size ** -0.5)
 
 
-def find(graph: tf.GraphDef, images: np.ndarray, path: str = 'the graph') -> Preprocessing:
+def find(graph: tf.GraphDef, images: np.ndarray, path: str = 'the graph',
+         session_config: Optional[tf.ConfigProto] = None) -> Preprocessing:
     """Return the preprocessing of a frozen graph of ours, checked with uint8 `images`.
 
     Raises UserError if it is another than those of this module; `path` names the graph.
     """
     flat = np.stack([np.zeros_like(images[0]), np.full_like(images[0], 255)])
-    with tf.Graph().as_default() as imported, tf.Session() as session:
+    with tf.Graph().as_default() as imported, tf.Session(config=session_config) as session:
         graph_def.import_graph(graph_def.extract_subgraph(graph, ['inputs']), None, path)
         fed, fetched = (imported.get_tensor_by_name(name + ':0') for name in ('images', 'inputs'))
         (black, white), expected = (session.run(fetched, {fed: each}) for each in (flat, images))

@@ -50,7 +50,7 @@ def write_files(directory):
         'nothing': 'is empty', 'photo.PB': 'is an image (PNG)',
         'lite.pb': 'is a TensorFlow Lite model', 'model.h5': 'is a Keras model or its weights',
         'onnx.pb': 'is an ONNX model', 'frozen.pb.gz': 'gunzip', 'model.pkl': 'pickle',
-        'model.safetensors': 'safetensors', 'graph.json': 'is a JSON file',
+        'model.safetensors': 'contains only weights (safetensors)', 'graph.json': 'is a JSON file',
         'notes': 'is a text file'}.items()}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -41,6 +42,17 @@ def test_a_damaged_file_is_one_line(name, suffix, tmp_path):
         with pytest.raises(UserError, match=name) as error:
             client.predict(child, str(path), np.zeros((1, 4, 4, 3), np.uint8))
     assert '\n' not in str(error.value)
+
+
+def test_a_child_that_has_crashed_does_not_run(tmp_path, monkeypatch):
+    (tmp_path / 'crash.py').write_text(
+        'import os\nprint(\'{"version": "1"}\', flush=True)\ninput()\nos.abort()\n')
+    monkeypatch.setattr(client, 'python', lambda environment: sys.executable)
+    with client.Child('crash', 'mine', PYTHONPATH=str(tmp_path)) as child:
+        assert child.is_running
+        with pytest.raises(UserError, match='^mine exited with code -6: '):
+            child.ask(predict='a')
+        assert not child.is_running
 
 
 @pytest.mark.parametrize('path, stated, expected', [

@@ -88,5 +88,7 @@ def test_a_file_of_an_earlier_graph_is_not_read(tmp_path):
     assert exports.read(str(frozen), 'tflite') is None
     frozen.write_bytes(b'another')
     assert exports.read(str(frozen), 'int8.tflite') is None
+    description.write_text(json.dumps(dict(value, source={})))
+    assert exports.read(str(frozen), 'int8.tflite') is None
     description.write_text('{"accuracy": 2}')
     assert exports.read(str(frozen), 'int8.tflite') is None

@@ -68,10 +68,13 @@ def test_wrong_places_are_refused_before_environments_are_built(
     assert result.stderr.count('\n') == 1
 
 
-def test_a_saved_model_that_exists_is_refused_before_freezing(run, tmp_path, asked):
+@pytest.mark.parametrize('name, format', [
+    ('squeeze1.saved_model', 'saved_model'), ('squeeze1.tflite.json', 'tflite')])
+def test_a_directory_in_the_place_of_a_file_is_refused_before_freezing(
+        name, format, run, tmp_path, asked):
     copy = str(tmp_path / 'run')
     shutil.copytree(run, copy)
-    os.mkdir(os.path.join(copy, 'squeeze1.saved_model'))
-    result = in_process.run('freeze_graph.py', '--run', copy, '--formats=saved_model')
+    os.mkdir(os.path.join(copy, name))
+    result = in_process.run('freeze_graph.py', '--run', copy, '--formats', format)
     assert result.code == 1 and 'exists: remove it, or name another --output' in result.stderr
     assert not os.path.exists(os.path.join(copy, 'squeeze1.pb'))

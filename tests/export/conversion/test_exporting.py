@@ -74,8 +74,8 @@ def test_a_file_that_loses_accuracy_is_not_written(file, synthetic, tmp_path, lo
     with pytest.raises(UserError) as error:
         exporting.export(file, INT8, synthetic, None, 1., output)
     assert str(error.value).startswith(
-        f'not written: {tmp_path}/net.int8.tflite loses {loss:.2f} points of accuracy, more than '
-        '--max_loss 1: allow it with --max_loss, or train')
+        f'not written: {tmp_path}/net.int8.tflite loses {loss:.2f} percentage points of accuracy, '
+        'more than --max_loss 1: allow it with --max_loss, or train')
     assert os.listdir(str(tmp_path)) == []
     result, = exporting.export(file, INT8, synthetic, None, loss + 0.01, output)
     assert result['correct'] == (labels == 0).sum()
@@ -97,6 +97,34 @@ def test_the_others_are_tried_if_one_fails(file, synthetic, tmp_path, lossy, mon
     with pytest.raises(UserError, match='^tflite lacks an operation$'):
         exporting.export(file, both, synthetic, None, 100., str(tmp_path / 'net.pb'))
     assert 'net.int8.tflite' in os.listdir(str(tmp_path))
+
+
+def test_a_child_that_has_crashed_is_replaced():
+    """So that the next file is tried."""
+    class Child:
+        is_running = True
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda *unused: None  # noqa: E731
+    with exporting.Exporter(None, None) as exporter:
+        first = exporter._child('tflite', Child)
+        assert exporter._child('tflite', Child) is first
+        first.is_running = False
+        second = exporter._child('tflite', Child)
+        assert second is not first and exporter._child('tflite', Child) is second
+
+
+def test_the_files_of_c_have_one_name(file, synthetic, tmp_path, monkeypatch, capsys):
+    """One that #include can have. The line names a file that is there."""
+    monkeypatch.setattr(exporting.tflm, 'convert', lambda source, path, session_config: (
+        {path + '.h': b'h', path + '.cc': b'c'}, b'model', source.predicted,
+        {'runtime': {'name': 'tflite-micro', 'version': '1'}}))
+    exporting.export(file, formats.targets(['tflm'], ['none']), synthetic, None,
+                     output=str(tmp_path / 'my net.pb'))
+    names = ['my_net.tflm.cc', 'my_net.tflm.h', 'my_net.tflm.json']
+    assert sorted(os.listdir(str(tmp_path))) == names
+    line = capsys.readouterr().out
+    assert line.startswith(f'tflm: {tmp_path}/my_net.tflm.cc, 5 bytes: ')
+    assert 'same class as the frozen graph for 100.00 % of the images (tflite-micro 1)' in line
 
 
 def test_without_test_images_the_accuracy_is_unknown(file, synthetic, tmp_path, lossy):

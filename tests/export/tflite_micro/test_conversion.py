@@ -37,7 +37,7 @@ def source():
 def converted(source, tmp_path_factory):
     """The folder with the C source, the model in it, the facts, and the share of equal answers."""
     folder = tmp_path_factory.mktemp('tflm')
-    contents, model, predicted, facts = conversion.convert(source, str(folder / 'net-1'))
+    contents, model, predicted, facts = conversion.convert(source, str(folder / 'net-1.tflm'))
     for path, content in contents.items():
         with open(path, 'wb') as stream:
             stream.write(content)

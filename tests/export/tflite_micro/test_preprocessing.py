@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
 from permafrost.export.tflite_micro import preprocessing
@@ -32,6 +33,15 @@ def test_another_preprocessing_is_refused(normalize):
     graph, _ = untrained('lenet5', IMAGES, 'lenet5', [f'normalize={normalize}'])
     with pytest.raises(UserError, match='^net.pb: its preprocessing is neither per_channel nor'):
         preprocessing.find(graph, IMAGES, 'net.pb')
+
+
+def test_it_runs_with_the_config_of_all_sessions(monkeypatch):
+    graph, _ = untrained('lenet5', IMAGES, 'lenet5', ['normalize=per_image'])
+    config, configs, make_session = tf.ConfigProto(), [], tf.Session
+    monkeypatch.setattr(tf, 'Session', lambda config=None: configs.append(config) or make_session(
+        config=config))
+    preprocessing.find(graph, IMAGES, 'net.pb', config)
+    assert configs == [config]
 
 
 def test_numbers_stand_for_values():

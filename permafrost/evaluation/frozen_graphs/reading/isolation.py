@@ -80,7 +80,7 @@ def set_limits() -> None:
     global _usual_stack
     _usual_stack = resource.getrlimit(resource.RLIMIT_STACK)
     limits = {resource.RLIMIT_STACK: STACK_BYTES}
-    used = machine.kilobytes('proc/self/status', 'VmData')
+    used = machine.proc_bytes('proc/self/status', 'VmData')
     available = machine.available_memory()
     if used is not None and available is not None:
         # Private memory that can be written. RLIMIT_AS would also count what is only reserved.

@@ -1,13 +1,15 @@
 """ModelCard: what the json next to a graph says of it: its model, its accuracy, its classes.
 
-freeze_graph.py writes it. label_image/model_card.cc reads the same.
+freeze_graph.py writes it. label_image/model_card.cc reads the same, but compares only the size of
+the graph, not its checksum.
 """
 
 import dataclasses
+import hashlib
 import os
 from typing import Optional, Sequence
 
-from permafrost import schema
+from permafrost import files, schema
 from permafrost.errors import printable
 from permafrost.schema import limited
 
@@ -19,6 +21,7 @@ class ModelCard:
     accuracy: Optional[float] = limited(None, minimum=0, maximum=1)
     classes: Optional[Sequence[str]] = limited(None, count=(0, 100000))
     bytes: Optional[int] = limited(None, minimum=0)
+    sha256: Optional[str] = None
 
     def title(self, path: str) -> str:
         """Return the path of the graph, its model and accuracy, for the answer."""
@@ -33,5 +36,14 @@ def read_model_card(path: str) -> ModelCard:
     base, extension = os.path.splitext(path)
     card = path + '.json' if extension != '.pb' else base + '.json'
     found = ModelCard(**schema.read_if_valid(card, ModelCard, {}))
-    is_other = os.path.isfile(path) and found.bytes not in (None, os.path.getsize(path))
-    return ModelCard() if is_other else found
+    return ModelCard() if os.path.isfile(path) and not _is_of(found, path) else found
+
+
+def _is_of(card: ModelCard, path: str) -> bool:
+    """Return whether the file at `path` has the size and the checksum that its `card` names."""
+    if card.bytes not in (None, os.path.getsize(path)):
+        return False
+    if card.sha256 is None:
+        return True
+    with files.open_regular(path) as stream:
+        return hashlib.sha256(stream.read()).hexdigest() == card.sha256

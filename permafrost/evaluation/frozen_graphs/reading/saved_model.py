@@ -4,7 +4,7 @@ Nothing of the file runs but what restores its variables, and only operations th
 """
 
 import os
-from typing import Any, Dict, Iterable, List, Set
+from typing import Any, Dict, Iterable, List, Optional, Set
 
 import tensorflow.compat.v1 as tf
 from google.protobuf import message, text_format
@@ -23,7 +23,8 @@ ALLOWED_OPS = {
 VARIABLE_OPS = {'VarHandleOp', 'Variable', 'VariableV2'}
 
 
-def read_saved_model(directory: str) -> tf.GraphDef:
+def read_saved_model(directory: str, session_config: Optional[tf.ConfigProto] = None
+                     ) -> tf.GraphDef:
     """Return the frozen graph of the signature `serving_default`, or of the only one.
 
     Raises UserError if the directory holds no such model, or this TensorFlow cannot load it.
@@ -32,7 +33,7 @@ def read_saved_model(directory: str) -> tf.GraphDef:
     outputs = _outputs(meta, directory)
     if any(node.name == 'labels' and node.op == 'Const' for node in meta.graph_def.node):
         outputs.append('labels')  # the class names, as freeze_graph.py writes them
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         try:
             _restore(session, meta, directory)
             graph = _without_calls(session.graph.as_graph_def(), outputs)

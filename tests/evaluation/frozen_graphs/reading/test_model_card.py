@@ -1,5 +1,6 @@
 """The json next to a graph."""
 
+import hashlib
 import json
 
 import pytest
@@ -19,6 +20,16 @@ def test_the_title_names_file_model_and_accuracy(tmp_path, name, card):
     assert found.title(path) == path + ' (lenet5\\x1b, accuracy 0.8123)'
     (tmp_path / name).write_bytes(b'another graph')
     assert read_model_card(path) == ModelCard()
+
+
+def test_another_graph_of_the_same_size_has_no_card(tmp_path):
+    """Two freezes of one model have one size."""
+    (tmp_path / 'a.pb').write_bytes(b'12345')
+    (tmp_path / 'a.json').write_text(json.dumps(
+        {'accuracy': 0.5, 'bytes': 5, 'sha256': hashlib.sha256(b'12345').hexdigest()}))
+    assert read_model_card(str(tmp_path / 'a.pb')).accuracy == 0.5
+    (tmp_path / 'a.pb').write_bytes(b'54321')
+    assert read_model_card(str(tmp_path / 'a.pb')) == ModelCard()
 
 
 def test_a_slash_after_a_directory_does_not_matter(tmp_path):
