@@ -184,8 +184,8 @@ def locked(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            print(f'note: {_folder(path)} is on a file system without locks: make sure that no '
-                  'second process writes there', flush=True)
+            print(f'note: {printable(_folder(path))} is on a file system without locks: make sure '
+                  'that no second process writes there', flush=True)
         yield
 
 

@@ -189,13 +189,14 @@ def check_data(run: str, extra: Dict[str, Any], dataset: Any, resuming: bool = F
     `extra` is from read_config. Raises UserError if the classes differ or, when resuming, if any
     file does.
     """
+    run, directory = printable(run), printable(dataset.directory)
     if list(dataset.classes) != extra['classes']:
         raise UserError(
-            f"{run} was trained on {_summary(extra['classes'])}, but {dataset.directory} has "
+            f"{run} was trained on {_summary(extra['classes'])}, but {directory} has "
             f'{_summary(dataset.classes)}: name the dataset of the run with --data_dir')
     identity = extra.get('dataset_identity', dataset.identity)
     if identity != dataset.identity:
-        change = (f'{dataset.directory} has changed since {run} was started '
+        change = (f'{directory} has changed since {run} was started '
                   f'({dataset.identity[:12]}... instead of {identity[:12]}...)')
         if resuming:
             raise UserError(f'{change}: restore it, or start another run')

@@ -1,7 +1,7 @@
 """Net: the layers that models are made of; counts parameters and operations as it builds them."""
 
 import dataclasses
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     into which freezing folds it; its parameters are gamma, if it is trained, and beta.
     """
     name: str
-    kind: str  # the method of Net that built it
+    kind: str  # conv, fc, norm, ...; in a frozen graph the type of the operation, such as Conv2D
     output_shape: Optional[Tuple[int, ...]]  # of one image
     params: int
     ops: int  # 2 per multiply-accumulate, 1 per bias, sum or product; also activations, LRN_OPS
@@ -72,6 +72,8 @@ class Net:
     # Images that training normalizes together (arXiv:1705.08741); 0: the whole batch.
     ghost_batch_size: int = 0
     layers: List[Layer] = dataclasses.field(default_factory=list)  # as built, in order
+    # What the layers have read of each variable, by its name.
+    reads: Dict[str, Any] = dataclasses.field(default_factory=dict)
     # Variables and their multipliers of the recipe's weight decay.
     weight_decay_vars: List[Tuple[tf.Tensor, float]] = dataclasses.field(default_factory=list)
 

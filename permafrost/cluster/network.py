@@ -54,7 +54,9 @@ def _public_ip(address: str) -> Optional[str]:
     with contextlib.suppress(OSError, UnicodeError):
         for entry in socket.getaddrinfo(*parse(address), type=socket.SOCK_STREAM):
             ip = str(entry[4][0]).partition('%')[0]
-            if ipaddress.ip_address(ip).is_global:
+            number = ipaddress.ip_address(ip)
+            # Python 3.7 takes all IPv4 addresses that are mapped to IPv6 as private.
+            if (getattr(number, 'ipv4_mapped', None) or number).is_global:
                 return ip
     return None
 

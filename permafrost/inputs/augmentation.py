@@ -71,7 +71,8 @@ def teacher_view(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     See there for the arguments. The images are moved, flipped and changed in contrast and
     brightness as the student's are. The centre of each is the student's crop; around it is more of
     the image, mirrored at the edges. A teacher crops the centre, so it sees the student's crop, or
-    more or less of the same view. Cutout hides pixels from the student alone.
+    more or less of the same view. Cutout hides pixels from the student alone. Contrast is about the
+    mean of the whole view, which differs a little from that of the crop.
     """
     height, width = images.shape.as_list()[1:3]
     images = _pad(images, recipe)

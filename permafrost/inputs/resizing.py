@@ -7,7 +7,7 @@ from permafrost.inputs.augmentation import Numbers, Params, apply_params
 
 
 def smaller(images: tf.Tensor, mode: str, size: int, seed: int, step: Numbers) -> tf.Tensor:
-    """Return float32 [B, h, w, 3] as [B, size, size, 3]; the images themselves if they are that.
+    """Return float32 [B, h, w, 3] as [B, size, size, 3]; unchanged if that is their size.
 
     Mode 'crop' cuts a random part out of each image: the same for the same `seed` and `step`.
     Mode 'resize' shrinks the image; each pixel is the mean of the area that it covers.

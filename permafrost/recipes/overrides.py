@@ -22,7 +22,7 @@ SYNONYMS = {
     **dict.fromkeys(('opt', 'optim'), 'optimizer'),
     **dict.fromkeys(('scheduler', 'lr_schedule', 'lr_scheduler', 'sched'), 'schedule'),
     **dict.fromkeys(('aug', 'augment', 'augmentations', 'transforms'), 'augmentation'),
-    **dict.fromkeys(('mom', 'beta1', 'mu'), 'momentum'),
+    **dict.fromkeys(('mom', 'mu'), 'momentum'),
     **dict.fromkeys(('size', 'img_size', 'input_size', 'crop_size', 'resolution'), 'image_size'),
     **dict.fromkeys(('progressive_resize', 'resize_schedule'), 'progressive_resizing'),
     **dict.fromkeys(('smoothing', 'ls'), 'label_smoothing'),
@@ -147,7 +147,7 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
 
 
 def changes(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
-    """Return what --set needs to make `recipe` of the recipe of its name: as few as do.
+    """Return the shortest list of field=value that turns the recipe of the same name into `recipe`.
 
     Without a recipe of that name, as in a file, of `base`; none if that is not known either.
     """

@@ -84,7 +84,7 @@ def from_text(text: str, recipe: 'Recipe') -> ParamGroup:
         raise UsageError(
             f'wrong parameter group {shown(text)} ({error}). Write it as '
             "'beta learning_rate=0.5 weight_decay=1e-05 freeze_epoch=3' or "
-            "'beta rate=64 decay=1/64'") from error
+            "'beta learning_rate=0.5 weight_decay=0'") from error
     return ParamGroup(pattern, **settings)
 
 

@@ -45,7 +45,8 @@ def learning_rate(values: Any) -> None:
                        ', '.join(changes)[:MAX_TITLE]])
     files.write_atomically(path, png(epochs, rates, title))
     print(f'{printable(path)}: learning rate {min(rates):.3g} to {max(rates):.3g} over '
-          f'{epochs[-1]:g} epochs of {durations.CIFAR_IMAGES} images')
+          f'{epochs[-1]:g} epochs'
+          + ('' if recipe.epochs else f' of {durations.CIFAR_IMAGES} images'))
 
 
 def png(epochs: Sequence[float], rates: Sequence[float], title: str) -> bytes:

@@ -39,14 +39,14 @@ class Recipe:
     image_size: int = limited(
         32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')
     augmentation: Tuple[str, ...] = limited(
-        (), count=(0, 20), text='Random changes of the training images, in order, such as '
+        (), count=(0, 20), text='Random changes of the training images, such as '
         'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
     normalize: str = limited(
         'per_image', names=NORMALIZATIONS, earlier='standardize', text='Input normalization.')
     batch_size: int = limited(128, minimum=1, maximum=100000, text='Images per step.')
     epochs: float = limited(
-        0., minimum=0, maximum=1e9, text='Length of the training; the schedule is rescaled to it. '
-        '0: until --train_images have been seen.')
+        0., minimum=0, maximum=1e9, text='Number of epochs; the schedule is rescaled to it. '
+        '0: train on --train_images images.')
     train_images: int = limited(
         1280000, minimum=1, maximum=10**12, earlier='images',
         text='Length of the training in images, on any dataset, if --epochs is 0.')
@@ -69,8 +69,8 @@ class Recipe:
         'decoupled_weight_decay * variable. It has no effect on convolutions with muon, which '
         'rescales them.')
     layer_weight_decay: float = limited(
-        0., minimum=0, maximum=1e9, text='L2 / size of the layer, for the layers that the model '
-        'names.')
+        0., minimum=0, maximum=1e9, text='L2 regularization of the layers that the model '
+        'chooses, divided by the number of their weights.')
     param_groups: Tuple[ParamGroup, ...] = limited(
         (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Parameter groups: '
         "learning rate or weight decay of the variables whose names match, such as "
@@ -100,8 +100,8 @@ class Recipe:
         1., minimum=0.01, maximum=1000, text='With --teacher: softmax temperature of student and '
         'teacher (arXiv:1503.02531).')
     distillation_weight: float = limited(
-        0.9, minimum=0, maximum=1, text='With --teacher: fraction of the loss that is the '
-        "divergence from the teacher; the rest is the labels'.")
+        0.9, minimum=0, maximum=1, text='With --teacher: weight of the divergence from the '
+        'teacher in the loss; the cross entropy with the labels gets the rest.')
     sparsity: float = limited(
         0., minimum=0, below=1, text='Pruning: fraction of the weights that become zero '
         '(arXiv:1710.01878). 0: none.')

@@ -126,8 +126,13 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
               compute_unread_outputs=runtime.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),
               fake_quant=_fake_quant(config, global_step))
+    def keep_read(getter: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:
+        net.reads[name] = getter(name, *args, **kwargs)
+        return net.reads[name]
+
     _, height, width, _ = images.shape.as_list()
-    with _explain_size(config, height, width), strategy.variable_scope():
+    with _explain_size(config, height, width), strategy.variable_scope(), tf.variable_scope(
+            tf.get_variable_scope(), custom_getter=keep_read):
         return net, models.build(config.model, net, images)
 
 
@@ -189,7 +194,9 @@ def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
     """
     decays = [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
               for weights, multiplier in net.weight_decay_vars]
-    decays += [(variable, param_groups.param_group_for(recipe, variable.op.name).weight_decay)
+    # As the layers have read them: in a cluster another read is another transfer.
+    decays += [(net.reads[variable.op.name],
+                param_groups.param_group_for(recipe, variable.op.name).weight_decay)
                for variable in tf.trainable_variables() if not net.is_frozen(variable.op.name)]
     terms = [decay * tf.nn.l2_loss(variable) for variable, decay in decays if decay]
     return tf.add_n(terms) if terms else tf.constant(0.)

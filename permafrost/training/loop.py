@@ -48,13 +48,15 @@ def train(setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None,
     The hooks of `extra_hooks` run before each step's checkpoint is saved. `at_end` is called with
     the run directory when status.json has its last state, after an error too.
 
-    Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training.
+    Return the exit code: 0 when done, 128 plus the number of the signal that stopped the training,
+    1 if it ended otherwise.
     """
     with Signals() as signals, tf.Graph().as_default(), strategy.device_scope():
         graph = build(setup.config, setup.dataset, strategy, session_config, setup.trained,
                       setup.teacher)
-        if signals.code:
-            return signals.code  # and leave no empty run behind
+        if signals.code:  # leave no empty run behind
+            print(f'stopped by {signals.name}', flush=True)
+            return signals.code
         run = setup.open_run()
         print(f'run: {printable(run)}', flush=True)
         with runs.lock(run):

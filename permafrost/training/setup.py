@@ -80,7 +80,7 @@ def prepare_training(
     if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
         print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
               'smaller --image_size to move them', flush=True)
-    if 2 * size < height:
+    if 2 * size < max(height, width):
         print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
               '(--image_size=N changes this)', flush=True)
     return train_setup
@@ -128,8 +128,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
     if values.freeze is not None and not is_safe_pattern(values.freeze):
-        raise UsageError(f'--freeze {shown(values.freeze)} is no regular expression, or repeats '
-                         'too much')
+        raise UsageError(f'--freeze {shown(values.freeze)} is not a regular expression, or '
+                         'repeats too much')
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     if values.source == 'stream' and 'alternate_flip' in recipe.augmentation:
         raise UsageError('alternate_flip counts the epochs of each image: use --source=memory, or '

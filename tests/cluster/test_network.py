@@ -36,7 +36,8 @@ def test_private_addresses_are_accepted(address, capsys):
 
 @pytest.mark.parametrize('address, ip', [
     ('8.8.8.8:1', '8.8.8.8'), ('172.32.0.1:1', '172.32.0.1'),
-    ('[2001:4860:4860::8888]:1', '2001:4860:4860::8888')])
+    ('[2001:4860:4860::8888]:1', '2001:4860:4860::8888'),
+    ('[::ffff:8.8.8.8]:1', '::ffff:8.8.8.8')])
 def test_public_addresses_need_allow_public(address, ip, capsys):
     with pytest.raises(UsageError, match='--allow_public'):
         network.require_private(['127.0.0.1:1', address], False)

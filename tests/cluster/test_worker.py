@@ -37,7 +37,8 @@ def _device(value):
 
 @pytest.mark.parametrize('mode', ['async', 'sync'])
 def test_variables_are_spread_over_the_servers_and_the_rest_is_on_the_worker(synthetic, mode):
-    setup = networks.train_setup(synthetic, 'run', 1, 'tuto')
+    setup = networks.train_setup(synthetic, 'run', 1, 'tuto', changes=[
+        'layer_weight_decay=0', 'weight_decay=0.001'])
     chief = _worker(setup, 2, mode)
     with tf.Graph().as_default() as graph, chief.device_scope():
         build(setup.config, synthetic, chief)
@@ -57,12 +58,13 @@ def test_variables_are_spread_over_the_servers_and_the_rest_is_on_the_worker(syn
             assert _device(variable).job == 'worker', variable.name
         heavy = [op for op in graph.get_operations() if op.type in ('Conv2D', 'MatMul')]
         assert heavy and all(_device(op).job == 'worker' for op in heavy)
-        # The weights are read once a step, although weight decay needs those of fc1 too.
+        # The weights are read once a step, although the weight decay needs them too.
         reads = [op for op in graph.get_operations() if op.type == 'ReadVariableOp'
                  and op.inputs[0].op.name == 'fc1/weights'
                  and any(consumer.type in ('MatMul', 'L2Loss')
                          for consumer in op.outputs[0].consumers())]
         assert len(reads) == 1
+        assert [op.type for op in reads[0].outputs[0].consumers()].count('L2Loss') == 1
     chief.close()
 
 

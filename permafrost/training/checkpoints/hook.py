@@ -26,10 +26,11 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
             return UserError(f'loss or weights are NaN or infinite at step {step}, before the '
                              'first checkpoint: check --init_from, --teacher and the dataset')
         checkpoint = f'Last good checkpoint: {newest.path} (step {newest.step})'
+    rate = durations.learning_rate_at(config, max(step - 1, 0))  # of the update that made this step
     return UserError(
-        f'loss or weights became NaN or infinite at step {step} (learning rate '
-        f'{durations.learning_rate_at(config, step):g}). {checkpoint}. Train again with a lower '
-        f'learning rate, e.g. --learning_rate={config.recipe.learning_rate / 2:g}')
+        f'loss or weights became NaN or infinite at step {step} (learning rate {rate:g}). '
+        f'{checkpoint}. Train again with a lower learning rate, e.g. '
+        f'--learning_rate={config.recipe.learning_rate / 2:g}')
 
 
 def crossed_multiple_of(interval: int, before: int, step: int) -> bool:

@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.training.compression import operations
 
 Ids = Any  # np.ndarray, int [channels]: the number of each channel of a tensor
-# Operations on each element, 0 for 0: they pass a channel on, and keep one that is zero.
+# Operations on each channel by itself, which return 0 for a channel of zeros.
 KEEP_ZERO = ('Identity', 'Relu', 'Relu6', 'Elu', 'Erf', 'Square', 'Sqrt', 'MaxPool', 'AvgPool',
              'Mean')
 PASS_ON = (*KEEP_ZERO, 'Sigmoid', 'Rsqrt')

@@ -194,12 +194,18 @@ def masked(reader: Any, name: str, value: np.ndarray) -> np.ndarray:
 
 
 def apply_masks(session: tf.Session, checkpoint: str, variables: Dict[str, tf.Variable]) -> None:
-    """Multiply restored `variables` by the masks that the checkpoint has for them, if any."""
-    with finding.open_checkpoint(checkpoint) as reader:
-        if not reader.has_tensor('pruning/sparsity'):
-            return
-        for variable in variables.values():
-            value = session.run(variable)
-            pruned = masked(reader, variable.op.name, value)
-            if pruned is not value:
-                variable.load(pruned, session)
+    """Multiply restored `variables` by the masks that the checkpoint has for them, if any.
+
+    Raises UserError if the checkpoint cannot be read: a training may have deleted it.
+    """
+    try:
+        with finding.open_checkpoint(checkpoint) as reader:
+            if not reader.has_tensor('pruning/sparsity'):
+                return
+            for variable in variables.values():
+                value = session.run(variable)
+                pruned = masked(reader, variable.op.name, value)
+                if pruned is not value:
+                    variable.load(pruned, session)
+    except (tf.errors.OpError, OSError) as error:
+        raise UserError(f'cannot read {checkpoint} ({finding.reason(error)}): use another --step')

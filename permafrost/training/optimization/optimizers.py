@@ -59,7 +59,7 @@ class Sgd(tf.train.Optimizer):
             update = self._update(grad, var, rate)
         if mask is None:
             return update
-        with tf.control_dependencies([update]):  # Muon changes what has no gradient, too
+        with tf.control_dependencies([update]):  # slots move weights without a gradient
             return var.assign_sub(var * (1. - mask))
 
     def _is_trained(self, var):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import time
 from typing import Any, Optional
@@ -9,6 +10,8 @@ from typing import Any, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import one_line, printable
+
+NAME = re.compile(r'events\.out\.tfevents\.(\d{10})\.')
 
 
 class EventWriter:
@@ -19,7 +22,7 @@ class EventWriter:
 
     def __init__(self, directory: str, graph: Optional[tf.Graph] = None):
         # The nanoseconds keep two files of one second apart.
-        self._path = os.path.join(directory, f'events.out.tfevents.{int(time.time())}.'
+        self._path = os.path.join(directory, f'events.out.tfevents.{_start(directory)}.'
                                   f'{socket.gethostname()}.{time.time_ns()}')
         self._file: Any = None
         self._has_failed = False
@@ -46,3 +49,13 @@ class EventWriter:
         with contextlib.suppress(tf.errors.OpError):  # all was flushed
             if self._file is not None:
                 self._file.close()
+
+
+def _start(directory: str) -> int:
+    """Return the time for the name of a new file, in seconds, later than those of the others.
+
+    TensorBoard reads files in the order of their names, and the clock may have been set back.
+    """
+    names = os.listdir(directory) if os.path.isdir(directory) else ()
+    others = [int(match.group(1)) for match in map(NAME.match, names) if match]
+    return max([int(time.time()), *(other + 1 for other in others)])

@@ -64,14 +64,14 @@ def mistakes_grid(images: np.ndarray, mistakes: List[Dict[str, Any]], classes: S
                   ) -> Image.Image:
     """Draw the images of `mistakes`, each below its class and what it was predicted as."""
     rows = -(-len(mistakes) // COLUMNS)
-    width, height = max(SIDE, WIDTH * (LETTERS + 7)) + 10, SIDE + 3 * HEIGHT
+    width, height = max(SIDE, WIDTH * (LETTERS + 16)) + 10, SIDE + 3 * HEIGHT
     picture = Image.new('RGB', (width * min(COLUMNS, len(mistakes)) + 10, height * rows + 10),
                         PAPER)
     draw = ImageDraw.Draw(picture)
     for number, mistake in enumerate(mistakes):
         x, y = 10 + width * (number % COLUMNS), 6 + height * (number // COLUMNS)
-        draw.text((x, y), f"is {_short(classes[mistake['label']])}", INK)
-        draw.text((x, y + HEIGHT), f"not {_short(classes[mistake['predicted']])} "
+        draw.text((x, y), f"true: {_short(classes[mistake['label']])}", INK)
+        draw.text((x, y + HEIGHT), f"predicted: {_short(classes[mistake['predicted']])} "
                   f"{mistake['probability']:.2f}", INK)
         image = Image.fromarray(images[mistake['index']])
         picture.paste(image.resize((SIDE, SIDE), Image.BICUBIC), (x, y + 2 * HEIGHT + 3))

@@ -31,7 +31,7 @@ def test_a_cell_is_as_dark_as_the_share_of_its_true_class():
 def test_mistakes_are_in_order_below_their_classes():
     grid = np.asarray(pictures.mistakes_grid(IMAGES, MISTAKES, ['cat', 'dog']))
     y = 6 + 2 * pictures.HEIGHT + 3 + pictures.SIDE // 2
-    width = pictures.WIDTH * (pictures.LETTERS + 7) + 10
+    width = pictures.WIDTH * (pictures.LETTERS + 16) + 10
     assert grid[y, 10 + 48, 0] == 200 and grid[y, 10 + width + 48, 0] == 10
     assert (grid[6:30, 10:100] < 100).any() and not (grid[6:30, 2 * width + 5:] < 100).any()
 

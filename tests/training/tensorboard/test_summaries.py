@@ -1,5 +1,9 @@
 """Summaries of the training, as TensorBoard reads them."""
 
+import re
+
+import pytest
+
 from tests import networks, processes
 
 
@@ -24,13 +28,17 @@ def test_the_speed_is_written_once_it_is_known(synthetic, tmp_path):
     assert steps == [2, 3, 4]
 
 
-def test_tensorboard_shows_each_step_of_a_resumed_run_once(synthetic, tmp_path):
+@pytest.mark.parametrize('is_clock_set_back', [False, True])
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(synthetic, tmp_path, is_clock_set_back):
     """The killed run had logged steps after its last checkpoint."""
     from tensorboard.backend.event_processing import event_accumulator
     options = {'save_steps': 4, 'summary_steps': 1, 'histogram_steps': 1000}
     networks.train(synthetic, tmp_path, 7, 'tiny', **options)
     for path in (tmp_path / 'train').glob('model.ckpt-7*'):
         path.unlink()  # as if it had been killed between steps 4 and 8
+    if is_clock_set_back:
+        path, = (tmp_path / 'train').glob('events*')
+        path.rename(re.sub(r'tfevents\.\d+', 'tfevents.9000000000', str(path)))
     networks.train(synthetic, tmp_path, 12, 'tiny', resume=True, **options)
     events = event_accumulator.EventAccumulator(str(tmp_path / 'train')).Reload()
     assert [e.step for e in events.Scalars('loss/total')] == list(range(1, 13))
