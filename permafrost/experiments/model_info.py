@@ -116,8 +116,7 @@ def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = Non
                         f'{hint}')
     file_kinds.check_graph_file(path)
     isolation.continue_in_child(path)
-    _prepare_runtime()
-    size = measure_graph(path, image_size)
+    size = measure_graph(path, image_size, _prepare_runtime())
     if as_json:
         print(json.dumps([size], indent=2))
         return
@@ -145,11 +144,14 @@ def show_recipes(as_json: bool = False) -> None:
         print('\n'.join(f'  {line}' for line in recipe.description.splitlines() if line) + '\n')
 
 
-def measure_graph(path: str, image_size: Optional[int] = None) -> Size:
-    """Return the size of the frozen graph at `path`. Unknown counts are None."""
+def measure_graph(path: str, image_size: Optional[int] = None, session_config: Any = None) -> Size:
+    """Return the size of the frozen graph at `path`. Unknown counts are None.
+
+    A session with `session_config`, a tf.ConfigProto, reads the variables of a SavedModel.
+    """
     from permafrost.evaluation.frozen_graphs import graph_def  # imports TensorFlow
     from permafrost.export import layer_counts
-    graph = graph_def.read_graph(path)
+    graph = graph_def.read_graph(path, session_config)
     layers, not_counted = layer_counts.count_layers(graph, image_size)
     files_of = [os.path.join(folder, name) for folder, _, names in os.walk(path)
                 for name in names] or [path]  # of a SavedModel
@@ -187,9 +189,9 @@ def _measure_if_possible(model: str, image_size: int, classes: int) -> Size:
                 **dict.fromkeys(COUNTS, None)}
 
 
-def _prepare_runtime() -> None:
+def _prepare_runtime() -> Any:
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
-        runtime.prepare()
+        return runtime.prepare()
 
 
 def _layer_table(size: Size) -> List[str]:
