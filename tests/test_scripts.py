@@ -144,7 +144,7 @@ MISTAKES = [
     (['train_cluster.py', '--wd=1e-4'], 'use --weight_decay=1e-4 ('),
     (['train.py', '--n_epochs=5'], 'use --epochs=5 ('),
     (['train.py', '--momentum=0.9'], 'add --optimizer=momentum'),
-    (['train.py', '--freeze=('], 'not a regular expression'),
+    (['train.py', '--freeze=('], 'not a valid regular expression'),
     (['train.py', '--max_steps=5'], 'use --steps ('),
     (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
     (['train.py', '--model=resnet'], ' or resnet20 or '),

@@ -72,7 +72,7 @@ class Net:
     # Images that training normalizes together (arXiv:1705.08741); 0: the whole batch.
     ghost_batch_size: int = 0
     layers: List[Layer] = dataclasses.field(default_factory=list)  # as built, in order
-    # What the layers have read of each variable, by its name.
+    # The variables as the layers have read them, by name.
     reads: Dict[str, Any] = dataclasses.field(default_factory=dict)
     # Variables and their multipliers of the recipe's weight decay.
     weight_decay_vars: List[Tuple[tf.Tensor, float]] = dataclasses.field(default_factory=list)

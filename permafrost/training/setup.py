@@ -128,8 +128,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
     if values.freeze is not None and not is_safe_pattern(values.freeze):
-        raise UsageError(f'--freeze {shown(values.freeze)} is not a regular expression, or '
-                         'repeats too much')
+        raise UsageError(f'--freeze {shown(values.freeze)} is not a valid regular expression, '
+                         'or repeats too much')
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     if values.source == 'stream' and 'alternate_flip' in recipe.augmentation:
         raise UsageError('alternate_flip counts the epochs of each image: use --source=memory, or '

@@ -158,27 +158,27 @@ def test_memory_limit_is_that_of_reading_the_graph_too(error_line, picture, tmp_
     assert 'not enough memory (limit: 50 MB, set by --memory_limit)' in line
 
 
+def _large_graph(folder, rows):
+    """Write a graph that makes a tensor of `rows` times 4 MiB."""
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
+        large = tf.fill([rows, 1 << 20], tf.reduce_max(means))
+        tf.add(means, tf.reduce_max(large), name='predictions')
+    return write_graph(folder / 'large.pb', build)
+
+
 @pytest.mark.parametrize('flags, limit', [
     ([], r'\(limit: \d+ MB; --memory_limit changes it\)\n$'),
     (['--memory_limit=500'], r'\(limit: 500 MB, set by --memory_limit\)\n$')])
 def test_a_lack_of_memory_names_the_limit(error_line, picture, tmp_path, flags, limit):
-    def build():
-        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
-        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
-        large = tf.fill([1 << 20, 1 << 20], tf.reduce_max(means))  # 4 TB
-        tf.add(means, tf.reduce_max(large), name='predictions')
-    path = write_graph(tmp_path / 'large.pb', build)
+    path = _large_graph(tmp_path, 1 << 20)  # 4 TB
     line = error_line(1, '--graph=' + path, OWN, '--allow_any_op', picture, *flags)
     assert re.search(limit, line), line
 
 
 @pytest.mark.slow
 def test_memory_limit_is_one_line(error_line, picture, tmp_path):
-    def build():
-        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
-        means = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2])
-        large = tf.fill([1 << 20, 1 << 10], tf.reduce_max(means))  # 4 GB
-        tf.add(means, tf.reduce_max(large), name='predictions')
-    path = write_graph(tmp_path / 'large.pb', build)
+    path = _large_graph(tmp_path, 1 << 10)  # 4 GB
     line = error_line(1, '--graph=' + path, OWN, '--allow_any_op', '--memory_limit=500', picture)
     assert 'OOM' in line or 'memory' in line

@@ -125,7 +125,7 @@ def unwrap_user_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
-    """Context that turns the error of a full or failing disk into a UserError; see the one above.
+    """Context that turns the error of a full or failing disk into a UserError, and unwraps others.
 
     The error is about `path`, unless it names another file. The run is marked as stopped, and the
     temporary files of an interrupted save are removed.

@@ -59,7 +59,8 @@ class Sgd(tf.train.Optimizer):
             update = self._update(grad, var, rate)
         if mask is None:
             return update
-        with tf.control_dependencies([update]):  # slots move weights without a gradient
+        # The update moves weights that have no gradient, too: by their momentum.
+        with tf.control_dependencies([update]):
             return var.assign_sub(var * (1. - mask))
 
     def _is_trained(self, var):
