@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export.conversion import network
-from tests.export.helpers import logits_of, some_images
+from tests.export.helpers import logits_of, some_images, untrained
 
 
 def test_what_preprocesses_has_names_of_its_own_and_the_logits_are_the_same(file, synthetic):
@@ -34,6 +34,24 @@ def test_a_network_alone_is_fed_preprocessed_floats(file):
     inputs = np.random.RandomState(1).standard_normal((2, 24, 24, 3))
     np.testing.assert_array_equal(*(logits_of(each, inputs, feed='inputs')
                                     for each in (graph, part)))
+
+
+def test_a_crop_by_rows_gives_the_same_pixels_and_its_nodes_preprocess(file, synthetic):
+    part = network.extract(graph_def.read_graph(file), 'images')
+    crop, = [node.name for node in part.node if node.op == 'StridedSlice']
+    by_rows = network.crop_by_rows(part)
+    images = some_images(synthetic, 8)
+    np.testing.assert_array_equal(*(logits_of(each, images, crop) for each in (by_rows, part)))
+    operations = {node.name: node.op for node in by_rows.node}
+    assert 'StridedSlice' not in operations.values() and 'Slice' in operations.values()
+    added = set(operations) - {node.name for node in part.node}
+    assert added and all(map(network.is_preprocessing, added))
+
+
+def test_a_graph_without_a_crop_remains_as_it_is(synthetic):
+    graph, _ = untrained('sprint', some_images(synthetic, 8), 'sprint')
+    part = network.extract(graph, 'images')
+    assert list(network.crop_by_rows(part).node) == list(part.node)
 
 
 def test_a_graph_of_someone_else_is_refused_in_one_line():
