@@ -17,7 +17,7 @@ from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError, printable
 from permafrost.evaluation.runtimes import client
 
-MODELS = ('tuto', 'squeeze1', 'sprint')  # in trained_models/
+MODELS = ('tuto', 'squeeze1', 'sprint', 'resnet20', 'xception_mini')  # in trained_models/
 SETTINGS = ((1, 1), (1, 2), (32, 1), (32, 2))  # batch size, threads
 RUNS, REPEATS = {1: 50, 32: 5}, 5  # timed runs of a batch size, in each of REPEATS turns
 # The runtimes and files to compare. {} is the path without .pb.

@@ -23,12 +23,8 @@ MKL = {'KMP_AFFINITY': 'disabled', 'KMP_BLOCKTIME': '1', 'KMP_SETTINGS': '0'}
 
 def has_bfloat16(engine: str) -> bool:
     """Return whether convolutions in bfloat16 are faster than in float32 on this processor."""
-    return engine == 'tf2' and (has_amx() or 'avx512_bf16' in machine.cpu_info('flags').split())
-
-
-def has_amx() -> bool:
-    """Return whether this processor multiplies tiles of bfloat16 numbers (AMX)."""
-    return 'amx_bf16' in machine.cpu_info('flags').split()
+    flags = machine.cpu_info('flags').split()
+    return engine == 'tf2' and ('amx_bf16' in flags or 'avx512_bf16' in flags)
 
 
 def installed() -> str:

@@ -1,8 +1,9 @@
-"""Gradients of the weights of convolutions of small maps, in bfloat16 on processors with AMX.
+"""Gradients of the weights of convolutions of small maps, in bfloat16 on a CPU.
 
-oneDNN sums products along the rows of a map, 32 at a time, so maps of 7x7 pixels use a quarter of
-a tile. Here several maps are laid out side by side, with columns of zeros between them, and their
-products are summed as those of one wide map. It is the same sum in another order.
+oneDNN sums products along the rows of a map, and is slow if they are short: with AMX it sums 32 at
+a time, so maps of 7x7 pixels use a quarter of a tile. Here several maps are laid out side by side,
+with columns of zeros between them, and their products are summed as those of one wide map. It is
+the same sum in another order.
 """
 
 from typing import Any, Dict, Optional, Tuple
@@ -34,8 +35,10 @@ def _conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.T
         grad = side_by_side(grad, count, gap)
         if padding == 'VALID':
             grad = grad[:, :, :-gap]
-    of_weights = tf.raw_ops.Conv2DBackpropFilter(
-        input=x, filter_sizes=weights.shape.as_list(), out_backprop=grad, **settings)
+    filter_sizes = tf.constant(weights.shape.as_list())
+    with tf.control_dependencies([of_maps]):  # each uses all cores, and side by side less cache
+        of_weights = tf.raw_ops.Conv2DBackpropFilter(
+            input=x, filter_sizes=filter_sizes, out_backprop=grad, **settings)
     return of_maps, of_weights
 
 

@@ -239,7 +239,8 @@ def deploy(folder: str) -> List[str]:
         return NOT_RECORDED
     machine = benchmark['machine']
     lines = [f"Measured on {machine.get('cores', '?')} cores of "
-             f"{markdown.escape(str(machine.get('cpu', 'an unknown processor')))}.", '']
+             f"{markdown.escape(str(machine.get('cpu', 'an unknown processor')))}.", '',
+             *_int8_summary(benchmark['models'])]
     for model, files in benchmark['models'].items():
         times = {key: {str(place): each['ms'][key] for place, each in enumerate(files)
                        if key in each['ms']} for key in ('1 1', '1 2', '32 1', '32 2')}
@@ -256,6 +257,26 @@ def deploy(folder: str) -> List[str]:
         lines += [*markdown.table([markdown.escape(model), 'runtime', 'accuracy', 'kB',
                                    'ms, 1 image', 'images/s, batch 32'], rows), '']
     return lines[:-1]
+
+
+def _int8_summary(models: Dict[str, List[Dict[str, Any]]]) -> List[str]:
+    """Return Markdown: the fastest int8 file of each model by its fastest float32 one."""
+    rows = []
+    for model, files in models.items():
+        timed = [each for each in files if each['ms'].get('1 1')]
+        int8 = [each for each in timed if '.int8.' in each['file']]
+        floats = [each for each in timed if each not in int8 and 'bfloat16' not in each['runtime']]
+        if not int8 or not floats:
+            continue
+        before, after = (min(each, key=lambda file: file['ms']['1 1']) for each in (floats, int8))
+        lost = after['correct'] / after['images'] - before['correct'] / before['images']
+        rows.append([markdown.escape(model), *(
+            f"{_short(each['ms']['1 1'])}, {markdown.escape(each['runtime'])}"
+            for each in (before, after)), f"{after['ms']['1 1'] / before['ms']['1 1']:.2f}",
+            f"{after['bytes'] / before['bytes']:.2f}", f'{100 * lost:+.2f}'])
+    return [*markdown.table(
+        ['1 image, 1 thread', 'fastest in float32, ms', 'fastest in int8, ms', 'latency ratio',
+         'size ratio', 'accuracy, points'], rows), ''] if rows else []
 
 
 def micro(folder: str) -> List[str]:
@@ -283,7 +304,7 @@ def _bound(measured: Measurement) -> str:
 
 def _bold_if_least(times: Dict[str, float], name: str) -> str:
     text = _short(times.get(name))
-    return f'**{text}**' if times.get(name) == min(times.values()) else text
+    return f'**{text}**' if name in times and times[name] == min(times.values()) else text
 
 
 def _judged(measured: Optional[Measurement]) -> str:

@@ -120,8 +120,7 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
               sample_images=sample_images, compute_dtype=dtype,
-              small_map_gradients=(
-                  dtype == 'bfloat16' and runtime.has_amx() and not runtime.gpu_name()),
+              small_map_gradients=dtype == 'bfloat16' and not runtime.gpu_name(),
               # Maps leave oneDNN's layout for tf.pad there, which takes longer than it saves.
               compute_unread_outputs=runtime.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),

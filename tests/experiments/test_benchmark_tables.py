@@ -37,17 +37,31 @@ def test_exported_files_have_a_table_for_each_model(tmp_path):
              'ms': {'1 1': ms, '1 2': ms / 2, '32 1': 20 * ms, '32 2': 10 * ms}}
             for name, runtime, size, correct, ms in (
                 ('a.pb', 'TensorFlow 2', 594819, 8876, .2),
+                ('a.pb', 'TensorFlow 2, bfloat16', 594819, 8876, .1),
                 ('a.int8.tflite', '<b>', 185265, 8871, .05))]
     del rows[0]['ms']['32 2']
     files.write_json(str(tmp_path / 'benchmark-deploy.json'), {
         'models': {'a': rows}, 'machine': {'cores': 2, 'cpu': 'a <CPU>'}})
     assert benchmark_tables.deploy(str(tmp_path)) == [
         'Measured on 2 cores of a &#60;CPU&#62;.', '',
+        '| 1 image, 1 thread | fastest in float32, ms | fastest in int8, ms | latency ratio '
+        '| size ratio | accuracy, points |',
+        '| --- | --- | --- | --- | --- | --- |',
+        '| a | 0.200, TensorFlow 2 | 0.0500, &#60;b&#62; | 0.25 | 0.31 | -0.05 |', '',
         '| a | runtime | accuracy | kB | ms, 1 image | images/s, batch 32 |',
         '| --- | --- | --- | --- | --- | --- |',
         '| a.pb | TensorFlow 2 | 88.76 % | 595 | 0.200 / 0.100 | 8,000 / – |',
+        '| a.pb | TensorFlow 2, bfloat16 | 88.76 % | 595 | 0.100 / 0.0500 | 16,000 / 32,000 |',
         '| a.int8.tflite | &#60;b&#62; | 88.71 % | 185 | **0.0500** / **0.0250** | '
         '**32,000** / **64,000** |']
+
+
+def test_a_model_without_an_int8_file_has_no_row_in_the_summary(tmp_path):
+    row = {'file': 'a.pb', 'runtime': 'TensorFlow 2', 'bytes': 1, 'correct': 1, 'images': 2,
+           'ms': {'1 1': 1.}}
+    files.write_json(str(tmp_path / 'benchmark-deploy.json'),
+                     {'models': {'a': [row]}, 'machine': {}})
+    assert not any('int8' in line for line in benchmark_tables.deploy(str(tmp_path)))
 
 
 def test_micro_has_a_row_for_each_model(tmp_path):

@@ -43,3 +43,22 @@ def test_gradients_are_those_of_tensorflow(default_graph, padding, size, side, c
     np.testing.assert_allclose(of_x, expected_x, rtol=1e-4, atol=1e-2)
     scale = np.abs(expected_weights).max()
     np.testing.assert_allclose(of_weights, expected_weights, atol=1e-5 * scale)
+
+
+def test_the_two_gradients_run_one_after_the_other_and_only_if_they_are_needed(default_graph):
+    x = tf.Variable(np.ones([4, 7, 7, 8], np.float32))
+    weights = tf.Variable(np.ones([3, 3, 8, 8], np.float32))
+    with tf.get_default_graph().gradient_override_map(small_maps.OVERRIDE):
+        y = tf.nn.conv2d(x, weights, [1, 1, 1, 1], 'SAME')
+    of_x, of_weights = tf.gradients(tf.nn.l2_loss(y), [x, weights])
+    assert of_weights.op.control_inputs == [of_x.op]
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for fetches, expected in ([of_weights], 'Filter'), ([of_x, of_weights], 'Filter Input'):
+            metadata = tf.RunMetadata()
+            session.run(fetches, options=tf.RunOptions(trace_level=tf.RunOptions.SOFTWARE_TRACE),
+                        run_metadata=metadata)
+            labels = ' '.join(node.timeline_label for device in metadata.step_stats.dev_stats
+                              for node in device.node_stats)
+            assert [name for name in ('Filter', 'Input') if f'Conv2DBackprop{name}(' in labels
+                    ] == expected.split(), fetches
