@@ -21,7 +21,7 @@ def convert(request: Dict[str, Any]) -> Dict[str, Any]:
     graph = tf.compat.v1.GraphDef()
     with open(request['graph'], 'rb') as stream:
         graph.ParseFromString(stream.read())
-    graph = network.crop_by_rows(graph)
+    graph = network.crop_floats(graph)
     converter = _converter(graph, request['node'])
     if request['quantize'] == 'none':
         content = converter.convert()

@@ -36,22 +36,21 @@ def test_a_network_alone_is_fed_preprocessed_floats(file):
                                     for each in (graph, part)))
 
 
-def test_a_crop_by_rows_gives_the_same_pixels_and_its_nodes_preprocess(file, synthetic):
+def test_floats_are_cropped_to_the_same_pixels(file, synthetic):
     part = network.extract(graph_def.read_graph(file), 'images')
-    crop, = [node.name for node in part.node if node.op == 'StridedSlice']
-    by_rows = network.crop_by_rows(part)
+    of_floats = network.crop_floats(part)
+    crop, = [node for node in of_floats.node if node.op == 'StridedSlice']
+    assert crop.attr['T'].type == tf.float32.as_datatype_enum
     images = some_images(synthetic, 8)
-    np.testing.assert_array_equal(*(logits_of(each, images, crop) for each in (by_rows, part)))
-    operations = {node.name: node.op for node in by_rows.node}
-    assert 'StridedSlice' not in operations.values() and 'Slice' in operations.values()
-    added = set(operations) - {node.name for node in part.node}
-    assert added and all(map(network.is_preprocessing, added))
+    np.testing.assert_array_equal(*(logits_of(each, images, crop.name)
+                                    for each in (of_floats, part)))
+    assert {node.name for node in of_floats.node} == {node.name for node in part.node}
 
 
 def test_a_graph_without_a_crop_remains_as_it_is(synthetic):
     graph, _ = untrained('sprint', some_images(synthetic, 8), 'sprint')
     part = network.extract(graph, 'images')
-    assert list(network.crop_by_rows(part).node) == list(part.node)
+    assert network.crop_floats(part) == part
 
 
 def test_a_graph_of_someone_else_is_refused_in_one_line():
