@@ -162,7 +162,10 @@ class Watchdog:
         if not saved.done():
             return f'it took more than {SAVE_SECS:.0f} s'
         error = saved.exception()
-        return '' if error is None else one_line(error) or type(error).__name__
+        if error is None:
+            return ''
+        missing = network.unanswered(self._servers)  # the cause of TensorFlow's error
+        return f'no answer from {missing}' if missing else one_line(error) or type(error).__name__
 
 
 def exit_process(code: int, message: str = '') -> None:

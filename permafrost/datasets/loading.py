@@ -60,7 +60,7 @@ def open_for_run(config: Config, dataset: Optional[str] = None,
     """Open the dataset of the run of `config`; `data_dir` says where it is if it has moved.
 
     It holds out the same validation images as the training. Raises UsageError if `dataset` is given
-    and is another one; else as `open_dataset`.
+    and is another one, UserError if `config` does not fit the dataset; else as `open_dataset`.
     """
     if dataset is not None:
         dataset, data_dir = registry.resolve(dataset, data_dir)
@@ -68,8 +68,12 @@ def open_for_run(config: Config, dataset: Optional[str] = None,
             own_name = registry.display_name(config.dataset, config.data_dir)
             raise UsageError(f'this run was trained on {own_name}, not on '
                              f'{registry.display_name(dataset, data_dir)}: leave --dataset out')
-    return open_and_hold_out(config.dataset, data_dir or config.data_dir, config.validation,
-                             config.seed)
+    try:
+        return open_and_hold_out(config.dataset, data_dir or config.data_dir, config.validation,
+                                 config.seed)
+    except UsageError as error:  # no flag is wrong, but the config.json
+        raise UserError(f'cannot open the dataset of this run ({error}): restore its config.json, '
+                        'or check --data_dir')
 
 
 def open_and_hold_out(dataset: str, data_dir: Optional[str], count: int, seed: int) -> Dataset:

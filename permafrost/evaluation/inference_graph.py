@@ -9,7 +9,7 @@ import models
 from models.layers.fake_quant import FakeQuant
 from models.layers.net import Net
 from permafrost.config import Config
-from permafrost.errors import UserError
+from permafrost.errors import UserError, one_line
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.inputs import augmentation
 from permafrost.training.optimization import weight_averaging
@@ -38,13 +38,21 @@ class InferenceGraph(NamedTuple):
 
 def build_inference_graph(config: Config, classes: Sequence[str],
                           image_shape: Tuple[int, int, int]) -> InferenceGraph:
-    """Build preprocessing and network in the default graph, for images (H, W, 3) as decoded."""
+    """Build preprocessing and network in the default graph, for images (H, W, 3) as decoded.
+
+    Raises UserError if the model cannot have the images of the recipe.
+    """
     images = tf.placeholder(tf.uint8, (None,) + tuple(image_shape), name='images')
     inputs = tf.identity(augmentation.preprocess_eval(images, config.recipe, config.statistics),
                          name='inputs')
     fake_quant = FakeQuant(training=False) if config.recipe.quantization_aware_epochs else None
     net = Net(training=False, num_classes=len(classes), fake_quant=fake_quant)
-    logits = models.build(config.model, net, inputs)
+    try:
+        logits = models.build(config.model, net, inputs)
+    except ValueError as error:
+        size = config.recipe.image_size
+        raise UserError(f'{config.model} cannot be built for images of {size}x{size} '
+                        f'({one_line(error)}): restore the config.json of this run')
     logits = tf.identity(logits, name='predictions')
     return InferenceGraph(images, inputs, logits, tf.nn.softmax(logits, name='probabilities'))
 

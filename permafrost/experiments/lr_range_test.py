@@ -25,7 +25,7 @@ from permafrost.training.checkpoints import saving
 from permafrost.training.graph import build
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
-from permafrost.training.strategy import SINGLE_PROCESS
+from permafrost.training.strategy import SINGLE_PROCESS, local_session
 
 LOWEST, HIGHEST = 1e-4, 1e2  # times the learning rate of the recipe
 MAX_STEPS = 500
@@ -112,9 +112,7 @@ def _train(setup: TrainSetup, session_config: Optional[tf.ConfigProto], signals:
     points: List[Tuple[float, float, float]] = []
     total, loss = 0., 0.
     fetches = [graph.scalars['learning_rate'], graph.scalars['loss'], graph.train]
-    with saving.unwrap_user_errors(), tf.train.MonitoredTrainingSession(
-            config=session_config, save_checkpoint_secs=None, save_summaries_steps=None,
-            log_step_count_steps=None) as session:
+    with saving.unwrap_user_errors(), local_session([], signals, session_config) as session:
         while len(points) < setup.config.steps and not signals.code:
             rate, loss, _ = session.run(fetches)
             if not math.isfinite(loss):

@@ -1,11 +1,13 @@
 """Stop a training in order when a signal arrives that would end the process."""
 
+import contextlib
 import os
 import signal
 import sys
-from typing import Any, Dict
+import threading
+from typing import Any, Callable, Dict, Iterator
 
-from permafrost.cli.ending_signals import on_ending_signals
+from permafrost.cli.ending_signals import ENDING_SIGNALS, on_ending_signals
 
 # Systems send the others to warn, and more than once: a closed terminal, Slurm, a CPU time limit.
 INSISTENT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -38,6 +40,34 @@ class Signals:
         if self.code and self._message:
             print(f'{self.name}: {self._message}', file=sys.stderr, flush=True)
             self._message = ''
+
+    @contextlib.contextmanager
+    def calling(self, function: Callable[[], Any]) -> Iterator[None]:
+        """Context in which function() is called, in another thread, as soon as a signal arrives.
+
+        Python runs handlers in the main thread, which may wait inside TensorFlow.
+        """
+        numbers, end = os.pipe()
+        os.set_blocking(end, False)
+
+        def watch() -> None:
+            received = b''
+            while b'\0' not in received:
+                received = os.read(numbers, 64)
+                if set(received) & set(ENDING_SIGNALS):
+                    function()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        previous = signal.set_wakeup_fd(end)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            os.write(end, b'\0')
+            thread.join()
+            os.close(numbers)
+            os.close(end)
 
     def _on_signal(self, number: int, unused_frame: Any) -> None:
         if not self.code:

@@ -5,7 +5,7 @@
 
 import abc
 import contextlib
-from typing import Any, Callable, ContextManager, List, Optional, Sequence, Tuple
+from typing import Any, Callable, ContextManager, Iterator, List, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -89,11 +89,37 @@ class SingleProcess(Strategy):
 
     def session(self, run: Optional[str], saver: Optional[tf.train.Saver], hooks: Hooks,
                 signals: Signals, session_config: Optional[tf.ConfigProto]) -> Session:
-        scaffold = tf.train.Scaffold(saver=saver, init_fn=lambda _, session: (
-            saving.restore_newest(saver, session, run)))
-        return tf.train.MonitoredTrainingSession(
-            scaffold=scaffold, hooks=hooks, save_checkpoint_secs=None, save_summaries_steps=None,
-            log_step_count_steps=None, config=session_config)
+        return local_session(hooks, signals, session_config, tf.train.Scaffold(
+            saver=saver, init_fn=lambda _, session: saving.restore_newest(saver, session, run)))
+
+
+@contextlib.contextmanager
+def local_session(hooks: Hooks, signals: Signals, session_config: Optional[tf.ConfigProto],
+                  scaffold: Optional[tf.train.Scaffold] = None
+                  ) -> Iterator[tf.train.MonitoredSession]:
+    """Context with a monitored session of this process.
+
+    A signal closes the queues of the input pipeline, else a step could wait for a slow disk. The
+    session ends in order then, as it does at the end of the input.
+    """
+    close_queues = _CloseQueuesHook()
+    with signals.calling(close_queues.request_stop), tf.train.MonitoredTrainingSession(
+            scaffold=scaffold, hooks=[close_queues, *hooks], save_checkpoint_secs=None,
+            save_summaries_steps=None, log_step_count_steps=None,
+            config=session_config) as session:
+        yield session
+
+
+class _CloseQueuesHook(tf.train.SessionRunHook):
+    """Reaches the coordinator of the queue runners, which close their queues when it stops."""
+    _coordinator: Optional[tf.train.Coordinator] = None
+
+    def after_create_session(self, unused_session: tf.Session, coord: tf.train.Coordinator) -> None:
+        self._coordinator = coord
+
+    def request_stop(self) -> None:
+        if self._coordinator is not None:  # else StopHook stops the session that is created
+            self._coordinator.request_stop()
 
 
 SINGLE_PROCESS = SingleProcess()

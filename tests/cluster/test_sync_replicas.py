@@ -70,6 +70,26 @@ def test_sigterm_saves_although_a_step_waits_for_a_dead_worker(synthetic, tmp_pa
 
 
 @pytest.mark.slow
+def test_a_server_that_is_killed_for_good_ends_every_task_with_one_line(synthetic, tmp_path):
+    """The other server lives, so that a step may wait there."""
+    with helpers.make_cluster(synthetic, tmp_path, '--mode=sync', '--steps=100000',
+                              '--wait_secs=20', servers=2) as cluster:
+        cluster.start()
+        helpers.wait_for_line(cluster, 'worker 0', '^step 3/')
+        cluster.send(signal.SIGKILL, 'ps 1')
+        codes = cluster.wait(timeout=150)
+    assert codes == {'ps 0': 1, 'ps 1': -signal.SIGKILL, 'worker 0': 1, 'worker 1': 1}, (
+        helpers.output(cluster))
+    assert 'Traceback' not in helpers.output(cluster), helpers.output(cluster)
+    for name in ('ps 0', 'worker 0', 'worker 1'):
+        error, = (line for line in cluster.lines[name] if line.startswith('error: '))
+        assert error == cluster.lines[name][-1], helpers.output(cluster)
+        if name != 'ps 0':
+            assert f"no answer from ps 1 ({cluster.hosts['ps 1']})" in error
+            assert 'start what is missing, then restart this task' in error
+
+
+@pytest.mark.slow
 def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
     """The mean of the losses of both shards is the loss of one process, except for rounding.
 

@@ -122,6 +122,13 @@ def test_servers_that_do_not_answer_end_the_saving_early(monkeypatch, watcher):
     ended.set()
 
 
+def test_a_save_that_fails_for_lack_of_a_server_names_the_server():
+    """TensorFlow's own error is about the session that it has closed."""
+    dog = watchdog.Watchdog({'ps 0': '127.0.0.1:1'}, {}, wait_secs=100.)
+    dog.emergency_save = _fail
+    assert dog._save() == 'no answer from ps 0 (127.0.0.1:1)'
+
+
 def test_a_worker_goes_on_while_the_chief_may_be_evaluating(watcher, monkeypatch, capsys):
     watcher = watchdog.Watchdog({}, {}, wait_secs=100., waits_for_chief=True)
     watcher.check(LATER)

@@ -203,6 +203,23 @@ def test_a_chief_that_is_refused_leaves_no_run_and_changes_nothing(synthetic, tm
                                    atol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize('resume, index, has_files, expected', [
+    (True, 0, False, True),  # the disk of the chief is lost
+    (True, 0, True, False), (False, 0, False, False), (True, 1, False, False)])
+def test_a_chief_without_files_continues_its_run_only_if_it_resumes(
+        synthetic, tmp_path, resume, index, has_files, expected):
+    spec = helpers.free_spec(1, 2)
+    if has_files:
+        cluster_spec.save_cluster_json(str(tmp_path), spec, 'async', 0, 7)
+    setup = networks.train_setup(synthetic, tmp_path, 2, resume=has_files)
+    member = _worker(setup, 1, spec=spec, index=index, resume=resume)
+    admission = member._admission
+    member.close()
+    assert admission.continue_lost == expected
+    assert (admission.claim is None) == bool(index)
+    assert not has_files or admission.run_id == 7
+
+
 def test_the_next_command_starts_the_chief_again(monkeypatch):
     monkeypatch.delenv('TF_CONFIG', False)
     command = worker.resume_command()

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import threading
+import time
 
 import pytest
 
-from permafrost.evaluation import command
+from permafrost import runs
+from permafrost.evaluation import command, evaluator
 from tests import in_process
 from tests.label_image.program import TUTO
 
@@ -32,6 +35,32 @@ def test_evaluation_returns_the_run_and_its_metrics(tmp_path, run, synthetic):
     result = in_process.run('eval.py', '--run', run, '--batch_size=100', '--step=20')
     assert result.code == 0 and 'step 20: ' in result.stdout
     assert f"of {synthetic.counts['test']} test images correct" in result.stdout
+
+
+@pytest.mark.parametrize('state', ['done', 'stopped', 'running'])
+def test_follow_ends_soon_after_the_training_does(run, synthetic, tmp_path, monkeypatch, state):
+    """A training that is killed leaves the state `running`."""
+    monkeypatch.setattr(evaluator, 'POLL_SECS', .05)
+    copy = shutil.copytree(run, str(tmp_path / 'run'), ignore=shutil.ignore_patterns('eval'))
+    runs.write_status(copy, state=state)
+    locked, evaluated, ended = threading.Event(), os.path.join(copy, 'eval/test/best.json'), []
+
+    def train():
+        with runs.lock(copy):
+            locked.set()
+            deadline = time.monotonic() + 60
+            while not os.path.exists(evaluated) and time.monotonic() < deadline:
+                time.sleep(.02)
+            time.sleep(.3)  # it waits for the next checkpoint
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    locked.wait()
+    result = in_process.run('eval.py', '--run', copy, '--follow', '--data_dir', synthetic.directory)
+    thread.join()
+    assert result.code == 0 and 'step 30: ' in result.stdout, result
+    assert time.monotonic() - ended[0] < 30
 
 
 def test_a_run_trained_on_since_it_was_frozen_is_noted_once(run, synthetic, tmp_path):

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -17,6 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
 from permafrost.errors import UserError
+from permafrost.inputs import pipeline
 from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from tests import networks, processes
@@ -104,6 +106,42 @@ def test_sigterm_while_starting_exits_at_once(synthetic, tmp_path):
         processes.train_command(synthetic, tmp_path, '--steps=100000'), '^run: ')
     assert code == 143, output
     assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('steps', [0, 3])
+def test_sigterm_ends_a_training_whose_queue_is_filling(synthetic, tmp_path, monkeypatch, steps):
+    """The disk is slow from the record on that makes the next step wait."""
+    batch_size, buffer_size = 32, 64
+    monkeypatch.setattr(pipeline, 'READ_BATCH', 1)
+    monkeypatch.setattr(pipeline, 'SHUFFLE_BUFFER', buffer_size)
+    num_read, made, timers = [0], [], []
+    read_up_to = tf.FixedLengthRecordReader.read_up_to
+
+    def wait_for_disk():
+        num_read[0] += 1
+        if num_read[0] > buffer_size + steps * batch_size:
+            if len(made) == steps and not timers:
+                timers.append(threading.Timer(.2, os.kill, (os.getpid(), signal.SIGTERM)))
+                timers[0].start()
+            time.sleep(.5)
+
+    def read_slowly(*arguments, **options):
+        with tf.control_dependencies([tf.py_func(wait_for_disk, [], [])]):
+            return read_up_to(*arguments, **options)
+
+    class CountSteps(tf.train.SessionRunHook):
+        def after_run(self, context, values):
+            made.append(None)
+
+    monkeypatch.setattr(tf.FixedLengthRecordReader, 'read_up_to', read_slowly)
+    with networks.registered():
+        code = loop.train(networks.train_setup(synthetic, tmp_path, 99, source='stream'),
+                          extra_hooks=lambda training: [CountSteps()])
+    assert code == 143 and num_read[0] < buffer_size + (steps + 1) * batch_size
+    # A shuffle queue that is closed gives what it has: that may be enough for the step that waits.
+    assert len(made) in (steps, steps + 1)
+    assert finding.last_step(str(tmp_path)) == len(made)
+    assert runs.read_status(str(tmp_path))['state'] == 'stopped'
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_a_hangup_that_is_ignored_stays_ignored():
         os.kill(os.getpid(), signal.SIGHUP)
         assert signals.code == 0
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_a_function_is_called_although_the_main_thread_may_be_blocked():
+    threads = []
+    with Signals() as signals, signals.calling(lambda: threads.append(threading.current_thread())):
+        os.kill(os.getpid(), signal.SIGUSR1)
+    assert len(threads) == 1 and threads[0] is not threading.main_thread()
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def _two_signals(first, second):

@@ -7,6 +7,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from permafrost import files
 from permafrost.errors import UserError, one_line
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
@@ -16,25 +17,31 @@ from permafrost.export.conversion import places
 def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.ConfigProto]) -> None:
     """Write a SavedModel of a frozen graph to the new `directory`, which appears when complete.
 
+    The disk has its files before it has the name, and the name when this returns.
     Raises UserError if it exists, or cannot be written.
     """
     places.check_new(directory)
     parent = os.path.dirname(os.path.abspath(directory))
     try:
-        os.makedirs(parent, exist_ok=True)
+        files.make_folder(parent)
         with tempfile.TemporaryDirectory(dir=parent, prefix='.saved_model') as temporary, \
                 tf.Graph().as_default(), tf.Session(config=session_config) as session:
             tensors = inference_graph.import_own_graph(graph)
             signature = tf.saved_model.predict_signature_def(
                 {'images': tensors.images},
                 {'probabilities': tensors.probabilities, 'predictions': tensors.predictions})
-            builder = tf.saved_model.Builder(os.path.join(temporary, 'model'))
+            model = os.path.join(temporary, 'model')
+            builder = tf.saved_model.Builder(model)
             builder.add_meta_graph_and_variables(
                 session, [tf.saved_model.SERVING],
                 {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature},
                 strip_default_attrs=True)
             builder.save()
-            os.rename(os.path.join(temporary, 'model'), directory)
+            for folder, _, names in os.walk(model):
+                for path in (*(os.path.join(folder, name) for name in names), folder):
+                    files.sync(path)
+            os.rename(model, directory)
+            files.sync(parent)
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, 'strerror', None) or one_line(error)
         raise UserError(f'cannot write {directory} ({reason}): name another place')

@@ -1,5 +1,6 @@
 """How the tasks of a cluster end together, with a parameter server of this process."""
 
+import socket
 import time
 from concurrent import futures
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster import parameter_server, watchdog
-from permafrost.cluster.cluster_spec import Task
+from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.cluster.hooks import finish
 from permafrost.errors import UserError
 from permafrost.training.hooks import StopHook
@@ -23,16 +24,23 @@ def served():
         yield spec, publisher
 
 
+def claimed(served):
+    """Return the Servers of `served`, which serve run 1 from its beginning."""
+    spec, publisher = served
+    publisher.restart()
+    servers = parameter_server.Servers(spec, tf.ConfigProto())
+    servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
+    servers.send('ready', id=1)
+    helpers.wait_until_ready(servers)
+    return servers
+
+
 class Finishing:
     """The FinishHook of worker 1 after the last step of run 1, in a thread of its own."""
 
     def __init__(self, served, wait_secs=60.):
         spec, self.publisher = served
-        self.publisher.restart()
-        self.servers = parameter_server.Servers(spec, tf.ConfigProto())
-        self.servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
-        self.servers.send('ready', id=1)
-        helpers.wait_until_ready(self.servers)
+        self.servers = claimed(served)
         member = SimpleNamespace(spec=spec, task=Task('worker', 1), servers=self.servers,
                                  config=SimpleNamespace(steps=9))
         admission = SimpleNamespace(run_id=1, wait_secs=wait_secs)
@@ -94,6 +102,70 @@ def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
     assert hook._stop.reason == 'the chief has ended the training'
     hook.finish(None, 3)  # before the last step
     assert hook.saved
+
+
+class Waiting:
+    """The FinishHook of the chief of run 1, while it waits for worker 1 at the last step."""
+
+    def __init__(self, served, worker_address, servers=None):
+        spec, _ = served
+        self.servers = servers or claimed(served)
+        member = SimpleNamespace(
+            spec=ClusterSpec(spec.ps, (spec.workers[0], worker_address)), task=Task('worker', 0),
+            servers=self.servers)
+        self.signals = SimpleNamespace(code=0)
+        hook = finish.FinishHook(member, SimpleNamespace(run_id=1), None, self.signals, 'run',
+                                 [StopHook(None, 9, self.signals)])
+        self.result = futures.ThreadPoolExecutor(1).submit(hook._wait_for_others)
+
+
+@pytest.fixture
+def worker_address():
+    """The address of a worker that lives."""
+    with socket.socket() as listening:
+        listening.bind(('127.0.0.1', 0))
+        listening.listen(1024)
+        yield f'127.0.0.1:{listening.getsockname()[1]}'
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    monkeypatch.setattr(finish, 'DRAIN_SECS', 90.)
+    monkeypatch.setattr(finish, 'POLL_SECS', .05)
+
+
+@pytest.mark.usefixtures('patient')
+def test_the_chief_waits_until_the_other_workers_have_finished(served, worker_address):
+    waiting = Waiting(served, worker_address)
+    time.sleep(.2)
+    assert not waiting.result.done()
+    waiting.servers.send('finished', id=1, worker=1)
+    waiting.result.result(60.)
+
+
+@pytest.mark.usefixtures('patient')
+def test_the_chief_does_not_wait_for_a_worker_that_has_died(served):
+    Waiting(served, '127.0.0.1:1').result.result(60.)
+
+
+@pytest.mark.usefixtures('patient')
+def test_a_signal_ends_the_waiting_for_other_workers(served, worker_address):
+    waiting = Waiting(served, worker_address)
+    waiting.signals.code = 143
+    waiting.result.result(60.)
+
+
+def test_the_chief_does_not_wait_long_for_a_worker_that_does_not_finish(
+        served, worker_address, monkeypatch):
+    monkeypatch.setattr(finish, 'DRAIN_SECS', .3)
+    Waiting(served, worker_address).result.result(60.)
+
+
+def test_a_server_that_has_just_started_ends_the_waiting_for_other_workers(served):
+    """The chief then restores the last checkpoint: the server has nothing to save."""
+    waiting = Waiting(served, '127.0.0.1:1', SimpleNamespace(states=lambda: [None]))
+    with pytest.raises(tf.errors.UnavailableError):
+        waiting.result.result(60.)
 
 
 @pytest.mark.parametrize('code, sent', [(143, []), (0, ['saved'])])

@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze
 from permafrost.export.conversion import saved_model
 from tests import processes
@@ -33,6 +34,32 @@ def test_a_saved_model_gives_the_outputs_of_the_frozen_graph(run, file, syntheti
                                logits_of(file, images), atol=1e-5)
     with pytest.raises(UserError, match='exists: name another --saved_model'):
         freeze.freeze(run, None, output=str(tmp_path / 'a.pb'), saved_model=directory)
+
+
+def test_the_files_are_on_the_disk_before_the_directory_has_its_name(
+        file, tmp_path, monkeypatch):
+    calls, fsync, rename = [], os.fsync, os.rename
+
+    def record_fsync(handle):
+        calls.append(os.path.basename(os.readlink(f'/proc/self/fd/{handle}')))
+        fsync(handle)
+
+    def record_rename(source, target):
+        calls.append('rename')
+        written.extend(name for folder, folders, names in os.walk(source)
+                       for name in (*folders, *names))
+        rename(source, target)
+
+    written = ['model']
+    graph = graph_def.read_graph(file)
+    (tmp_path / 'models').mkdir()
+    monkeypatch.setattr(os, 'fsync', record_fsync)
+    monkeypatch.setattr(os, 'rename', record_rename)
+    saved_model.write(graph, str(tmp_path / 'models' / '1'), None)
+    assert 'saved_model.pb' in written
+    calls = calls[calls.index(tmp_path.name) + 1:]  # the folder of `models`, which is new
+    assert sorted(calls[:calls.index('rename')]) == sorted(written)
+    assert calls[calls.index('rename'):] == ['rename', 'models']
 
 
 def test_an_unwritable_directory_is_one_line(run, tmp_path):
