@@ -29,7 +29,7 @@ def _muon_groups(learning_rate: float) -> Tuple[ParamGroup, ...]:
 
 
 def _muon(epochs: int, **others: Any) -> Dict[str, Any]:
-    """Return settings for Muon in batches of 500, with a rate that falls to 0, and `others`."""
+    """Return settings for Muon with batch size 500, a rate that falls to 0, and `others`."""
     return dict(dict(
         augmentation=('pad_crop:4', 'flip'), normalize='per_channel', batch_size=500,
         epochs=epochs, optimizer='muon', learning_rate=0.1,
@@ -133,13 +133,14 @@ _RECIPES = (
         weight_decay=1e-4),
     # Convolutions that Muon trains need no weight decay; other variables learn three times as fast.
     # resnet20, one seed: 83.8 % after 4 epochs, and 82.0 % with Nesterov momentum in one cycle
-    # (batches of 128, learning rate 0.2, the only one tried); 91.22 % after 30 epochs, 3 images
+    # (batch size 128, learning rate 0.2, the only one tried); 91.22 % after 30 epochs, 3 images
     # below the published result.
     Recipe(
         name='resnet',
         description="""Forty epochs with Muon, a quarter of the published length.
             `python train.py --model resnet20`.
-            Accuracy: 91.65 %, 92.87 % with --tta flip_shift (1 seed, 73 minutes, tf2).""",
+            Accuracy: 91.53 ± 0.16 %, 92.75 ± 0.16 % with --tta flip_shift
+            (2 seeds, 73 minutes, tf2).""",
         default_for=('resnet20',),
         published=_published(_HE, resnet20='91.25 in 164 epochs'),
         **_muon(40)),
@@ -204,7 +205,7 @@ _RECIPES = (
     # Published for the sum of the gradients of a batch, here for the mean of 1,000 images: biases
     # 0.053 * 1000 = 53, the last layer 0.67 * 1000 = 670. The published weight decay,
     # 2e-6 * 1000 = 0.002, is not multiplied by the learning rate, so it is divided by it here. The
-    # record has batches of 2,000 and a learning rate of 0.24: see studies/sprint.json.
+    # record has a batch size of 2,000 and a learning rate of 0.24: see studies/sprint.json.
     Recipe(
         name='sprint',
         description="""Ten epochs with Muon (published: eight, 94.01 % with --tta flip_shift).
@@ -281,7 +282,8 @@ _RECIPES = (
         name='xception',
         description="""Thirty epochs with Muon for depthwise separable convolutions.
             `python train.py --model xception_mini`.
-            Accuracy: 90.21 %, 91.75 % with --tta flip_shift (1 seed, 49 minutes, tf2).""",
+            Accuracy: 90.16 ± 0.08 %, 91.67 ± 0.11 % with --tta flip_shift
+            (2 seeds, 49 minutes, tf2).""",
         default_for=('xception_mini',),
         **_muon(30)),
 )
