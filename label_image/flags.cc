@@ -61,12 +61,12 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "NAME=VALUE of another placeholder, such as keep_prob=1 or is_training=false; may be "
        "repeated"},
       {"image_size", &network->image_size,
-       "side of the images that the graph receives, if it does not say; with --crop_size: of the "
-       "images before the crop, default 32", 1, 10000},
+       "side of the images that the graph receives, if the graph leaves it open; with --crop_size: "
+       "of the images before the crop, default 32", 1, 10000},
       {"crop_size", &network->crop_size,
-       "side of the central crop that the graph receives, if it does not say", 1, 10000},
+       "side of the central crop that the graph receives, if the graph leaves it open", 1, 10000},
       {"input_width", &network->input_width,
-       "width of the images that the graph receives, if it does not say", 1, 10000},
+       "width of the images that the graph receives, if the graph leaves it open", 1, 10000},
       {"input_height", &network->input_height, "see --input_width", 1, 10000},
       {"standardize", &network->standardize,
        "how pixels become floats: per_image (mean 0, standard deviation 1) or none (0 to 255; default)"},
@@ -74,7 +74,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "how pixels become floats: (x - mean) / std; one number, or R,G,B; default: 0"},
       {"input_std", &network->input_std, "see --input_mean; default: 1"},
       {"output_kind", &network->output_kind,
-       "what the graph returns: logits, softmax, sigmoid or raw; default: what it says"},
+       "what the graph returns: logits, softmax, sigmoid or raw; default: as the graph says"},
       {"allow_any_op", &model->allow_any_op, "also run operations that inference does not need"},
       {"memory_limit", &flags->memory_limit,
        "memory for the graph, in MB; default: three quarters of what is available"},

@@ -27,7 +27,7 @@ SYNONYMS = {
                      'run_dir'), 'run')}
 # Titles of --help, and the flags below them; the others come first.
 HELP_GROUPS = {
-    'the recipe; flags of its fields change it, as --set field=value does': [
+    'recipe (each flag overrides one field; --set field=value is equivalent)': [
         'recipe', 'set', *(field.name for field in overrides.FLAGS)],
     'evaluation while training': ['validation', 'eval_epochs', 'patience'],
     'checkpoints and progress': ['save_steps', 'save_secs', 'max_to_keep', 'summary_steps',

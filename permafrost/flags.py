@@ -40,8 +40,8 @@ def define_train_flags() -> None:
     flags.DEFINE_string('model', 'tuto', 'Model to train. info.py lists the models.')
     define_recipe_flags()
     _define_transfer_flags()
-    flags.DEFINE_integer('steps', None, 'Number of training steps. Default: the length of the '
-                         'recipe.', 1)
+    flags.DEFINE_integer('steps', None, 'Total number of training steps, counting those before '
+                         "--resume. Default: the recipe's length.", 1)
     define_dataset_flag()
     define_data_dir_flag()
     flags.DEFINE_enum('source', default['source'], ['memory', 'stream'], 'Where batches come from. '
@@ -54,7 +54,8 @@ def define_train_flags() -> None:
             '--seed. Training evaluates on them, not on the test images, and keeps the best '
             'checkpoint.')
     flags.DEFINE_float('eval_epochs', None, 'Evaluate every N epochs and at the end; 0: never. '
-                       'Default: 1, or the fewest epochs with 10,000 training images.', 0)
+                       'Default: 1; for smaller datasets, as many epochs as it takes to see 10,000 '
+                       'images.', 0)
     integer('patience', 'Stop after N evaluations in a row without a better validation accuracy '
             '(0: train to the last step). Requires --validation.')
     integer('save_steps', 'Save a checkpoint every N steps (0: only every --save_secs).')
@@ -69,8 +70,8 @@ def define_train_flags() -> None:
             'default).')
     define_run_flags()
     flags.DEFINE_bool('resume', False, 'Continue --run, or else the most recently used run (of '
-                      '--model, if given). If there is none, start it, provided that --run or '
-                      '--model is given.')
+                      '--model, if given). If no such run exists, start a new one; this needs '
+                      '--run or --model.')
 
 
 def _define_transfer_flags() -> None:
@@ -80,13 +81,13 @@ def _define_transfer_flags() -> None:
     flags.DEFINE_string('freeze', None, 'Freeze the variables whose names match this regular '
                         'expression, e.g. "conv|fire"; batch normalization among them uses its '
                         'moving statistics.')
-    flags.DEFINE_string('teacher', None, 'Also learn the predictions of a run (its directory), of '
-                        'a frozen graph (its file) or of NAME in trained_models/, which '
-                        'sees the same augmented images: knowledge distillation.')
+    flags.DEFINE_string('teacher', None, 'Knowledge distillation: the teacher, a run directory, a '
+                        'frozen graph or NAME in trained_models/. It sees the same augmented '
+                        'images.')
 
 
 def define_chart_flags() -> None:
-    """Define the flags of train.py that draw a chart instead of training."""
+    """Define the flags of train.py that plot a chart instead of training."""
     flags.DEFINE_bool('plot', False, 'Plot the learning rate of the recipe to --output and exit, '
                       'without training.')
     flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps '
@@ -101,7 +102,7 @@ def check_chart_flags(values: flags.FlagValues) -> None:
     if values.output and not (values.plot or values.lr_range_test):
         raise UsageError('--output needs --plot or --lr_range_test; --run names the run')
     if values.plot and values.lr_range_test:
-        raise UsageError('--plot and --lr_range_test draw different charts: give one of them')
+        raise UsageError('--plot and --lr_range_test plot different charts: give one of them')
     if values.resume and values.lr_range_test:
         raise UsageError('--lr_range_test begins with new weights: leave out --resume, and use '
                          '--init_from RUN to begin with those of a run')
@@ -206,19 +207,22 @@ def define_graph_flags() -> None:
     flags.DEFINE_multi_string('feed', [], 'With --graph: NAME=VALUE of another placeholder, such '
                               'as keep_prob=1 or is_training=false. May be repeated.')
     for name, what in (
-            ('image_size', 'side of the images that the graph receives, if it does not say; with '
-             '--crop_size: of the images before the crop. In pixels.'),
-            ('crop_size', 'side of the central crop that the graph receives, if it does not say.'),
-            ('input_width', 'width of the images that the graph receives, if it does not say.'),
-            ('input_height', 'height of the images that the graph receives, if it does not say.')):
+            ('image_size', 'side of the images that the graph receives, if the graph leaves it '
+             'open; with --crop_size: of the images before the crop. In pixels.'),
+            ('crop_size', 'side of the central crop that the graph receives, if the graph leaves '
+             'it open.'),
+            ('input_width', 'width of the images that the graph receives, if the graph leaves it '
+             'open.'),
+            ('input_height', 'height of the images that the graph receives, if the graph leaves '
+             'it open.')):
         flags.DEFINE_integer(name, None, 'With --graph: ' + what, 1, 10000)
     text('standardize', 'how pixels become floats: per_image (mean 0, standard deviation 1) or '
          'none (0 to 255). Default: none.')
     text('input_mean', 'how pixels become floats: (x - mean) / std; one number, or R,G,B. '
          'Default: 0.')
     text('input_std', 'see --input_mean. Default: 1.')
-    text('output_kind', 'what the graph returns: logits, softmax, sigmoid or raw. Default: what '
-         'it says.')
+    text('output_kind', 'what the graph returns: logits, softmax, sigmoid or raw. Default: as '
+         'the graph says.')
     text('labels', 'file of class names, one per line. Default: those in the graph.')
     for alias in ('input_layer', 'output_layer'):
         flags.DEFINE_alias(alias, ALIASES[alias])

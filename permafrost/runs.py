@@ -1,15 +1,7 @@
 """The run directory `<log_dir>/<model>/<n>/`: its config.json, status.json and lock.
 
-    config.json     the Config, the dataset's classes, versions and engine
-    teacher.pb      a copy of the teacher, if it has one
-    status.json     state (running, stopped, done, failed), host, step, seconds trained
-    cluster.json    the hosts of a cluster's tasks
-    lock            held by the training process while it lives
-    train/          checkpoints and events
-    results.csv     the metrics of each evaluation while training
-    eval/<split>/   events, metrics.jsonl, best.json, mistakes.json
-
-Nothing here imports TensorFlow, so that a wrong directory fails before the slow import.
+docs/training.md lists all its files. Nothing here imports TensorFlow, so that a wrong directory
+fails before the slow import.
 """
 
 import calendar

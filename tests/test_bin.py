@@ -158,7 +158,10 @@ def documented_commands():
     """Yield the words of each `bin/permafrost` command in README.md and docs/."""
     for path in [os.path.join(ROOT, 'README.md'), *glob.glob(os.path.join(ROOT, 'docs', '*.md'))]:
         with open(path) as stream:
-            for line in re.findall(r'^ *bin/permafrost (\w.*)$', stream.read(), re.MULTILINE):
+            text = stream.read().replace('\\\n', '')  # a command may go on in the next line
+            for name, value in re.findall(r"^(\w+)='(.*)'$", text, re.MULTILINE):
+                text = text.replace(f'${name}', value)
+            for line in re.findall(r'^ *bin/permafrost (\w.*)$', text, re.MULTILINE):
                 yield shlex.split(line, comments=True)
 
 

@@ -3,6 +3,8 @@
 A mistake is one clear line and an exit code, and leaves nothing behind.
 """
 
+import functools
+import json
 import os
 import re
 import shutil
@@ -11,7 +13,9 @@ import sys
 
 import pytest
 
-from tests import in_process
+from permafrost import runs
+from permafrost.errors import UserError
+from tests import fuzz_json, in_process
 from tests.processes import ROOT
 from tests.wording import BANNED
 
@@ -144,14 +148,15 @@ MISTAKES = [
     (['train_cluster.py', '--wd=1e-4'], 'use --weight_decay=1e-4 ('),
     (['train.py', '--n_epochs=5'], 'use --epochs=5 ('),
     (['train.py', '--momentum=0.9'], 'add --optimizer=momentum'),
-    (['train.py', '--freeze=('], 'not a valid regular expression'),
+    (['train.py', '--freeze=('], 'is not a valid regular expression (missing )'),
+    (['train.py', '--freeze=(a+)+'], 'has too many repetitions: use at most four of'),
     (['train.py', '--max_steps=5'], 'use --steps ('),
     (['train.py', '--gpu=0'], 'TensorFlow uses a GPU if it can'),
     (['train.py', '--model=resnet'], ' or resnet20 or '),
     (['train.py', '--run='], '--run is empty'),
     (['train.py', '--output=a.png'], '--output needs --plot or --lr_range_test'),
     (['train.py', '--lr_range_test', '--resume'], 'leave out --resume, and use --init_from RUN'),
-    (['train.py', '--plot', '--lr_range_test'], 'draw different charts: give one of them'),
+    (['train.py', '--plot', '--lr_range_test'], 'plot different charts: give one of them'),
     (['eval.py', '--follow', '--step=5'], 'evaluates every new checkpoint: leave --step out'),
     real(['train.py', '--distillation_weight=0.5'], 'needs a --teacher to learn from'),
     (['train.py', '--set=batch_size=-5'], 'batch_size must be a whole number from 1 to'),
@@ -260,3 +265,97 @@ def test_a_run_of_something_else_is_not_continued_and_not_changed(synthetic, tmp
 def test_without_a_run_the_error_says_how_to_make_one(tmp_path):
     assert 'train.py' in error_of(1, 'eval.py', f'--log_dir={tmp_path}')
     assert f'{tmp_path}/none' in error_of(1, 'eval.py', f'--run={tmp_path}/none')
+
+
+# The config.json of a run, damaged
+
+FIXTURES = os.path.join(ROOT, 'tests', 'fixtures', 'v1')
+RUN_SCRIPTS = [['eval.py'], ['freeze_graph.py'], ['train.py', '--resume', '--steps=3']]
+MISSING = object()
+
+
+@pytest.fixture
+def damaged_run(tmp_path):
+    """damaged_run(content): a run that can be evaluated and resumed but for its config.json."""
+    copy = shutil.copytree(FIXTURES, str(tmp_path / 'v1'))
+    run = os.path.join(copy, 'runs', 'lenet5', '1')
+
+    def damage(content):
+        with open(os.path.join(run, 'config.json'), 'wb') as stream:
+            stream.write(content)
+        return run
+    return damage
+
+
+@pytest.fixture(scope='module')
+def config_json():
+    with open(os.path.join(FIXTURES, 'runs', 'lenet5', '1', 'config.json'), 'rb') as stream:
+        return stream.read()
+
+
+def assert_refused(run, scripts=RUN_SCRIPTS):
+    """Assert that each of `scripts` refuses the run in one line, and changes nothing."""
+    before = sorted(os.listdir(run))
+    for script, *flags in scripts:
+        error = error_of(1, script, f'--run={run}', *flags)
+        assert error.isprintable() and len(error) < 2000
+    assert sorted(os.listdir(run)) == before
+
+
+@pytest.mark.parametrize('damage', [
+    lambda content: b'', lambda content: content[:len(content) // 2], lambda content: content[:-2],
+    lambda content: bytes(len(content)), lambda content: content.replace(b'lenet5', b'lenet5\0'),
+    lambda content: content.replace(b'"steps"', b'"st\0eps"'),
+    lambda content: content.replace(b'lenet5', b'lenet\xff'), lambda content: b'[]',
+    lambda content: content.replace(b'"seed": 1', b'"seed": 1, "seed": 2'),
+    lambda content: b'[' * 100000],
+    ids=['empty', 'half', 'cut', 'zeros', 'zero', 'zero in a name', 'no UTF-8', 'list', 'twice',
+         'deep'])
+def test_a_damaged_config_is_one_line_for_every_script(config_json, damaged_run, damage):
+    assert_refused(damaged_run(damage(config_json)))
+
+
+@pytest.mark.parametrize('place, value', [
+    ('config', MISSING), ('config', None), ('config', []), ('classes', MISSING), ('classes', 'abc'),
+    ('classes', []), ('classes', [1, 2, 3]), ('versions', {}), ('config.model', MISSING),
+    ('config.model', None), ('config.model', 'lenet6'), ('config.model', '../lenet5'),
+    ('config.steps', '4'), ('config.steps', -1), ('config.steps', 1e300), ('config.steps', True),
+    ('config.seed', float('nan')), ('config.data_dir', 3), ('config.data_dir', 'no\nsuch'),
+    ('config.data_set', 'cifar11'), ('config.validation', 1000), ('config.statistics', [1., 2.]),
+    ('config.more', 1), ('config.recipe', MISSING), ('config.recipe', 'tutorial'),
+    ('config.recipe.more', 1), ('config.recipe.batch_size', 0), ('config.recipe.schedule', 'x 1:2'),
+    ('config.recipe.image_size', 1), ('config.recipe.image_size', 33)])
+def test_a_wrong_field_of_a_config_is_one_line_for_every_script(
+        config_json, damaged_run, place, value):
+    assert_refused(damaged_run(changed(config_json, place, value)))
+
+
+@pytest.mark.parametrize('place, value', [
+    ('config.patience', 3), ('config.recipe.distillation_weight', .5)])
+def test_fields_that_do_not_go_together_are_one_line_to_resume(
+        config_json, damaged_run, place, value):
+    assert_refused(damaged_run(changed(config_json, place, value)), RUN_SCRIPTS[2:])
+
+
+def changed(content, place, value):
+    """Return json with another `value`, or none, at a `place` such as 'config.steps'."""
+    root = json.loads(content.decode())
+    *parents, name = place.split('.')
+    parent = functools.reduce(lambda parent, key: parent[key], parents, root)
+    parent[name] = value
+    if value is MISSING:
+        del parent[name]
+    return json.dumps(root).encode()
+
+
+def test_random_mutants_of_a_config_are_one_line_for_every_script(config_json, damaged_run):
+    """tests/test_schema.py reads more of them; here are those that are refused."""
+    refused = 0
+    for mutant in fuzz_json.mutants(config_json, 100, seed=5):
+        run = damaged_run(mutant)
+        try:
+            runs.read_config(run)
+        except UserError:
+            assert_refused(run)
+            refused += 1
+    assert refused > 50

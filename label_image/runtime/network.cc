@@ -39,8 +39,8 @@ void Network::AskForMissing() const {
       input_ && (input_->lacks_size() || (input_->any_size() && options_.only_timed));
   if (lacks_size) missing += " --image_size N";
   if (missing.empty()) return;
-  throw UsageError(path(), input_ ? Concat(" is fed at ", Quote(node()), " and does not say")
-                                  : " does not say", " all that is needed: add", missing);
+  throw UsageError(path(), input_ ? Concat(" is fed at ", Quote(node()), " and does not specify")
+                                  : " does not specify", " everything: add", missing);
 }
 
 int Network::image_size() const {

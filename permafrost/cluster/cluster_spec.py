@@ -101,8 +101,8 @@ def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_na
     elif tf_job:
         task, task_source = _checked_task(tf_job, tf_index, spec, tf_hosts), 'TF_CONFIG'
     else:
-        raise UsageError('which task is this? give --job_name (ps, worker or evaluator) and '
-                         '--task_index, or set TF_CONFIG')
+        raise UsageError('which task is this? give --job_name (ps, worker, chief or evaluator) '
+                         'and --task_index, or set TF_CONFIG')
     plural = 's' if len(spec.workers) > 1 else ''
     chief = ' (chief)' if task.is_chief else ''
     return TaskContext(spec, task, f'{len(spec.ps)} ps, {len(spec.workers)} worker{plural} '

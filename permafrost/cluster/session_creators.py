@@ -151,15 +151,15 @@ class Admission:
             return ''
         if not network.ask(self.spec.workers[0]):
             return f'{chief} does not answer'
-        details = ', '.join(f'{name} is {_short(self.training.get(name))} here and '
-                            f'{_short(training.get(name))} there' for name in different[:3])
+        details = ', '.join(f'{name}: {_short(self.training.get(name))} here, '
+                            f'{_short(training.get(name))} on the chief' for name in different[:3])
         advice = 'start all tasks with the same flags'
         if 'compute_dtype' in different:
             advice = ('not all processors support bfloat16: give all tasks '
                       '--compute_dtype=float32')
         elif 'dataset_identity' in different:
             advice = 'give all tasks the same dataset'
-        raise UserError(f'{chief} trains something else ({details}): {advice}')
+        raise UserError(f'{chief} has different settings ({details}): {advice}')
 
     def _pause(self, message: str, seconds: float = POLL_SECS) -> None:
         """Wait a moment. Raises MissingTaskError after wait_secs, or SystemExit."""

@@ -145,5 +145,5 @@ def check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> No
                                 enumerate(zip(data.classes, labels)) if pair[0] != pair[1])
         order = ', the same in another order' * (sorted(labels) == sorted(data.classes))
         difference = f"class {label} is {printable(its)} there and {printable(ours)} here{order}"
-    raise UserError(f'{path} was made for other classes than {data.name} has ({difference}): name '
-                    'the dataset that it was trained on with --dataset')
+    raise UserError(f'{path} has different classes than {data.name} ({difference}): name the '
+                    'dataset that it was trained on with --dataset')

@@ -29,8 +29,8 @@ def table(recorded: List[Result]) -> List[str]:
     for text in (
             sources and f"Published accuracies: {'; '.join(sources)}.",
             missing and f"No result yet: {missing}{note if ' h)' in missing else ''}. "
-            '`python train.py --model NAME`, `python eval.py --run runs/NAME/1 --tta flip_shift '
-            '--results results` and `make readme` add a row.'):
+            '`bin/permafrost train --model NAME`, `bin/permafrost eval --run runs/NAME/1 --tta '
+            'flip_shift --results results` and `make readme` add a row.'):
         if text:
             lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines

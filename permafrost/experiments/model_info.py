@@ -139,7 +139,7 @@ def show_recipes(as_json: bool = False) -> None:
     for name, recipe in catalog.RECIPES.items():
         length = f'{recipe.epochs:g} epochs' if recipe.epochs else f'{recipe.train_images} images'
         print(name + (f" ({', '.join(recipe.default_for)})" if recipe.default_for else ''))
-        print(f'  {length}; batches of {recipe.batch_size}, {recipe.optimizer}, learning rate '
+        print(f'  {length}; batch size {recipe.batch_size}, {recipe.optimizer}, learning rate '
               f'{recipe.learning_rate:g} ({recipe.schedule})')
         print('\n'.join(f'  {line}' for line in recipe.description.splitlines() if line) + '\n')
 

@@ -11,9 +11,9 @@ from permafrost.training.tensorboard import hparams
 
 
 def train(setup: Any, session_config: Any = None, strategy: Strategy = SINGLE_PROCESS) -> int:
-    """Train as loop.train does, from the weights of --init_from, taught by --teacher.
+    """Train as loop.train does, from the weights of --init_from, distilled from --teacher.
 
-    Evaluate, and renew report.html and what TensorBoard shows, while training and at the end.
+    Evaluate, and update report.html and what TensorBoard shows, while training and at the end.
     """
     evaluate = evaluation_hook.in_training([run_report.observer])
 

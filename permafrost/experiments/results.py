@@ -108,7 +108,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     config, extra = runs.read_config(run)
     status, recipe = runs.read_status(run), config.recipe
     if metrics['split'] != 'test':
-        raise UserError(f"a result must be of the test images, not of --split {metrics['split']}")
+        raise UserError('--results records test accuracy: leave out --split')
     if 'train_seconds' not in status:
         raise UserError(f'{run} has no complete status.json, so its training time is unknown')
     stopped_early = status.get('state') == 'done' and metrics['step'] == status.get('step')

@@ -1,8 +1,8 @@
 """Preprocessing of whole batches: augmented for training, centre-cropped for evaluation.
 
 An augmentation only chooses what happens to each image, as values in Params; `apply_params`
-then does all of it in one resampling and one multiply-add. That takes 10 to 15 microseconds of one
-core per image; separate operations on each image take hundreds.
+then does all of it in one resampling and one multiply-add. docs/speed.md has the time per
+image; separate operations on each image take hundreds of microseconds.
 """
 
 import dataclasses

@@ -170,5 +170,6 @@ def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
         parsed.append((name, [float(each) for each in digits]
                        + [number.default for number in numbers[len(digits):]]))
         if name == 'contrast' and parsed[-1][1][0] > parsed[-1][1][1]:
-            raise UsageError(f'augmentation {shown(text)} ends below its start')
+            raise UsageError(f'the upper bound of augmentation {shown(text)} is below the lower '
+                             'bound')
     return parsed

@@ -246,6 +246,6 @@ def with_supported_precision(recipe: Recipe) -> Recipe:
     """Return `recipe` as this engine and processor can train it; print a note if it changes."""
     if recipe.compute_dtype == 'float32' or runtime.has_bfloat16(runtime.installed()):
         return recipe
-    print(f'note: compute_dtype float32, not {recipe.compute_dtype}, which needs tf2 and a '
-          'processor with AVX512_BF16 or AMX', flush=True)
+    print(f'note: training in float32, because {recipe.compute_dtype} needs tf2 and a CPU with '
+          'AVX512_BF16 or AMX', flush=True)
     return dataclasses.replace(recipe, compute_dtype='float32')

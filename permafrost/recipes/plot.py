@@ -28,7 +28,7 @@ def learning_rate(values: Any) -> None:
     """
     for name in UNUSED:
         if getattr(values, name):
-            raise UsageError(f'--{name} has no effect with --plot, which draws a whole recipe: '
+            raise UsageError(f'--{name} has no effect with --plot, which plots a whole recipe: '
                              f"{'use --recipe=RUN' if name == 'run' else 'leave it out'}")
     if values.output and os.path.splitext(values.output)[1] != '.png':
         raise UsageError(f'--output must end in .png, not {shown(values.output)}')
@@ -41,7 +41,7 @@ def learning_rate(values: Any) -> None:
     epochs = np.linspace(0, num_epochs, POINTS)
     rates = [recipe.learning_rate * recipe.schedule.factor_at(epoch, num_epochs)
              for epoch in epochs]
-    title = '\n'.join([f'{recipe.name}: {recipe.optimizer}, batches of {recipe.batch_size}',
+    title = '\n'.join([f'{recipe.name}: {recipe.optimizer}, batch size {recipe.batch_size}',
                        ', '.join(changes)[:MAX_TITLE]])
     files.write_atomically(path, png(epochs, rates, title))
     print(f'{printable(path)}: learning rate {min(rates):.3g} to {max(rates):.3g} over '

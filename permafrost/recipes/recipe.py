@@ -109,8 +109,8 @@ class Recipe:
         'layer', names=SPARSITY_SCOPES, text='Pruning: whether sparsity is the fraction of zeros '
         'in each layer, or in all layers together, chosen by LAMP scores (arXiv:2010.07611).')
     structured_sparsity: float = limited(
-        0., minimum=0, below=1, text='Pruning: fraction of the filters of each layer that become '
-        'zero, and that freezing removes; a multiple of 16 or 8 is kept. 0: none.')
+        0., minimum=0, below=1, text='Pruning: fraction of the filters of each layer to remove; '
+        'freeze_graph.py removes them. Layer widths stay multiples of 16 or 8. 0: none.')
     prune_start_epoch: float = limited(
         0., minimum=0, maximum=1e9, text='Epoch at which pruning begins.')
     prune_epochs: float = limited(

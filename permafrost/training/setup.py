@@ -5,6 +5,7 @@ Nothing here imports TensorFlow, so that a wrong flag fails at once.
 
 import dataclasses
 import os
+import re
 from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs
@@ -127,9 +128,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
-    if values.freeze is not None and not is_safe_pattern(values.freeze):
-        raise UsageError(f'--freeze {shown(values.freeze)} is not a valid regular expression, '
-                         'or repeats too much')
+    if values.freeze is not None:
+        _check_pattern(values.freeze)
     recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
     if values.source == 'stream' and 'alternate_flip' in recipe.augmentation:
         raise UsageError('alternate_flip counts the epochs of each image: use --source=memory, or '
@@ -160,6 +160,18 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     return TrainSetup(config, dataset, values.log_dir, values.run)
 
 
+def _check_pattern(pattern: str) -> None:
+    """Raise UsageError if the `pattern` of --freeze is not valid, or could be slow."""
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError) as error:
+        raise UsageError(f'--freeze {shown(pattern)} is not a valid regular expression ({error})'
+                         ) from None
+    if not is_safe_pattern(pattern):
+        raise UsageError(f'--freeze {shown(pattern)} has too many repetitions: use at most four of '
+                         '* + ? {, none of them after a group')
+
+
 def _eval_epochs(values: Any, train_images: int) -> float:
     """Return --eval_epochs, by default whole epochs of at least EVAL_IMAGES training images."""
     if values.eval_epochs is not None:
@@ -173,6 +185,14 @@ def _check(config: Config) -> None:
     A note says that images are held out for nothing.
     """
     Config.from_json(config.to_json())
+    _check_combinations(config)
+    if config.validation and not config.eval_epochs:
+        print(f'note: --eval_epochs=0 evaluates nothing on the {config.validation} images that '
+              '--validation holds out: there will be no best checkpoint', flush=True)
+
+
+def _check_combinations(config: Config) -> None:
+    """Raise UsageError if fields of `config` do not go together."""
     if config.patience and not config.validation:
         raise UsageError('--patience needs --validation: the test images must not decide when to '
                          'stop')
@@ -181,13 +201,14 @@ def _check(config: Config) -> None:
             raise UsageError(f'--{name} needs a --teacher to learn from')
     if config.patience and not config.eval_epochs:
         raise UsageError('--patience needs evaluations: leave out --eval_epochs=0')
-    if config.validation and not config.eval_epochs:
-        print(f'note: --eval_epochs=0 evaluates nothing on the {config.validation} images that '
-              '--validation holds out: there will be no best checkpoint', flush=True)
 
 
 def _resumed_config(values, run) -> Config:
     config, _ = runs.read_config(run)
+    try:
+        _check_combinations(config)
+    except UsageError as error:  # no flag is wrong
+        raise UserError(f'{printable(run)}/config.json is damaged ({error}): {runs.DAMAGED}')
     changes = {name: value for name, value in explicitly_set(values).items()
                if name not in overrides.FIELDS}
     if changes.get('data_dir') is not None:

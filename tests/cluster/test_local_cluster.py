@@ -129,4 +129,4 @@ def test_random_kills_lose_nothing_that_was_saved():
         'tools/dev/soak.py', '--minutes=0.25', '--least=6', '--most=8'),
         timeout=580)
     assert re.search('^[2-9] kills; the run reached its last step', output, re.M), output
-    assert 'is passed over' not in output  # a save is whole, and has the name of its step
+    assert 'is skipped' not in output  # a save is whole, and has the name of its step

@@ -169,8 +169,8 @@ def test_a_worker_that_cannot_train_ends_with_one_line(synthetic, tmp_path):
         cluster.start('worker 1', extra_arguments=['--seed=2'])
         assert cluster.wait('worker 1', timeout=helpers.TIMEOUT) == {'worker 1': 1}
         assert cluster.lines['worker 1'][-1].endswith(
-            'the chief, trains something else (seed is 2 here and 1 there): start all tasks with '
-            'the same flags')
+            'the chief, has different settings (seed: 2 here, 1 on the chief): start all tasks '
+            'with the same flags')
         cluster.send(signal.SIGKILL)
         cluster.wait()
         cluster.start('worker 1', extra_arguments=['--wait_secs=1'])

@@ -112,7 +112,7 @@ def test_a_converted_file_is_not_counted(tmp_path):
 def test_recipes_are_shown_as_text_and_json(capsys):
     model_info.show_recipes()
     text = capsys.readouterr().out
-    assert 'davidnet (davidnet)\n  12 epochs; batches of 1000, muon, learning rate 0.12' in text
+    assert 'davidnet (davidnet)\n  12 epochs; batch size 1000, muon, learning rate 0.12' in text
     model_info.show_recipes(as_json=True)
     recipes = {value['recipe']: value for value in json.loads(capsys.readouterr().out)}
     assert set(recipes) == set(catalog.RECIPES)

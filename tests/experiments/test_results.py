@@ -110,7 +110,7 @@ def test_a_result_of_other_data_or_of_an_unfinished_run_is_refused(run, tmp_path
         dataset_identity='0' * 64))
     for directory, changes, message in (
             (changed, {}, 'dataset_identity is'),
-            (run, {'split': 'train'}, 'must be of the test images'),
+            (run, {'split': 'train'}, '--results records test accuracy: leave out --split'),
             (run, {'step': 3}, 'must be of the last step, not of step 3: leave out --step')):
         with pytest.raises(UserError, match=message):
             results.record(str(tmp_path), directory, dict(METRICS, **changes))

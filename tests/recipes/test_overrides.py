@@ -192,7 +192,7 @@ def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, c
     recipe = overrides.get_recipe('sprint')
     assert overrides.with_supported_precision(recipe) == dataclasses.replace(
         recipe, compute_dtype='float32')
-    assert 'note: compute_dtype float32, not bfloat16' in capsys.readouterr().out
+    assert 'note: training in float32, because bfloat16 needs tf2' in capsys.readouterr().out
     recipe = overrides.get_recipe('tutorial')
     assert overrides.with_supported_precision(recipe) == recipe and not capsys.readouterr().out
     monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: True)

@@ -44,7 +44,7 @@ def test_two_variants_of_a_recipe_are_two_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize('values, message', [
     ({'output': 'lr.svg'}, "--output must end in .png, not 'lr.svg'"),
     ({'output': 'lr'}, '--output must end in .png'),
-    ({'steps': 9}, '--steps has no effect with --plot, which draws a whole recipe: leave it out'),
+    ({'steps': 9}, '--steps has no effect with --plot, which plots a whole recipe: leave it out'),
     ({'resume': True}, '--resume has no effect with --plot'),
     ({'run': 'runs/tuto/1'}, 'use --recipe=RUN'),
     ({'set': ['schedule=exponential 100 0.001']}, 'not finite'),

@@ -34,5 +34,4 @@ def ask_for(path: str, node: str, missing: Sequence[str]) -> None:
     """
     if missing:
         place = f" is fed at '{printable(node)[:100]}' and" if node else ''
-        raise UsageError(f"{path}{place} does not say all that is needed: add "
-                         + ' '.join(missing))
+        raise UsageError(f'{path}{place} does not specify everything: add ' + ' '.join(missing))

@@ -1,4 +1,4 @@
-"""report.html of a run: one file, renewed as the training is evaluated, that reloads itself."""
+"""report.html of a run: one file, updated as the training is evaluated, that reloads itself."""
 
 import os
 import time

@@ -31,8 +31,8 @@ def run(values: Any, folder: str) -> int:
           f'seed{"s" * (num_seeds > 1)}, {planned[0].config.validation} validation images',
           flush=True)
     if 'validation' not in the_study.base and not planned[0].config.validation:
-        print('note: study.json holds no images out, so its accuracies are of the test images: to '
-              f'choose by them, add "validation": {study.VALIDATION} to its base', flush=True)
+        print('note: study.json holds out no images, so accuracies are on the test images. To '
+              f'choose settings, add "validation": {study.VALIDATION} to its base.', flush=True)
     if values.dry_run:
         return _dry_run(planned, values.parallel)
     study.write(folder, the_study)

@@ -4,7 +4,8 @@
     model.ckpt-<step>.data-00000-of-00001   their values
     checkpoint                              the steps that are kept, for TensorFlow's own tools
 
-TensorFlow takes paths for patterns, and a file for whole because of its name. Nothing here does.
+TensorFlow treats paths as glob patterns and assumes that a file with the right name is complete.
+This module does neither.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ def path_of(run: str, step: int, ending: str = '') -> str:
 def newest_checkpoint(run: str) -> Optional[Checkpoint]:
     """Return the newest readable checkpoint of `run`, None if it has none at all.
 
-    A note says once which newer ones are passed over, and why. They are kept until the training
+    A note says once which newer ones are skipped, and why. They are kept until the training
     saves their step again. Raises UserError if none of several is readable.
     """
     checkpoints = list_checkpoints(run)
@@ -62,7 +63,7 @@ def newest_checkpoint(run: str) -> Optional[Checkpoint]:
             return Checkpoint(step, path)
         if not os.path.lexists(path + '.index'):
             return newest_checkpoint(run)  # a training has just deleted it
-        _print_once(f'note: {printable(path)} is passed over: {problem}')
+        _print_once(f'note: {printable(path)} is skipped: {problem}')
     if checkpoints:
         raise UserError(f'none of the checkpoints in {runs.train_dir(run)} can be read: copy them '
                         'again, or start another run')

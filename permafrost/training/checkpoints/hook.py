@@ -63,7 +63,7 @@ class CheckpointHook(tf.train.SessionRunHook):
         self.last_step = newest.step if newest else None
         self.before_save: List[Callable[[int], None]] = []
         self.best_step: Optional[int] = runs.read_status(run).get('best_step')
-        # Those passed over stay until their step is saved again.
+        # Those skipped stay until their step is saved again.
         self._kept = [step for step in finding.list_checkpoints(run)
                       if newest and step <= newest.step]
         saving.write_state(run, self._kept)

@@ -131,9 +131,9 @@ def create(config: Config, num_classes: int,
         raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
                         '--freeze')
     if isinstance(selection, magnitude.Filters) and selection.removes_none:
-        raise UserError(f'--structured_sparsity={recipe.structured_sparsity:g} removes no filter '
-                        f'of {config.model}, because a multiple of '
-                        f"{' or '.join(map(str, magnitude.MULTIPLES))} stays: use a higher one")
+        raise UserError(f'--structured_sparsity={recipe.structured_sparsity:g} is too low to '
+                        f'remove any filter of {config.model} (layer widths stay multiples of '
+                        f"{' or '.join(map(str, magnitude.MULTIPLES))}): use a higher value")
     return Pruning(selection)
 
 

@@ -13,7 +13,7 @@ def test_the_flags_of_a_graph_are_the_fields():
 
 def test_all_that_is_missing_is_asked_for_in_one_line():
     ask_for('a.pb', 'x', [])
-    with pytest.raises(UsageError, match='^a.pb does not say all that is needed: add --a --b N$'):
+    with pytest.raises(UsageError, match='^a.pb does not specify everything: add --a --b N$'):
         ask_for('a.pb', '', ['--a', '--b N'])
-    with pytest.raises(UsageError, match="^a.pb is fed at 'x' and does not say"):
+    with pytest.raises(UsageError, match="^a.pb is fed at 'x' and does not specify everything"):
         ask_for('a.pb', 'x', ['--a'])

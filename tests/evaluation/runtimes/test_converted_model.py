@@ -121,7 +121,8 @@ def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched,
 
 @pytest.mark.parametrize('child, stated, message', [
     (Child(outputs=['boxes', 'scores']), {},
-     r"^a.onnx is fed at 'x' and does not say .*: add --output NAME .candidates: boxes, scores.$"),
+     r"^a.onnx is fed at 'x' and does not specify everything: add --output NAME "
+     r'.candidates: boxes, scores.$'),
     (Child((-1, -1, -1, 3), outputs=['a', 'b']), {}, r'candidates: a, b. --image_size N$'),
     (Child(outputs=['boxes', 'scores']), {'output': 'score'},
      r"^a.onnx has no 'score' for --output .candidates: boxes, scores.$"),

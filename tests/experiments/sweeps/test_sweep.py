@@ -85,7 +85,8 @@ def test_a_study_without_held_out_images_says_what_its_accuracies_are(synthetic,
         (tmp_path / folder / 'study.json').write_text(json.dumps({'base': base}))
         assert helpers.run_fast(tmp_path / folder, '--dry_run') == 0
         assert capsys.readouterr().out.count(
-            'note: study.json holds no images out, so its accuracies are of the test') == notes
+            'note: study.json holds out no images, so accuracies are on the test images. To choose '
+            'settings, add "validation": 5000 to its base.\n') == notes
 
 
 def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, monkeypatch):

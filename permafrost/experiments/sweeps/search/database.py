@@ -32,8 +32,8 @@ def url_of(storage: str, folder: str) -> str:
         'sqlite', database=os.path.join(os.path.abspath(folder), 'search.db'))
     text = url.render_as_string(hide_password=False)
     if sqlalchemy.engine.make_url(text) != url:  # SQLAlchemy 2.0 does not quote a ?
-        raise UserError(f'no URL names a database in {printable(folder)}: use a STUDY without ? in '
-                        'its path')
+        raise UserError(f'{printable(folder)} cannot hold search.db, because its path contains ?: '
+                        'rename STUDY')
     return text
 
 
@@ -87,5 +87,5 @@ def one_line_errors(url: str) -> Iterator[None]:
         raise UsageError(f'--storage: {one_line(error)}') from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = one_line(str(error.__cause__ or error).split('\n(Background')[0])
-        raise UserError(f'the database {shown(url)} does not work ({reason}): see that it runs, '
-                        'give --storage with the password, and repeat the command') from None
+        raise UserError(f'cannot use the database {shown(url)} ({reason}): check that the server '
+                        'is running and that --storage has the password') from None

@@ -224,8 +224,8 @@ class Search(pool.Source):
         each = self._trial_of(planned)
         each.is_training = False
         if self._is_lost(each):
-            print(f'{planned.variant}: ended by another process, which took this one for dead',
-                  flush=True)
+            print(f'{planned.variant}: stopped: another process considered this one dead and took '
+                  'over the trial', flush=True)
             self._forget(each)
             return
         if not problem and not each.is_pruned and planned is each.runs[0]:

@@ -179,7 +179,7 @@ def test_a_trial_that_another_process_has_ended_is_left_to_it(open_search, capsy
     search._storage.set_trial_state_values(trial.id, state=State.FAIL)
     assert search.should_stop(run)
     search.finished(run, '')
-    assert 'trial0: ended by another process' in capsys.readouterr().out
+    assert 'trial0: stopped: another process considered this one dead' in capsys.readouterr().out
     assert states(search)[0] == State.FAIL and not search._trials
     assert next_run(search).variant == 'trial1'
 
