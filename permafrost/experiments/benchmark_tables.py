@@ -252,11 +252,15 @@ def deploy(folder: str) -> List[str]:
             rates = [f'**{rate}**' if text.startswith('**') else rate
                      for rate, text in zip(rates, batches)]
             rows.append([markdown.escape(each['file']), markdown.escape(each['runtime']),
-                         f"{100 * each['correct'] / max(1, each['images']):.2f} %",
+                         f'{100 * _accuracy(each):.2f} %',
                          f"{each['bytes'] / 1e3:,.0f}", f'{one} / {two}', ' / '.join(rates)])
         lines += [*markdown.table([markdown.escape(model), 'runtime', 'accuracy', 'kB',
                                    'ms, 1 image', 'images/s, batch 32'], rows), '']
     return lines[:-1]
+
+
+def _accuracy(file: Dict[str, Any]) -> float:
+    return file['correct'] / max(1, file['images'])
 
 
 def _int8_summary(models: Dict[str, List[Dict[str, Any]]]) -> List[str]:
@@ -269,11 +273,11 @@ def _int8_summary(models: Dict[str, List[Dict[str, Any]]]) -> List[str]:
         if not int8 or not floats:
             continue
         before, after = (min(each, key=lambda file: file['ms']['1 1']) for each in (floats, int8))
-        lost = after['correct'] / after['images'] - before['correct'] / before['images']
+        lost = _accuracy(after) - _accuracy(before)
         rows.append([markdown.escape(model), *(
             f"{_short(each['ms']['1 1'])}, {markdown.escape(each['runtime'])}"
             for each in (before, after)), f"{after['ms']['1 1'] / before['ms']['1 1']:.2f}",
-            f"{after['bytes'] / before['bytes']:.2f}", f'{100 * lost:+.2f}'])
+            f"{after['bytes'] / max(1, before['bytes']):.2f}", f'{100 * lost:+.2f}'])
     return [*markdown.table(
         ['1 image, 1 thread', 'fastest in float32, ms', 'fastest in int8, ms', 'latency ratio',
          'size ratio', 'accuracy, points'], rows), ''] if rows else []

@@ -176,6 +176,4 @@ def test_recorded_training_meets_its_targets():
         os.path.join(ROOT, 'results', 'benchmark-training.json'))['figures']
     targets = {name: figure['target'] for name, figure in figures.items() if 'met' in figure}
     assert set(targets.values()) == {1.15, 0.8}
-    # In float32, 0.77 of what PyTorch's matrix product reaches on a Xeon with AMX.
-    assert [name for name in targets if not figures[name]['met']] == [
-        'davidnet step: tf1-mkl, of the peak']
+    assert [name for name in targets if not figures[name]['met']] == []

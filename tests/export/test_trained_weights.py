@@ -93,7 +93,7 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
 
 
 @pytest.mark.parametrize('source, message', [
-    ('no_such', "no run, graph or model named 'no_such': name .* one of alex0, .*, tuto with"),
+    ('no_such', "no run, graph or model named 'no_such': name .* one of alex0, .*, tuto, .* with"),
     ('no/such.pb', "named 'no/such.pb': name a run"), (os.curdir, 'is not a run directory'),
     (__file__, 'is not a frozen graph')])
 def test_a_wrong_source_is_one_line(source, message, synthetic):
