@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import socket
 import threading
 import time
 
@@ -21,6 +22,15 @@ def make_cluster(dataset, run, *arguments, workers=2, servers=1, **options):
     """Return a LocalCluster whose tasks train on `dataset` in the directory `run`."""
     arguments = (*FLAGS, f'--data_dir={dataset.directory}', f'--run={run}', *arguments)
     return local_cluster.LocalCluster(servers, workers, arguments, **options)
+
+
+@contextlib.contextmanager
+def listening():
+    """Context that yields the address of a task that accepts connections and never answers."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        server.listen(1024)
+        yield f'127.0.0.1:{server.getsockname()[1]}'
 
 
 def output(cluster):

@@ -1,6 +1,5 @@
 """The parameter server: its port, its state, and when it ends."""
 
-import socket
 from types import SimpleNamespace
 
 import pytest
@@ -78,10 +77,8 @@ def fast_polls(monkeypatch):
 @pytest.fixture
 def chief():
     """The address of a chief that accepts connections."""
-    with socket.socket() as listening:
-        listening.bind(('127.0.0.1', 0))
-        listening.listen(16)
-        yield f'127.0.0.1:{listening.getsockname()[1]}'
+    with helpers.listening() as address:
+        yield address
 
 
 def _wait(signals, chief, *states, wait_secs=60., others='127.0.0.1:1'):

@@ -1,6 +1,5 @@
 """How the tasks of a cluster end together, with a parameter server of this process."""
 
-import socket
 import time
 from concurrent import futures
 from types import SimpleNamespace
@@ -122,10 +121,8 @@ class Waiting:
 @pytest.fixture
 def worker_address():
     """The address of a worker that lives."""
-    with socket.socket() as listening:
-        listening.bind(('127.0.0.1', 0))
-        listening.listen(1024)
-        yield f'127.0.0.1:{listening.getsockname()[1]}'
+    with helpers.listening() as address:
+        yield address
 
 
 @pytest.fixture
