@@ -11,7 +11,6 @@ from models.layers import (
     fused_activations,
     initializers,
     random_seeds,
-    small_maps,
     whitening,
 )
 from models.layers.fake_quant import FakeQuant
@@ -56,7 +55,7 @@ class Net:
     # than depthwise ones. Biases, normalization, ReLU, pools and concatenation that follow keep it;
     # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
-    small_map_gradients: bool = False  # see models.layers.small_maps
+    conv_gradient: Optional[str] = None  # of convolutions of stride 1: a registered gradient of tf
     compute_unread_outputs: bool = False  # ignore multiple_of: for engines whose padding is slow
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
@@ -236,7 +235,7 @@ class Net:
             raise ValueError(f'{x.op.name}: multiple_of needs a stride of 1 and padding SAME')
         if multiple_of > 1 and not self.compute_unread_outputs:
             x, padding = pad_for_multiple(x, weights.shape.as_list()[0], multiple_of)
-        override = small_maps.OVERRIDE if self.small_map_gradients and stride == 1 else {}
+        override = {'Conv2D': self.conv_gradient} if self.conv_gradient and stride == 1 else {}
         with tf.get_default_graph().gradient_override_map(override):
             y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
         return tf.cast(y, tf.float32)

@@ -19,6 +19,7 @@ from permafrost.recipes.recipe import Recipe
 from permafrost.training import initialization, towers
 from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
+from permafrost.training.kernels import conv_gradients
 from permafrost.training.optimization import optimizers, weight_averaging
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
@@ -120,7 +121,8 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
               sample_images=sample_images, compute_dtype=dtype,
-              small_map_gradients=dtype == 'bfloat16' and not runtime.gpu_name(),
+              conv_gradient=conv_gradients.NAME if (
+                  dtype == 'bfloat16' and not runtime.gpu_name()) else None,
               # Maps leave oneDNN's layout for tf.pad there, which takes longer than it saves.
               compute_unread_outputs=runtime.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),

@@ -6,7 +6,7 @@ with columns of zeros between them, and their products are summed as those of on
 the same sum in another order.
 """
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -14,17 +14,14 @@ TILE = 32  # products along a row that AMX sums at a time
 # Wider maps, in pixels, and those of fewer channels were slower side by side.
 MAX_SIDE, MIN_CHANNELS = 8, 128
 MAX_WIDTH = 96  # pixels, of the maps side by side
-OVERRIDE: Dict[str, str] = {'Conv2D': 'Conv2DOfSmallMaps'}  # for tf.Graph.gradient_override_map
 
 
-@tf.RegisterGradient('Conv2DOfSmallMaps')
-def _conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
-    """Return the gradients of the maps and of the weights of a Conv2D of stride 1."""
-    x, weights = op.inputs
-    padding = op.get_attr('padding').decode()
-    settings: Dict[str, Any] = {'strides': [1, 1, 1, 1], 'padding': padding}
-    of_maps = tf.raw_ops.Conv2DBackpropInput(
-        input_sizes=tf.shape(x), filter=weights, out_backprop=grad, **settings)
+def of_weights(x: tf.Tensor, weights: tf.Tensor, grad: tf.Tensor, padding: str) -> tf.Tensor:
+    """Return the gradient of `weights` [k, k, C, F], of their type.
+
+    `x` is the maps [N, H, W, C], and `grad` the gradient of the output [N, H', W', F] of their
+    convolution with stride 1 and `padding`, SAME or VALID.
+    """
     size = weights.shape.as_list()[0]
     gap = size - 1 if padding == 'VALID' else size // 2
     batch_size, _, width, _ = grad.shape.as_list()
@@ -35,11 +32,9 @@ def _conv2d_gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.T
         grad = side_by_side(grad, count, gap)
         if padding == 'VALID':
             grad = grad[:, :, :-gap]
-    filter_sizes = tf.constant(weights.shape.as_list())
-    with tf.control_dependencies([of_maps]):  # each uses all cores, and side by side less cache
-        of_weights = tf.raw_ops.Conv2DBackpropFilter(
-            input=x, filter_sizes=filter_sizes, out_backprop=grad, **settings)
-    return of_maps, of_weights
+    return tf.raw_ops.Conv2DBackpropFilter(
+        input=x, filter_sizes=tf.constant(weights.shape.as_list()), out_backprop=grad,
+        strides=[1, 1, 1, 1], padding=padding)
 
 
 def maps_in_a_row(batch_size: Optional[int], width: int, gap: int) -> int:

@@ -1,0 +1,105 @@
+"""The compiled gradient of weights: its sums, and machines that cannot compile it."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from permafrost import machine, runtime
+from permafrost.training.kernels import weight_gradient
+
+compiled = pytest.mark.skipif(weight_gradient.library() is None,
+                              reason='needs tf2, AVX512_BF16 without AMX, and a C++ compiler')
+
+
+@compiled
+@pytest.mark.parametrize('padding', ['SAME', 'VALID'])
+@pytest.mark.parametrize('shape, size, filters', [
+    ((3, 7, 7, 16), 3, 64), ((2, 8, 9, 20), 3, 70), ((300, 5, 6, 33), 3, 16),
+    ((3, 9, 7, 6), 1, 130), ((5, 6, 8, 64), 2, 64), ((2, 12, 11, 67), 5, 65),
+    ((1, 3, 3, 1), 3, 1), ((2, 40, 33, 18), 3, 64)])
+def test_sums_are_those_of_float32(default_graph, padding, shape, size, filters):
+    draw = np.random.RandomState(1).normal
+    sides = [side - (size - 1) * (padding == 'VALID') for side in shape[1:3]]
+    x = tf.cast(tf.constant(draw(size=shape)), tf.bfloat16)
+    grad = tf.cast(tf.constant(draw(size=[shape[0], *sides, filters])), tf.bfloat16)
+    weights = tf.zeros([size, size, shape[3], filters], tf.bfloat16)
+    gradient = weight_gradient.of_weights(x, weights, grad, padding)
+    assert gradient.shape == weights.shape and gradient.dtype == tf.float32
+    expected = tf.raw_ops.Conv2DBackpropFilter(
+        input=tf.cast(x, tf.float32), filter_sizes=tf.constant(weights.shape.as_list()),
+        out_backprop=tf.cast(grad, tf.float32), strides=[1, 1, 1, 1], padding=padding)
+    with tf.Session() as session:
+        gradient, expected = session.run([gradient, expected])
+    np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@compiled
+def test_one_thread_gives_the_same_bits_each_time(default_graph):
+    x = tf.cast(tf.random_normal([500, 7, 7, 16], seed=1), tf.bfloat16)
+    gradient = weight_gradient.of_weights(x, tf.zeros([3, 3, 16, 16], tf.bfloat16), x, 'SAME')
+    found = []
+    for _ in range(2):
+        with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1)) as session:
+            found.append(session.run(gradient))
+    np.testing.assert_array_equal(*found)
+
+
+@compiled
+def test_other_images_are_an_error_and_no_images_give_zeros(default_graph):
+    x, grad = (tf.placeholder(tf.bfloat16, [None, 4, 4, channels]) for channels in (16, 64))
+    gradient = weight_gradient.of_weights(x, tf.zeros([3, 3, 16, 64], tf.bfloat16), grad, 'SAME')
+    with tf.Session() as session:
+        with pytest.raises(tf.errors.InvalidArgumentError, match='of the same images expected'):
+            session.run(gradient, {x: np.ones([2, 4, 4, 16]), grad: np.ones([3, 4, 4, 64])})
+        zeros = session.run(gradient, {x: np.ones([0, 4, 4, 16]), grad: np.ones([0, 4, 4, 64])})
+    np.testing.assert_array_equal(zeros, np.zeros([3, 3, 16, 64]))
+
+
+@pytest.mark.parametrize('engine, flags', [
+    ('tf2', 'avx2 avx512f'), ('tf2', 'avx512_bf16 amx_bf16'), ('tf1', 'avx512_bf16')])
+def test_other_machines_compile_nothing(monkeypatch, tmp_path, capsys, engine, flags):
+    pretend(monkeypatch, tmp_path, engine, flags)
+    assert weight_gradient.library.__wrapped__() is None
+    assert not os.listdir(str(tmp_path)) and capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('compiler, reason', [
+    (None, 'no C++ compiler was found. On Debian: apt-get install g++'),
+    ('echo "x.cc:1: error: no such header"; exit 1', 'failed: x.cc:1: error: no such header'),
+    ('exit 3', 'failed: exit code 3')])
+def test_a_machine_that_cannot_compile_is_told_why(monkeypatch, tmp_path, capsys, compiler, reason):
+    pretend(monkeypatch, tmp_path, 'tf2', 'avx512_bf16')
+    monkeypatch.setattr(weight_gradient.shutil, 'which', lambda name: None)
+    monkeypatch.delenv('CXX', raising=False)
+    if compiler:
+        pretend_compiler(monkeypatch, tmp_path, compiler)
+    assert weight_gradient.library.__wrapped__() is None
+    *lines, note = capsys.readouterr().out.splitlines()
+    assert note.startswith('note: bfloat16 trains more slowly, because ') and reason in note
+    assert [line.split()[0] for line in lines] == ['compiling'] * bool(compiler)
+    assert [path.name for path in tmp_path.rglob('*') if path.is_file()] == (
+        ['compiler'] * bool(compiler))
+
+
+def test_a_library_that_does_not_load_is_named(monkeypatch, tmp_path, capsys):
+    pretend(monkeypatch, tmp_path, 'tf2', 'avx512_bf16')
+    pretend_compiler(monkeypatch, tmp_path, 'while [ "$1" != -o ]; do shift; done; echo > "$2"')
+    assert weight_gradient.library.__wrapped__() is None
+    assert 'kernels/weight_gradient-' in capsys.readouterr().out.splitlines()[-1]
+
+
+def pretend_compiler(monkeypatch, folder, script):
+    """Let a shell script be the compiler."""
+    path = folder / 'compiler'
+    path.write_text(f'#!/bin/sh\n{script}\n')
+    path.chmod(0o755)
+    monkeypatch.setenv('CXX', str(path))
+
+
+def pretend(monkeypatch, cache, engine, flags):
+    """Make this machine one of `engine` and a processor with `flags`, with an empty cache."""
+    monkeypatch.setenv('PERMAFROST_CACHE', str(cache))
+    monkeypatch.setattr(runtime, 'installed', lambda: engine)
+    monkeypatch.setattr(machine, 'cpu_info', lambda field: flags)
