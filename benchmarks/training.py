@@ -31,6 +31,7 @@ PEERS = (PYTORCH, 'pytorch-bfloat16', 'pytorch-compiled', 'pytorch-compiled-bflo
 NETWORKS = ('davidnet', 'resnet20', 'vgg_bn_drop', 'tuto', 'sprint')  # that PyTorch has too
 KINDS = ('forward', 'backward', 'step')
 PRODUCT = 'product'
+ABLATED = 'sprint'  # also timed without each of client.WITHOUT
 MAX_BATCH = 500  # images: with 2,000 of sprint, eight processes need more than 24 GB
 MIN_RATIO, MIN_PEAK_SHARE = 1.15, .8
 MAX_DIFFERENCE = 1e-3  # of logits, relative to the largest
@@ -78,6 +79,8 @@ def benchmark(options: Options) -> Dict[str, Any]:
             versions.update((name, each.version) for name, each in runtimes.items())
             results[model] = _measure(model, runtimes, options.seconds / 8, options.rounds)
     figures: Dict[str, measure.Measurement] = {}
+    if ABLATED in models and BFLOAT16_ENGINE in names:
+        figures.update(_ablation(options.seconds / 2, options.rounds))
     for name in names + ['numpy']:
         gflops = [value for result in results.values()
                   for value in result.speeds.get((name, PRODUCT), [])]
@@ -133,22 +136,44 @@ def _compare_logits(models):
                                 f'match ours: the logits differ by {difference:g} of the largest')
 
 
-def _measure(model, runtimes, seconds, rounds):
+def _load(model, runtimes):
+    """Load `model` in each of `runtimes`; return the batch and the answers."""
     recipe = overrides.get_recipe(catalog.default_recipe(model))
     batch = {'batch_size': min(recipe.batch_size, MAX_BATCH), 'image_size': recipe.image_size}
-    facts = {name: each.ask(load=model, compute_dtype=client.SERVERS[name].compute_dtype,
-                            compiled=client.SERVERS[name].compiled, **batch)
-             for name, each in runtimes.items()}
+    return batch, {name: each.ask(
+        load=model, compute_dtype=client.SERVERS[name].compute_dtype,
+        compiled=client.SERVERS[name].compiled, without=client.SERVERS[name].without, **batch)
+        for name, each in runtimes.items()}
+
+
+def _run(model, runtimes, name, kind):
+    if not np.isfinite(runtimes[name].ask(run=kind)['loss']):
+        raise UserError(f'{model} diverged in {name}, so its speed means nothing: run the '
+                        'benchmark again')
+
+
+def _ablation(seconds: float, rounds: int) -> Dict[str, measure.Measurement]:
+    """Return the speed of ABLATED's steps, and without each of the things that make it."""
+    with contextlib.ExitStack() as stack:
+        names = [BFLOAT16_ENGINE, *(f'without {name}' for name in client.WITHOUT)]
+        runtimes = {name: stack.enter_context(client.start(name)) for name in names}
+        batch, _ = _load(ABLATED, runtimes)
+        speeds = measure.interleave({
+            name: partial(measure.rate, partial(_run, ABLATED, runtimes, name, 'step'), seconds)
+            for name in names}, rounds, f'{ABLATED} ablation')
+    return {f'{ABLATED} ablation: {name}': measure.measurement(
+        np.multiply(values, batch['batch_size']), 'images/s') for name, values in speeds.items()}
+
+
+def _measure(model, runtimes, seconds, rounds):
+    batch, facts = _load(model, runtimes)
     params = facts[ENGINES[0]]['params']
     for name in runtimes:
         if facts[name]['params'] != params:
             raise UserError(f"{model} has {facts[name]['params']} parameters in {name}, {params} "
                             f'in {ENGINES[0]}: it is not the same network')
 
-    def run(name, kind):
-        if not np.isfinite(runtimes[name].ask(run=kind)['loss']):
-            raise UserError(f'{model} diverged in {name}, so its speed means nothing: run the '
-                            'benchmark again')
+    run = partial(_run, model, runtimes)
 
     def images_per_second(name, kind):
         # The first run after a pause may take a third longer: the system reclaims the memory of

@@ -1,7 +1,7 @@
 """The servers that train, each in .venv/<environment>; server.py documents the requests."""
 
 import ctypes.util
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client
@@ -15,6 +15,7 @@ class Server(NamedTuple):
     environment: str
     compute_dtype: str = 'float32'
     compiled: bool = False  # by torch.compile
+    without: Optional[str] = None  # what makes steps faster; see ablations.py
 
 
 TENSORFLOW = 'benchmarks.runtimes.tensorflow_server'
@@ -29,6 +30,10 @@ SERVERS = {
     'pytorch-compiled': Server(PYTORCH, 'pytorch', compiled=True),
     'pytorch-compiled-bfloat16': Server(PYTORCH, 'pytorch', 'bfloat16', compiled=True),
 }
+WITHOUT = ('C++ kernel', 'C++ kernel and one gradient at a time',
+           'activations compiled by XLA', 'skipped outputs', 'gradients of the first biases')
+SERVERS.update((f'without {name}', Server(TENSORFLOW, 'tf2', 'bfloat16', without=name))
+               for name in WITHOUT)
 
 
 def check_allocator() -> None:

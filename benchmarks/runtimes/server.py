@@ -3,8 +3,9 @@
 It answers
 
 {"load": model, "batch_size": N, "image_size": h, "compute_dtype": "float32" or "bfloat16",
-    "compiled": true or false}: load a model, to be trained on one batch of random floats, and drop
-    the previous one. Answer: facts. Only PyTorch compiles.
+    "compiled": true or false, "without": name or null}: load a model, to be trained on one batch of
+    random floats, and drop the previous one. Answer: facts. Only PyTorch compiles, and only
+    TensorFlow trains without what makes it faster.
 {"run": kind}: run once on that batch. Answer: {"loss": number}. The kinds are
     forward: the loss in training mode, with all that the gradients would need;
     backward: that, and the gradients of all trained weights, which are dropped;

@@ -14,7 +14,7 @@ with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
 import tensorflow.compat.v1 as tf  # noqa: E402
 
 import models  # noqa: E402
-from benchmarks.runtimes import graphs  # noqa: E402
+from benchmarks.runtimes import ablations, graphs  # noqa: E402
 from models.layers.net import Net  # noqa: E402
 from permafrost.config import Config  # noqa: E402
 from permafrost.experiments import model_info  # noqa: E402
@@ -29,8 +29,9 @@ def load(request):
                                   ['compute_dtype=' + request['compute_dtype']])
 
     def build():
-        graph = build_train_graph(Config(model=name, recipe=recipe, steps=1), 10,
-                                  *map(graphs.local_variable, server.batch(request)))
+        with ablations.without(request.get('without'), recipe) as changed:
+            graph = build_train_graph(Config(model=name, recipe=changed, steps=1), 10,
+                                      *map(graphs.local_variable, server.batch(request)))
         loss = graph.scalars['loss']
         dtype = tf.as_dtype(request['compute_dtype']).as_numpy_dtype
         product = tf.matmul(*(graphs.local_variable(matrix.astype(dtype))

@@ -122,7 +122,7 @@ def training(folder: str) -> List[str]:
                f"{'met' if measured.get('met') else '**not met**'}."
                for name, measured in figures.items() if 'target' in measured]
     return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
-            *_recipe_minutes(networks, figures)]
+            *_recipe_minutes(networks, figures), *_ablation(figures)]
 
 
 def training_avx2(folder: str) -> List[str]:
@@ -193,6 +193,20 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Measurement]) -
               f'share of the peak: {precisions}']
     return [*markdown.table(header, rows), '',
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
+
+
+def _ablation(figures: Dict[str, Measurement]) -> List[str]:
+    """Return a table of steps without each of the things that make them faster."""
+    speeds = {key: measured['median'] for key, measured in figures.items() if ' ablation: ' in key}
+    if not speeds or min(speeds.values()) <= 0:
+        return []
+    model, _, _ = min(speeds).partition(' ablation: ')
+    trained = next((speed for key, speed in speeds.items() if key.endswith(': tf2-bfloat16')), None)
+    return ['', *markdown.table(
+        [f'steps of {markdown.escape(model)}', 'images/s', 'ratio'],
+        [[markdown.escape(key.partition(': ')[2].replace('tf2-bfloat16', 'tf2, bfloat16')),
+          _short(speed), f'{speed / trained:.2f}' if trained else _short(None)]
+         for key, speed in speeds.items()])]
 
 
 def _least_minutes(figures: Dict[str, Measurement], model: str, images: int,

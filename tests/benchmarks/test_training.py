@@ -1,5 +1,6 @@
 """The benchmark training: what it times, checks and computes from the times."""
 
+import collections
 import json
 import os
 import subprocess
@@ -7,13 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from benchmarks import runner, training
-from benchmarks.runtimes import client
+from benchmarks.runtimes import ablations, client
+from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.experiments import model_info
-from permafrost.recipes import catalog
+from permafrost.recipes import catalog, overrides
+from permafrost.training.graph import build_train_graph
+from permafrost.training.kernels import weight_gradient
 from tests.processes import ROOT
 
 # A server without a network, with the answers in FACTS.
@@ -27,7 +32,7 @@ FACTS = json.loads({facts!r})
 @contextlib.contextmanager
 def load(request):
     print('a line of the library', flush=True)
-    assert server.batch(request)[0].shape == (128, 24, 24, 3)
+    assert server.batch(request)[0].shape in ((128, 24, 24, 3), (500, 32, 32, 3))
     loss = FACTS['loss']
     yield FACTS, dict(forward=lambda: loss, backward=lambda: loss, step=lambda: loss,
                       product=lambda: None)
@@ -42,17 +47,17 @@ FACTS = dict(params=15, macs=1100, layers=LAYERS, loss=2.5, difference=1e-6)
 @pytest.fixture
 def benchmark(tmp_path, monkeypatch):
     """Return a function that runs the benchmark with fakes, and `different` facts for PyTorch."""
-    def run(**different):
-        for name, server in list(client.SERVERS.items()):
+    def run(models=('tuto',), **different):
+        for number, (name, server) in enumerate(list(client.SERVERS.items())):
             facts = dict(FACTS, **(different if name == training.PYTORCH else {}))
-            module = 'fake_' + name.replace('-', '_')
+            module = f'fake_{number}'
             (tmp_path / (module + '.py')).write_text(FAKE_SERVER.format(facts=json.dumps(facts)))
             monkeypatch.setitem(client.SERVERS, name, server._replace(module=module))
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
         monkeypatch.setattr(client, '_has_allocator', lambda: True)
         monkeypatch.setattr(training.runtime, 'has_bfloat16', lambda engine: True)
         monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
-        return training.benchmark(runner.Options(models=['tuto'], rounds=3, seconds=.01))
+        return training.benchmark(runner.Options(models=list(models), rounds=3, seconds=.01))
     return run
 
 
@@ -147,6 +152,41 @@ def test_an_engine_trains_on_its_batch(monkeypatch):
         with pytest.raises(UserError, match='tf2: '):
             engine.ask(load='lenet6', batch_size=16, image_size=32, compute_dtype='float32',
                             compiled=False)
+
+
+@pytest.mark.skipif(weight_gradient.library() is None,
+                    reason='needs tf2, AVX512_BF16 without AMX, and a C++ compiler')
+def test_an_ablation_leaves_one_thing_out_of_the_graph():
+    def types(name):
+        recipe = overrides.get_recipe('sprint', ['compute_dtype=bfloat16'])
+        with tf.Graph().as_default() as graph:
+            with ablations.without(name, recipe) as changed:
+                build_train_graph(Config(model='sprint', recipe=changed, steps=1), 10,
+                                  tf.zeros([4, 32, 32, 3]), tf.zeros([4], tf.int64))
+            return collections.Counter(op.type for op in graph.get_operations())
+
+    trained = types(None)
+    for name, left_out in zip(client.WITHOUT, ('Conv2DWeightGradient', 'Conv2DWeightGradient',
+                                               'PartitionedCall', 'Pad')):
+        assert types(name)[left_out] < trained[left_out], name
+    assert types(None) == trained  # nothing of it stays
+
+
+def test_an_ablation_of_biases_freezes_them_from_the_first_epoch_on():
+    recipe = overrides.get_recipe('sprint')
+    assert list(ablations.PATCHES) == list(client.WITHOUT)
+    with ablations.without(client.WITHOUT[-1], recipe) as changed:
+        assert [group.freeze_epoch for group in changed.param_groups if 'biases' in group.pattern
+                ] == [0.]
+        assert changed != recipe
+
+
+def test_each_ablation_is_timed(benchmark):
+    figures = benchmark(models=['sprint'])['figures']
+    names = ['tf2-bfloat16', *(f'without {name}' for name in client.WITHOUT)]
+    assert [key for key in figures if 'ablation' in key] == [
+        f'sprint ablation: {name}' for name in names]
+    assert all(len(figures[f'sprint ablation: {name}']['values']) == 3 for name in names)
 
 
 @pytest.fixture(scope='module')

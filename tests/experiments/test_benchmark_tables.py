@@ -112,6 +112,8 @@ def test_training_is_shown_as_recorded(tmp_path):
     for kind, ratio in (('forward', 6.1), ('backward', 6.2), ('step', 6.3)):
         figures[f'tuto {kind}: tf1-mkl by pytorch-compiled-bfloat16'] = _figure(ratio)
     figures['nin2 step: tf2'] = _figure(50.)  # not in PyTorch: in the file alone
+    figures['sprint ablation: tf2-bfloat16'] = _figure(400.)
+    figures['sprint ablation: without this'] = _figure(300.)
     figures['tuto step: tf1-mkl, of the peak'] = _figure(.7, target=.8, bound='least', met=False)
     networks = {'tuto': {'images': 99, 'training_ops': 1e8},  # of an earlier recipe
                 'nin2': {'training_ops': 7e8}}
@@ -135,7 +137,9 @@ def test_training_is_shown_as_recorded(tmp_path):
         '| --- | --- | --- | --- |',
         '| nin2 | 427 (tf2, float32) | – | – |',  # 1.28 million images at 50 images/s
         '| tuto | 17.3 (tf1-mkl, float32) | 97.0 (PyTorch, compiled, bfloat16) | 0.700 |', '',
-        'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
+        'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.', '',
+        '| steps of sprint | images/s | ratio |', '| --- | --- | --- |',
+        '| tf2, bfloat16 | 400 | 1.00 |', '| without this | 300 | 0.75 |']
 
 
 def test_steps_on_avx2_are_shown_with_their_ratios(tmp_path):

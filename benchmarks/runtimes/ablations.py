@@ -1,0 +1,39 @@
+"""Training graphs without one of the things that make their steps faster."""
+
+import contextlib
+import dataclasses
+from typing import Any, Callable, Dict, Iterator, Optional
+from unittest import mock
+
+import tensorflow.compat.v1 as tf
+
+from models.layers import activations, fused_activations, net
+from permafrost.recipes.recipe import Recipe
+from permafrost.training.kernels import conv_gradients, weight_gradient
+
+
+def _patch(module: Any, name: str, value: Any) -> Callable[[], Any]:
+    return lambda: mock.patch.object(module, name, value)
+
+
+# Context managers by the names in client.WITHOUT. The biases are a matter of the recipe.
+PATCHES: Dict[str, Callable[[], Any]] = {
+    'C++ kernel': _patch(weight_gradient, 'is_faster', lambda weights: False),
+    'C++ kernel and one gradient at a time': _patch(conv_gradients, 'NAME', None),
+    'activations compiled by XLA': _patch(
+        fused_activations, 'sigmoid_gelu',
+        lambda x, dtype: activations.sigmoid_gelu(tf.cast(x, tf.float32))),
+    'skipped outputs': _patch(net, 'pad_for_multiple', lambda x, size, multiple: (x, 'SAME')),
+    'gradients of the first biases': contextlib.nullcontext,
+}
+
+
+@contextlib.contextmanager
+def without(name: Optional[str], recipe: Recipe) -> Iterator[Recipe]:
+    """Context in which graphs lack what `name` says (None: nothing); yields their recipe."""
+    if name == 'gradients of the first biases':  # as from their freeze_epoch on
+        recipe = dataclasses.replace(recipe, param_groups=tuple(
+            dataclasses.replace(group, freeze_epoch=0.) if 'biases' in group.pattern else group
+            for group in recipe.param_groups))
+    with PATCHES[name]() if name else contextlib.nullcontext():
+        yield recipe
