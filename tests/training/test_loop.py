@@ -23,8 +23,8 @@ from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from tests import networks, processes
 
-# An evaluation each 30 steps. The steps after the eleventh or eighteenth, when some are killed, take
-# longer than a busy machine does to notice.
+# An evaluation each 30 steps. Some are killed at the eleventh or eighteenth: the others take longer
+# than a busy machine does to notice.
 FLAGS = ('--steps=90', '--deterministic', '--validation=140', '--eval_epochs=0.96')
 
 

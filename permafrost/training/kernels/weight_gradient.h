@@ -31,12 +31,14 @@ struct ConvShape {
 // Adds the gradients of the weights, some images at a time. Threads need memory of their own.
 class WeightGradient {
  public:
-  explicit WeightGradient(const ConvShape& shape)
+  // Takes at most `max_block` images at a time.
+  WeightGradient(const ConvShape& shape, int64_t max_block)
       : s_(shape),
         pairs_((s_.out_width + 1) / 2),
         channel_tiles_((s_.channels + kTileChannels - 1) / kTileChannels),
         filter_tiles_((s_.filters + kTileFilters - 1) / kTileFilters),
-        block_(std::max<int64_t>(1, kBlockPixels / (s_.out_height * pairs_ * 2))),
+        block_(std::max<int64_t>(1, std::min(
+            max_block, kBlockPixels / (s_.out_height * pairs_ * 2)))),
         map_row_((pairs_ + s_.size / 2) * kTileChannels),
         map_image_(map_row_ * s_.height),
         map_tile_(map_image_ * block_),

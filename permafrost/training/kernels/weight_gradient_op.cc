@@ -54,8 +54,9 @@ class WeightGradientOp : public OpKernel {
       output->flat<float>().setZero();
       return;
     }
-    const WeightGradient gradient(shape);
     thread::ThreadPool* pool = context->device()->tensorflow_cpu_worker_threads()->workers;
+    // At least a block for each thread.
+    const WeightGradient gradient(shape, shape.images / pool->NumThreads());
     const int64_t blocks = (shape.images + gradient.block() - 1) / gradient.block();
     const int64_t workers = std::min<int64_t>(pool->NumThreads(), blocks);
     std::vector<Tensor> scratch(workers), sums(workers);
