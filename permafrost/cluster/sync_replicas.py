@@ -51,6 +51,9 @@ class SyncReplicas:
             local_step = tf.get_variable(
                 'local_step', [], tf.int64, initializer=tf.zeros_initializer(), trainable=False,
                 collections=[tf.GraphKeys.LOCAL_VARIABLES])
+        # Only the chief updates moving statistics, else they would move several times a step. Its
+        # gradients come after, since averages of the statistics follow the update of the weights.
+        statistics = [] if self._index else tf.get_collection(tf.GraphKeys.UPDATE_OPS)
         accumulators, pushes, means = [], [], []
         for gradient, variable in gradients:
             if gradient is None:
@@ -58,17 +61,15 @@ class SyncReplicas:
             with tf.device(variable.device):
                 accumulator = tf.ConditionalAccumulator(
                     gradient.dtype, variable.shape, shared_name=f'{variable.op.name}/gradients')
-                pushes.append(accumulator.apply_grad(gradient, local_step))
+                with tf.control_dependencies(statistics):
+                    pushes.append(accumulator.apply_grad(gradient, local_step))
                 means.append((accumulator.take_grad(self._num_shards), variable))
             accumulators.append((accumulator, variable.device))
         own = queues[self._index]
         with tf.device(global_step.device), tf.control_dependencies(pushes):
             # A worker that was slow has several tokens: it goes on with the last step.
             token = own.dequeue_many(tf.maximum(own.size(), 1))[-1]
-        # Only the chief updates moving statistics, else they would move several times a step. They
-        # do not precede the update as elsewhere: a thread that computes no loss makes the update.
-        statistics = [] if self._index else tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-        with tf.control_dependencies([*statistics, local_step.assign(token, read_value=False)]):
+        with tf.control_dependencies([local_step.assign(token, read_value=False)]):
             step = tf.identity(token)
         apply_mean = None
         if not self._index:
