@@ -52,6 +52,10 @@ class ClusterWorker(Strategy):
         self._pipeline_config = session_config
         self._session_config = tf.ConfigProto(device_filters=['/job:ps', self._device])
         self._session_config.MergeFrom(session_config)
+        if setup.config.recipe.compute_dtype == 'bfloat16':
+            # Remapping fuses convolutions into operations that a server refuses in bfloat16.
+            rewrites = self._session_config.graph_options.rewrite_options
+            rewrites.remapping = rewrites.OFF
         self._server = parameter_server.start(self.spec, self.task, session_config)
         self.servers = parameter_server.Servers(self.spec, session_config)
         self._admission = session_creators.Admission(

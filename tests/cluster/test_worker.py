@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs
+from permafrost import runs, runtime
 from permafrost.cluster import cluster_spec, parameter_server, task, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.datasets import loading
@@ -89,6 +89,17 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
     for name in names:
         np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
                                    atol=1e-4, err_msg=name)
+
+
+@pytest.mark.skipif(not runtime.has_bfloat16(runtime.installed()), reason='needs bfloat16')
+def test_a_worker_trains_in_bfloat16(synthetic, tmp_path):
+    """A bias and a ReLU follow each convolution: local sessions fuse the three."""
+    setup = networks.train_setup(synthetic, tmp_path, 2, 'squeeze1',
+                                 changes=['compute_dtype=bfloat16'])
+    chief = _worker(setup, 1, 'async', tf.ConfigProto())
+    with helpers.serving(chief.spec):
+        assert loop.train(setup, tf.ConfigProto(), chief) == 0
+    chief.close()
 
 
 def test_a_taught_worker_trains_as_a_taught_process_does(synthetic, tmp_path):
