@@ -3,9 +3,9 @@
 //   dw[ky, kx, c, f] = sum over n, y, x of maps[n, y + ky - pad, x + kx - pad, c] * grad[n, y, x, f]
 //
 // For one tap (ky, kx) this is a matrix product, of C x pixels and pixels x F. VDPBF16PS multiplies
-// and adds pairs of bfloat16, so both operands are packed with two neighbours of a row in 32 bits.
-// Blocks of images are packed, each into memory that fits the cache, and then multiplied in tiles
-// whose sums stay in registers.
+// and adds pairs of bfloat16, so both operands are packed with the same pixel of two images in 32
+// bits. Blocks of images are packed, each into memory that fits the cache, and then multiplied in
+// tiles whose sums stay in registers.
 #ifndef PERMAFROST_TRAINING_KERNELS_WEIGHT_GRADIENT_H_
 #define PERMAFROST_TRAINING_KERNELS_WEIGHT_GRADIENT_H_
 
@@ -20,7 +20,7 @@ constexpr int kLanes = 16;  // float32 in a register
 // 8 x 2 registers hold the sums of a tile.
 constexpr int kTileChannels = 8;
 constexpr int kTileFilters = 2 * kLanes;
-constexpr int kBlockPixels = 1024;  // of a block of images: fastest with 1 MiB of L2 cache
+constexpr int kBlockPixels = 1024;  // of a block, of two images each: fits 1 MiB of L2 cache
 
 struct ConvShape {
   int64_t images, height, width, channels;  // of the maps
@@ -31,26 +31,24 @@ struct ConvShape {
 // Adds the gradients of the weights, some images at a time. Threads need memory of their own.
 class WeightGradient {
  public:
-  // Takes at most `max_block` images at a time.
+  // Takes at most `max_block` images at a time, but at least two.
   WeightGradient(const ConvShape& shape, int64_t max_block)
       : s_(shape),
-        pairs_((s_.out_width + 1) / 2),
         channel_tiles_((s_.channels + kTileChannels - 1) / kTileChannels),
         filter_tiles_((s_.filters + kTileFilters - 1) / kTileFilters),
-        block_(std::max<int64_t>(1, std::min(
-            max_block, kBlockPixels / (s_.out_height * pairs_ * 2)))),
-        map_row_((pairs_ + s_.size / 2) * kTileChannels),
-        map_image_(map_row_ * s_.height),
-        map_tile_(map_image_ * block_),
-        map_copy_(map_tile_ * channel_tiles_),
-        grad_row_(pairs_ * kTileFilters),
-        grad_image_(grad_row_ * s_.out_height),
-        grad_tile_(grad_image_ * block_) {}
+        pairs_(std::max<int64_t>(1, std::min(
+            max_block / 2, kBlockPixels / (s_.out_height * s_.out_width)))),
+        map_row_((s_.out_width + s_.size - 1) * kTileChannels),
+        map_pair_(map_row_ * s_.height),
+        map_tile_(map_pair_ * pairs_),
+        grad_row_(s_.out_width * kTileFilters),
+        grad_pair_(grad_row_ * s_.out_height),
+        grad_tile_(grad_pair_ * pairs_) {}
 
-  int64_t block() const { return block_; }  // images at a time
+  int64_t block() const { return 2 * pairs_; }  // images at a time
   int64_t padded_filters() const { return filter_tiles_ * kTileFilters; }
   // 32-bit words of memory that Add needs, and floats of its sums [size, size, C, padded_filters].
-  int64_t scratch_words() const { return grad_tile_ * filter_tiles_ + 2 * map_copy_; }
+  int64_t scratch_words() const { return grad_tile_ * filter_tiles_ + map_tile_ * channel_tiles_; }
   int64_t sums() const { return s_.size * s_.size * s_.channels * padded_filters(); }
 
   // Adds the gradient of `count` images, from image `first`, to `sums`: at most block() images.
@@ -64,7 +62,7 @@ class WeightGradient {
   }
 
  private:
-  // Interleaves 32 values of each of two pixels: the first 16 pairs, and the others.
+  // Interleaves 32 values of each of two images: the first 16 pairs, and the others.
   static __m512i Pairs(__m512i left, __m512i right, bool others) {
     alignas(64) static constexpr uint16_t kOrder[2][32] = {
         {0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39,
@@ -80,44 +78,43 @@ class WeightGradient {
     return _mm512_maskz_loadu_epi16(mask, values);
   }
 
-  // [tile of filters][image][row][pair of pixels][filter of the tile]
+  // [tile of filters][pair of images][row][pixel][filter of the tile]
   void PackGrad(const uint16_t* grad, int64_t count, uint32_t* packed) const {
-    for (int64_t row = 0; row < count * s_.out_height; row++) {
-      for (int64_t pair = 0; pair < pairs_; pair++) {
-        const uint16_t* left = grad + (row * s_.out_width + 2 * pair) * s_.filters;
-        const bool has_right = 2 * pair + 1 < s_.out_width;
-        uint32_t* out = packed + row * grad_row_ + pair * kTileFilters;
-        for (int64_t f = 0; f < padded_filters(); f += 32) {
-          const __m512i l = Load(left + f, s_.filters - f);
-          const __m512i r = Load(left + s_.filters + f, has_right ? s_.filters - f : 0);
-          uint32_t* to = out + f / kTileFilters * grad_tile_ + f % kTileFilters;
-          _mm512_store_si512(to, Pairs(l, r, false));
-          _mm512_store_si512(to + kLanes, Pairs(l, r, true));
-        }
+    const int64_t pixels = s_.out_height * s_.out_width;
+    for (int64_t i = 0; i < (count + 1) / 2 * pixels; i++) {
+      const int64_t first = i / pixels * 2;
+      const uint16_t* left = grad + (first * pixels + i % pixels) * s_.filters;
+      const uint16_t* right = left + pixels * s_.filters;
+      for (int64_t f = 0; f < padded_filters(); f += 32) {
+        const __m512i l = Load(left + f, s_.filters - f);
+        const __m512i r = Load(right + f, first + 1 < count ? s_.filters - f : 0);
+        uint32_t* to = packed + f / kTileFilters * grad_tile_ + i * kTileFilters;
+        _mm512_store_si512(to, Pairs(l, r, false));
+        _mm512_store_si512(to + kLanes, Pairs(l, r, true));
       }
     }
   }
 
-  // [copy][tile of channels][image][row][pair of pixels][channel of the tile]. The pairs of the
-  // first copy begin at pixel -pad, those of the second one pixel later, for odd taps.
+  // [tile of channels][pair of images][row][pixel, from -pad on][channel of the tile]
   void PackMaps(const uint16_t* maps, int64_t count, uint32_t* packed) const {
-    for (int64_t copy = 0; copy < 2; copy++) {
-      for (int64_t row = 0; row < count * s_.height; row++) {
-        for (int64_t pair = 0; pair < map_row_ / kTileChannels; pair++) {
-          const int64_t x = 2 * pair + copy - s_.pad;
-          const uint16_t* left = maps + (row * s_.width + x) * s_.channels;
-          const bool has_left = x >= 0 && x < s_.width, has_right = x >= -1 && x + 1 < s_.width;
-          uint32_t* to = packed + copy * map_copy_ + row * map_row_ + pair * kTileChannels;
-          for (int64_t c = 0; c < s_.channels; c += 32) {
-            const __m512i l = Load(left + c, has_left ? s_.channels - c : 0);
-            const __m512i r = Load(left + s_.channels + c, has_right ? s_.channels - c : 0);
-            const __m512i pairs[2] = {Pairs(l, r, false), Pairs(l, r, true)};
-            const int64_t tiles = std::min<int64_t>(4, channel_tiles_ - c / kTileChannels);
-            for (int64_t i = 0; i < tiles; i++, to += map_tile_) {
-              _mm256_store_si256(reinterpret_cast<__m256i*>(to),
-                                 i % 2 ? _mm512_extracti64x4_epi64(pairs[i / 2], 1)
-                                       : _mm512_castsi512_si256(pairs[i / 2]));
-            }
+    for (int64_t row = 0; row < (count + 1) / 2 * s_.height; row++) {
+      const int64_t first = row / s_.height * 2;
+      for (int64_t i = 0; i < map_row_ / kTileChannels; i++) {
+        const int64_t x = i - s_.pad;
+        const bool inside = x >= 0 && x < s_.width;
+        const int64_t pixel = (first * s_.height + row % s_.height) * s_.width + x;
+        const uint16_t* left = maps + pixel * s_.channels;
+        const uint16_t* right = left + s_.height * s_.width * s_.channels;
+        uint32_t* to = packed + row * map_row_ + i * kTileChannels;
+        for (int64_t c = 0; c < s_.channels; c += 32) {
+          const __m512i l = Load(left + c, inside ? s_.channels - c : 0);
+          const __m512i r = Load(right + c, inside && first + 1 < count ? s_.channels - c : 0);
+          const __m512i pairs[2] = {Pairs(l, r, false), Pairs(l, r, true)};
+          const int64_t tiles = std::min<int64_t>(4, channel_tiles_ - c / kTileChannels);
+          for (int64_t tile = 0; tile < tiles; tile++, to += map_tile_) {
+            _mm256_store_si256(reinterpret_cast<__m256i*>(to),
+                               tile % 2 ? _mm512_extracti64x4_epi64(pairs[tile / 2], 1)
+                                        : _mm512_castsi512_si256(pairs[tile / 2]));
           }
         }
       }
@@ -133,8 +130,8 @@ class WeightGradient {
         const int64_t last = std::min(s_.out_height, s_.height + s_.pad - ky);
         for (int64_t tile = 0; tile < channel_tiles_; tile++) {
           const int64_t c = tile * kTileChannels;
-          const uint32_t* a = maps + kx % 2 * map_copy_ + tile * map_tile_ +
-                              (first + ky - s_.pad) * map_row_ + kx / 2 * kTileChannels;
+          const uint32_t* a =
+              maps + tile * map_tile_ + (first + ky - s_.pad) * map_row_ + kx * kTileChannels;
           const uint32_t* b = grad + f * grad_tile_ + first * grad_row_;
           float* to = sums + (tap * s_.channels + c) * padded_filters() + f * kTileFilters;
           switch (std::min<int64_t>(kTileChannels, s_.channels - c)) {
@@ -158,11 +155,11 @@ class WeightGradient {
     constexpr int kRegisters = kTileFilters / kLanes;
     __m512 sum[kChannels][kRegisters];
     for (auto& each : sum) for (__m512& lanes : each) lanes = _mm512_setzero_ps();
-    for (int64_t n = 0; n < count; n++) {
+    for (int64_t pair = 0; pair < (count + 1) / 2; pair++) {
       for (int64_t y = 0; y < rows; y++) {
-        const uint32_t* a = maps + n * map_image_ + y * map_row_;
-        const uint32_t* b = grad + n * grad_image_ + y * grad_row_;
-        for (int64_t pair = 0; pair < pairs_; pair++, a += kTileChannels, b += kTileFilters) {
+        const uint32_t* a = maps + pair * map_pair_ + y * map_row_;
+        const uint32_t* b = grad + pair * grad_pair_ + y * grad_row_;
+        for (int64_t x = 0; x < s_.out_width; x++, a += kTileChannels, b += kTileFilters) {
           __m512bh filters[kRegisters];
           for (int j = 0; j < kRegisters; j++) {
             filters[j] = (__m512bh)_mm512_load_si512(b + j * kLanes);
@@ -185,9 +182,9 @@ class WeightGradient {
   }
 
   const ConvShape s_;
-  const int64_t pairs_, channel_tiles_, filter_tiles_, block_;
-  // Steps between rows, images and tiles of what is packed, in words.
-  const int64_t map_row_, map_image_, map_tile_, map_copy_, grad_row_, grad_image_, grad_tile_;
+  const int64_t channel_tiles_, filter_tiles_, pairs_;  // pairs of images of a block
+  // Steps between rows, pairs of images and tiles of what is packed, in words.
+  const int64_t map_row_, map_pair_, map_tile_, grad_row_, grad_pair_, grad_tile_;
 };
 
 }  // namespace permafrost

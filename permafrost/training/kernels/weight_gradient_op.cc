@@ -1,5 +1,4 @@
 // TensorFlow's operation around weight_gradient.h: it divides the images among threads.
-#include <atomic>
 #include <vector>
 
 #include "weight_gradient.h"
@@ -65,16 +64,15 @@ class WeightGradientOp : public OpKernel {
                                                      &scratch[i]));
       OP_REQUIRES_OK(context, context->allocate_temp(DT_FLOAT, {gradient.sums()}, &sums[i]));
     }
-    // Each worker takes the next block, since other operations may keep one of the threads busy.
-    std::atomic<int64_t> next{0};
     const auto data = [](const Tensor& tensor) {
       return reinterpret_cast<const uint16_t*>(tensor.flat<bfloat16>().data());
     };
     using Scheduling = thread::ThreadPool::SchedulingParams;
+    // Which worker takes which blocks is fixed, and so is the order of the sums.
     pool->ParallelFor(workers, Scheduling::Fixed(1), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         sums[i].flat<float>().setZero();
-        for (int64_t block; (block = next++) < blocks;) {
+        for (int64_t block = i; block < blocks; block += workers) {
           const int64_t first = block * gradient.block();
           gradient.Add(data(maps), data(grad), first,
                        std::min(gradient.block(), shape.images - first),

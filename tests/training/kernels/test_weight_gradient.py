@@ -36,28 +36,15 @@ def test_sums_are_those_of_float32(default_graph, padding, shape, size, filters)
 
 
 @compiled
-@pytest.mark.parametrize('threads', [1, 3, 16])
-def test_any_number_of_threads_gives_the_same_sums(default_graph, threads):
-    x = tf.fill([40, 7, 7, 16], tf.cast(1., tf.bfloat16))
-    gradient = weight_gradient.of_weights(x, tf.zeros([3, 3, 16, 16], tf.bfloat16), x, 'SAME')
-    with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=threads,
-                                          use_per_session_threads=True)) as session:
-        found = session.run(gradient)
-    rows = np.array([6, 7, 6])  # in which a window of three pixels sees one of its own
-    np.testing.assert_array_equal(found, np.broadcast_to(
-        40. * (rows[:, None] * rows)[..., None, None], found.shape))
-
-
-@compiled
-def test_one_thread_gives_the_same_bits_each_time(default_graph):
+def test_the_gradient_has_the_same_bits_each_time(default_graph):
     x = tf.cast(tf.random_normal([500, 7, 7, 16], seed=1), tf.bfloat16)
     gradient = weight_gradient.of_weights(x, tf.zeros([3, 3, 16, 16], tf.bfloat16), x, 'SAME')
     found = []
-    for _ in range(2):
-        with tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1,
-                                              use_per_session_threads=True)) as session:
+    for _ in range(3):
+        with tf.Session() as session:
             found.append(session.run(gradient))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 @compiled
