@@ -214,7 +214,7 @@ def _synthetic(folder):
 
 
 def _result(folder):
-    path = shutil.copy(os.path.join(ROOT, 'results', 'sprint-sprint-500.json'), folder)
+    path = shutil.copy(os.path.join(ROOT, 'results', 'sprint-sprint-400.json'), folder)
     return path, lambda: _one_table(accuracy_tables.table(results.load(folder)))
 
 

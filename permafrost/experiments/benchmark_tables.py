@@ -55,6 +55,28 @@ class TrainingFile:
 
 
 @dataclasses.dataclass
+class RecordFile:
+    """The fields of trials/record-*.json, of one seed each, by benchmarks/runtimes/torch_record."""
+    train_seconds: float
+    accuracy: float
+    accuracy_tta: float
+
+
+@dataclasses.dataclass
+class Accuracies:
+    """Those of all seeds."""
+    values: List[float]
+
+
+@dataclasses.dataclass
+class ResultFile:
+    """The fields of a result of eval.py; the seconds are those of the slowest seed."""
+    train_seconds: float
+    accuracy: Accuracies
+    accuracy_tta: Accuracies
+
+
+@dataclasses.dataclass
 class InferenceFile:
     """The fields of benchmark-inference.json."""
     graphs: Dict[str, Any]
@@ -142,6 +164,24 @@ def training_avx2(folder: str) -> List[str]:
              for key, measured in figures.items() if key.startswith('five networks')]
     return [*markdown.table(
         ['float32', *trainers.values(), 'our fastest / the fastest of PyTorch'], rows), '', *means]
+
+
+def record(folder: str) -> List[str]:
+    """Return Markdown: sprint and the record in PyTorch, trained in turn."""
+    trials = os.path.join(folder, 'trials')
+    ours = _read(trials, 'sprint-sprint-400.json', ResultFile)
+    peers = [schema.read(path, RecordFile, schema.RESTORE) for path in sorted(
+                 glob.glob(os.path.join(glob.escape(trials), 'record-*.json')))]
+    if not ours or not peers:
+        return NOT_RECORDED
+    rows = [['sprint, tf2', ours['train_seconds'],
+             *(ours[name]['values'] for name in ('accuracy', 'accuracy_tta'))],
+            ['the record, PyTorch', max(peer['train_seconds'] for peer in peers),
+             *([peer[name] for peer in peers] for name in ('accuracy', 'accuracy_tta'))]]
+    return markdown.table(
+        ['', 'minutes, slowest seed', 'accuracy (%)', 'with TTA (%)'],
+        [[name, f'{seconds / 60:.2f}', *(', '.join(f'{100 * each:.2f}' for each in values)
+                                         for values in both)] for name, seconds, *both in rows])
 
 
 def _titles(networks: Dict[str, Any], figures: Dict[str, Measurement]) -> List[str]:
@@ -339,4 +379,4 @@ def _short(value: Optional[float]) -> str:
 
 DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md
 TABLES = {'pipeline': pipeline, 'training': training, 'training-avx2': training_avx2,
-          'inference': inference}
+          'record': record, 'inference': inference}

@@ -208,10 +208,10 @@ _RECIPES = (
     # record has a batch size of 2,000 and a learning rate of 0.24: see studies/sprint.json.
     Recipe(
         name='sprint',
-        description="""Ten epochs with Muon (published: eight, 94.01 % with --tta flip_shift).
+        description="""Eight epochs with Muon (published: 94.01 % with --tta flip_shift).
             `python train.py --model sprint`; `python eval.py --tta flip_shift`.
-            Accuracy: 93.50 ± 0.07 %, 94.26 ± 0.14 % with --tta flip_shift
-            (3 seeds, 11 minutes, tf2).""",
+            Accuracy: 93.22 ± 0.16 %, 94.05 ± 0.11 % with --tta flip_shift
+            (10 seeds, 10 minutes, tf2).""",
         default_for=('sprint',),
         published=_published(_AIRBENCH, sprint='94.01 in 8 epochs (flip_shift)'),
         augmentation=('alternate_flip', 'reflect_crop:2'),

@@ -154,6 +154,21 @@ def test_steps_on_avx2_are_shown_with_their_ratios(tmp_path):
         '| tuto step | – | – | 300 | 200 | – | 1.50 |', '', 'five networks, step: ours: 1.08.']
 
 
+def test_sprint_is_shown_next_to_the_record(tmp_path):
+    (tmp_path / 'trials').mkdir()
+    files.write_json(str(tmp_path / 'trials' / 'sprint-sprint-400.json'), {
+        'train_seconds': 330., 'accuracy': {'values': [.93, .9312]},
+        'accuracy_tta': {'values': [.94, .9412]}})
+    assert benchmark_tables.record(str(tmp_path)) == ['Not recorded yet.']
+    for seed, seconds in ((1, 390.), (2, 393.)):
+        files.write_json(str(tmp_path / 'trials' / f'record-{seed}.json'), {
+            'train_seconds': seconds, 'accuracy': .93, 'accuracy_tta': .94})
+    assert benchmark_tables.record(str(tmp_path)) == [
+        '|  | minutes, slowest seed | accuracy (%) | with TTA (%) |', '| --- | --- | --- | --- |',
+        '| sprint, tf2 | 5.50 | 93.00, 93.12 | 94.00, 94.12 |',
+        '| the record, PyTorch | 6.55 | 93.00, 93.00 | 94.00, 94.00 |']
+
+
 @pytest.mark.parametrize('table, name, value, message', [
     ('pipeline', 'pipeline-tf2', {'figures': {}}, r'engine is missing'),
     ('pipeline', 'pipeline-tf2', {'engine': 'a|b', 'figures': {}}, 'engine must be a plain name'),

@@ -121,7 +121,7 @@ def test_a_run_of_another_version_is_one_line(folder):
 
 
 def test_a_result_gives_an_entry_for_each_seed():
-    path = os.path.join(ROOT, 'results', 'sprint-sprint-500.json')
+    path = os.path.join(ROOT, 'results', 'sprint-sprint-400.json')
     found = entries.read_result(Selected(path, is_result=True))
     assert [entry.seed for entry in found] == list(range(1, len(found) + 1)) and len(found) >= 3
     assert all(entry.model == 'sprint' and 0.9 < entry.accuracy < 0.96 and entry.params
@@ -132,7 +132,7 @@ def test_a_result_gives_an_entry_for_each_seed():
     ({}, ()), ({'steps': 250, 'epochs': 5.0}, ('steps',)), ({'weights': 'averaged'}, ('weights',)),
     ({'versions': None}, ())])
 def test_a_result_tells_another_length_and_other_weights(tmp_path, fields, changed):
-    result = {**files.read_json(os.path.join(ROOT, 'results', 'sprint-sprint-500.json')), **fields}
+    result = {**files.read_json(os.path.join(ROOT, 'results', 'sprint-sprint-400.json')), **fields}
     files.write_json(str(tmp_path / 'x.json'), {
         name: value for name, value in result.items() if value is not None})
     for entry in entries.read_result(Selected(str(tmp_path / 'x.json'), is_result=True)):

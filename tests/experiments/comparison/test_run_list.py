@@ -23,7 +23,7 @@ def test_every_run_is_a_line(folder):
 
 
 def test_a_result_is_no_line(folder):
-    result = os.path.join(ROOT, 'results', 'sprint-sprint-500.json')
+    result = os.path.join(ROOT, 'results', 'sprint-sprint-400.json')
     lines = run_list.list_runs([str(folder / 'study'), result]).splitlines()
     assert lines[-1] == f'{result}: a result, not a run; to show it, leave out --list'
 

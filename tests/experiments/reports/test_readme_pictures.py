@@ -29,7 +29,7 @@ def copy(tmp_path):
 def test_a_changed_result_is_drawn(copy):
     readme_pictures.update(*copy)
     readme_pictures.update(*copy, check=True)
-    path = os.path.join(copy[1], 'sprint-sprint-500.json')
+    path = os.path.join(copy[1], 'sprint-sprint-400.json')
     value = files.read_json(path)
     value['accuracy']['mean'] = 0.9
     files.write_json(path, value)
