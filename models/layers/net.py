@@ -55,7 +55,7 @@ class Net:
     # than depthwise ones. Biases, normalization, ReLU, pools and concatenation that follow keep it;
     # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
-    conv_gradient: Optional[str] = None  # of convolutions of stride 1: a registered gradient of tf
+    conv_gradient: Optional[str] = None  # of convolutions of stride 1; see tf.RegisterGradient
     compute_unread_outputs: bool = False  # ignore multiple_of: for engines whose padding is slow
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.

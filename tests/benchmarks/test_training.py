@@ -18,8 +18,8 @@ from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog, overrides
 from permafrost.training.graph import build_train_graph
-from permafrost.training.kernels import weight_gradient
 from tests.processes import ROOT
+from tests.training.kernels.helpers import compiled
 
 # A server without a network, with the answers in FACTS.
 FAKE_SERVER = '''
@@ -154,8 +154,7 @@ def test_an_engine_trains_on_its_batch(monkeypatch):
                             compiled=False)
 
 
-@pytest.mark.skipif(weight_gradient.library() is None,
-                    reason='needs tf2, AVX512_BF16 without AMX, and a C++ compiler')
+@compiled
 def test_an_ablation_leaves_one_thing_out_of_the_graph():
     def types(name):
         recipe = overrides.get_recipe('sprint', ['compute_dtype=bfloat16'])

@@ -1,7 +1,7 @@
 """The gradients of convolutions in bfloat16 on a CPU, one after the other.
 
 Each gradient uses all cores. Side by side, as TensorFlow runs them, they have less cache. The
-gradient of the weights is that of the fastest kernel here: see weight_gradient and small_maps.
+gradient of the weights comes from the faster of two kernels: weight_gradient or small_maps.
 """
 
 from typing import Tuple
