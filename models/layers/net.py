@@ -13,6 +13,7 @@ from models.layers import (
     random_seeds,
     whitening,
 )
+from models.layers.biases import add_biases
 from models.layers.fake_quant import FakeQuant
 from models.layers.padding import pad_for_multiple
 
@@ -266,9 +267,9 @@ class Net:
         elif bias:
             biases = tf.get_variable('biases', [x.shape.as_list()[-1]],
                                      initializer=tf.zeros_initializer())
-            if (activation or self.activation) != 'linear':  # the outputs, logits, are not rounded
-                x = _before_cast(x)
-            x = tf.nn.bias_add(x, tf.cast(biases, x.dtype))
+            if (activation or self.activation) != 'linear':
+                x = _before_cast(x)  # the logits are not rounded
+            x = add_biases(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         x, activation_ops = self._activate(x, activation)
         return self._add_layer(kind, name, x, params, macs, ops + activation_ops)
