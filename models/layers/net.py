@@ -267,8 +267,8 @@ class Net:
         elif bias:
             biases = tf.get_variable('biases', [x.shape.as_list()[-1]],
                                      initializer=tf.zeros_initializer())
-            if (activation or self.activation) != 'linear':
-                x = _before_cast(x)  # the logits are not rounded
+            if kind == 'whiten' or (activation or self.activation) != 'linear':
+                x = _before_cast(x)  # but the logits are not rounded
             x = add_biases(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         x, activation_ops = self._activate(x, activation)
