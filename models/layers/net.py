@@ -57,6 +57,8 @@ class Net:
     # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
     conv_gradient: Optional[str] = None  # of convolutions of stride 1; see tf.RegisterGradient
+    # Of training: returns the activation of a tensor in a precision, compute_dtype.
+    sigmoid_gelu: Callable[[tf.Tensor, str], tf.Tensor] = fused_activations.sigmoid_gelu
     compute_unread_outputs: bool = False  # ignore multiple_of: for engines whose padding is slow
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
     # uses its moving statistics in training too.
@@ -281,7 +283,7 @@ class Net:
         is_sum = x.op.type == 'AddV2' and all(y.shape == x.shape for y in x.op.inputs)
         terms = _all_before_cast(x.op.inputs) if is_sum else []
         if self.training and name == 'sigmoid_gelu':
-            x = fused_activations.sigmoid_gelu(_before_cast(x), self.compute_dtype)
+            x = self.sigmoid_gelu(_before_cast(x), self.compute_dtype)
         elif self.training and name == 'relu' and terms:
             x = fused_activations.relu_of_sum(*terms)
         else:

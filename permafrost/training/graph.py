@@ -19,7 +19,7 @@ from permafrost.recipes.recipe import Recipe
 from permafrost.training import initialization, towers
 from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
-from permafrost.training.kernels import conv_gradients
+from permafrost.training.kernels import conv_gradients, sigmoid_gelu
 from permafrost.training.optimization import optimizers, weight_averaging
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 
@@ -121,8 +121,7 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
               sample_images=sample_images, compute_dtype=dtype,
-              conv_gradient=conv_gradients.NAME if (
-                  dtype == 'bfloat16' and not runtime.gpu_name()) else None,
+              **_kernels(dtype),
               # Maps leave oneDNN's layout for tf.pad there, which takes longer than it saves.
               compute_unread_outputs=runtime.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),
@@ -135,6 +134,13 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
     with _explain_size(config, height, width), strategy.variable_scope(), tf.variable_scope(
             tf.get_variable_scope(), custom_getter=keep_read):
         return net, models.build(config.model, net, images)
+
+
+def _kernels(dtype: str) -> Dict[str, Any]:
+    """Return the fields of Net that select faster kernels."""
+    if dtype != 'bfloat16' or runtime.gpu_name():
+        return {}
+    return {'conv_gradient': conv_gradients.NAME, 'sigmoid_gelu': sigmoid_gelu.sigmoid_gelu}
 
 
 def _fake_quant(config: Config, global_step: tf.Tensor) -> Optional[FakeQuant]:

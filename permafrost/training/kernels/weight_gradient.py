@@ -1,38 +1,21 @@
-"""The gradient of the weights of a convolution by weight_gradient_op.cc, which is compiled here.
+"""The gradient of the weights of a convolution by weight_gradient_op.cc.
 
 On processors with AVX512_BF16, TensorFlow 2.21 reaches a quarter to nine tenths of its speed.
-Processors with AMX keep TensorFlow's kernels, which use its faster instructions.
 """
-
-import functools
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
-from typing import Any, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, machine, runtime
-from permafrost.errors import one_line
+from permafrost.training.kernels import library
 
-FOLDER = os.path.dirname(os.path.abspath(__file__))
-SOURCES = [os.path.join(FOLDER, name) for name in ('weight_gradient_op.cc', 'weight_gradient.h')]
-FLAGS = ('-O3', '-mfma', '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512bf16', '-fPIC',
-         '-shared')
 # With fewer channels or filters, and for 1x1, TensorFlow's kernel was faster.
 MIN_CHANNELS, MIN_FILTERS = 16, 32
 
 
 def is_faster(weights: tf.Tensor) -> bool:
-    """Return whether this kernel is available and faster than others for `weights`.
-
-    The first call compiles it.
-    """
+    """Return whether this kernel is available and faster than others for `weights`."""
     size, _, channels, filters = weights.shape.as_list()
     return (weights.dtype == tf.bfloat16 and size > 1 and channels >= MIN_CHANNELS
-            and filters >= MIN_FILTERS and library() is not None)
+            and filters >= MIN_FILTERS and library.load() is not None)
 
 
 def of_weights(x: tf.Tensor, weights: tf.Tensor, grad: tf.Tensor, padding: str) -> tf.Tensor:
@@ -42,59 +25,5 @@ def of_weights(x: tf.Tensor, weights: tf.Tensor, grad: tf.Tensor, padding: str) 
     convolution with stride 1 and `padding`, SAME or VALID.
     """
     size = weights.shape.as_list()[0]
-    return library().conv2d_weight_gradient(
+    return library.load().conv2d_weight_gradient(
         x, grad, size=size, pad=(size - 1) // 2 if padding == 'SAME' else 0)
-
-
-@functools.lru_cache(None)
-def library() -> Optional[Any]:
-    """Return the module of the compiled operation; None if this machine cannot use it.
-
-    The first call compiles it, unless it is in the cache. Prints a note if that fails.
-    """
-    flags = machine.cpu_info('flags').split()
-    if runtime.installed() != 'tf2' or 'avx512_bf16' not in flags or 'amx_bf16' in flags:
-        return None
-    try:
-        return tf.load_op_library(_compiled())
-    except (OSError, subprocess.SubprocessError, tf.errors.OpError) as error:
-        print(f'note: training in bfloat16 is slower without its C++ kernel: {one_line(error)}',
-              flush=True)
-        return None
-
-
-def _compiled() -> str:
-    """Return the path of the library in the cache, where it is compiled first if it is missing.
-
-    Raises OSError without a compiler or a cache, and SubprocessError if the compiler fails.
-    """
-    compiler = (os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++') or ''
-                ).split()
-    if not compiler:
-        raise OSError('no C++ compiler was found. On Debian: apt-get install g++')
-    content = [tf.__version__.encode(), ' '.join([*compiler, *FLAGS]).encode()]
-    for source in SOURCES:
-        with open(source, 'rb') as stream:
-            content.append(stream.read())
-    digest = hashlib.sha256(b'\0'.join(content)).hexdigest()[:16]
-    path = os.path.join(files.cache_dir(), 'kernels', f'weight_gradient-{digest}.so')
-    if os.path.exists(path):
-        return path
-    print(f'compiling {path} (once, a few seconds)', flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        output = os.path.join(folder, 'library.so')
-        _run([*compiler, *FLAGS, *tf.sysconfig.get_compile_flags(), SOURCES[0], '-o', output,
-              *tf.sysconfig.get_link_flags()])
-        files.make_folder(os.path.dirname(path))
-        with open(output, 'rb') as stream:  # processes of a cluster may compile at the same time
-            files.write_atomically(path, stream.read())
-    return path
-
-
-def _run(command: List[str]) -> None:
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            universal_newlines=True, check=False)
-    if result.returncode:
-        errors = [line for line in result.stdout.splitlines() if 'error' in line.lower()]
-        raise subprocess.SubprocessError(
-            f'{command[0]} failed: {(errors or [f"exit code {result.returncode}"])[0]}')

@@ -1,8 +1,8 @@
-"""For tests of the compiled kernel."""
+"""For tests of the compiled kernels."""
 
 import pytest
 
-from permafrost.training.kernels import weight_gradient
+from permafrost.training.kernels import library
 
-compiled = pytest.mark.skipif(weight_gradient.library() is None,
+compiled = pytest.mark.skipif(library.load() is None,
                               reason='needs tf2, AVX512_BF16 without AMX, and a C++ compiler')

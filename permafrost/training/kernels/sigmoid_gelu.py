@@ -1,0 +1,17 @@
+"""The activation sigmoid_gelu by sigmoid_gelu_op.cc, in bfloat16."""
+
+import tensorflow.compat.v1 as tf
+
+from models.layers import fused_activations
+from permafrost.training.kernels import library
+
+
+def sigmoid_gelu(x: tf.Tensor, dtype: str) -> tf.Tensor:
+    """Return activations.sigmoid_gelu(x) in `dtype`: by XLA where the C++ kernel is missing."""
+    kernels = library.load() if x.dtype == dtype == 'bfloat16' else None
+    return kernels.sigmoid_gelu(x) if kernels else fused_activations.sigmoid_gelu(x, dtype)
+
+
+@tf.RegisterGradient('SigmoidGelu')
+def _gradient(op: tf.Operation, grad: tf.Tensor) -> tf.Tensor:
+    return library.load().sigmoid_gelu_grad(grad, op.inputs[0])

@@ -1,0 +1,61 @@
+"""The compiled sigmoid_gelu, against the one of TensorFlow's operations in float32."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from models.layers import activations
+from permafrost import runtime
+from permafrost.training.kernels.sigmoid_gelu import sigmoid_gelu
+from tests.training.kernels.helpers import compiled
+
+pytestmark = pytest.mark.usefixtures('default_graph')
+
+
+@compiled
+@pytest.mark.parametrize('shape', [(97,), (3, 5, 7, 24), (1,), (0, 4)])
+def test_it_and_its_gradient_are_those_of_float32(shape):
+    draw = np.random.RandomState(1).normal
+    x, upstream = (tf.cast(tf.constant(draw(0, 4, shape)), tf.bfloat16) for _ in range(2))
+    y = sigmoid_gelu(x, 'bfloat16')
+    gradient, = tf.gradients(y, x, upstream)
+    assert (y.op.type, gradient.op.type) == ('SigmoidGelu', 'SigmoidGeluGrad')
+    assert y.dtype == gradient.dtype == tf.bfloat16 and y.shape == gradient.shape == shape
+    exact_x = tf.cast(x, tf.float32)
+    exact = activations.sigmoid_gelu(exact_x)
+    of_exact, = tf.gradients(exact, exact_x, tf.cast(upstream, tf.float32))
+    with tf.Session() as session:
+        y, gradient, exact, of_exact = session.run([y, gradient, exact, of_exact])
+    np.testing.assert_allclose(y.astype(np.float32), exact, rtol=0.005, atol=1e-30)
+    np.testing.assert_allclose(gradient.astype(np.float32), of_exact, rtol=0.005, atol=0.001)
+
+
+@compiled
+def test_large_numbers_and_what_is_no_number():
+    x = tf.constant([-np.inf, -1e30, -300., -0., 0., 300., 1e30, np.inf, np.nan], tf.bfloat16)
+    y = sigmoid_gelu(x, 'bfloat16')
+    with tf.Session() as session:
+        y, gradient = (each.astype(np.float32) for each in session.run(
+            [y, tf.gradients(y, x)[0]]))
+    np.testing.assert_array_equal(y[3:5], [0, 0])
+    np.testing.assert_allclose(y[5:8], [300, 1e30, np.inf], rtol=0.005)
+    assert np.isnan(y[8]) and np.isnan(gradient[8])
+    np.testing.assert_allclose(y[2], 0, atol=1e-30)
+    np.testing.assert_allclose(gradient[2:7], [0, .5, .5, 1, 1], atol=0.005)
+
+
+@compiled
+def test_gradients_of_another_shape_are_an_error():
+    x = tf.placeholder(tf.bfloat16, [None])
+    upstream = tf.placeholder(tf.bfloat16, [None])
+    gradient, = tf.gradients(sigmoid_gelu(x, 'bfloat16'), x, upstream)
+    with tf.Session() as session, pytest.raises(
+            tf.errors.InvalidArgumentError, match='two tensors of one shape expected'):
+        session.run(gradient, {x: np.ones(3), upstream: np.ones(4)})
+
+
+@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.parametrize('x_dtype, dtype', [('float32', 'bfloat16'), ('bfloat16', 'float32')])
+def test_other_precisions_are_those_of_xla(x_dtype, dtype):
+    y = sigmoid_gelu(tf.zeros([3], x_dtype), dtype)
+    assert y.dtype == dtype and y.op.type != 'SigmoidGelu'
