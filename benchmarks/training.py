@@ -3,7 +3,7 @@
 Each candidate trains on one batch in a process of its own; benchmarks/runtimes/server.py defines
 the three. PyTorch has five of the networks: with as many parameters and, from the same weights, the
 same logits, which is checked first. It is timed as eager and as compiled code. A ratio is of the
-fastest candidate of ours and the fastest of PyTorch, in any precision. The fastest matrix product
+fastest candidate of ours and PyTorch's fastest, in any precision. The fastest matrix product
 in a precision is the machine's peak.
 """
 

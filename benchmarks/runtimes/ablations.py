@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import activations, fused_activations, net
 from permafrost.recipes.recipe import Recipe
-from permafrost.training.kernels import conv_gradients, weight_gradient
+from permafrost.training.kernels import conv_gradients, sigmoid_gelu, weight_gradient
 
 
 def _patch(module: Any, name: str, value: Any) -> Callable[[], Any]:
@@ -18,10 +18,12 @@ def _patch(module: Any, name: str, value: Any) -> Callable[[], Any]:
 
 # Context managers by the names in client.WITHOUT. The biases are a matter of the recipe.
 PATCHES: Dict[str, Callable[[], Any]] = {
-    'C++ kernel': _patch(weight_gradient, 'is_faster', lambda weights: False),
-    'C++ kernel and one gradient at a time': _patch(conv_gradients, 'NAME', None),
-    'activations compiled by XLA': _patch(
-        fused_activations, 'sigmoid_gelu',
+    'C++ gradients of weights': _patch(weight_gradient, 'is_faster', lambda weights: False),
+    'C++ gradients of weights and one gradient at a time': _patch(conv_gradients, 'NAME', None),
+    # The first is compiled by XLA instead, the second not at all.
+    'C++ sigmoid_gelu': _patch(sigmoid_gelu, 'sigmoid_gelu', fused_activations.sigmoid_gelu),
+    'compiled sigmoid_gelu': _patch(
+        sigmoid_gelu, 'sigmoid_gelu',
         lambda x, dtype: activations.sigmoid_gelu(tf.cast(x, tf.float32))),
     'skipped outputs': _patch(net, 'pad_for_multiple', lambda x, size, multiple: (x, 'SAME')),
     'gradients of the first biases': contextlib.nullcontext,

@@ -30,8 +30,9 @@ SERVERS = {
     'pytorch-compiled': Server(PYTORCH, 'pytorch', compiled=True),
     'pytorch-compiled-bfloat16': Server(PYTORCH, 'pytorch', 'bfloat16', compiled=True),
 }
-WITHOUT = ('C++ kernel', 'C++ kernel and one gradient at a time',
-           'activations compiled by XLA', 'skipped outputs', 'gradients of the first biases')
+WITHOUT = ('C++ gradients of weights', 'C++ gradients of weights and one gradient at a time',
+           'C++ sigmoid_gelu', 'compiled sigmoid_gelu', 'skipped outputs',
+           'gradients of the first biases')
 SERVERS.update((f'without {name}', Server(TENSORFLOW, 'tf2', 'bfloat16', without=name))
                for name in WITHOUT)
 

@@ -1,4 +1,6 @@
-"""Biases, with a gradient that is exact in bfloat16 too."""
+"""Biases, whose gradient in bfloat16 is rounded only once."""
+
+from typing import Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -13,7 +15,7 @@ def add_biases(x: tf.Tensor, biases: tf.Tensor) -> tf.Tensor:
 
 
 @tf.RegisterGradient(_GRADIENT)
-def _gradient(op, grad):
+def _gradient(op: tf.Operation, grad: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
     """Sum with tf.reduce_sum, which rounds once to bfloat16.
 
     TensorFlow's BiasAddGrad rounds after each addition: of 100,000 values it loses half, and it

@@ -57,7 +57,7 @@ class Net:
     # sums, variables and all other layers are float32.
     compute_dtype: str = 'float32'
     conv_gradient: Optional[str] = None  # of convolutions of stride 1; see tf.RegisterGradient
-    # Of training: returns the activation of a tensor in a precision, compute_dtype.
+    # In training: returns sigmoid_gelu of a tensor in a precision, compute_dtype.
     sigmoid_gelu: Callable[[tf.Tensor, str], tf.Tensor] = fused_activations.sigmoid_gelu
     compute_unread_outputs: bool = False  # ignore multiple_of: for engines whose padding is slow
     # Whether a variable of this name is not trained. Batch normalization whose moving mean is not
@@ -269,8 +269,9 @@ class Net:
         elif bias:
             biases = tf.get_variable('biases', [x.shape.as_list()[-1]],
                                      initializer=tf.zeros_initializer())
+            # Logits, which have no activation, are not rounded; whitened patches are.
             if kind == 'whiten' or (activation or self.activation) != 'linear':
-                x = _before_cast(x)  # but the logits are not rounded
+                x = _before_cast(x)
             x = add_biases(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         x, activation_ops = self._activate(x, activation)

@@ -163,7 +163,7 @@ def training_avx2(folder: str) -> List[str]:
     means = [f"{markdown.escape(key)}: {measured['median']:.2f}."
              for key, measured in figures.items() if key.startswith('five networks')]
     return [*markdown.table(
-        ['float32', *trainers.values(), 'our fastest / the fastest of PyTorch'], rows), '', *means]
+        ['float32', *trainers.values(), "our fastest / PyTorch's fastest"], rows), '', *means]
 
 
 def record(folder: str) -> List[str]:
@@ -199,7 +199,7 @@ def _ratios(networks: Dict[str, Any], figures: Dict[str, Measurement]) -> List[s
                 rows.append([markdown.escape(title), *(markdown.escape(_trainer(name))
                                                        for name in names),
                              f"{measured['median']:.2f}"])
-    return markdown.table(['', 'our fastest', 'the fastest of PyTorch', 'ratio'], rows)
+    return markdown.table(['', 'our fastest', "PyTorch's fastest", 'ratio'], rows)
 
 
 def _trainer(name: str) -> str:
@@ -229,7 +229,7 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Measurement]) -
         sizes.append(f"{markdown.escape(model)} {_short(images / 1e6)} million images, "
                      f"{images * network['training_ops'] / 1e15:.2g} PFLOP")
     precisions = 'float32, bfloat16' if any(', ' in row[-1] for row in rows) else 'float32'
-    header = ['minutes', 'our fastest', 'the fastest of PyTorch',
+    header = ['minutes', 'our fastest', "PyTorch's fastest",
               f'share of the peak: {precisions}']
     return [*markdown.table(header, rows), '',
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]

@@ -92,10 +92,15 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
 
 
 @pytest.mark.skipif(not runtime.has_bfloat16(runtime.installed()), reason='needs bfloat16')
-def test_a_worker_trains_in_bfloat16(synthetic, tmp_path):
-    """A bias and a ReLU follow each convolution: local sessions fuse the three."""
-    setup = networks.train_setup(synthetic, tmp_path, 2, 'squeeze1',
-                                 changes=['compute_dtype=bfloat16'])
+@pytest.mark.parametrize('model', ['squeeze1', 'sprint'])
+def test_a_worker_trains_in_bfloat16(synthetic, tmp_path, model):
+    """squeeze1: a bias and a ReLU follow each convolution, and local sessions fuse the three.
+
+    sprint: the compiled kernels are in the graph of the worker, some of them in a tf.cond.
+    """
+    setup = networks.train_setup(synthetic, tmp_path, 2, model, changes=[
+        'compute_dtype=bfloat16', 'batch_size=8', 'image_size=32',
+        'param_groups=biases freeze_epoch=1'])
     chief = _worker(setup, 1, 'async', tf.ConfigProto())
     with helpers.serving(chief.spec):
         assert loop.train(setup, tf.ConfigProto(), chief) == 0

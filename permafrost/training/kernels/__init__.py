@@ -1,1 +1,1 @@
-"""Faster gradients of convolutions in bfloat16 on a CPU: other kernels, and another order."""
+"""Faster operations for training in bfloat16 on a CPU."""

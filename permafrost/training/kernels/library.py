@@ -7,6 +7,7 @@ import functools
 import glob
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -49,7 +50,7 @@ def _compiled() -> str:
     if not compiler:
         raise OSError('no C++ compiler was found. On Debian: apt-get install g++')
     sources = sorted(glob.glob(os.path.join(FOLDER, '*.cc')))
-    content = [tf.__version__.encode(), ' '.join([*compiler, *FLAGS]).encode()]
+    content = [' '.join([tf.__version__, *platform.libc_ver(), *compiler, *FLAGS]).encode()]
     for source in [*sources, *sorted(glob.glob(os.path.join(FOLDER, '*.h')))]:
         with open(source, 'rb') as stream:
             content.append(stream.read())
@@ -70,7 +71,7 @@ def _compiled() -> str:
 
 def _run(command: List[str]) -> None:
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            universal_newlines=True, check=False)
+                            universal_newlines=True, errors='replace', check=False)
     if result.returncode:
         errors = [line for line in result.stdout.splitlines() if 'error' in line.lower()]
         raise subprocess.SubprocessError(

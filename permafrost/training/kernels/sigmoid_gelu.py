@@ -7,7 +7,7 @@ from permafrost.training.kernels import library
 
 
 def sigmoid_gelu(x: tf.Tensor, dtype: str) -> tf.Tensor:
-    """Return activations.sigmoid_gelu(x) in `dtype`: by XLA where the C++ kernel is missing."""
+    """Return activations.sigmoid_gelu(x) in `dtype`, by the C++ kernel if it can compute it."""
     kernels = library.load() if x.dtype == dtype == 'bfloat16' else None
     return kernels.sigmoid_gelu(x) if kernels else fused_activations.sigmoid_gelu(x, dtype)
 

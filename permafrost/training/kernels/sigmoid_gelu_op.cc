@@ -19,7 +19,7 @@ REGISTER_OP("SigmoidGeluGrad")
     .Input("grad: bfloat16")
     .Input("x: bfloat16")
     .Output("of_x: bfloat16")
-    .SetShapeFn(shape_inference::UnchangedShape)
+    .SetShapeFn(shape_inference::MergeBothInputsShapeFn)
     .Doc("The gradient of `x`, from the gradient of SigmoidGelu's output.");
 
 constexpr int kLanes = 16;
@@ -35,14 +35,15 @@ inline void Store(uint16_t* values, __mmask16 mask, __m512 x) {
   _mm256_mask_storeu_epi16(values, mask, (__m256i)_mm512_cvtneps_pbh(x));
 }
 
-// sigmoid(1.702 * x) with a relative error below 2^-13, where bfloat16 rounds to 2^-9.
+// sigmoid(1.702 * x) with a relative error below 2^-12, where bfloat16 rounds to 2^-9.
 inline __m512 Sigmoid(__m512 x) {
-  const __m512 limit = _mm512_set1_ps(126.f);
-  __m512 power = _mm512_mul_ps(x, _mm512_set1_ps(-kSlope * 1.44269504f));  // of 2
-  // Without these, 2^power would be infinite or 0. The order keeps NaN.
-  power = _mm512_max_ps(_mm512_set1_ps(-126.f), _mm512_min_ps(limit, power));
-  const __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 rest = _mm512_sub_ps(power, whole);  // -0.5 to 0.5
+  __m512 exponent = _mm512_mul_ps(x, _mm512_set1_ps(-kSlope * 1.44269504f));  // of 2
+  // `rest` needs finite numbers; 2^256 is infinite in float32. The order of arguments keeps NaN.
+  exponent = _mm512_min_ps(_mm512_set1_ps(256.f), exponent);
+  exponent = _mm512_max_ps(_mm512_set1_ps(-256.f), exponent);
+  const __m512 whole =
+      _mm512_roundscale_ps(exponent, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_sub_ps(exponent, whole);  // -0.5 to 0.5
   __m512 exponential = _mm512_set1_ps(0.00961813f);  // Taylor's series of 2^rest
   for (float term : {0.05550411f, 0.24022651f, 0.69314718f, 1.f}) {
     exponential = _mm512_fmadd_ps(exponential, rest, _mm512_set1_ps(term));
@@ -83,7 +84,7 @@ class SigmoidGeluOp : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& x = context->input(0);
     Tensor* y;
-    OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0}, 0, x.shape(), &y));
+    OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));  // the gradient reads x
     const uint16_t* from = Data(x);
     uint16_t* to = const_cast<uint16_t*>(Data(*y));
     ForEachRegister(context, x.NumElements(), [&](int64_t first, __mmask16 mask) {

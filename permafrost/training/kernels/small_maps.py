@@ -24,8 +24,7 @@ def of_weights(x: tf.Tensor, weights: tf.Tensor, grad: tf.Tensor, padding: str) 
     """
     size = weights.shape.as_list()[0]
     gap = size - 1 if padding == 'VALID' else size // 2
-    batch_size, _, width, _ = grad.shape.as_list()
-    count = maps_in_a_row(batch_size, width, gap)
+    count = maps_in_a_row(x.shape.as_list()[0], grad.shape.as_list()[2], gap)
     if count > 1 and min(weights.shape.as_list()[2:]) >= MIN_CHANNELS:
         # Without padding, the columns that two maps share in a window are where the gradient is 0.
         x = side_by_side(x, count, 0 if padding == 'VALID' else gap)
