@@ -269,9 +269,8 @@ class Net:
         elif bias:
             biases = tf.get_variable('biases', [x.shape.as_list()[-1]],
                                      initializer=tf.zeros_initializer())
-            # Logits, which have no activation, are not rounded; whitened patches are.
-            if kind == 'whiten' or (activation or self.activation) != 'linear':
-                x = _before_cast(x)
+            if (activation or self.activation) != 'linear':
+                x = _before_cast(x)  # logits and whitened patches are not rounded again
             x = add_biases(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         x, activation_ops = self._activate(x, activation)

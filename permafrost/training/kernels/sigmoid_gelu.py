@@ -1,4 +1,4 @@
-"""The activation sigmoid_gelu by sigmoid_gelu_op.cc, in bfloat16."""
+"""The activation sigmoid_gelu by sigmoid_gelu_op.cc, from bfloat16 or float32 to bfloat16."""
 
 import tensorflow.compat.v1 as tf
 
@@ -8,7 +8,7 @@ from permafrost.training.kernels import library
 
 def sigmoid_gelu(x: tf.Tensor, dtype: str) -> tf.Tensor:
     """Return activations.sigmoid_gelu(x) in `dtype`, by the C++ kernel if it can compute it."""
-    kernels = library.load() if x.dtype == dtype == 'bfloat16' else None
+    kernels = library.load() if dtype == 'bfloat16' else None
     return kernels.sigmoid_gelu(x) if kernels else fused_activations.sigmoid_gelu(x, dtype)
 
 

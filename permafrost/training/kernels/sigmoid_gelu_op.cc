@@ -1,4 +1,4 @@
-// x * sigmoid(1.702 * x) and its gradient, in bfloat16, in one pass over memory each.
+// x * sigmoid(1.702 * x) in bfloat16 and its gradient, in one pass over memory each.
 #include <immintrin.h>
 
 #include "tensorflow/core/framework/common_shape_fns.h"
@@ -10,29 +10,39 @@ namespace permafrost {
 using namespace tensorflow;
 
 REGISTER_OP("SigmoidGelu")
-    .Input("x: bfloat16")
+    .Input("x: T")
     .Output("y: bfloat16")
+    .Attr("T: {bfloat16, float}")
     .SetShapeFn(shape_inference::UnchangedShape)
     .Doc("x * sigmoid(1.702 * x).");
 
 REGISTER_OP("SigmoidGeluGrad")
     .Input("grad: bfloat16")
-    .Input("x: bfloat16")
-    .Output("of_x: bfloat16")
+    .Input("x: T")
+    .Output("of_x: T")
+    .Attr("T: {bfloat16, float}")
     .SetShapeFn(shape_inference::MergeBothInputsShapeFn)
     .Doc("The gradient of `x`, from the gradient of SigmoidGelu's output.");
 
 constexpr int kLanes = 16;
 constexpr float kSlope = 1.702f;
 
-// 16 values of bfloat16 as float32, of which only those in `mask` are read; the others are 0.
-inline __m512 Load(const uint16_t* values, __mmask16 mask) {
+// 16 values as float32, of which only those in `mask` are read; the others are 0.
+inline __m512 Load(const bfloat16* values, __mmask16 mask) {
   const __m256i narrow = _mm256_maskz_loadu_epi16(mask, values);
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
 }
 
-inline void Store(uint16_t* values, __mmask16 mask, __m512 x) {
+inline __m512 Load(const float* values, __mmask16 mask) {
+  return _mm512_maskz_loadu_ps(mask, values);
+}
+
+inline void Store(bfloat16* values, __mmask16 mask, __m512 x) {
   _mm256_mask_storeu_epi16(values, mask, (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+inline void Store(float* values, __mmask16 mask, __m512 x) {
+  _mm512_mask_storeu_ps(values, mask, x);
 }
 
 // sigmoid(1.702 * x) with a relative error below 2^-12, where bfloat16 rounds to 2^-9.
@@ -73,10 +83,7 @@ void ForEachRegister(OpKernelContext* context, int64_t elements, Function functi
       });
 }
 
-const uint16_t* Data(const Tensor& tensor) {
-  return reinterpret_cast<const uint16_t*>(tensor.flat<bfloat16>().data());
-}
-
+template <class T>
 class SigmoidGeluOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -85,8 +92,8 @@ class SigmoidGeluOp : public OpKernel {
     const Tensor& x = context->input(0);
     Tensor* y;
     OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &y));  // the gradient reads x
-    const uint16_t* from = Data(x);
-    uint16_t* to = const_cast<uint16_t*>(Data(*y));
+    const T* from = x.flat<T>().data();
+    bfloat16* to = y->flat<bfloat16>().data();
     ForEachRegister(context, x.NumElements(), [&](int64_t first, __mmask16 mask) {
       const __m512 value = Load(from + first, mask);
       Store(to + first, mask, _mm512_mul_ps(value, Sigmoid(value)));
@@ -94,6 +101,7 @@ class SigmoidGeluOp : public OpKernel {
   }
 };
 
+template <class T>
 class SigmoidGeluGradOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -105,8 +113,9 @@ class SigmoidGeluGradOp : public OpKernel {
         x.shape().DebugString())));
     Tensor* of_x;
     OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0, 1}, 0, x.shape(), &of_x));
-    const uint16_t *upstream = Data(grad), *from = Data(x);
-    uint16_t* to = const_cast<uint16_t*>(Data(*of_x));
+    const bfloat16* upstream = grad.flat<bfloat16>().data();
+    const T* from = x.flat<T>().data();
+    T* to = of_x->flat<T>().data();
     ForEachRegister(context, x.NumElements(), [&](int64_t first, __mmask16 mask) {
       Store(to + first, mask, _mm512_mul_ps(Load(upstream + first, mask),
                                             Gradient(Load(from + first, mask))));
@@ -114,7 +123,13 @@ class SigmoidGeluGradOp : public OpKernel {
   }
 };
 
-REGISTER_KERNEL_BUILDER(Name("SigmoidGelu").Device(DEVICE_CPU), SigmoidGeluOp);
-REGISTER_KERNEL_BUILDER(Name("SigmoidGeluGrad").Device(DEVICE_CPU), SigmoidGeluGradOp);
+#define REGISTER(T)                                                                         \
+  REGISTER_KERNEL_BUILDER(Name("SigmoidGelu").Device(DEVICE_CPU).TypeConstraint<T>("T"),    \
+                          SigmoidGeluOp<T>);                                                \
+  REGISTER_KERNEL_BUILDER(Name("SigmoidGeluGrad").Device(DEVICE_CPU).TypeConstraint<T>("T"), \
+                          SigmoidGeluGradOp<T>)
+REGISTER(bfloat16);
+REGISTER(float);
+#undef REGISTER
 
 }  // namespace permafrost
