@@ -185,7 +185,7 @@ _RECIPES = (
         name='davidnet_tricks',
         description="""David Page's bag of tricks: ten epochs (94.1 % published, with --tta flip).
             `python train.py --model davidnet_tricks`; `python eval.py --tta flip`.
-            Accuracy: not measured yet.""",
+            Accuracy: 93.60 %, 94.04 % with --tta flip (1 seed, 168 minutes, tf2).""",
         default_for=('davidnet_tricks',),
         published=_published(_CIFAR10_FAST, davidnet_tricks='94.1 in 10 epochs (flip)'),
         augmentation=('reflect_crop:4', 'flip'),
