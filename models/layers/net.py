@@ -269,8 +269,9 @@ class Net:
         elif bias:
             biases = tf.get_variable('biases', [x.shape.as_list()[-1]],
                                      initializer=tf.zeros_initializer())
+            # Without an activation (logits, whitened patches), the sum is not rounded.
             if (activation or self.activation) != 'linear':
-                x = _before_cast(x)  # logits and whitened patches are not rounded again
+                x = _before_cast(x)
             x = add_biases(x, biases)
             params, ops = params + biases.shape.num_elements(), BIAS_OPS
         x, activation_ops = self._activate(x, activation)
