@@ -106,8 +106,8 @@ def test_a_shorter_recipe_ends_its_schedule(name):
 
 
 def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
-    short = overrides.get_recipe('sprint', ['epochs=5'])
-    assert param_group_for(short, 'whiten/biases').freeze_epoch == 1.5
+    short = overrides.get_recipe('sprint', ['epochs=4'])
+    assert param_group_for(short, 'whiten/biases').freeze_epoch == 0.1
     assert param_group_for(short, 'conv1/weights').freeze_epoch == float('inf')
     assert overrides.get_recipe('davidnet_tricks', ['epochs=20']).ema_epochs == 4
     kept = overrides.get_recipe('davidnet_tricks', [

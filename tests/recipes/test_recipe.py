@@ -20,6 +20,7 @@ DECAYS = {'coupled': 'weight_decay', 'decoupled': 'decoupled_weight_decay'}
 
 # Recipes that have changed since, and the settings that they had.
 CHANGES = {'sprint': ['epochs=10', 'batch_size=2000', 'learning_rate=0.24',
+                      'augmentation=alternate_flip,reflect_crop:2',
                       'param_groups=conv weight_decay=0,'
                       'beta learning_rate=106 weight_decay=0.004/106,'
                       'whiten/biases learning_rate=106 weight_decay=0.004/106 freeze_epoch=3,'
