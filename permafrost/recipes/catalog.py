@@ -211,8 +211,8 @@ _RECIPES = (
         name='sprint',
         description="""Eight epochs with Muon (published: 94.01 % with --tta flip_shift).
             `python train.py --model sprint`; `python eval.py --tta flip_shift`.
-            Accuracy: 93.22 ± 0.16 %, 94.05 ± 0.11 % with --tta flip_shift
-            (10 seeds, 10 minutes, tf2).""",
+            Accuracy: 93.16 ± 0.20 %, 94.12 ± 0.14 % with --tta flip_shift
+            (10 seeds, 6 minutes, tf2).""",
         default_for=('sprint',),
         published=_published(_AIRBENCH, sprint='94.01 in 8 epochs (flip_shift)'),
         augmentation=('alternate_flip', 'reflect_crop:2', 'brightness:9', 'contrast:0.87:1.13'),
