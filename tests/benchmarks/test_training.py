@@ -2,8 +2,6 @@
 
 import collections
 import json
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -18,7 +16,6 @@ from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog, overrides
 from permafrost.training.graph import build_train_graph
-from tests.processes import ROOT
 from tests.training.kernels.helpers import compiled
 
 # A server without a network, with the answers in FACTS.
@@ -192,14 +189,10 @@ def test_each_ablation_is_timed(benchmark):
 
 
 @pytest.fixture(scope='module')
-def pytorch_and_engine():
-    python = os.path.join(ROOT, '.venv', 'pytorch', 'bin', 'python')
-    if subprocess.call([python, '-c', 'import torch'], stderr=subprocess.DEVNULL) if (
-            os.path.exists(python)) else True:
-        pytest.skip('no PyTorch: tools/setup.sh pytorch installs it')
+def pytorch_and_engine(pytorch_python):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime_client, 'python',
-                      lambda name: python if name == 'pytorch' else sys.executable)
+                      lambda name: pytorch_python if name == 'pytorch' else sys.executable)
         with client.start('pytorch') as pytorch, client.start('tf2') as engine:
             yield pytorch, engine
 
