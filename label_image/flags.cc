@@ -51,7 +51,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
       {"precision", &model->precision,
-       "float32 (default) or bfloat16, which is faster and needs AVX512_BF16"},
+       "float32 (default) or bfloat16, often faster; needs AVX512_BF16"},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
       {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},

@@ -205,7 +205,7 @@ def define_graph_flags() -> None:
     text('node', 'node to feed. Default: images, inputs, or the only placeholder.')
     text('output', 'node to fetch. Default: predictions, probabilities, or the only output.')
     flags.DEFINE_multi_string('feed', [], 'With --graph: NAME=VALUE of another placeholder, such '
-                              'as keep_prob=1 or is_training=false. May be repeated.')
+                              'as keep_prob=1 or is_training=false')
     for name, what in (
             ('image_size', 'side of the images that the graph receives, if the graph leaves it '
              'open; with --crop_size: of the images before the crop. In pixels.'),

@@ -39,7 +39,7 @@ def define_flags() -> None:
     flags.DEFINE_string('graph', None, 'Frozen graph to evaluate instead of a run: .pb, .pbtxt, a '
                         'SavedModel directory, .tflite, .onnx, or a run that is frozen.')
     flags.DEFINE_multi_string('images', [], 'With --graph: classify these image files (PNG, JPEG '
-                              'or BMP) instead, as label_image does.')
+                              'or BMP) instead, as label_image does')
     flags.DEFINE_integer('top', 3, 'With --images: number of classes to print.', 1)
     flags.DEFINE_enum('runtime', None, ['tensorflow', *client.RUNTIMES], 'With --graph: what runs '
                       'it. Default: litert for .tflite, onnxruntime for .onnx, else tensorflow. '

@@ -140,8 +140,8 @@ def training(folder: str) -> List[str]:
         rows = [[markdown.escape(title), *_medians(figures, title, trainers)]
                 for title in _titles(networks, figures)]
         lines += [*markdown.table([precision, *trainers.values()], rows), '']
-    targets = [f"- {markdown.escape(name)}: {measured['median']:.2f}, at {_bound(measured)}: "
-               f"{'met' if measured.get('met') else '**not met**'}."
+    targets = [f"- {_mean_or_share(name)}: {measured['median']:.2f} (target: at "
+               f"{_bound(measured)}; {'met' if measured.get('met') else '**not met**'})."
                for name, measured in figures.items() if 'target' in measured]
     return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
             *_recipe_minutes(networks, figures), *_ablation(figures)]
@@ -160,7 +160,7 @@ def training_avx2(folder: str) -> List[str]:
         if title.endswith(' step'):
             rows.append([markdown.escape(title), *_medians(figures, title, trainers),
                          *(f'{ratio:.2f}' for ratio in ratios[:1])])
-    means = [f"{markdown.escape(key)}: {measured['median']:.2f}."
+    means = [f"{_mean_or_share(key)}: {measured['median']:.2f}."
              for key, measured in figures.items() if key.startswith('five networks')]
     return [*markdown.table(
         ['float32', *trainers.values(), "our fastest / PyTorch's fastest"], rows), '', *means]
@@ -235,8 +235,15 @@ def _recipe_minutes(networks: Dict[str, Any], figures: Dict[str, Measurement]) -
             *textwrap.wrap('Recipes: ' + '; '.join(sizes) + '.', 100)]
 
 
+def _mean_or_share(name: str) -> str:
+    """Return the name of a figure, a geometric mean or a share of the peak, in words."""
+    return markdown.escape(name).replace(
+        'our best by the best of PyTorch', "our fastest / PyTorch's fastest, geometric mean"
+    ).replace(', of the peak', ', share of the peak')
+
+
 def _ablation(figures: Dict[str, Measurement]) -> List[str]:
-    """Return a table of steps without each of the things that make them faster."""
+    """Return a table of steps without each of the things that make them faster, slowest first."""
     speeds = {key: measured['median'] for key, measured in figures.items() if ' ablation: ' in key}
     if not speeds or min(speeds.values()) <= 0:
         return []
@@ -246,7 +253,7 @@ def _ablation(figures: Dict[str, Measurement]) -> List[str]:
         [f'steps of {markdown.escape(model)}', 'images/s', 'ratio'],
         [[markdown.escape(key.partition(': ')[2].replace('tf2-bfloat16', 'tf2, bfloat16')),
           _short(speed), f'{speed / trained:.2f}' if trained else _short(None)]
-         for key, speed in speeds.items()])]
+         for key, speed in sorted(speeds.items(), key=lambda item: item[1])])]
 
 
 def _least_minutes(figures: Dict[str, Measurement], model: str, images: int,

@@ -132,14 +132,14 @@ def test_training_is_shown_as_recorded(tmp_path):
         '| tuto forward | tf1-mkl, float32 | PyTorch, compiled, bfloat16 | 6.10 |',
         '| tuto backward | tf1-mkl, float32 | PyTorch, compiled, bfloat16 | 6.20 |',
         '| tuto step | tf1-mkl, float32 | PyTorch, compiled, bfloat16 | 6.30 |', '',
-        '- tuto step: tf1-mkl, of the peak: 0.70, at least 0.8: **not met**.', '',
+        '- tuto step: tf1-mkl, share of the peak: 0.70 (target: at least 0.8; **not met**).', '',
         "| minutes | our fastest | PyTorch's fastest | share of the peak: float32 |",
         '| --- | --- | --- | --- |',
         '| nin2 | 427 (tf2, float32) | – | – |',  # 1.28 million images at 50 images/s
         '| tuto | 17.3 (tf1-mkl, float32) | 97.0 (PyTorch, compiled, bfloat16) | 0.700 |', '',
         'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.', '',
         '| steps of sprint | images/s | ratio |', '| --- | --- | --- |',
-        '| tf2, bfloat16 | 400 | 1.00 |', '| without this | 300 | 0.75 |']
+        '| without this | 300 | 0.75 |', '| tf2, bfloat16 | 400 | 1.00 |']
 
 
 def test_steps_on_avx2_are_shown_with_their_ratios(tmp_path):

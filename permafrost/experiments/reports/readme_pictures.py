@@ -109,8 +109,8 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
         where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")
         text = ("Each point is a model's best recorded result; the second chart has the models "
                 'whose latency has been measured. For comparison, the charts show the published '
-                'results of the original implementation, which trained longer. Its author measured '
-                'those latencies on another machine. Latency here: one image, one '
+                'results of the original implementation, after 300,000 steps; its latencies were '
+                'measured on another machine. Latency here: one image, one '
                 f'thread of {where}.')
         lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines

@@ -88,9 +88,8 @@ def define_flags() -> None:
     """Define the flags of sweep.py that train.py does not have."""
     flags.DEFINE_multi_string('vary', [], 'Values to try: SETTING=VALUE,VALUE,... with | between '
                               'values that have commas. SETTING is a flag of train.py. --random '
-                              'and --search also take ranges: 0.8..0.99, log:0.01..1. May be '
-                              'repeated. Without --grid, --random and --search: the baseline, and '
-                              'each value alone.')
+                              'and --search also take ranges: 0.8..0.99, log:0.01..1. Without '
+                              '--grid, --random and --search: the baseline, and each value alone')
     flags.DEFINE_bool('grid', False, 'Train all combinations of the values.')
     flags.DEFINE_integer('random', None, 'Train N combinations drawn at random.', 1,
                          MAX_COUNT)
