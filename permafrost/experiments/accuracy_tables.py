@@ -76,7 +76,7 @@ def _training(result: Result) -> str:
 
 def _accuracy(result: Result) -> str:
     accuracy = f"**{_percent(result['accuracy'])}**"
-    if 'tta' in result:
+    if results.has_tta(result):
         accuracy += f" / {_percent(result['accuracy_tta'])}"
         accuracy += f" ({result['tta']})" if result['tta'] != 'flip_shift' else ''
     return accuracy

@@ -33,10 +33,11 @@ LOCK = '.lock'
 
 @dataclasses.dataclass
 class Summary:
-    """An accuracy over the seeds."""
+    """An accuracy over the seeds, or over some of them."""
     mean: float = limited(minimum=0, maximum=1)
     std: float = limited(minimum=0, maximum=1)
     values: Tuple[float, ...] = limited(minimum=0, maximum=1, count=(1, 1000))
+    seeds: Optional[Tuple[int, ...]] = None  # of test-time augmentation; None: all
 
 
 @dataclasses.dataclass
@@ -86,9 +87,10 @@ def read(path: str) -> Result:
     result = schema.read(path, ResultFile, schema.RESTORE)
     try:
         Recipe.from_json(result['settings'], 'settings')
-        summaries = [result[name] for name in ('accuracy', 'accuracy_tta') if result.get(name)]
-        if {len(summary['values']) for summary in summaries} != {len(set(result['seeds']))}:
-            raise UsageError('accuracy.values must be one for each of the seeds')
+        for name in ('accuracy', 'accuracy_tta'):
+            summary = result.get(name)
+            if summary and len(summary['values']) != len(set(_seeds_of(summary, result))):
+                raise UsageError(f'{name}.values must be one for each of the seeds')
         if bool(result.get('tta')) != bool(result.get('accuracy_tta')):
             raise UsageError('accuracy_tta and tta go together')
     except UsageError as error:
@@ -145,7 +147,12 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
             for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
                 result[name] = max(result[name], previous[name])
         result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
-        files.write_json(path, dict(result, **_with_seed(previous, config.seed, metrics)))
+        result.update(_with_seed(previous, config.seed, metrics))
+        files.write_json(path, result)
+    if 'tta' in result and not has_tta(result):
+        print(f"note: {printable(path)} has --tta {result['tta']} of seeds "
+              f"{', '.join(map(str, result['accuracy_tta']['seeds']))} only: evaluate the others "
+              'with it, too', flush=True)
     return path
 
 
@@ -156,12 +163,11 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any], others: Dict[st
     changes = overrides.changes(config.recipe)
     if metrics['weights'] != config.recipe.default_weights:
         changes.append(f"weights={metrics['weights']}")
-    # --patience ends each seed at another step; they share a file.
     changes += [f'patience={config.patience}'] if config.patience else []
     changes += [f'{name}={value}' for name, value in others.items()]
-    step = config.steps if config.patience else metrics['step']
     parts += [','.join(changes)] if changes else []
-    return f"{files.safe_name('-'.join(parts))}-{step}.json"
+    # --patience and asynchronous clusters end each seed at another step; the seeds share a file.
+    return f"{files.safe_name('-'.join(parts))}-{config.steps}.json"
 
 
 def other_settings(run: str, config: Config) -> Dict[str, Any]:
@@ -218,20 +224,40 @@ def _compare(path: str, previous: Result, result: Result) -> None:
                         'it, or give another --results')
 
 
+def has_tta(result: Result) -> bool:
+    """Return whether all seeds of a result were evaluated with test-time augmentation."""
+    return 'tta' in result and (
+        set(_seeds_of(result['accuracy_tta'], result)) == set(result['seeds']))
+
+
+def _seeds_of(summary: Dict[str, Any], result: Result) -> Sequence[int]:
+    return summary.get('seeds') or result['seeds']
+
+
 def _with_seed(previous: Result, seed: int, metrics: Dict[str, Any]) -> Result:
-    # 'accuracy_tta' is left out unless all seeds have it, from the same test-time augmentation.
-    seeds, tta = sorted({*previous.get('seeds', ()), seed}), metrics.get('tta')
-    same_tta = seeds == [seed] or tta == previous.get('tta', tta)
-    result: Result = {'seeds': seeds}
-    for name in ('accuracy', 'accuracy_tta'):
-        by_seed = dict(zip(previous.get('seeds', ()), previous.get(name, {}).get('values', ())))
-        by_seed[seed] = metrics.get(name)
-        values = [by_seed.get(each) for each in seeds]
-        if name == 'accuracy' or same_tta and None not in values:
-            # ddof=1: the seeds are a sample of all seeds
-            std = np.std(values, ddof=1) if len(values) > 1 else 0.
-            result[name] = {'mean': float(np.mean(values)), 'std': float(std), 'values': values}
-    return dict(result, tta=tta) if 'accuracy_tta' in result else result
+    """Return the fields of a result that depend on the seeds: those of `previous`, and `seed`."""
+    accuracies = dict(zip(previous['seeds'], previous['accuracy']['values'])) if previous else {}
+    with_tta: Dict[int, float] = {}
+    if 'tta' in previous and metrics.get('tta') in (None, previous['tta']):
+        summary = previous['accuracy_tta']
+        with_tta = dict(zip(_seeds_of(summary, previous), summary['values']))
+    accuracies[seed] = metrics['accuracy']
+    with_tta.pop(seed, None)
+    if 'tta' in metrics:
+        with_tta[seed] = metrics['accuracy_tta']
+    result: Result = {'seeds': sorted(accuracies), 'accuracy': _summary(accuracies)}
+    if with_tta:
+        result.update(tta=metrics.get('tta') or previous['tta'], accuracy_tta=_summary(with_tta))
+        if set(with_tta) != set(accuracies):
+            result['accuracy_tta']['seeds'] = sorted(with_tta)
+    return result
+
+
+def _summary(by_seed: Dict[int, float]) -> Dict[str, Any]:
+    values = [by_seed[seed] for seed in sorted(by_seed)]
+    # ddof=1: the seeds are a sample of all seeds
+    std = np.std(values, ddof=1) if len(values) > 1 else 0.
+    return {'mean': float(np.mean(values)), 'std': float(std), 'values': values}
 
 
 def _essential_command(command: str) -> str:

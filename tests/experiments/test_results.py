@@ -77,7 +77,26 @@ def test_the_only_seed_may_change_its_tta(run, tmp_path):
     assert result['tta'] == 'flip' and result['accuracy_tta']['values'] == [0.7]
     other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
     result = results.read(results.record(str(tmp_path / 'results'), other, TTA))
-    assert 'tta' not in result and result['seeds'] == [1, 7]
+    assert result['tta'] == 'flip_shift' and result['seeds'] == [1, 7]
+    assert result['accuracy_tta']['seeds'] == [7] and not results.has_tta(result)
+
+
+def test_a_seed_without_tta_leaves_that_of_the_others(run, tmp_path, capsys):
+    folder = str(tmp_path / 'results')
+    other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
+    results.record(folder, run, TTA)
+    path = results.record(folder, other, dict(TTA, accuracy_tta=0.8))
+    assert results.read(path)['accuracy_tta']['values'] == [0.6, 0.8]
+    assert not capsys.readouterr().out
+    results.record(folder, other, METRICS)
+    result, = results.load(folder)
+    assert result['accuracy_tta'] == {'mean': 0.6, 'std': 0., 'values': [0.6], 'seeds': [1]}
+    assert f'{path} has --tta flip_shift of seeds 1 only' in capsys.readouterr().out
+    assert not any('60.00' in line for line in accuracy_tables.table([result]))
+    results.record(folder, other, dict(TTA, accuracy_tta=0.8))
+    result, = results.load(folder)
+    assert result['accuracy_tta']['values'] == [0.6, 0.8] and results.has_tta(result)
+    assert any('/ 70.00' in line for line in accuracy_tables.table([result]))
 
 
 def test_a_result_without_versions_is_extended(run, tmp_path):
@@ -392,4 +411,5 @@ def test_half_of_the_filters_are_half_of_the_operations_at_most_a_point_below():
 def test_the_page_about_training_has_the_recorded_sparsity():
     path = os.path.join(ROOT, 'results', 'pruning', 'sparse-80-less-decay.frozen.json')
     with open(os.path.join(ROOT, 'docs', 'training.md')) as stream:
-        assert f"of all weights, {100 * files.read_json(path)['sparsity']:.0f} %." in stream.read()
+        text = stream.read()
+    assert f"so {100 * files.read_json(path)['sparsity']:.0f} % of all weights are zero" in text

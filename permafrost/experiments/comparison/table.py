@@ -62,7 +62,8 @@ class Row:
     gzip_bytes: Optional[int] = None  # of the same file, compressed by gzip
     sparsity: Optional[float] = None  # share of zeros among the weights of the frozen graph
     latency: Optional[float] = None  # milliseconds for one image in C++
-    train_seconds: Optional[float] = None  # the mean over the seeds; None, too: of mixed hardware
+    # the mean over the seeds (of results/*.json: the slowest seed); None, too: of mixed hardware
+    train_seconds: Optional[float] = None
     curves: Tuple[Curve, ...] = ()
     notes: Tuple[str, ...] = ()  # of the runs, such as 'seed 2: failed, step 300 of 1000'
     recipe: str = ''  # its name; '': not known
