@@ -79,6 +79,7 @@ class _Pool:
         self.failures = 0
         self._source, self._parallel = source, parallel
         self._time = time.monotonic()
+        self._is_waiting = False  # for runs of other processes
 
     def start(self) -> None:
         """Fill the free places."""
@@ -94,6 +95,9 @@ class _Pool:
 
     def poll(self, interrupted: bool) -> None:
         """Note the trainings that have ended, and stop those that the source gives up."""
+        was_waiting, self._is_waiting = self._is_waiting, not self.running and not interrupted
+        if self._is_waiting and not was_waiting:
+            self._print_progress(with_runs=True)
         for process in list(self.running):
             code = process.code()
             if code is not None:
@@ -101,7 +105,7 @@ class _Pool:
                 self._note_end(process, code, interrupted)
             elif not process.is_stopped and self._source.should_stop(process.run):
                 process.stop()
-        if time.monotonic() > self._time + PROGRESS_SECS and self.running:
+        if time.monotonic() > self._time + PROGRESS_SECS:
             self._print_progress(with_runs=True)
 
     def _note_end(self, process: TrainingProcess, code: int, interrupted: bool) -> None:
@@ -122,6 +126,7 @@ class _Pool:
         self._time = time.monotonic()
         running = [(each.run, each.step()) for each in self.running]
         details = [f'{run.label} at step {step}/{run.config.steps}' for run, step in running]
+        details = details or ['waiting for the runs of another process']
         print(', '.join([self._source.progress(running), *details[:len(details) * with_runs]]),
               flush=True)
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, Tuple
 from absl import flags
 
 from permafrost import files, runs, schema
+from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
 from permafrost.experiments.sweeps import exports
@@ -148,6 +149,12 @@ def read(path: str) -> Study:
         raise UserError(f'{printable(path)} is damaged ({error}): {FIX}') from None
 
 
+def _find(path: str) -> str:
+    """Return the path of a template: `path`, or if there is none, that of a ready study."""
+    ready = os.path.join(ROOT, path)
+    return ready if os.path.exists(ready) and not os.path.exists(path) else path
+
+
 def write(folder: str, study: Study) -> None:
     """Write study.json, unless it says the same already."""
     path = path_of(folder)
@@ -175,7 +182,7 @@ def of_flags(values: Any, folder: str) -> Study:
         raise UsageError(f'no study in {printable(folder)}: to begin one, say what to train with '
                          '--model, --vary or --template')
     else:
-        study = read(values.template) if values.template else Study()
+        study = read(_find(values.template)) if values.template else Study()
         study.base.setdefault('validation', str(VALIDATION))
     vary = dict(map(_parse_vary, values.vary))
     if len(vary) < len(values.vary):

@@ -1,5 +1,7 @@
 """Sweep: run a study from its flags to the table of its accuracies."""
 
+import glob
+import os
 from typing import Any, Dict, List
 
 import numpy as np
@@ -25,16 +27,14 @@ def run(values: Any, folder: str) -> int:
         return _search(the_study, values, folder)
     planned = plan.plan(the_study, variants.variants_of(the_study), folder, values)
     num_variants, method = len({each.variant for each in planned}), the_study.method
-    num_seeds = len(the_study.seeds)
-    print(f'study: {printable(folder)}, {method.replace("_", " ")}: '
-          f'{num_variants} variant{"s" * (num_variants > 1)} x {num_seeds} '
-          f'seed{"s" * (num_seeds > 1)}, {planned[0].config.validation} validation images',
-          flush=True)
+    print(f"study: {printable(folder)}, {method.replace('_', ' ')}: "
+          f"{_counted(num_variants, 'variant')} x {_counted(len(the_study.seeds), 'seed')}, "
+          f'{planned[0].config.validation} validation images', flush=True)
     if 'validation' not in the_study.base and not planned[0].config.validation:
         print('note: study.json holds out no images, so accuracies are on the test images. To '
               f'choose settings, add "validation": {study.VALIDATION} to its base.', flush=True)
     if values.dry_run:
-        return _dry_run(planned, values.parallel)
+        return _dry_run(planned, speed.recorded(planned), values.parallel)
     study.write(folder, the_study)
     queue = RunQueue(planned, values.parallel)
     code = pool.run_all(queue, values.parallel)
@@ -63,12 +63,18 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
                 variants.parse_range(name, value) for value in values_of_name):
             raise UsageError(f'--search draws {name} from one range or from a list of values, not '
                              f'from {",".join(values_of_name)}: give one of them')
-    print(f'search: {printable(folder)}, {the_study.count} trials of at most {config.steps} steps, '
-          f'{len(the_study.seeds)} seeds, {config.validation} validation images', flush=True)
+    print(f"search: {printable(folder)}, {_counted(the_study.count, 'trial')} of at most "
+          f"{config.steps} steps, {_counted(len(the_study.seeds), 'seed')}, {config.validation} "
+          'validation images', flush=True)
     if values.dry_run:
         trial = variants.Variant('each trial', {})
-        return _dry_run([plan.planned_run(the_study, trial, seed, folder, config)
-                         for seed in the_study.seeds], values.parallel, the_study.count)
+        planned = [plan.planned_run(the_study, trial, seed, folder, config)
+                   for seed in the_study.seeds]
+        made = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
+        speeds = speed.recorded(
+            each._replace(directory=os.path.join(place, f'seed{each.seed}'))
+            for each in planned for place in made)
+        return _dry_run(planned, speeds, values.parallel, the_study.count, len(made))
     files.make_folder(folder)
     url = database.url_of(values.storage or the_study.storage, folder)
     with database.one_line_errors(url):
@@ -82,14 +88,17 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     return code
 
 
-def _dry_run(planned: List[PlannedRun], parallel: int, trials: int = 1) -> int:
-    """List the runs with their times; measure the speed of each kind that is not known.
+def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], parallel: int,
+             trials: int = 1, made: int = 0) -> int:
+    """List the runs with their times; measure the speed of each kind that `speeds` lacks.
 
-    A search has `trials` of the same runs.
+    A search has `trials` of the same runs, of which `made` have begun.
     """
-    speeds = speed.recorded(planned)
+    if made:
+        print(f'{made} of {trials} trials have begun')
+    trials = max(0, trials - made)
     times = []
-    for each in planned:
+    for each in planned if trials else []:
         if each.is_done():
             print(f'{each.label}: done')
             continue
@@ -103,8 +112,12 @@ def _dry_run(planned: List[PlannedRun], parallel: int, trials: int = 1) -> int:
               f'{speeds[speed.kind_of(each)]:.0f} images/s', flush=True)
     times *= trials
     total = speed.duration(speed.total_seconds(times, parallel))
-    print(f'{len(times)} runs to train, {parallel} at once: {total}', flush=True)
+    print(f"{_counted(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
     return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _print_table(planned: List[PlannedRun]) -> None:

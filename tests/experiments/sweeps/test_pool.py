@@ -85,6 +85,14 @@ def test_a_run_that_the_source_gives_up_is_no_failure(synthetic, tmp_path, capsy
     assert 'baseline seed 1: stopped at step ' in capsys.readouterr().out
 
 
+def test_a_pool_that_waits_for_another_process_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(pool, 'POLL_SECS', .01)
+    source, polls = Recorder([]), iter([False] * 5 + [True])
+    source.is_empty = lambda: next(polls)
+    assert pool.run_all(source, 1) == 0
+    assert capsys.readouterr().out == '0 ended, waiting for the runs of another process\n'
+
+
 def test_after_a_signal_all_trainings_save(synthetic, tmp_path, capsys):
     planned = helpers.planned_runs(tmp_path, *helpers.data_flags(
         synthetic, '--steps=100000', '--seeds=3'))

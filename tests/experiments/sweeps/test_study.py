@@ -152,6 +152,15 @@ def test_a_url_loses_its_password_and_nothing_else(url, kept):
     assert study.without_password(url) == kept
 
 
+def test_a_ready_study_is_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert study._find('studies/sprint.json') == os.path.join(ROOT, 'studies', 'sprint.json')
+    assert study._find('studies/none.json') == 'studies/none.json'
+    (tmp_path / 'studies').mkdir()
+    (tmp_path / 'studies' / 'sprint.json').write_text('{}')
+    assert study._find('studies/sprint.json') == 'studies/sprint.json'
+
+
 @pytest.mark.parametrize('name', sorted(os.listdir(os.path.join(ROOT, 'studies'))))
 def test_the_ready_studies_make_runs(synthetic, tmp_path, capsys, name):
     template = '--template=' + os.path.join(ROOT, 'studies', name)
@@ -159,6 +168,6 @@ def test_the_ready_studies_make_runs(synthetic, tmp_path, capsys, name):
                                    f'--data_dir={synthetic.directory}')
     expected = {'tutorial.json': 15, 'davidnet_branches.json': 15, 'bag_of_tricks.json': 11,
                 'compress.json': 18, 'distillation.json': 6, 'sprint.json': 6,
-                'sprint_rates.json': 8}
+                'sprint_rates.json': 8, 'squeeze.json': 3}
     assert len(planned) == expected[name]
     assert 'so it is left out' not in capsys.readouterr().out

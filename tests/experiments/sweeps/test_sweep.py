@@ -98,6 +98,18 @@ def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, m
     assert 'baseline' not in out
     assert re.findall(r'^each trial seed (\d): lenet5', out, re.M) == ['1', '2']
     assert re.search(r'^100 runs to train, 1 at once: ', out, re.M)
+    monkeypatch.setattr(speed, 'measure', None)  # it is known
+    for number in range(49):
+        run = tmp_path / 'study' / 'runs' / f'trial{number}' / 'seed1'
+        run.mkdir(parents=True)
+        runs.write_status(str(run), images_per_second=9., state='done')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    assert '50 trials of at most 20 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
+    assert re.search(r'^2 runs to train, 1 at once: ', out, re.M)
+    (tmp_path / 'study' / 'runs' / 'trial49').mkdir()
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    assert '0 runs to train' in capsys.readouterr().out
 
 
 def test_a_search_draws_a_setting_from_one_range(synthetic, tmp_path):
