@@ -14,6 +14,7 @@ from absl import flags
 
 from permafrost.cluster import task
 from permafrost.entry_point import run_script
+from permafrost.flags import explicitly_set
 
 task.define_flags()
 FLAGS = flags.FLAGS
@@ -22,7 +23,8 @@ FLAGS = flags.FLAGS
 def evaluate(run, session_config, restart_timeout):
     from permafrost.evaluation import evaluate  # imports TensorFlow, whose threads are now set
     evaluate.evaluate_run(run, session_config, continuous=True, restart_timeout=restart_timeout,
-                          **evaluate.images_to_follow(run, FLAGS.data_dir))
+                          **evaluate.images_to_follow(
+                              run, explicitly_set(FLAGS).get('dataset'), FLAGS.data_dir))
 
 
 def train_chief(train_setup, session_config, **options):

@@ -49,7 +49,8 @@ def define_train_flags() -> None:
                       'through a shuffle queue.')
     integer('seed', 'Seed for the initial weights, image order, augmentation and dropout.')
     flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical. Uses one '
-                      'thread, so it is slower. Requires --source=memory.')
+                      'thread, unless --intra_op_threads or --inter_op_threads are given, so it '
+                      'is slower. Requires --source=memory.')
     integer('validation', 'Hold out N training images, stratified by class and chosen by '
             '--seed. Training evaluates on them, not on the test images, and keeps the best '
             'checkpoint.')

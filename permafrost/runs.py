@@ -7,6 +7,7 @@ fails before the slow import.
 import calendar
 import contextlib
 import dataclasses
+import glob
 import os
 import pathlib
 import re
@@ -94,12 +95,15 @@ def _make_next_number(parent: str) -> str:
 
 
 def refuse_existing(run: str) -> None:
-    """Raise UserError if `run` is a run directory already, or a file."""
+    """Raise UserError if `run` is a file or a run directory already, or has checkpoints."""
     if os.path.isfile(run):
         raise UserError(f'{printable(run)} is a file: name another --run')
     if exists(run):
         raise UserError(f'{run} already contains a run: add --resume to continue it, or name '
                         'another --run')
+    if glob.glob(os.path.join(glob.escape(train_dir(run)), 'model.ckpt-*')):
+        raise UserError(f'{printable(run)} has checkpoints, but no config.json: restore it, or '
+                        'name another --run')
 
 
 def exists(run: str) -> bool:

@@ -50,6 +50,13 @@ def test_a_named_run_is_not_overwritten(tmp_path, config):
         runs.create('', 'tuto', run)
 
 
+def test_checkpoints_without_a_config_are_not_continued(tmp_path):
+    run = runs.create('', 'tuto', str(tmp_path / 'run'))
+    (tmp_path / 'run' / 'train' / 'model.ckpt-3.index').write_text('')
+    with pytest.raises(UserError, match='has checkpoints, but no config.json: restore it, or name'):
+        runs.create('', 'tuto', run)
+
+
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='file is a file: name another --run'):

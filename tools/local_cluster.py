@@ -19,7 +19,8 @@ from permafrost.flags import define_train_flags, define_training_cluster_flags
 
 flags.DEFINE_integer('ps', 1, 'Number of parameter servers.', 1)
 flags.DEFINE_integer('workers', 2, 'Number of workers; the first is the chief.', 1)
-flags.DEFINE_bool('evaluator', False, 'Also evaluate each newest checkpoint. Needs --run.')
+flags.DEFINE_bool('evaluator', False, 'Also evaluate each newest checkpoint. Needs --run or '
+                  '--resume.')
 define_train_flags()
 define_training_cluster_flags()
 FLAGS = flags.FLAGS
@@ -27,7 +28,7 @@ FLAGS = flags.FLAGS
 
 def main():
     if FLAGS.evaluator and not (FLAGS.run or FLAGS.resume):
-        raise UsageError('--evaluator needs --run: the directory of the run')
+        raise UsageError('--evaluator needs --run, the directory of the run, or --resume')
     local_cluster.check(FLAGS)
     arguments = local_cluster.task_arguments(FLAGS, ('ps', 'workers', 'evaluator'))
     return local_cluster.run(FLAGS.ps, FLAGS.workers, FLAGS.evaluator, arguments)

@@ -180,10 +180,10 @@ def _checked_task(job: str, index: Any, spec: ClusterSpec, hosts: Dict[str, Any]
         raise UsageError(f'which {job} is this? give --task_index, 0 to {count - 1}')
     text = str(index or 0).strip() if isinstance(index, (int, str, type(None))) else ''
     if not re.fullmatch('[0-9]{1,9}', text):
-        raise UsageError(f'task index {shown(index)} is not a number')
+        raise UsageError(f'task index {shown(index)} must be a whole number, 0 or more')
     index = int(text)
     if index >= count:
-        valid = f'0 to {count - 1}' if count else 'none'
+        valid = f'{job} 0 to {count - 1}' if count > 1 else f'only {job} 0' if count else 'none'
         raise UsageError(f'there is no {job} {index}: the cluster has {valid}')
     if job in ('chief', 'master'):
         return Task('worker')

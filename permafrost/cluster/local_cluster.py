@@ -13,9 +13,11 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
+from permafrost.cli.child_process import end_with_parent
 from permafrost.cli.ending_signals import on_ending_signals
 from permafrost.cluster import cluster_spec
 from permafrost.flags import explicitly_set
+from permafrost.recipes import checks
 from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -76,7 +78,8 @@ class LocalCluster:
                 env=dict(os.environ, TF_CONFIG=json.dumps(tf_config), **self._environment),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, errors='backslashreplace',
-                start_new_session=True)  # Ctrl-C must not reach them
+                start_new_session=True,  # Ctrl-C must not reach them
+                preexec_fn=end_with_parent(signal.SIGTERM))  # however this process ends
             self.lines.setdefault(name, [])
             self._readers[name] = threading.Thread(
                 target=self._read, args=(name, self.tasks[name]), daemon=True)
@@ -143,7 +146,11 @@ class Printer:
 def check(values: Any) -> None:
     """Raise the UserError that every task would print for these flags (absl FlagValues), if any."""
     with contextlib.redirect_stdout(io.StringIO()):
-        setup.prepare_training(values)
+        train_setup = setup.prepare_training(values)
+    setup.check_sources(train_setup)
+    if values.mode == 'sync':
+        checks.check_batch_size(train_setup.config.recipe.batch_size,
+                                max(1, values.workers - (values.backup_workers or 0)))
 
 
 def task_arguments(values: Any, own_flags: Iterable[str]) -> List[str]:
@@ -160,10 +167,18 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
     chief could not save.
     """
     signals: List[int] = []
-    on_ending_signals(lambda number, frame: signals.append(number))
     own_flags = f'--ps={servers} --workers={workers}' + evaluator * ' --evaluator'
     with LocalCluster(servers, workers, arguments, on_line=Printer(),
                       environment={cluster_spec.LOCAL_CLUSTER: own_flags}) as cluster:
+        def end(number: int, unused_frame: Any) -> None:
+            if signals:
+                cluster.send(signal.SIGKILL)
+            else:
+                print('stopping: waiting until the chief has saved; again to end at once',
+                      flush=True)
+            signals.append(number)
+
+        on_ending_signals(end)
         cluster.start(*cluster.names, *(['evaluator'] if evaluator else []))
         codes: List[Optional[int]] = [None]
         while not signals and None in codes and not any(codes):

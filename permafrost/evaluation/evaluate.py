@@ -60,13 +60,14 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
     return metrics
 
 
-def images_to_follow(run: str, data_dir: Optional[str]) -> Dict[str, Any]:
+def images_to_follow(run: str, dataset_name: Optional[str], data_dir: Optional[str]
+                     ) -> Dict[str, Any]:
     """Return the options of Evaluator for a run that is followed: its dataset and the split.
 
     That is the test images; if there are none, the images held out.
     """
     config, _ = runs.read_config(run)
-    dataset = loading.open_for_run(config, None, data_dir)
+    dataset = loading.open_for_run(config, dataset_name, data_dir)
     has_test = dataset.counts['test'] or not config.validation
     return {'opened': dataset, 'split': 'test' if has_test else history.SELECTION_SPLIT}
 

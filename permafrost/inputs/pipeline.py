@@ -17,9 +17,10 @@ import tensorflow.compat.v1 as tf
 from models.layers import random_seeds
 from permafrost.config import Config
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError, UserError, printable, unknown_name_error
+from permafrost.errors import UserError, printable, unknown_name_error
 from permafrost.inputs import augmentation
 from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
+from permafrost.recipes import checks
 
 PREFETCH = 4  # batches that wait for the training step
 READ_BATCH = 256  # records read from a file at a time
@@ -61,9 +62,7 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     if not dataset.counts['train']:
         raise UserError(f'{dataset.name} in {dataset.directory} has no image to train on')
     batch_size = config.recipe.batch_size
-    if batch_size % shard.count:
-        raise UsageError(f'batch_size={batch_size} is not divisible by {shard.count} workers: use '
-                         '--batch_size with a multiple')
+    checks.check_batch_size(batch_size, shard.count)
     seed = config.seed + WORKER_SEED * worker
     with tf.device('/cpu:0'), tf.name_scope('inputs'):
         raw = SOURCES[config.source](dataset, batch_size, seed, step, shard)
@@ -77,11 +76,11 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
                 batch.append(teach(views))
         ready = tf.FIFOQueue(PREFETCH, [tensor.dtype for tensor in batch],
                              [tensor.shape for tensor in batch])
-        checks: List[tf.Operation] = []
+        guards: List[tf.Operation] = []
         if config.source == 'stream' and config.dataset == registry.TFRECORDS:
             with tf.control_dependencies(batch):  # when its records have been read
-                checks = [tf.py_func(loading.change_detector(dataset), [], [])]
-        with tf.control_dependencies(checks):
+                guards = [tf.py_func(loading.change_detector(dataset), [], [])]
+        with tf.control_dependencies(guards):
             enqueue = ready.enqueue(batch)
         _add_queue_runner(ready, enqueue)
         return ready.dequeue()

@@ -149,6 +149,23 @@ def check_augmentation(recipe: Recipe) -> None:
                                  'whole')
 
 
+def check_param_groups(recipe: Recipe) -> None:
+    """Raise UsageError if a parameter group sets nothing. Not a part of check(), as above."""
+    for group in recipe.param_groups:
+        if not group.settings():
+            raise UsageError(f'parameter group {shown(str(group))} sets nothing: add a setting, as '
+                             'learning_rate=0.1 (commas separate groups, so a pattern has none)')
+
+
+def check_batch_size(batch_size: int, shards: int) -> None:
+    """Raise UsageError if a batch cannot be split into `shards` of one size."""
+    if batch_size % shards:
+        below = batch_size // shards * shards
+        sizes = ' or '.join(str(size) for size in (below, below + shards) if size)
+        raise UsageError(f'batch_size={batch_size} is not divisible by {shards} workers: use '
+                         f'--batch_size={sizes}')
+
+
 def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
     """Return the augmentations of `recipe`, each with its numbers.
 

@@ -34,7 +34,7 @@ def steps_per_epoch(config: 'Config') -> float:
 
 
 def epoch_at(config: 'Config', global_step: Any) -> Any:
-    """Return the epoch, with its fraction, before the update of `global_step`: number or tensor."""
+    """Return the epoch, with its fraction, in the update after `global_step`: number or tensor."""
     # Times 1 / steps_per_epoch would be just below a whole epoch at many of its first steps.
     return global_step / steps_per_epoch(config)
 

@@ -124,7 +124,7 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     if 'train_images' in fields and recipe.epochs:
         raise UsageError(f'{base.name} has a length of {recipe.epochs:g} epochs, so train_images '
                          'has no effect. Use --epochs=... instead')
-    if 'epochs' in fields and not recipe.epochs and 'train_images' not in fields:
+    if base.epochs and not recipe.epochs and 'train_images' not in fields:
         raise UsageError('--epochs=0 needs a length in images: add --train_images=...')
     num_epochs = durations.num_epochs(recipe)
     longer = num_epochs / durations.num_epochs(base)
@@ -143,6 +143,8 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     checks.check_schedule(recipe)
     if 'augmentation' in fields:  # not of an earlier run
         checks.check_augmentation(recipe)
+    if 'param_groups' in fields:
+        checks.check_param_groups(recipe)
     return recipe
 
 

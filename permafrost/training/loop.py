@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import runs, runtime
 from permafrost.cli import commands
 from permafrost.config import Config, with_earlier_compute_dtype
-from permafrost.errors import UserError, printable
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
 from permafrost.training.checkpoints import finding, hook, saving
@@ -121,6 +121,9 @@ def _record_start(setup: TrainSetup, run: str) -> int:
     if runs.exists(run):
         previous_config, previous = runs.read_config(run)
         runs.check_data(run, previous, dataset, resuming=True)
+        if config.steps < min(step, previous_config.steps):
+            raise UsageError(f'{printable(run)} is at step {step} of {previous_config.steps}, past '
+                             f'--steps={config.steps}: leave --steps out, or raise it')
         config = with_earlier_compute_dtype(config, previous_config, step)
     versions = previous.get('versions', [])
     if runtime.versions() not in versions:

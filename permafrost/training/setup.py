@@ -78,6 +78,8 @@ def prepare_training(
     size = recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
     checks.check_images(recipe, height, width)
+    if train_setup.resume:
+        return train_setup
     if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
         print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
               'smaller --image_size to move them', flush=True)

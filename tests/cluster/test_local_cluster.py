@@ -2,7 +2,9 @@
 
 import re
 import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from absl import flags
@@ -11,6 +13,7 @@ from permafrost import runtime
 from permafrost.cluster import local_cluster
 from permafrost.training.checkpoints import finding
 from tests import in_process, processes
+from tests.cli.test_child_process import is_alive
 from tests.cluster import helpers
 
 PRINT_TASK = ('import os, sys; print(sys.argv[2:], os.environ["TF_CONFIG"]); '
@@ -20,6 +23,28 @@ import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('stopped', time.monotonic()) or 3))
 print('ready', flush=True)
 time.sleep(600)
+'''
+PARENT = '''
+import sys, time
+sys.path.insert(0, {root!r})
+from permafrost.cluster import local_cluster
+cluster = local_cluster.LocalCluster(1, 1, [], prefix=lambda name: [
+    sys.executable, '-c', 'import time; time.sleep(600)'])
+cluster.start()
+print(*(task.pid for task in cluster.tasks.values()), flush=True)
+time.sleep(600)
+'''
+STUBBORN = '''
+import signal, sys
+sys.path.insert(0, {root!r})
+from permafrost.cluster import local_cluster
+IGNORE = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); "
+start = local_cluster.LocalCluster.__init__
+def with_prefix(self, *args, **kwargs):
+    start(self, *args, prefix=lambda name: [sys.executable, '-c', IGNORE + 'time.sleep(600)'],
+          **kwargs)
+local_cluster.LocalCluster.__init__ = with_prefix
+sys.exit(local_cluster.run(1, 1, False, []))
 '''
 
 
@@ -96,6 +121,44 @@ def test_wrong_flags_are_reported_before_any_task_starts():
     assert (result.code, result.stdout) == (2, '')
     assert result.stderr.startswith("error: unknown model 'tutoo'; did you mean tuto?")
     assert result.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--batch_size=127', '--mode=sync'], 'by 2 workers: use --batch_size=126 or 128'),
+    (['--init_from=nowhere/x.pb'], "no run, graph or model named 'nowhere/x.pb'")])
+def test_what_no_task_could_do_is_refused_before_any_starts(synthetic, arguments, message):
+    result = in_process.run('tools/local_cluster.py', '--model=lenet5', '--dataset=synthetic',
+                            f'--data_dir={synthetic.directory}', *arguments)
+    assert result.code and result.stdout == '' and message in result.stderr, result
+    assert result.stderr.count('\n') == 1
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs Linux')
+def test_the_tasks_end_with_a_tool_that_is_killed():
+    parent = subprocess.Popen([sys.executable, '-c', PARENT.format(root=processes.ROOT)],
+                              stdout=subprocess.PIPE, universal_newlines=True)
+    with parent:
+        tasks = list(map(int, parent.stdout.readline().split()))
+        parent.kill()
+    for _ in range(600):
+        if not any(map(is_alive, tasks)):
+            return
+        time.sleep(.05)
+    pytest.fail('a task outlived its parent')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs Linux')
+def test_a_second_signal_ends_the_tasks_at_once():
+    tool = subprocess.Popen([sys.executable, '-c', STUBBORN.format(root=processes.ROOT)],
+                            stdout=subprocess.PIPE, universal_newlines=True)
+    with tool:
+        for line in tool.stdout:
+            if 'ready' in line:
+                break
+        tool.send_signal(signal.SIGINT)
+        assert 'again to end at once' in tool.stdout.readline()
+        tool.send_signal(signal.SIGINT)
+        assert tool.wait(30) != 0
 
 
 @pytest.mark.slow

@@ -161,4 +161,4 @@ def test_a_run_without_test_images_is_followed_on_those_held_out(
     data = synthetic._replace(counts=dict(synthetic.counts, test=test))
     monkeypatch.setattr(runs, 'read_config', lambda run: (config, {}))
     monkeypatch.setattr(loading, 'open_for_run', lambda *unused: data)
-    assert evaluate.images_to_follow(run, None) == {'opened': data, 'split': split}
+    assert evaluate.images_to_follow(run, None, None) == {'opened': data, 'split': split}

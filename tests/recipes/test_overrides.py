@@ -34,9 +34,11 @@ def test_a_whole_number_may_have_an_exponent(text):
 
 def test_names_may_be_separated_by_blanks():
     recipe = overrides.get_recipe('sprint', [
-        'augmentation=crop , flip', 'spared_layers=first, last', 'param_groups=a , b'])
+        'augmentation=crop , flip', 'spared_layers=first, last',
+        'param_groups=a freeze_epoch=1 , b freeze_epoch=2'])
     assert recipe.augmentation == ('crop', 'flip') and recipe.spared_layers == ('first', 'last')
-    assert recipe.param_groups == (ParamGroup('a'), ParamGroup('b'))
+    assert recipe.param_groups == (
+        ParamGroup('a', freeze_epoch=1), ParamGroup('b', freeze_epoch=2))
 
 
 def test_what_differs_from_the_catalog_is_described():
@@ -145,6 +147,7 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('lenet5', 'schedule=one_cycle 0', "'one_cycle 0': its peak must be after epoch 0"),
     ('lenet5', 'schedule=linear 0:1 5:-1', 'must be 0 or more'),
     ('sprint', 'train_images=1000', '--epochs=... instead'),
+    ('sprint', 'param_groups=a{1,2} learning_rate=0.1', 'a.1. sets nothing: .*commas separate'),
     ('sprint', 'epochs=0', 'needs a length in images')])
 def test_a_wrong_change_is_refused_in_one_line(name, change, message):
     with pytest.raises(UsageError, match=message) as error:
@@ -249,6 +252,11 @@ def test_a_recipe_file_may_have_a_name_of_its_own(write):
     assert overrides.describe_changes(recipe, overrides.base_of_flags(values)) == (
         'mine, learning_rate=0.2 (not 0.1)')
     assert overrides.find_recipe(write({'epochs': 3})).name == 'custom'
+
+
+@pytest.mark.parametrize('name', sorted(catalog.RECIPES))
+def test_a_recipe_file_may_have_all_fields(write, name):
+    assert overrides.find_recipe(write(catalog.RECIPES[name].to_json())) == catalog.RECIPES[name]
 
 
 @pytest.mark.parametrize('wrap', [lambda recipe: {'config': {'recipe': recipe}, 'classes': []},

@@ -1,6 +1,7 @@
 """The training loop: what a run directory holds, resuming, and trainings that signals stop."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import os
@@ -17,7 +18,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
-from permafrost.errors import UserError
+from permafrost.errors import UsageError, UserError
 from permafrost.inputs import pipeline
 from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
@@ -223,6 +224,21 @@ def test_a_finished_run_is_left_alone_and_can_be_continued(synthetic, tmp_path, 
     assert status['step'] == 5 and 'train_seconds' not in status  # of the first steps: unknown
     with networks.registered():
         assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
+
+
+def test_fewer_steps_than_are_done_do_not_end_a_run(synthetic, tmp_path, capsys):
+    networks.train(synthetic, tmp_path, 5, 'tiny')
+    with networks.registered():
+        config, extra = runs.read_config(str(tmp_path))
+        runs.write_config(str(tmp_path), dataclasses.replace(config, steps=9), extra)
+    runs.write_status(str(tmp_path), state='stopped')
+    with pytest.raises(UsageError, match='is at step 5 of 9, past --steps=3: leave --steps out'):
+        networks.train(synthetic, tmp_path, 3, 'tiny', resume=True)
+    with networks.registered():
+        assert runs.read_config(str(tmp_path))[0].steps == 9
+    assert runs.read_status(str(tmp_path))['state'] == 'stopped'
+    networks.train(synthetic, tmp_path, 5, 'tiny', resume=True)  # end it here
+    assert 'nothing to do' in capsys.readouterr().out
 
 
 def test_a_run_with_a_best_checkpoint_is_evaluated_at_that(synthetic, tmp_path, capsys):

@@ -59,7 +59,7 @@ def test_a_new_run_takes_the_flags_and_the_dataset(prepare, synthetic, tmp_path,
     assert train_setup.open_run() == str(tmp_path / 'lenet5' / '2')
 
 
-def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare, capsys):
+def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare, tmp_path, capsys):
     prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=12', '--steps=7')
     output = capsys.readouterr().out
     assert 'recipe: lenet5, image_size=12 (not 32), 7 steps\n' in output
@@ -70,6 +70,12 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     assert note in capsys.readouterr().out
     prepare('--model=lenet5', '--augmentation=crop,flip', '--image_size=28')
     assert 'no effect' not in capsys.readouterr().out
+    run = prepare('--model=lenet5', '--set=image_size=12', f'--run={tmp_path}/run')
+    runs.create('', 'lenet5', run.run)
+    runs.write_config(run.run, run.config, {'classes': list(run.dataset.classes)})
+    capsys.readouterr()
+    prepare(f'--run={tmp_path}/run', '--resume')  # which refuses another --image_size
+    assert 'note: ' not in capsys.readouterr().out
     prepare('--model=lenet5', '--steps=9999')
     assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
 

@@ -15,6 +15,7 @@ import operator
 import os
 import re
 import stat
+import sys
 import tempfile
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
@@ -72,7 +73,7 @@ def newest_checkpoint(run: str) -> Optional[Checkpoint]:
 
 @functools.lru_cache(maxsize=None)
 def _print_once(line: str) -> None:
-    print(line, flush=True)
+    print(line, file=sys.stderr, flush=True)  # stdout may be for an answer
 
 
 def last_step(run: str) -> int:
