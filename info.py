@@ -23,7 +23,8 @@ flags.DEFINE_bool('all', False, 'Show the counts of every model, one per line.')
 flags.DEFINE_integer('image_size', None, "Side of the images in pixels. Default: the recipe's, 24 "
                      'or 32; --all shows tuto at both.', 1, 4096)
 define_dataset_flag(more_help=' Only its number of classes is used.')
-flags.DEFINE_string('graph', None, 'Frozen graph (.pb) to show instead of models.')
+flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models: .pb, .pbtxt, '
+                    'a SavedModel directory, or a run that is frozen.')
 flags.DEFINE_string('run', None, 'Run to show instead of models: its state and its layers.')
 flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
 flags.DEFINE_bool('layers', False, 'Also list the layers with --all or --json.')

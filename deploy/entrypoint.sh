@@ -37,6 +37,7 @@ find_output() {
     esac
     case $flag in
       --run|--log_dir|--output) output=${word#"$flag="} ;;
+      --data_dir) [ "$command" != data ] || output=${word#"$flag="} ;;
       '') positional+=("$word") ;;
     esac
     flag=
@@ -64,6 +65,10 @@ check_volume() {  # $1: the volume to add; the rest: as for find_output
     exit 2
   fi
   check_writable "$output"
+}
+note_if_lost() {
+  outlives_container || echo "note: $output is not on a volume: what this command writes there is" \
+    'lost with the container' >&2
 }
 check_writable() {  # $1: a directory, which may not exist yet
   local folder=$1
@@ -98,13 +103,10 @@ case "$command $* " in
   train\ *|sweep\ *|local_cluster\ *) check_volume "$PWD" "$runs" "$@"; check_data "$@" ;;
   samples\ *) check_volume "$PWD" "$PWD" "$@"; check_data "$@" ;;
   pack\ *) check_volume "$PWD" "$PWD" "$@" ;;
-  data\ *) check_volume "$PERMAFROST_DATA" "$PERMAFROST_DATA" ;;
-  eval\ *|freeze\ *) check_writable "$runs" ;;  # the run says which dataset
-  cluster\ *)
-    find_output "$runs" "$@"
-    outlives_container || echo "note: $output is not on a volume: what this task writes there is" \
-      'lost with the container' >&2
-    check_writable "$output"; check_data "$@" ;;
+  data\ *) check_volume "$PERMAFROST_DATA" "$PERMAFROST_DATA" "$@" ;;
+  eval\ *) check_writable "$runs" ;;  # the run says which dataset
+  freeze\ *) find_output "$runs" "$@"; note_if_lost; check_writable "$runs" ;;
+  cluster\ *) find_output "$runs" "$@"; note_if_lost; check_writable "$output"; check_data "$@" ;;
 esac
 case $command in
   help|-h|--help) usage ;;
@@ -114,6 +116,8 @@ case $command in
       set -- "trained_models/$1.pb" "${@:2}"
     fi
     run_label_image "$@" ;;
-  tensorboard) exec "$root/bin/permafrost" tensorboard --host 0.0.0.0 "$@" ;;  # for docker run -p
+  tensorboard)  # --bind_all: for docker run -p
+    case " $* " in *' --bind_all '*|*' --host'*) ;; *) set -- --bind_all "$@" ;; esac
+    exec "$root/bin/permafrost" tensorboard "$@" ;;
   *) exec "$root/bin/permafrost" "$command" "$@" ;;
 esac

@@ -64,7 +64,8 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
             code = _print_error(f"{error.filename or 'system'}: {error.strerror}", 1)
         except Exception as error:
             # TensorFlow's, known by its name: most scripts run without importing TensorFlow.
-            if type(error).__name__ != 'ResourceExhaustedError':
+            if type(error).__name__ != 'ResourceExhaustedError' and not isinstance(
+                    error, MemoryError):
                 raise
             is_disk = os.strerror(errno.ENOSPC) in str(error)
             code = _print_error(one_line(error) if is_disk else OUT_OF_MEMORY, 1)
@@ -92,6 +93,8 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
         for name, value in explicitly_set(flags.FLAGS).items():
             if isinstance(value, str):
                 flags.FLAGS[name].value = expanded(f'--{name}', value)
+            elif isinstance(value, list) and not name.endswith('_hosts'):  # a cluster may lack ps
+                flags.FLAGS[name].value = [expanded(f'--{name}', each) for each in value or ['']]
         return rest[:1] + [expanded('an argument', value) for value in rest[1:]]
     except flags.UnrecognizedFlagError as error:
         hint = _hint(error.flagname, argv)

@@ -48,6 +48,10 @@ def write_files_atomically(contents: Dict[str, Content]) -> None:
         for path in contents:
             os.replace(temporary[path], path)
             del temporary[path]
+    except OSError as error:
+        names = {name: path for path, name in temporary.items()}
+        error.filename = names.get(error.filename, error.filename)  # which the user knows
+        raise
     finally:
         for path in temporary.values():
             with contextlib.suppress(FileNotFoundError):

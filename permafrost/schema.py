@@ -8,6 +8,7 @@ import collections.abc
 import dataclasses
 import functools
 import math
+import sys
 import typing
 from typing import Any, Callable, Collection, Dict, Optional, Tuple
 
@@ -80,7 +81,8 @@ def read_if_valid(path: str, hint: Any, default: Any) -> Any:
 
 @functools.lru_cache(maxsize=100)
 def _note(text: str) -> None:
-    print('note: ' + text, flush=True)  # once: status.json is read every few seconds
+    # Once: status.json is read every few seconds. On stderr: stdout may be for an answer.
+    print('note: ' + text, file=sys.stderr, flush=True)
 
 
 def check(value: Any, hint: Any, where: str = '', limits: Limits = ANYTHING,

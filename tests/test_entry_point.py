@@ -18,6 +18,8 @@ from absl import flags as absl_flags
 from permafrost import entry_point, flags
 from permafrost.errors import UserError
 absl_flags.DEFINE_integer('depth', 3, 'Depth of it.')
+absl_flags.DEFINE_multi_string('paths', [], 'Files of it.')
+absl_flags.DEFINE_list('kinds', [], 'Kinds of it.')
 flags.define_dataset_flag()
 
 
@@ -39,6 +41,8 @@ def main(name=None, signal_name=None):
         raise type('ResourceExhaustedError', (Exception,), {{}})({{
             'memory': 'OOM when allocating tensor', 'disk': '/a/b; No space left on device'
         }}[signal_name])
+    if name == 'allocate':
+        bytes(2**60)
     print(name, absl_flags.FLAGS.depth, flags.explicitly_set(absl_flags.FLAGS))
 
 
@@ -91,6 +95,7 @@ def test_a_whole_number_may_have_an_exponent(script):
 def test_a_tilde_is_the_home_directory(script):
     home = os.path.expanduser('~')
     assert script('--dataset=~/a', '~/b')[1] == f"{home}/b 3 {{'dataset': '{home}/a'}}\n"
+    assert script('--paths=~/a', '--paths=b')[1] == f"None 3 {{'paths': ['{home}/a', 'b']}}\n"
 
 
 @pytest.mark.parametrize('arguments, code, message', [
@@ -100,6 +105,9 @@ def test_a_tilde_is_the_home_directory(script):
     (['--depth=1.5'], 2, '--depth=1.5: not a whole number'),
     (['--depth=inf'], 2, '--depth=inf: not a whole number'),
     (['--dataset='], 2, '--dataset is empty: leave it out'),
+    (['--paths=a', '--paths='], 2, '--paths is empty: leave it out'),
+    (['--kinds='], 2, '--kinds is empty: leave it out'),
+    (['--kinds=a,'], 2, '--kinds is empty: leave it out'),
     ([''], 2, 'an argument is empty'),
     (['--dataset=~no_such_user/a'], 2, 'no home directory ~no_such_user'),
     (['--data=a'], 2, 'did you mean --dataset?'),
@@ -109,6 +117,7 @@ def test_a_tilde_is_the_home_directory(script):
     (['fail'], 1, 'no such thing: name another'),
     (['missing'], 1, '/nonexistent/file: No such file or directory'),
     (['exhaust', 'memory'], 1, 'error: out of memory: lower --batch_size, or stop other processes'),
+    (['allocate'], 1, 'error: out of memory: lower --batch_size, or stop other processes'),
     (['exhaust', 'disk'], 1, 'error: /a/b; No space left on device')])
 def test_an_error_is_one_line_and_an_exit_code(script, arguments, code, message):
     done = script(*arguments)

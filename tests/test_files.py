@@ -103,6 +103,9 @@ def test_a_failed_write_changes_nothing_and_leaves_nothing(tmp_path, monkeypatch
     with pytest.raises(OSError):
         files.write_files_atomically({first: 'new', second: 'new'})
     assert open(first).read() == open(second).read() == 'old'
+    with pytest.raises(FileNotFoundError) as error:
+        files.write_atomically(str(tmp_path / 'none' / 'first'), 'new')
+    assert error.value.filename == str(tmp_path / 'none' / 'first')
     assert sorted(os.listdir(str(tmp_path))) == ['first', 'second']
 
 

@@ -77,8 +77,10 @@ std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>
   const bool matrix = class_names.size() <= kMaxPrintedClasses;
   for (size_t label = 0; label < metrics.classes.size(); ++label) {
     const auto& [images, correct] = metrics.classes[label];
-    text += Format("  %-*s %6.2f %%%s", static_cast<int>(width), class_names[label].c_str(),
-                   100. * correct / std::max<int64_t>(images, 1), matrix ? " " : "");
+    const std::string percent =
+        images ? Format("%6.2f %%", 100. * correct / images) : "     –  ";
+    text += Format("  %-*s %s%s", static_cast<int>(width), class_names[label].c_str(),
+                   percent.c_str(), matrix ? " " : "");
     if (matrix) {
       for (int64_t count : metrics.confusion[label]) {
         text += Format(" %5lld", static_cast<long long>(count));

@@ -114,5 +114,6 @@ def format_classes(metrics: Metrics, classes: Sequence[str]) -> str:
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, metrics['per_class'], metrics['confusion']):
         counts = ' '.join(f'{n:5d}' for n in row if has_confusion)
-        lines.append(f'  {name:<{width}} {100 * accuracy:6.2f} %  {counts}'.rstrip())
+        percent = f'{100 * accuracy:6.2f} %' if sum(row) else f'{"–":>6}  '
+        lines.append(f'  {name:<{width}} {percent}  {counts}'.rstrip())
     return '\n'.join(lines)

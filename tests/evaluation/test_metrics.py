@@ -109,10 +109,13 @@ def test_text_of_metrics():
         '  with --tta flip: 3 of 3 correct, accuracy 1.0000',
         'accuracy and confusion (rows: true class; columns: predicted class, same order):',
         '  cat  100.00 %      1     0', '  frog  50.00 %      1     1']
+    without = dict(values, per_class=[0., 2 / 3], confusion=[[0, 0], [1, 2]])
+    assert metrics.format_metrics(without, ['cat', 'frog']).splitlines()[3:] == [
+        '  cat       –        0     0', '  frog  66.67 %      1     2']
     for name in ('tta', 'step', 'weights'):
         del values[name]
     lines = metrics.format_metrics(dict(values, graph='a.pb'), ['cat', 'frog']).splitlines()
     assert lines[0].startswith('a.pb: 2 of 3 test images') and len(lines) == 4
-    many = dict(values, graph='a.pb', per_class=[0.] * 21, confusion=[[0] * 21] * 21)
+    many = dict(values, graph='a.pb', per_class=[0.] * 21, confusion=[[1] * 21] * 21)
     assert metrics.format_metrics(many, ['x'] * 21).splitlines()[1:3] == [
         'accuracy of each class:', '  x   0.00 %']

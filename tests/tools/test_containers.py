@@ -76,8 +76,9 @@ def test_a_command_runs_its_script_in_the_process_that_receives_signals(containe
 def test_tensorboard_listens_on_all_addresses_so_that_docker_can_publish_its_port(container):
     pid, _, stdout, _ = container.run('tensorboard', '--port=7000')
     assert stdout.startswith(f'{pid} permafrost -W ignore -c ')
-    assert stdout.endswith(  # the last --host counts
-        ' --logdir runs --host localhost --host 0.0.0.0 --port=7000\n')
+    assert stdout.endswith(' --logdir runs --bind_all --port=7000\n')
+    for flags in (['--bind_all'], ['--host', '127.0.0.1'], ['--host=127.0.0.1']):
+        assert container.run('tensorboard', *flags)[2].endswith(f' {" ".join(flags)}\n')
 
 
 @pytest.mark.parametrize('arguments, code', [
@@ -144,6 +145,15 @@ def test_without_a_volume_nothing_is_started(container, outside, arguments):
     assert (f'is not on a volume, so docker run --rm would delete it with the container. Add -v '
             f'DIR:{outside} to docker run. To discard the results, use --tmpfs {outside}.\n'
             ) in one_line(stderr)
+
+
+def test_data_and_freeze_say_that_their_output_is_lost(container, outside):
+    _, code, stdout, stderr = container.run('data', '--data_dir', outside)
+    assert (code, stdout) == (2, '') and f'{outside} is not on a volume' in one_line(stderr)
+    container.environment['PERMAFROST_DATA'] = outside
+    assert container.notes('data', f'--data_dir={VOLUME}/data') == ''
+    note = one_line(container.notes('freeze', f'--output={outside}/a.pb'))
+    assert note.startswith(f'note: {outside}/a.pb is not on a volume: what this command writes')
 
 
 @pytest.mark.parametrize('arguments', [

@@ -23,6 +23,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
+MAX_LABEL_BYTES = 1 << 20
+
 
 def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Callable],
                     describe: Optional[Callable[[str], Dict[str, Any]]] = None) -> None:
@@ -83,11 +85,17 @@ def answer_lines(version: str, answer: Callable[[Any], Dict[str, Any]]) -> None:
 
 
 def tflite_labels(path: str) -> List[str]:
-    """Return the class names that are attached to a TensorFlow Lite file, or none."""
+    """Return the class names that are attached to a TensorFlow Lite file, or none.
+
+    As in label_image, they must be stored as they are: a small archive can inflate to gigabytes.
+    """
     if not zipfile.is_zipfile(path):
         return []
     with zipfile.ZipFile(path) as archive:
         if 'labels.txt' not in archive.namelist():
+            return []
+        entry = archive.getinfo('labels.txt')
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > MAX_LABEL_BYTES:
             return []
         return archive.read('labels.txt').decode('utf-8', 'replace').splitlines()
 

@@ -56,7 +56,7 @@ class Latency:
 class ClassMetrics(NamedTuple):
     """A class, its accuracy, and what it is most often mistaken for."""
     name: str
-    accuracy: float
+    accuracy: Optional[float]  # None: it has no images
     confused_with: str
 
 
@@ -97,8 +97,9 @@ def class_metrics(confusion: Sequence[Sequence[int]], classes: Sequence[str]
     for number, name in enumerate(classes):
         worst = int(errors[number].argmax())
         count = int(errors[number, worst])
-        by_class.append(ClassMetrics(name, counts[number, number] / totals[number],
-                                     f'{classes[worst]} ({count})' if count else ''))
+        accuracy = counts[number, number] / totals[number] if counts[number].any() else None
+        confused_with = f'{classes[worst]} ({count})' if count else ''
+        by_class.append(ClassMetrics(name, accuracy, confused_with))
     if len(classes) > MAX_CONFUSION_CLASSES:
         return by_class, []
     # The root makes rare mistakes visible.

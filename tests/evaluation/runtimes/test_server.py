@@ -98,6 +98,14 @@ def test_class_names_are_attached_to_a_tflite_file(tmp_path):
         assert server.tflite_labels(str(path)) == labels
 
 
+def test_class_names_that_would_inflate_are_not_read(tmp_path, monkeypatch):
+    for name, compression in (('deflated', zipfile.ZIP_DEFLATED), ('large', zipfile.ZIP_STORED)):
+        path = tmp_path / f'{name}.tflite'
+        with zipfile.ZipFile(str(path), 'w', compression) as archive:
+            archive.writestr('labels.txt', bytes(server.MAX_LABEL_BYTES + (name == 'large')))
+        assert server.tflite_labels(str(path)) == []
+
+
 def test_a_crash_is_one_line_with_what_the_library_said_last(fake):
     for _ in range(2):  # the second request finds it gone
         with pytest.raises(UserError, match='^fake exited with code 3: the last line .run '

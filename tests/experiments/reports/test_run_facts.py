@@ -68,7 +68,7 @@ def test_each_class_has_its_accuracy_and_its_commonest_mistake():
 
 def test_a_class_without_images_and_many_classes():
     by_class, rows = run_facts.class_metrics([[0, 0], [1, 1]], ('a', 'b'))
-    assert by_class[0] == ('a', 0., '') and len(rows) == 2
+    assert by_class[0] == ('a', None, '') and len(rows) == 2
     by_class, rows = run_facts.class_metrics(np.eye(100, dtype=int).tolist(), [''] * 100)
     assert len(by_class) == 100 and rows == []
 
