@@ -72,7 +72,7 @@ COPY LICENSE README.md *.py ./
 RUN ln -s /opt/permafrost/bin/permafrost /usr/local/bin/permafrost && chmod 1777 .venv
 
 ENV HOME=/tmp PERMAFROST_CACHE=/data PERMAFROST_DATA=/data PYTHONUNBUFFERED=1
-# No VOLUME: what is not on a volume of the user's own would be lost without a word.
+# No VOLUME: files outside a volume of the user's would be lost silently.
 WORKDIR /work
 USER 1000:1000
 ENTRYPOINT ["/opt/permafrost/deploy/entrypoint.sh"]

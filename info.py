@@ -24,7 +24,7 @@ flags.DEFINE_integer('image_size', None, "Side of the images in pixels. Default:
                      'or 32; --all shows tuto at both.', 1, 4096)
 define_dataset_flag(more_help=' Only its number of classes is used.')
 flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models: .pb, .pbtxt, '
-                    'a SavedModel directory, or a run that is frozen.')
+                    'a SavedModel directory, or a frozen run.')
 flags.DEFINE_string('run', None, 'Run to show instead of models: its state and its layers.')
 flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
 flags.DEFINE_bool('layers', False, 'Also list the layers with --all or --json.')

@@ -37,7 +37,7 @@ fail() { echo "label_image.sh: $2" >&2; exit "$1"; }
 
 [ $# -gt 0 ] || { usage; exit 2; }
 case $1 in -h|--help) usage; exit ;; esac
-for argument; do  # of a variable that is not set
+for argument; do  # perhaps an unset variable
   [ "$argument" != -- ] || break
   [ -n "$argument" ] || fail 2 'an argument is empty: leave it out, or give it a value'
 done

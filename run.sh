@@ -20,7 +20,7 @@ fail() { echo "run.sh: $*" >&2; exit 2; }
 
 case ${1:-} in -h|--help) usage; exit ;; esac
 [ $# -le 2 ] || fail "too many arguments: $* (usage: ./run.sh [MODEL [STEPS]])"
-for argument; do  # of a variable that is not set
+for argument; do  # perhaps an unset variable
   [ -n "$argument" ] || fail 'an argument is empty: leave it out, or give it a value'
 done
 model=${1:-tuto}

@@ -6,7 +6,7 @@ unset CDPATH  # cd would look for directories there, and print them
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${PERMAFROST_DATA:=/data}"
-# What to paste after `docker run ... IMAGE`, or into a shell in the container.
+# The command prefix of messages: to paste after `docker run ... IMAGE`, or into the container.
 export PERMAFROST_COMMAND=${PERMAFROST_COMMAND:-permafrost}
 
 usage() {
@@ -67,8 +67,8 @@ check_volume() {  # $1: the volume to add; the rest: as for find_output
   check_writable "$output"
 }
 note_if_lost() {
-  outlives_container || echo "note: $output is not on a volume: what this command writes there is" \
-    'lost with the container' >&2
+  outlives_container || echo "note: $output is not on a volume: files that this command writes" \
+    'there are lost with the container' >&2
 }
 check_writable() {  # $1: a directory, which may not exist yet
   local folder=$1

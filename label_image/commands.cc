@@ -61,7 +61,7 @@ Image ReadImage(const std::string& path, const Network& network) {
   }
 }
 
-// Return the classes with the highest probabilities; `raw`: values that are no probabilities.
+// Return the classes with the highest probabilities; `raw`: values that are not probabilities.
 // Without --json, also print them.
 json::Object TopClasses(const Flags& flags, const std::string& path, const float* values, bool raw,
                         const std::vector<std::string>& names) {

@@ -14,7 +14,7 @@ std::string WithPath(const std::string& path, const std::string& message) {
   const auto ends = [&message](size_t at, std::string_view characters) {
     return at >= message.size() || characters.find(message[at]) != characters.npos;
   };
-  // A whole word: "a.pb" is no part of "data.pb". `at` - 1 is beyond the end if `at` is 0.
+  // A whole word: "a.pb" is not part of "data.pb". `at` - 1 is beyond the end if `at` is 0.
   for (size_t at = message.find(path); at != message.npos; at = message.find(path, at + 1)) {
     if (ends(at - 1, " '\"(") && ends(at + path.size(), " '\"),:")) return message;
   }

@@ -10,7 +10,7 @@ namespace label_image {
 // another kind; damaged graphs are left to Graph.
 std::string ReadGraphFile(const std::string& path);
 
-// Return "is a ...: what to do" for the bytes of a file that is no GraphDef, else "".
+// Return "is a ...: what to do" for the bytes of a file that is not a GraphDef, else "".
 // permafrost/evaluation/frozen_graphs/file_kinds.py has the same table.
 std::string FileKind(std::string_view bytes);
 

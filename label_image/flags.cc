@@ -77,7 +77,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "what the graph returns: logits, softmax, sigmoid or raw; default: as the graph says"},
       {"allow_any_op", &model->allow_any_op, "also run operations that inference does not need"},
       {"memory_limit", &flags->memory_limit,
-       "memory for the graph, in MB; default: three quarters of what is available"},
+       "memory for the graph, in MB; default: three quarters of the available memory"},
       {"session_config", &flags->session_config, "file of a ConfigProto that replaces the default"},
       {"help", &flags->help, "print this text and exit; also -h"},
   };

@@ -41,7 +41,7 @@ class Parser {
   }
 
  private:
-  // Return the next character that is no space; 0 at the end.
+  // Return the next character that is not a space; 0 at the end.
   char Peek() {
     const size_t next = rest_.find_first_not_of(" \t\r\n");
     rest_.remove_prefix(std::min(next, rest_.size()));
@@ -182,7 +182,7 @@ ModelCard ReadModelCard(const std::string& name) {
     return ParseModelCard(ReadFile(json, kMaxBytes), bytes);
   } catch (const Error& error) {
     PrintError(Concat("note: ", Printable(json), " is damaged (", error.what(),
-                      "): going on without it"));
+                      "): continuing without it"));
     return {};
   }
 }

@@ -9,28 +9,13 @@ At 24x24, in millions:                             parameters   ops
 """
 
 from functools import partial
-from typing import List, Tuple
 
-from models import Net, Tensor
-
-
-def alex(net: Net, x: Tensor, convs: List[Tuple[int, int]], units: List[int],
-         lrn: bool = True) -> Tensor:
-    """Build `convs` of (size, filters) each, then hidden layers with `units`."""
-    for i, (size, filters) in enumerate(convs, 1):
-        x = net.conv(f'conv{i}', x, filters, size)
-        x = net.max_pool('pool1', x) if i == 1 else x  # the first stage pools before it normalizes
-        x = net.lrn(f'norm{i}', x) if lrn else x
-        x = net.max_pool(f'pool{i}', x) if i > 1 else x
-    for i, count in enumerate(units, 1):
-        x = net.fc(f'fc{i}', x, count, weight_decay=1.)
-    return net.fc('logits', x, net.num_classes, activation='linear')
-
+from models.tuto import conv_fc
 
 MODELS = {
-    'alex0': partial(alex, convs=[(5, 64), (3, 96)], units=[384, 192]),
-    'alex1': partial(alex, convs=[(5, 64), (5, 64), (5, 64)], units=[192]),
-    'alex2': partial(alex, convs=[(5, 64), (5, 64)], units=[384, 192], lrn=False),
-    'alex3': partial(alex, convs=[(5, 64), (5, 64)], units=[384]),
-    'alex4': partial(alex, convs=[(5, 96), (3, 96)], units=[384, 192], lrn=False),
+    'alex0': partial(conv_fc, convs=[(5, 64), (3, 96)], units=[384, 192]),
+    'alex1': partial(conv_fc, convs=[(5, 64), (5, 64), (5, 64)], units=[192]),
+    'alex2': partial(conv_fc, convs=[(5, 64), (5, 64)], units=[384, 192], lrn=False),
+    'alex3': partial(conv_fc, convs=[(5, 64), (5, 64)], units=[384]),
+    'alex4': partial(conv_fc, convs=[(5, 96), (3, 96)], units=[384, 192], lrn=False),
 }

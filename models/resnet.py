@@ -24,7 +24,7 @@ def block(net: Net, name: str, x: Tensor, filters: int, stride: int) -> Tensor:
 
 
 def resnet(net: Net, x: Tensor, blocks: int) -> Tensor:
-    """Build three stages of so many `blocks` each."""
+    """Build three stages of `blocks` residual blocks each."""
     net.initializer = 'he_normal'
     x = net.conv('conv1', x, 16, 3, norm=True)
     for stage, filters in enumerate((16, 32, 64), 1):

@@ -9,9 +9,22 @@ millions:                                                   parameters   ops
 """
 
 from functools import partial
+from typing import List, Tuple
 
 from models import Net, Tensor
-from models.alex import alex
+
+
+def conv_fc(net: Net, x: Tensor, convs: List[Tuple[int, int]], units: List[int],
+            lrn: bool = True) -> Tensor:
+    """Build `convs` of (size, filters) each, then hidden layers with `units`."""
+    for i, (size, filters) in enumerate(convs, 1):
+        x = net.conv(f'conv{i}', x, filters, size)
+        x = net.max_pool('pool1', x) if i == 1 else x  # the first stage pools before it normalizes
+        x = net.lrn(f'norm{i}', x) if lrn else x
+        x = net.max_pool(f'pool{i}', x) if i > 1 else x
+    for i, count in enumerate(units, 1):
+        x = net.fc(f'fc{i}', x, count, weight_decay=1.)
+    return net.fc('logits', x, net.num_classes, activation='linear')
 
 
 def convone(net: Net, x: Tensor) -> Tensor:
@@ -42,7 +55,7 @@ def cifarnet(net: Net, x: Tensor) -> Tensor:
 
 
 MODELS = {
-    'tuto': partial(alex, convs=[(5, 64), (5, 64)], units=[384, 192]),
+    'tuto': partial(conv_fc, convs=[(5, 64), (5, 64)], units=[384, 192]),
     'convone': convone,
     'cifarnet': cifarnet,
 }

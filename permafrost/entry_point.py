@@ -45,7 +45,7 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
     `prints_result`, that is if it is all that the script makes.
     """
     console.install()
-    # Its first import ever finds the fonts of the machine, and logs that.
+    # On its very first import, matplotlib looks for the fonts of the machine, and logs that.
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
 
     def end(number: int, unused_frame: Any) -> None:

@@ -34,7 +34,7 @@ def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> UsageError
 def one_line(error: object, max_length: int = 200) -> str:
     """Return the message of an exception on one line of at most `max_length` characters.
 
-    Of TensorFlow's, the reason alone: without the operation's name and the stack traces around it.
+    Of an error of TensorFlow, only the reason: not the operation's name and the stack traces.
     """
     text = re.sub(r"\AGraph execution error:.*?\nNode: '[^']*'\n", '', str(error), flags=re.DOTALL)
     text = re.sub(r'\A\d+ root error\(s\) found\.\s*\(0\)[^:]*:', '', text).split('\n\t [[')[0]

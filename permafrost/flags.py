@@ -222,7 +222,7 @@ def define_graph_flags() -> None:
     text('input_mean', 'how pixels become floats: (x - mean) / std; one number, or R,G,B. '
          'Default: 0.')
     text('input_std', 'see --input_mean. Default: 1.')
-    text('output_kind', 'what the graph returns: logits, softmax, sigmoid or raw. Default: as '
+    text('output_kind', 'meaning of the output: logits, softmax, sigmoid or raw. Default: as '
          'the graph says.')
     text('labels', 'file of class names, one per line. Default: those in the graph.')
     for alias in ('input_layer', 'output_layer'):
@@ -250,7 +250,7 @@ def explicitly_set(values: flags.FlagValues) -> Dict[str, Any]:
 
 
 def unexpected_argument(argument: str, values: flags.FlagValues, otherwise: str) -> str:
-    """Return the error of an `argument` that is no flag: its flag if it has one, or `otherwise`."""
+    """Return the error of an `argument` that needs a flag: which one, or `otherwise`."""
     for name, is_meant in (('run', runs.exists(argument)),
                            ('graph', argument.endswith(('.pb', '.tflite', '.onnx'))),
                            ('model', argument in models.ALL)):

@@ -144,7 +144,7 @@ def held_stderr() -> Iterator[None]:
 def without_keras() -> Iterator[None]:
     """Context in which Keras cannot be imported.
 
-    TensorFlow 2.21 tries to, to register optimizers that are not used here, and goes on without.
+    TensorFlow 2.21 tries to, to register optimizers that are not used here, and continues without.
     That saves a fifth of its start-up.
     """
     earlier = sys.modules.pop('keras', None)

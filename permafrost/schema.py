@@ -69,11 +69,11 @@ def read(path: str, hint: Any, advice: str) -> Any:
 def read_if_valid(path: str, hint: Any, default: Any) -> Any:
     """Return what `read` does, or `default`: for a damaged file, after a note."""
     try:
-        return read(path, hint, 'going on without it')
+        return read(path, hint, 'continuing without it')
     except FileNotFoundError:
         return default
     except OSError as error:
-        _note(f'{printable(path)}: {error.strerror}: going on without it')
+        _note(f'{printable(path)}: {error.strerror}: continuing without it')
     except UserError as error:
         _note(str(error))
     return default

@@ -139,7 +139,7 @@ def test_a_full_disk_fails_the_script_whose_output_is_its_result(script):
     with open('/dev/full', 'w') as full:
         code, _, err = script('a', stdout=full)
     assert code == 1 and err == (
-        'note: a part of the output was lost (No space left on device)\n')
+        'note: some output was lost (No space left on device)\n')
 
 
 def test_help_for_a_reader_that_leaves_is_no_error(script):

@@ -16,7 +16,7 @@ struct Ready {
   char runtime[100] = "";
 };
 
-// What it says of the batch files.
+// Its result on the batch files.
 struct Accuracy {
   int64_t images = 0, correct = 0;
 };

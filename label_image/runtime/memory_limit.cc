@@ -29,7 +29,7 @@ bool limited = false;
 // Return the bytes in a file of one number, or kUnlimited.
 int64_t ReadNumber(const std::filesystem::path& path) {
   int64_t number = kUnlimited;
-  return std::ifstream(path) >> number ? number : kUnlimited;  // "max" is no number
+  return std::ifstream(path) >> number ? number : kUnlimited;  // "max" is not a number
 }
 
 // Return the number that a line "`key` N" of a file says, or 0.

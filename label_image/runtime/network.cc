@@ -87,7 +87,7 @@ Tensor Network::Result(const uint8_t* images, int64_t count, int height, int wid
 Probabilities Network::Classify(const uint8_t* images, int64_t count, int height, int width) {
   const int64_t most = input_->batch();
   if (!most) return output_.Read(Result(images, count, height, width), count);
-  // A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
+  // A graph of fixed batch size may have it in a Reshape, too: feed it exactly that many images.
   const size_t size = size_t{3} * height * width;
   Probabilities all;
   for (int64_t first = 0; first < count; first += most) {

@@ -10,7 +10,7 @@ PR_SET_PDEATHSIG = 1  # of prctl, in linux/prctl.h
 def end_with_parent(number: int) -> Callable[[], None]:
     """Return a preexec_fn of Popen: the child gets signal `number` when its parent ends.
 
-    That holds however the parent ends, also by SIGKILL. Only Linux does this.
+    That holds however the parent ends, even by SIGKILL. Only Linux does this.
     """
     # Loaded here: in the child, another thread of the parent could hold the loader's lock.
     prctl = getattr(ctypes.CDLL(None), 'prctl', None)

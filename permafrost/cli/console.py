@@ -80,6 +80,6 @@ def report_lost() -> bool:
     lost = [each for each in _descriptors if each.lost]
     if lost:
         works = sys.stdout if len(lost) < 2 and lost[0].fileno() == 2 else sys.stderr
-        print(f'note: a part of the output was lost ({lost[0].lost.strerror})', file=works,
+        print(f'note: some output was lost ({lost[0].lost.strerror})', file=works,
               flush=True)
     return bool(lost)

@@ -20,7 +20,7 @@ def check():
     If there is no environment, or something hides its packages, exit with 1 and one line.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in the imports is no stack trace
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # no stack trace of the imports
     started_again = os.environ.pop(STARTED_AGAIN, None)
     # tools/setup.sh writes this file. Other Pythons with the packages may be right too.
     own = os.path.exists(os.path.join(sys.prefix, '.complete'))

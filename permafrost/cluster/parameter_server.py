@@ -94,7 +94,7 @@ def refuse_second(address: str, task: Task, server: tf.train.Server) -> None:
 class Mailbox:
     """The operations on the state of server `index`, and on its queue of messages.
 
-    The variable is a VariableV2, no resource: its operations are the same in 1.15 and 2.x.
+    The variable is a VariableV2, not a resource: its operations are the same in 1.15 and 2.x.
     """
 
     def __init__(self, index: int):

@@ -96,7 +96,7 @@ class Admission:
             self._pause(waits_for, POLL_SECS if self.claim is None else CLAIM_SECS)
 
     def _next(self, states: List[Optional[ServerState]]) -> str:
-        """Return what this task waits for; '' if nothing. Claim a server for a chief."""
+        """Return the task that this one waits for; '' if none. Claim a server for a chief."""
         for (name, address), state in zip(self.spec.servers().items(), states):
             if state is None:
                 return f'no state from {name} ({address}), which has just started'
@@ -168,8 +168,8 @@ class Admission:
         now = time.monotonic()
         outage = now - self._outage_start
         if outage > self.wait_secs:
-            raise MissingTaskError(f'{message} for {outage:.0f} s: start what is missing, then '
-                                   'restart this task')
+            raise MissingTaskError(f'{message} for {outage:.0f} s: start the missing task, '
+                                   'then restart this one')
         if now - self._last_report > REPORT_SECS:
             self._last_report = now
             print(f'waiting: {message}', flush=True)

@@ -67,7 +67,7 @@ class SyncReplicas:
             accumulators.append((accumulator, variable.device))
         own = queues[self._index]
         with tf.device(global_step.device), tf.control_dependencies(pushes):
-            # A worker that was slow has several tokens: it goes on with the last step.
+            # A worker that was slow has several tokens: it continues with the last step.
             token = own.dequeue_many(tf.maximum(own.size(), 1))[-1]
         with tf.control_dependencies([local_step.assign(token, read_value=False)]):
             step = tf.identity(token)

@@ -31,7 +31,7 @@ class State(enum.Enum):
 
     RUNNING    runs training steps. After STALL_SECS without one, reports which tasks do not answer
                and pings, every STALL_SECS. After wait_secs more, saves and exits with code 1. If
-               it waits_for_chief, it goes on as long as all tasks answer.
+               it waits_for_chief, it continues as long as all tasks answer.
     STOPPING   got a signal. Saves and exits with the signal's code, or 1 if it cannot save.
     SAVING     makes no more steps. Exits with code 1.
     NOTIFYING  has saved and tells the servers, or waits for the chief to save. Exits with the
@@ -78,7 +78,7 @@ class Watchdog:
         self._stopped.set()
 
     def heartbeat(self) -> None:
-        """Note that a step was made, or that the last evaluation goes on."""
+        """Note that a step was made, or that the last evaluation still runs."""
         self._last_step = time.monotonic()
         self._change(State.RUNNING, STALL_SECS, [State.RUNNING])
         self._change(State.SAVING, SAVE_SECS + self._wait_secs, [State.SAVING])
@@ -140,7 +140,7 @@ class Watchdog:
         if remaining < 0:
             problem = self._save()
             lost = f' (the last steps are lost: {problem})' if problem else ''
-            exit_process(1, f'{message}; start what is missing, then restart this task{lost}')
+            exit_process(1, f'{message}; start the missing task, then restart this one{lost}')
         print(message, flush=True)
         threading.Thread(target=self.ping, daemon=True).start()
         self._change(State.RUNNING, min(STALL_SECS, remaining), [State.RUNNING])

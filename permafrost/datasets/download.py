@@ -141,7 +141,7 @@ def _fetch(source: Source, archive: str) -> None:
         source.fetch(source.name, archive, source.size)
         is_whole = _is_whole(archive, source)
     if not is_whole:
-        raise SourceError('what came is not the canonical archive')
+        raise SourceError('the downloaded file is not the canonical archive')
 
 
 def _is_whole(archive: str, source: Source) -> bool:

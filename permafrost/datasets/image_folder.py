@@ -116,8 +116,8 @@ def _check_classes(directory: str, classes: List[str], missing: List[str], is_sp
 def _real_folders(directory: str, roots: List[str]) -> Dict[str, str]:
     """Return {real path: path} of the folders `roots` and of the class folders in them.
 
-    If class folders have one real path, the path is that of the one that is no link, or else of the
-    first. Raises UserError if a root lies in another one.
+    If class folders have one real path, the path is that of the one that is not a link, or else of
+    the first. Raises UserError if a root lies in another one.
     """
     real_roots = {os.path.realpath(root): root for root in roots}
     if len(real_roots) < len(roots) or any(

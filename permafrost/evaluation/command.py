@@ -37,12 +37,12 @@ def define_flags() -> None:
     flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished '
                         'run.')
     flags.DEFINE_string('graph', None, 'Frozen graph to evaluate instead of a run: .pb, .pbtxt, a '
-                        'SavedModel directory, .tflite, .onnx, or a run that is frozen.')
+                        'SavedModel directory, .tflite, .onnx, or a frozen run.')
     flags.DEFINE_multi_string('images', [], 'With --graph: classify these image files (PNG, JPEG '
                               'or BMP) instead, as label_image does')
     flags.DEFINE_integer('top', 3, 'With --images: number of classes to print.', 1)
-    flags.DEFINE_enum('runtime', None, ['tensorflow', *client.RUNTIMES], 'With --graph: what runs '
-                      'it. Default: litert for .tflite, onnxruntime for .onnx, else tensorflow. '
+    flags.DEFINE_enum('runtime', None, ['tensorflow', *client.RUNTIMES], 'With --graph: runtime to '
+                      'use. Default: litert for .tflite, onnxruntime for .onnx, else tensorflow. '
                       'openvino runs .pb, .onnx and .tflite.')
     shared_flags.define_graph_flags()
     flags.DEFINE_bool('allow_any_op', False, 'With --graph, in TensorFlow: also run operations '
@@ -97,7 +97,7 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
         if name in shared_flags.explicitly_set(values):
             raise UsageError(f'--{name} applies to datasets: leave it out with --images')
     graph = _graph_to_run(values)
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+    with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
         session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     return evaluate.classify_images(graph, [*values.images, *more_images], session_config,

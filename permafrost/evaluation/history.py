@@ -84,7 +84,7 @@ def read(run: str) -> List[EpochRow]:
 
 
 def _read(run: str) -> Tuple[List[EpochRow], bool]:
-    """Return what `read` returns, and whether the file holds anything else."""
+    """Return the rows of `read`, and whether the file holds anything else."""
     path = os.path.join(run, FILE)
     try:
         with files.open_regular(path) as stream:

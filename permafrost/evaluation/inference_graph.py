@@ -1,6 +1,6 @@
 """The inference graph: built for a checkpoint of a run, or imported from a graph of ours."""
 
-from typing import Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, NamedTuple, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -18,7 +18,7 @@ from permafrost.training.optimization import weight_averaging
 class InferenceGraph(NamedTuple):
     """The tensors of an inference graph. In ours each has the name of its field."""
     images: tf.Tensor  # uint8 [N, H, W, 3], as decoded
-    inputs: Optional[tf.Tensor]  # float [N, h, w, 3], preprocessed; None inside an imported graph
+    inputs: tf.Tensor  # float [N, h, w, 3], preprocessed
     predictions: tf.Tensor  # float [N, classes], logits
     probabilities: tf.Tensor  # float [N, classes], their softmax
 

@@ -325,7 +325,7 @@ def _accuracy(file: Dict[str, Any]) -> float:
 
 
 def _int8_summary(models: Dict[str, List[Dict[str, Any]]]) -> List[str]:
-    """Return Markdown: the fastest int8 file of each model by its fastest float32 one."""
+    """Return Markdown: the fastest int8 file of each model relative to its fastest float32 file."""
     rows = []
     for model, files in models.items():
         timed = [each for each in files if each['ms'].get('1 1')]

@@ -33,7 +33,7 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
          as_json: bool = False, dataset: str = 'cifar10') -> None:
     """Print the counts of `model` (None: of all), at the image size of its recipe by default.
 
-    As text, a single model is listed layer by layer. Of `dataset`, the number of classes counts.
+    As text, a single model is listed layer by layer. `dataset` gives the number of classes.
     Raises UsageError for an unknown model, before TensorFlow is imported, and for images that are
     too small for `model`. Of all models, the counts of these are unknown.
     """
@@ -87,7 +87,7 @@ def show_models(trained: str) -> None:
 def show_run(run: str, as_json: bool = False) -> None:
     """Print what `run` is, how far it is, and the layers of its model.
 
-    Raises UserError if it is no run.
+    Raises UserError if it is not a run.
     """
     config, extra = runs.read_config(run)
     state, step = runs.state(run, config)
@@ -190,7 +190,7 @@ def _measure_if_possible(model: str, image_size: int, classes: int) -> Size:
 
 
 def _prepare_runtime() -> Any:
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+    with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
         return runtime.prepare()
 
 

@@ -9,10 +9,10 @@ from permafrost import files, runs
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def, labels
-from permafrost.export import freeze, graph_passes, trained_weights
+from permafrost.export import freeze, graph_passes
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression.distillation import Teacher
-from permafrost.training.setup import TrainSetup
+from permafrost.training.setup import TrainSetup, find_graph
 
 
 def with_teacher(train_setup: TrainSetup, session_config: Optional[tf.ConfigProto] = None
@@ -42,7 +42,7 @@ def with_teacher(train_setup: TrainSetup, session_config: Optional[tf.ConfigProt
 
 
 def read(source: str, dataset: Dataset, session_config: Optional[tf.ConfigProto] = None) -> Teacher:
-    """Return the teacher of a run, of a frozen graph of ours, or of a name in trained_models/.
+    """Return the teacher of a run, of one of our frozen graphs, or of a name in trained_models/.
 
     Raises UserError if there is none, or if it does not fit the images and classes of `dataset`.
     """
@@ -50,7 +50,7 @@ def read(source: str, dataset: Dataset, session_config: Optional[tf.ConfigProto]
         content, name = _freeze(source, dataset, session_config)
         graph = tf.GraphDef.FromString(content)
     else:
-        name = trained_weights.find_graph(source, 'teacher')
+        name = find_graph(source, 'teacher')
         graph = graph_def.read_graph(name)
         with files.open_regular(name) as stream:
             content = stream.read()

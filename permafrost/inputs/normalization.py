@@ -180,7 +180,7 @@ def fit(name: str, dataset: loading.Dataset) -> Tuple[float, ...]:
     part = f'-without-{held_out}' if dataset.held_out else ''
     path = os.path.join(files.cache_dir(), 'statistics',
                         f'{name}-{dataset.identity[:32]}{part}.json')
-    # A cache that cannot be used is no error: without it the next run takes seconds longer.
+    # A cache that cannot be used is not an error: without it the next run takes seconds longer.
     with contextlib.suppress(OSError, UserError):
         cached = schema.read(path, List[float], 'it is made again')
         if len(cached) == np.prod(kind.statistics_shape(dataset.image_shape)):

@@ -8,7 +8,6 @@ from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.recipe import Published, Recipe
 from permafrost.recipes.schedules import Linear, OneCycle, Staircase, Steps
 
-NOT_MEASURED = 'Accuracy: not measured yet.'
 _FIRST_FAMILY = 'the original implementation of these models'
 _CIFAR10_FAST = 'https://github.com/davidcpage/cifar10-fast'
 _AIRBENCH = 'https://github.com/KellerJordan/cifar10-airbench'

@@ -19,7 +19,7 @@ class Number(NamedTuple):
 
 
 # inputs.augmentation has a function for each name, which takes these numbers.
-AUGMENTATIONS: Dict[str, Tuple[Number, ...]] = {
+AUGMENTATION_NUMBERS: Dict[str, Tuple[Number, ...]] = {
     'crop': (Number(math.inf, is_whole=True),), 'pad_crop': (Number(4., is_whole=True),),
     'reflect_crop': (Number(4., is_whole=True),), 'flip': (), 'alternate_flip': (),
     'cutout': (Number(8., is_whole=True),), 'brightness': (Number(63., 255.),),
@@ -136,14 +136,14 @@ def check_augmentation(recipe: Recipe) -> None:
     """
     parsed = augmentations(recipe)
     names = [name for name, _ in parsed]
-    for group in (*ALTERNATIVES, *((name,) for name in AUGMENTATIONS)):
+    for group in (*ALTERNATIVES, *((name,) for name in AUGMENTATION_NUMBERS)):
         first, *others = [name for name in names if name in group] or ['']
         if others:
             pair = f'{first} twice' if first in others else f'both {first} and {others[0]}'
             raise UsageError(f'augmentation {",".join(recipe.augmentation)} has {pair}: leave one '
                              'out')
     for text, (name, numbers) in zip(recipe.augmentation, parsed):
-        for number, value in zip(AUGMENTATIONS[name], numbers):
+        for number, value in zip(AUGMENTATION_NUMBERS[name], numbers):
             if number.is_whole and math.isfinite(value) and value % 1:
                 raise UsageError(f'augmentation {shown(text)} has a wrong number: pixels must be '
                                  'whole')
@@ -174,9 +174,9 @@ def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
     parsed: List[Tuple[str, List[float]]] = []
     for text in recipe.augmentation:
         name, *digits = text.split(':')
-        if name not in AUGMENTATIONS:
-            raise unknown_name_error('augmentation', name, AUGMENTATIONS)
-        numbers = AUGMENTATIONS[name]
+        if name not in AUGMENTATION_NUMBERS:
+            raise unknown_name_error('augmentation', name, AUGMENTATION_NUMBERS)
+        numbers = AUGMENTATION_NUMBERS[name]
         if len(digits) > len(numbers):
             raise UsageError(f'augmentation {shown(text)} has too many numbers: {name} takes '
                              f'{len(numbers) or "none"}')

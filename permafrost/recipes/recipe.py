@@ -11,8 +11,8 @@ from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.schedules import ProgressiveResizing, Schedule
 from permafrost.schema import limited
 
-NORMALIZATIONS = ('per_image', 'per_channel', 'per_pixel', 'yuv_local')
-OPTIMIZERS = ('sgd', 'momentum', 'nesterov', 'adam', 'muon', 'muon_unscaled')
+NORMALIZATION_NAMES = ('per_image', 'per_channel', 'per_pixel', 'yuv_local')
+OPTIMIZER_NAMES = ('sgd', 'momentum', 'nesterov', 'adam', 'muon', 'muon_unscaled')
 COMPUTE_DTYPES = ('float32', 'bfloat16')
 SPARSITY_SCOPES = ('layer', 'global')
 PLAIN_NAME = re.compile(r'\w[\w.-]{0,99}').fullmatch
@@ -42,7 +42,7 @@ class Recipe:
         (), count=(0, 20), text='Random changes of the training images, such as '
         'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
     normalize: str = limited(
-        'per_image', names=NORMALIZATIONS, earlier='standardize', text='Input normalization.')
+        'per_image', names=NORMALIZATION_NAMES, earlier='standardize', text='Input normalization.')
     batch_size: int = limited(128, minimum=1, maximum=100000, text='Images per step.')
     epochs: float = limited(
         0., minimum=0, maximum=1e9, text='Number of epochs; the schedule is rescaled to it. '
@@ -50,7 +50,7 @@ class Recipe:
     train_images: int = limited(
         1280000, minimum=1, maximum=10**12, earlier='images',
         text='Length of the training in images, on any dataset, if --epochs is 0.')
-    optimizer: str = limited('sgd', names=OPTIMIZERS, text='Optimizer.')
+    optimizer: str = limited('sgd', names=OPTIMIZER_NAMES, text='Optimizer.')
     learning_rate: float = limited(
         0.1, minimum=0, maximum=1e9,
         text='Peak learning rate, for the gradient averaged over the batch.')

@@ -134,7 +134,7 @@ class Cosine(OneCycle):
 
 @dataclasses.dataclass(frozen=True)
 class Exponential(Schedule):
-    """Multiplied by `decay` every so many epochs, smoothly."""
+    """Multiplied by `decay` every `every_epochs` epochs, smoothly."""
     decay: float
     every_epochs: float = 1.
     name, examples = 'exponential', ('exponential 0.5 25',)
@@ -148,7 +148,7 @@ class Exponential(Schedule):
 
 
 class Staircase(Exponential):
-    """Multiplied by `decay` every so many epochs, at once."""
+    """Multiplied by `decay` every `every_epochs` epochs, at once."""
     name, examples = 'staircase', ('staircase 0.5 25',)
 
     def factor_at(self, epoch: Any, num_epochs: float, ops: Any = np) -> Any:

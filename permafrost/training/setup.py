@@ -243,7 +243,7 @@ def _note_length(config: Config, where: str = '') -> None:
         problems.append(f'cuts the schedule of {_num_steps(end)} short')
     elif steps > end and recipe.schedule != Constant():
         rate = durations.learning_rate_at(config, end)
-        problems.append(f'goes on after the schedule of {_num_steps(end)}, at a learning rate of '
+        problems.append(f'continues after the schedule of {_num_steps(end)}, at a learning rate of '
                         f'{rate:.3g}')
     if recipe.quantization_aware_epochs and steps <= quantized:
         problems.append(f'ends before quantization-aware training begins at step {quantized:g}')

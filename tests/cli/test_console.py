@@ -47,7 +47,7 @@ def end_of(tmp_path):
 def test_output_that_nobody_receives_ends_nothing(end_of, text, lost):
     end, out, err = end_of(text)
     assert end == f'reached True {lost}\n'
-    note = b'note: a part of the output was lost (No space left on device)\n'
+    note = b'note: some output was lost (No space left on device)\n'
     assert (out + err).count(note) == (1 if lost and '2>&1' not in text else 0)
     assert b'Traceback' not in err and b'Exception' not in err
 

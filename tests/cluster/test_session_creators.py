@@ -221,8 +221,8 @@ def test_a_worker_joins_when_the_chief_is_ready(cluster, publishers):
 def test_a_server_that_does_not_answer_is_named(cluster, publishers):
     spec = ClusterSpec((cluster.spec.ps[0], '127.0.0.1:1'), cluster.spec.workers)
     message = _refused(cluster.admission(1, spec=spec, wait_secs=-1.))
-    assert message == ('no answer from ps 1 (127.0.0.1:1) for 0 s: start what is missing, then '
-                       'restart this task')
+    assert message == ('no answer from ps 1 (127.0.0.1:1) for 0 s: start the missing task, then '
+                       'restart this one')
     with pytest.raises(SystemExit) as error:
         cluster.admission(1, spec=spec, signals=SimpleNamespace(code=143)).wait()
     assert error.value.code == 143

@@ -86,7 +86,7 @@ def test_a_server_that_is_killed_for_good_ends_every_task_with_one_line(syntheti
         assert error == cluster.lines[name][-1], helpers.output(cluster)
         if name != 'ps 0':
             assert f"no answer from ps 1 ({cluster.hosts['ps 1']})" in error
-            assert 'start what is missing, then restart this task' in error
+            assert 'start the missing task, then restart this one' in error
 
 
 @pytest.mark.slow

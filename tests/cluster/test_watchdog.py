@@ -73,8 +73,8 @@ def test_a_stall_that_lasts_saves_and_fails(watcher):
     assert watcher.state is State.RUNNING and not saved.is_set()
     code, message = _exit(watcher, 131.)
     assert code == 1 and saved.is_set()
-    assert message == ('no training step for 131 s: no answer from ps 0 (127.0.0.1:1); start what '
-                       'is missing, then restart this task')
+    assert message == ('no training step for 131 s: no answer from ps 0 (127.0.0.1:1); start the '
+                       'missing task, then restart this one')
     watcher.emergency_save = _fail
     assert '(the last steps are lost: No space left on device)' in _exit(watcher)[1]
 

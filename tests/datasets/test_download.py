@@ -129,7 +129,7 @@ def test_an_archive_of_another_checksum_is_never_unpacked(small, tmp_path):
     unpacked = []
     source = source_of(unpacked.append, archive[:-1] + b'x', archive + b'x', canonical=archive)
     for _ in range(2):
-        with pytest.raises(UserError, match='what came is not the canonical archive'):
+        with pytest.raises(UserError, match='the downloaded file is not the canonical archive'):
             prepare(tmp_path / 'data', source)
         assert not (tmp_path / 'cache/dl/archive.tgz').exists(), 'so that the next try works'
     assert unpacked == [] and list((tmp_path / 'data').iterdir()) == []
@@ -160,7 +160,7 @@ def test_a_source_that_is_wrong_from_the_start_is_fetched_once(small, tmp_path, 
     url, requests = serve(archive[:-1] + b'x')
     source = Source(url, 'x.tar.gz', len(archive), hashlib.sha256(archive).hexdigest(),
                     download.download, extract_tarball)
-    with pytest.raises(UserError, match='what came is not the canonical archive'):
+    with pytest.raises(UserError, match='the downloaded file is not the canonical archive'):
         prepare(tmp_path / 'data', source)
     assert requests == [None]
 

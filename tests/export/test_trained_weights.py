@@ -13,7 +13,7 @@ from permafrost.evaluation import inference_graph
 from permafrost.export import freeze, trained_weights
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, overrides
-from permafrost.training import initialization
+from permafrost.training import initialization, setup
 from permafrost.training.graph import build_train_graph
 from tests import networks
 from tests.export.helpers import logits_of, some_images
@@ -77,7 +77,7 @@ def test_bundled_models_begin_as_they_are(model, synthetic):
     recipe = overrides.get_recipe(catalog.default_recipe(model), ['normalize=per_image'])
     config = Config(model, recipe, 1, train_images=640)
     trained = trained_weights.read(model, config, synthetic)
-    path = trained_weights.find_graph(model, 'init_from')
+    path = setup.find_graph(model, 'init_from')
     assert trained.source == path and trained.classes[:2] == ('airplane', 'automobile')
     trained = trained._replace(classes=tuple(synthetic.classes))
     values = initialization.choose(trained, config, synthetic.classes)

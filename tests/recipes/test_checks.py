@@ -19,15 +19,15 @@ TUTORIAL = catalog.RECIPES['tutorial']
 
 
 def test_the_names_are_those_that_are_implemented():
-    assert set(checks.AUGMENTATIONS) == set(augmentation.AUGMENTATIONS)
-    assert set(recipe.OPTIMIZERS) == set(optimizers.OPTIMIZERS)
-    assert set(recipe.NORMALIZATIONS) == set(normalization.NORMALIZATIONS)
+    assert set(checks.AUGMENTATION_NUMBERS) == set(augmentation.AUGMENTATIONS)
+    assert set(recipe.OPTIMIZER_NAMES) == set(optimizers.OPTIMIZERS)
+    assert set(recipe.NORMALIZATION_NAMES) == set(normalization.NORMALIZATIONS)
     assert set(checks.WHOLE_IMAGE) == {
         name for name, kind in normalization.NORMALIZATIONS.items() if kind.before_crop}
     assert set(checks.PADDING) <= set(augmentation.AUGMENTATIONS)
     counts = {name: len(inspect.signature(function).parameters) - 3
               for name, function in augmentation.AUGMENTATIONS.items()}
-    assert counts == {name: len(numbers) for name, numbers in checks.AUGMENTATIONS.items()}
+    assert counts == {name: len(numbers) for name, numbers in checks.AUGMENTATION_NUMBERS.items()}
 
 
 def test_augmentations_have_their_number_or_the_usual_one():

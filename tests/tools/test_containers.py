@@ -153,7 +153,7 @@ def test_data_and_freeze_say_that_their_output_is_lost(container, outside):
     container.environment['PERMAFROST_DATA'] = outside
     assert container.notes('data', f'--data_dir={VOLUME}/data') == ''
     note = one_line(container.notes('freeze', f'--output={outside}/a.pb'))
-    assert note.startswith(f'note: {outside}/a.pb is not on a volume: what this command writes')
+    assert note.startswith(f'note: {outside}/a.pb is not on a volume: files that this command')
 
 
 @pytest.mark.parametrize('arguments', [

@@ -77,7 +77,7 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     prepare(f'--run={tmp_path}/run', '--resume')  # which refuses another --image_size
     assert 'note: ' not in capsys.readouterr().out
     prepare('--model=lenet5', '--steps=9999')
-    assert 'note: --steps=9999 goes on after the schedule of ' in capsys.readouterr().out
+    assert 'note: --steps=9999 continues after the schedule of ' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('settings, steps, note', [
@@ -323,7 +323,7 @@ def test_one_step_is_no_steps(prepare, capsys):
     prepare('--recipe=davidnet', '--steps=2', '--epochs=1', '--batch_size=640',
             '--schedule=linear 0:1 1:0.5')
     output = capsys.readouterr().out
-    assert 'goes on after the schedule of 1 step, at' in output and ', 2 steps\n' in output
+    assert 'continues after the schedule of 1 step, at' in output and ', 2 steps\n' in output
 
 
 @pytest.mark.parametrize('flag', ['init_from', 'teacher'])

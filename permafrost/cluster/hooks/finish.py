@@ -25,7 +25,7 @@ class FinishHook(tf.train.SessionRunHook):
     """Ends the training together with the other tasks. It comes after the hook that saves.
 
     The chief lets the others finish their steps, saves and says so; the others wait for that.
-    While this lasts, a lost server is waited for and the training goes on, as in any step.
+    While this lasts, a lost server is waited for and the training continues, as in any step.
     `worker` is the worker.ClusterWorker.
     """
 

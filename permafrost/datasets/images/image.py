@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 1 << 30  # as in label_image
 DECODERS = ((b'\x89PNG\r\n\x1a\n', decode_png.decode), (b'\xff\xd8\xff', decode_jpeg.decode),
             (b'BM', decode_bmp.decode))
 
-# Of links, of what is no regular file (see open_regular), and of sockets. Others may pass.
+# Of links, other files that are not regular (see open_regular), and sockets. Others may pass.
 LASTING_ERRORS = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 Image.MAX_IMAGE_PIXELS = None  # bad_image.check_size has a lower limit

@@ -72,7 +72,7 @@ def check_graph_file(path: str) -> None:
 
 
 def file_kind(begin: bytes, end: bytes) -> Optional[str]:
-    """Return 'is a ...: what to do' for the first and last bytes of a file that is no GraphDef."""
+    """Return 'is a ...: advice' for the first and last bytes of a file; None for a GraphDef."""
     if not begin:
         return 'is empty'
     for (offset, signature), kind in SIGNATURES.items():

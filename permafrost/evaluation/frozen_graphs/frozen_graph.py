@@ -76,7 +76,7 @@ class FrozenGraph(Classifier):
         return np.concatenate([self._fetch(session, fed) for fed in batches])
 
     def _fetch(self, session, fed):
-        """Return what the graph returns, with a dimension for the images."""
+        """Return the output of the graph, with a dimension for the images."""
         values = np.asarray(self._values(session, fed))
         is_row = values.ndim == 0 or (values.ndim == 1 and not self.input.layout.is_batched)
         return values[None] if is_row else values

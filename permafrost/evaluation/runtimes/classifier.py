@@ -59,7 +59,7 @@ class Classifier(abc.ABC):
     def _answers(self, session: Optional[tf.Session], images: np.ndarray
                  ) -> Tuple[np.ndarray, int]:
         """Return the output for `images`, and their number."""
-        # A graph of fixed batch size may have it in a Reshape, too: feed it exactly so many images.
+        # A graph of fixed batch size may have it in a Reshape, too: feed exactly that many images.
         size = self.input.batch or len(images)
         filled = np.concatenate([images, np.repeat(images[:1], -len(images) % size, 0)])
         values = self.run(session, filled, size)

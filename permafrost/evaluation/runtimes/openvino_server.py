@@ -15,7 +15,7 @@ DTYPES = {'u8': 'uint8', 'u16': 'uint16', 'u32': 'uint32', 'u64': 'uint64', 'i8'
 def read(path: str) -> Tuple[Any, List[str]]:
     """Return the model at `path`, and the names of its outputs: our logits first.
 
-    In a frozen graph of ours the probabilities follow the logits, and are the only output.
+    In Permafrost's frozen graphs the probabilities follow the logits, and are the only output.
     """
     model = CORE.read_model(path)
     names = {name for op in model.get_ops() for port in op.outputs() for name in port.get_names()}

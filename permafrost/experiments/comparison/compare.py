@@ -46,7 +46,7 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
         raise UserError('results/*.json contain only test accuracies: leave out --split, or '
                         'name only runs')
     group(entries, by_run, baseline)  # refuses an unknown baseline before anything is evaluated
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+    with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
         session_config = runtime.prepare()
         entries = [_evaluated(entry, split, session_config if measure else None, notes)
                    for entry in entries]
@@ -105,7 +105,7 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
     """
     graph, name = _graph_of(entry), printable(_file_of(entry))
     if split != 'test':
-        notes.append(f'{name}: measured on test images alone: add --split test')
+        notes.append(f'{name}: measured on test images only: add --split test')
         return entry
     found = exports.read(graph, entry.export)
     if found is None and entry.is_finished and session_config is not None:
@@ -188,7 +188,7 @@ def _measured_size(group_of_row: Group, path: str) -> Dict[str, Any]:
 def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) -> Row:
     entries = group_of_row.entries
     first = entries[0]
-    # A run that goes on, or failed, would change the mean.
+    # A run that is still training, or failed, would change the mean.
     finished = [entry for entry in entries if entry.is_finished and entry.accuracy is not None]
     accuracies = tuple(entry.accuracy for entry in finished)
     images = finished[0].images if finished else 0

@@ -19,7 +19,7 @@ METHODS = {'welch': "95 % confidence, Welch's t-test over the seeds",
 
 
 def text(comparison: Comparison) -> str:
-    """Return the table and what is to be known about it, as lines for a terminal."""
+    """Return the table and its notes, as lines for a terminal."""
     has_names = _needs_names(comparison)
     columns: Dict[str, Callable[[Row], str]] = {}
     if has_names:
@@ -41,7 +41,7 @@ def text(comparison: Comparison) -> str:
 
 def markdown_table(comparison: Comparison, last: Optional[Dict[str, Callable[[Row], str]]] = None
                    ) -> List[str]:
-    """Return the lines of a Markdown table of six columns, and what is to be known about it.
+    """Return the lines of a Markdown table of six columns, and its notes.
 
     A difference that is not noise is bold. `last`, {name: text}, stands in place of the training.
     """

@@ -1,4 +1,4 @@
-"""Grouping: runs that differ in their seed alone become a row; rows get names and settings."""
+"""Grouping: runs that differ only in their seed become a row; rows get names and settings."""
 
 import collections
 import os
@@ -24,7 +24,7 @@ def group(entries: Sequence[Entry], by_run: bool = False,
           baseline: Optional[str] = None) -> List[Group]:
     """Return the rows of a comparison, the baseline first.
 
-    A second run of the same seed is no other sample: it gets a row of its own, as every run does
+    A second run of the same seed is not another sample: it gets a row of its own, as every run does
     with `by_run`. `baseline` is the name, a run or a variant of a row; by default that of a study,
     or else the first row, of those that have an accuracy. Raises UsageError if there is no such
     row.

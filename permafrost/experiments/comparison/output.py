@@ -23,8 +23,8 @@ def define_flags() -> None:
     """Define the flags of compare.py."""
     flags.DEFINE_string('log_dir', 'runs', 'Folder of the runs to compare or list, if no argument '
                         'names any.', allow_override=True)
-    flags.DEFINE_bool('list', False, 'List the runs, one per line: state, model, what differs from '
-                      'the recipe, step, accuracy and age.')
+    flags.DEFINE_bool('list', False, 'List the runs, one per line: state, model, changes from the '
+                      'recipe, step, accuracy and age.')
     flags.DEFINE_string('baseline', None, 'Row that the others are compared with: a variant, or a '
                         "run. Default: a study's baseline, else the first that has an accuracy.")
     flags.DEFINE_enum('split', None, ['test', 'validation'], 'Split to compare on. '

@@ -11,7 +11,7 @@ from permafrost.experiments import markdown
 from permafrost.experiments.comparison import entries, formats, selection
 from permafrost.experiments.comparison.entries import Entry
 
-HEADER = ('run', 'state', 'model', 'what differs from the recipe', 'step', 'accuracy %', 'age')
+HEADER = ('run', 'state', 'model', 'changes from the recipe', 'step', 'accuracy %', 'age')
 
 
 def list_runs(arguments: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant: the runs that differ in their seed alone. None: not known."""
+    """A variant: the runs that differ only in their seed. None: not known."""
     name: str  # unique in the comparison; may come from a file: escape it
     model: str
     settings: Dict[str, str]  # {name in Comparison.settings: text}

@@ -34,7 +34,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _policy() -> str:
-    """Return the policy that lets the browser run page.js alone, and load nothing."""
+    """Return the policy that lets the browser run only page.js, and load nothing."""
     digest = base64.b64encode(hashlib.sha256(_read('page.js').encode()).digest()).decode()
     return (f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
             f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")

@@ -1,4 +1,4 @@
-"""A pool of trainings: starts as many at once as it may, and goes on past those that fail."""
+"""A pool of trainings: starts as many at once as it may, and continues past those that fail."""
 
 import abc
 import contextlib
@@ -67,7 +67,7 @@ def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
         return []
     if parallel < 2 and not runs.exists(run.directory):
         return []
-    # 0: the best for the engine. A run that goes on alone would keep the share that it had before.
+    # 0: the best for the engine. A run that continues alone would keep the share that it had.
     share = max(1, num_cores // parallel) if parallel > 1 else 0
     return [f'--intra_op_threads={share}', f'--inter_op_threads={share}']
 
@@ -111,7 +111,7 @@ class _Pool:
     def _note_end(self, process: TrainingProcess, code: int, interrupted: bool) -> None:
         run, problem = process.run, ''
         if interrupted and not run.is_done():
-            return  # it goes on next time
+            return  # it continues next time
         if not process.is_stopped and not run.is_done():
             problem = reason_of_failure(run, code)
             self.failures += 1

@@ -18,7 +18,7 @@ Kind = Tuple[str, ...]  # what a speed holds for
 
 
 def kind_of(run: PlannedRun) -> Kind:
-    """Return what decides the speed of a run."""
+    """Return the settings that decide the speed of a run."""
     recipe = run.config.recipe
     return (run.config.model, run.config.dataset, run.config.source, str(recipe.image_size),
             str(recipe.batch_size), recipe.compute_dtype, str(run.config.deterministic),

@@ -82,7 +82,7 @@ def error_of(run: PlannedRun, code: int) -> str:
 def claim(directory: str) -> Optional[contextlib.ExitStack]:
     """Return a context that holds a run for this sweep until it is closed, or this process ends.
 
-    None if another sweep holds the run, or a training goes on in it: that of a sweep that was
+    None if another sweep holds the run, or a training still runs in it: that of a sweep that was
     killed takes a moment to save.
     """
     files.make_folder(directory)

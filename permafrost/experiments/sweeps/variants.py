@@ -20,7 +20,7 @@ class Variant(NamedTuple):
 
 
 def variants_of(study: Study) -> List[Variant]:
-    """Return the variants of a study that is no search; the baseline is the first, if it is one.
+    """Return the variants of a study that is not a search; the baseline is the first, if it is one.
 
     Raises UsageError.
     """

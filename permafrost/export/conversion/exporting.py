@@ -90,10 +90,10 @@ def read_source(path: str, dataset: loading.Dataset,
                 session_config: Optional[tf.ConfigProto]) -> Source:
     """Return the frozen graph at `path` with images of `dataset`, and what it answers.
 
-    Raises UserError if it is no frozen graph of ours, or has other classes than `dataset`.
+    Raises UserError if Permafrost did not freeze it, or if its classes are not those of `dataset`.
     """
     graph = graph_def.read_graph(path)
-    network.extract(graph, 'images', path)  # report a graph of someone else at once
+    network.extract(graph, 'images', path)  # report a foreign graph at once
     _check_size(path, graph, dataset)
     classes = class_names(graph, path, None)
     check_classes(path, classes, dataset)

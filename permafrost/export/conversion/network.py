@@ -20,7 +20,7 @@ def is_preprocessing(name: str) -> bool:
 
 
 def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.GraphDef':
-    """Return the part of a frozen graph of ours from `node`, `images` or `inputs`, to the logits.
+    """Return one of our frozen graphs from `node`, `images` or `inputs`, to the logits.
 
     The shape of `node` is that of a batch, [-1, H, W, 3]. Converters keep the names of nodes, so
     the quantizers find what preprocesses by PREPROCESSING. Raises UserError if `graph`, from the

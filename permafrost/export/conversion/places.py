@@ -36,7 +36,7 @@ def description_path(output: str, model: str) -> str:
         except (OSError, TypeError, ValueError):
             is_description = False
         if not is_description:
-            raise UsageError(f'{path} would be overwritten, and is no description of a frozen '
+            raise UsageError(f'{path} would be overwritten, and does not describe a frozen '
                              'graph: name another --output')
     return path
 

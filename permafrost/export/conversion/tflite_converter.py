@@ -54,7 +54,7 @@ def _int8(graph, node, calibration):
     """Return an int8 file: of `images`, what preprocesses remains in float."""
     converter = _converter(graph, node)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if node == 'inputs':  # for a microcontroller: integers alone, also in and out
+    if node == 'inputs':  # for a microcontroller: integers only, also in and out
         if calibration is not None:
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8

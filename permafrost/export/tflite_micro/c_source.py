@@ -88,7 +88,7 @@ def _declarations(model):
     return f"""\
 // Measured on a 64-bit computer; pointers of 32 bits need less.
 #define {upper}_ARENA_BYTES {facts['arena_bytes']}
-// What the model is made of, and how many kinds that is.
+// The number of kinds of operations, and a macro that adds them.
 #define {upper}_OPS {len(facts['ops'])}
 #define {upper}_ADD_OPS(resolver) do {{ {ops} }} while (0)
 #define {upper}_CLASSES {len(model.labels)}

@@ -83,7 +83,7 @@ class PerImage(Preprocessing):
 
 def find(graph: tf.GraphDef, images: np.ndarray, path: str = 'the graph',
          session_config: Optional[tf.ConfigProto] = None) -> Preprocessing:
-    """Return the preprocessing of a frozen graph of ours, checked with uint8 `images`.
+    """Return the preprocessing of one of our frozen graphs, checked with uint8 `images`.
 
     Raises UserError if it is another than those of this module; `path` names the graph.
     """

@@ -76,7 +76,7 @@ def save(saver: tf.train.Saver, session: tf.Session, run: str, step: int) -> int
 
 
 def delete(run: str, step: int) -> None:
-    """Delete the files of one checkpoint, the index first: the rest alone is no checkpoint."""
+    """Delete the files of one checkpoint, the index first: without it the rest is not read."""
     for name in sorted(os.listdir(runs.train_dir(run)), reverse=True):
         if re.fullmatch(rf'{PREFIX}-{step}(?:{ENDING}|\.meta)', name):
             with contextlib.suppress(FileNotFoundError):

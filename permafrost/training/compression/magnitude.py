@@ -1,4 +1,4 @@
-"""Magnitude: the weights, or the whole filters, that pruning sets to zero next. NumPy alone."""
+"""Magnitude: the weights, or the whole filters, that pruning sets to zero next (NumPy only)."""
 
 import abc
 import dataclasses

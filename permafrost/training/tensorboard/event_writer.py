@@ -43,7 +43,7 @@ class EventWriter:
             self._has_failed = True
             reason = printable(one_line(error).split('; ')[-1])
             print(f'note: cannot write {printable(self._path)} ({reason}): TensorBoard will not '
-                  'show what follows', flush=True)
+                  'show later events', flush=True)
 
     def close(self) -> None:
         with contextlib.suppress(tf.errors.OpError):  # all was flushed

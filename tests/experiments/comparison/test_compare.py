@@ -200,7 +200,7 @@ def test_an_exported_file_is_a_row_with_its_own_accuracy_and_size(folder, measur
     monkeypatch.setattr(exporting, 'export', None)  # they are made once
     assert compare([str(folder / 'study')]).rows[1].accuracies == (0.25, 0.75)
     held_out = compare([str(folder / 'study')], split='validation', measure=False)
-    assert any('tiny.int8.tflite: measured on test images alone' in note
+    assert any('tiny.int8.tflite: measured on test images only' in note
                for note in held_out.notes)
     runs.write_status(dense.runs[0], step=5)  # it was continued
     continued = compare([str(folder / 'study')], measure=False)

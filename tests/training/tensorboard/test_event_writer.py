@@ -14,5 +14,5 @@ def test_a_full_disk_of_events_ends_no_training(synthetic, tmp_path, monkeypatch
     output = capfd.readouterr().out
     assert output.count('note: cannot write ') == 1
     assert re.search(rf'^note: cannot write {tmp_path}/train/events\S+ \(No space left '
-                     r'on device\): TensorBoard will not show what follows$', output, re.M)
+                     r'on device\): TensorBoard will not show later events$', output, re.M)
     assert 'done at step 3' in output

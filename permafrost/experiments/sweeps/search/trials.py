@@ -1,4 +1,4 @@
-"""The trials of a search: which settings are tried, which run goes on, and which is stopped early.
+"""The trials of a search: which settings to try, which runs to continue, which to stop early.
 
 The database decides who trains what, so any number of processes can work on a search.
 """
@@ -20,7 +20,7 @@ from permafrost.experiments.sweeps.training_process import claim
 from permafrost.experiments.sweeps.variants import Variant, name_of, parse_range, with_same_recipe
 
 POLL_SECS = 3.  # between two questions to the database, or looks at results.csv
-# A third goes on at each rung: after 1, 3, 9, ... evaluations (ASHA, arXiv:1810.05934).
+# A third continues at each rung: after 1, 3, 9, ... evaluations (ASHA, arXiv:1810.05934).
 REDUCTION_FACTOR = 3
 MAX_FAILURES = 3  # in a row, of another reason than the settings: the next trials would fail, too
 DIVERGED = 'NaN'  # in the reason of a training whose loss diverged
