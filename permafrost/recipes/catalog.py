@@ -137,6 +137,7 @@ _RECIPES = (
         param_groups=(
             ParamGroup('fc|logits', decoupled_weight_decay=0.02),
             ParamGroup('biases', decoupled_weight_decay=0.)),
+        label_smoothing=0.1,
         compute_dtype='bfloat16'),
     Recipe(
         name='resnet_paper',
