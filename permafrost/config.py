@@ -84,8 +84,11 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
     """
     for name in sorted(set(changes) & set(vars(config)) - {*RESUMABLE, 'recipe'}):
         if changes[name] != getattr(config, name):
-            raise UsageError(f'this run was started with --{name}={getattr(config, name)}, not '
-                             f'{changes[name]}: start another run, or leave the flag out')
+            before = getattr(config, name)
+            flag = (f'without --{name}' if before is None else
+                    f'with --{name}={before}, not {changes[name]}')
+            raise UsageError(f'this run was started {flag}: start another run, or leave the flag '
+                             'out')
     fields = recipe.to_json()
     differences = [f'{name} is {to_text(value)}, not {to_text(fields[name])}'
                    for name, value in config.recipe.to_json().items()

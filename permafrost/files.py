@@ -39,6 +39,7 @@ def write_files_atomically(contents: Dict[str, Content]) -> None:
     temporary: Dict[str, str] = {}
     try:
         for path, content in contents.items():
+            _check_replaceable(path)
             temporary[path] = _temporary_name(path)
             with open(temporary[path], 'xb') as stream:  # its permissions follow the umask
                 stream.write(content if isinstance(content, bytes) else content.encode())
@@ -58,6 +59,12 @@ def write_files_atomically(contents: Dict[str, Content]) -> None:
                 os.unlink(path)
     for folder in {_folder(path) for path in contents}:
         sync(folder)
+
+
+def _check_replaceable(path: str) -> None:
+    """Raise OSError if `path` is a device, a pipe or a folder: renaming would replace it."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(errno.EINVAL, 'not a regular file', path)
 
 
 def _temporary_name(path: str) -> str:

@@ -262,5 +262,6 @@ def unexpected_argument(argument: str, values: flags.FlagValues, otherwise: str)
 
 def check_file(name: str, path: str) -> None:
     """Raise UsageError if the flag `name` names no file that can be written: `path`."""
-    if os.path.isdir(path) or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    is_other = os.path.exists(path) and not os.path.isfile(path)  # such as /dev/stdout
+    if is_other or path == '-' or not os.path.isdir(os.path.dirname(os.path.abspath(path))):
         raise UsageError(f'--{name}={printable(path)}: name a file, in a folder that exists')

@@ -95,7 +95,7 @@ def _make_next_number(parent: str) -> str:
 
 
 def refuse_existing(run: str) -> None:
-    """Raise UserError if `run` is a file or a run directory already, or has checkpoints."""
+    """Raise UserError if `run` cannot be the directory of a new run, since it has other uses."""
     if os.path.isfile(run):
         raise UserError(f'{printable(run)} is a file: name another --run')
     if exists(run):
@@ -104,6 +104,19 @@ def refuse_existing(run: str) -> None:
     if glob.glob(os.path.join(glob.escape(train_dir(run)), 'model.ckpt-*')):
         raise UserError(f'{printable(run)} has checkpoints, but no config.json: restore it, or '
                         'name another --run')
+    outer = _outer_run(run)
+    if outer:
+        raise UserError(f'{printable(run)} is inside the run {printable(outer)}: name another '
+                        '--run')
+    if os.path.exists(os.path.join(run, 'manifest.json')):
+        raise UserError(f'{printable(run)} holds a packed dataset: name another --run')
+
+
+def _outer_run(path: str) -> Optional[str]:
+    """Return the run directory that has `path` inside; None if there is none."""
+    parents = map(str, pathlib.Path(path).parents)
+    return next((each for each in parents
+                 if exists(each) and os.path.isdir(train_dir(each))), None)
 
 
 def exists(run: str) -> bool:
@@ -163,9 +176,7 @@ def read_config(run: str) -> Tuple[Config, Dict[str, Any]]:
     try:
         extra = schema.read(path, ConfigFile, DAMAGED)
     except (FileNotFoundError, NotADirectoryError):
-        parents = map(str, pathlib.Path(run).parents)
-        inside = next((each for each in parents
-                       if exists(each) and os.path.isdir(train_dir(each))), None)
+        inside = _outer_run(run)
         fix = f'name {printable(inside)}' if inside else 'name one such as runs/tuto/1'
         raise UserError(f'{printable(run)} is not a run directory (no config.json): {fix}'
                         ) from None

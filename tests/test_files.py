@@ -109,6 +109,13 @@ def test_a_failed_write_changes_nothing_and_leaves_nothing(tmp_path, monkeypatch
     assert sorted(os.listdir(str(tmp_path))) == ['first', 'second']
 
 
+def test_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(str(tmp_path / 'pipe'))
+    with pytest.raises(OSError, match='not a regular file'):
+        files.write_atomically(str(tmp_path / 'pipe'), 'new')
+    assert os.listdir(str(tmp_path)) == ['pipe'] and not os.path.isfile(str(tmp_path / 'pipe'))
+
+
 @pytest.mark.parametrize('content, value', [
     (b'[1]', [1]), (b'\xef\xbb\xbf{"a": "\xc3\xa9"}', {'a': 'é'}),
     (b'[' + b'9' * 39 + b', -' + b'9' * 10**6 + b', 1e400]',

@@ -57,6 +57,17 @@ def test_checkpoints_without_a_config_are_not_continued(tmp_path):
         runs.create('', 'tuto', run)
 
 
+def test_a_run_is_not_started_inside_another_or_in_a_dataset(tmp_path, config):
+    run = runs.create('', 'tuto', str(tmp_path / 'run'))
+    _write(run, config)
+    with pytest.raises(UserError, match=f'run/train is inside the run {run}: name another --run'):
+        runs.create('', 'tuto', run + '/train')
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'manifest.json').write_text('{}')
+    with pytest.raises(UserError, match='data holds a packed dataset: name another --run'):
+        runs.create('', 'tuto', str(tmp_path / 'data'))
+
+
 def test_a_file_is_no_run(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='file is a file: name another --run'):

@@ -234,8 +234,9 @@ def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:
 def _check_not_empty(dataset: Dataset, split: str) -> None:
     """Raise UserError if a split has no images."""
     if not dataset.counts.get(split):
-        advice = ': train.py --validation N holds some out' if split == 'validation' else ''
-        raise UserError(f'{dataset.directory} has no {split} images{advice}')
+        advice = {'validation': ': train.py --validation N holds some out',
+                  'test': ': pack it with --test_fraction, or name another --split'}.get(split, '')
+        raise UserError(f'{printable(dataset.directory)} has no {split} images{advice}')
 
 
 def load_first(dataset: Dataset, split: str, count: int) -> Tuple[np.ndarray, np.ndarray]:

@@ -162,6 +162,11 @@ def _read_manifest(name: str, directory: str) -> DatasetSpec:
             command = next_command('tools/make_tfrecords.py', directory, 'OUT')
             raise UserError(f'{printable(directory)} is not a packed dataset: it has no '
                             f'{MANIFEST}. Run `{command}`, then use --dataset OUT') from None
+        if os.path.isfile(directory):
+            raise UserError(f'{printable(directory)} is a file: name the directory of a packed '
+                            'dataset with --dataset') from None
+        if isinstance(error, PermissionError):
+            raise UserError(f'{printable(path)}: {error.strerror}: make it readable') from None
         if not os.path.lexists(directory):
             raise UserError(f'no directory {printable(directory)}: {how_to_fix(name)}') from None
         raise UserError(f'{printable(path)}: {error.strerror}; {how_to_fix(name)}') from None

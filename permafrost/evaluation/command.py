@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 from absl import flags
 
 from permafrost import flags as shared_flags, runs, runtime
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.frozen_graphs.statement import Statement
@@ -57,6 +57,8 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     fit each other, UserError if a file cannot be read.
     """
     run, graph = None, ''
+    if values.results and os.path.isfile(values.results):
+        raise UsageError(f'--results={printable(values.results)} is a file: name a folder')
     if values['top'].present:
         raise UsageError('--top needs --images')
     if not shared_flags.uses_frozen_graph(values):

@@ -90,7 +90,8 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
         except (tf.errors.OpError, ValueError) as error:
             raise _cannot_run(path, error)
     metrics.update(graph=path, split=split)
-    lines = [f'graph: {model_card.read_model_card(path).title(path)}', *frozen.describe()]
+    lines = [f'graph: {model_card.read_model_card(path).title(path)}',
+             f'dataset: {printable(data.name)} in {printable(data.directory)}', *frozen.describe()]
     if not frozen.labels:
         lines.append(f'classes: not named in the graph, those of '
                      f'{printable(data.name)} in their order')

@@ -330,7 +330,8 @@ def _int8_summary(models: Dict[str, List[Dict[str, Any]]]) -> List[str]:
     for model, files in models.items():
         timed = [each for each in files if each['ms'].get('1 1')]
         int8 = [each for each in timed if '.int8.' in each['file']]
-        floats = [each for each in timed if each not in int8 and 'bfloat16' not in each['runtime']]
+        floats = [each for each in timed if '.int8.' not in each['file'] and
+                  '.float16.' not in each['file'] and 'bfloat16' not in each['runtime']]
         if not int8 or not floats:
             continue
         before, after = (min(each, key=lambda file: file['ms']['1 1']) for each in (floats, int8))

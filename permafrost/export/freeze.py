@@ -69,6 +69,8 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
         f"{metrics['accuracy']:.4f}" if has_test else
         f'{data.name} has no test images, so the accuracy is unknown'))
+    if step < config.steps and runs.read_status(run).get('state') != 'done':
+        print(f'note: {printable(run)} is at step {step} of {config.steps}')
     if saved_model:
         saved_models.write(graph, saved_model, session_config)
         print(f'saved_model: {printable(saved_model)}')

@@ -160,7 +160,8 @@ def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
         if 'Trying to share variable' in str(error):  # its shape is of the size of the images
             raise UserError(f'{config.model} needs one image size: leave --progressive_resizing '
                             'out') from error
-        is_resized = height != config.recipe.image_size
+        sizes = config.recipe.progressive_resizing.sizes
+        is_resized = bool(sizes) and height != config.recipe.image_size
         advice = ('give --progressive_resizing larger sizes' if is_resized else
                   f'try --image_size={catalog.image_size(config.model)}')
         raise UserError(f'{config.model} cannot be built for images of {height}x{width} '

@@ -99,7 +99,7 @@ def _train_in(run: str, setup: TrainSetup, graph: TrainGraph,
     step = finding.last_step(run)
     is_done = ((step >= config.steps or bool(stop.reason)) and not _is_behind(extra, step) and
                strategy.others_know)
-    return _record_end(run, is_done, stop, strategy)
+    return _record_end(run, is_done, stop, strategy, bool(setup.dataset.counts['test']))
 
 
 def _note_the_end(run: str) -> None:
@@ -145,14 +145,16 @@ def _record_start(setup: TrainSetup, run: str) -> int:
     return step
 
 
-def _record_end(run: str, is_done: bool, stop: hooks.StopHook, strategy: Strategy) -> int:
+def _record_end(run: str, is_done: bool, stop: hooks.StopHook, strategy: Strategy,
+                has_test: bool) -> int:
     """Write status.json, print what to do next and return the exit code."""
     step, checkpoint = finding.find_checkpoint(run)
     signals = stop.signals
     if is_done:
         state, reason, code = 'done', stop.reason and f' ({stop.reason})', 0
         best = ('--step', 'best') if runs.read_status(run).get('best_step') is not None else ()
-        command = commands.next_command('eval.py', '--run', run, *best)
+        script = 'eval.py' if has_test else 'freeze_graph.py'
+        command = commands.next_command(script, '--run', run, *best)
     else:
         state, reason, code = 'stopped', signals.name and f' by {signals.name}', signals.code or 1
         command = commands.next_command(

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import sys
 
 import numpy as np
@@ -178,6 +179,10 @@ def test_an_ablation_of_biases_freezes_them_from_the_first_epoch_on():
         assert [group.freeze_epoch for group in changed.param_groups if 'biases' in group.pattern
                 ] == [0.]
         assert changed != recipe
+    assert any(group.freeze_epoch < 1 for group in recipe.param_groups)
+    for name in (None, *client.WITHOUT[:-1]):  # the speed may not change while it is measured
+        with ablations.without(name, recipe) as changed:
+            assert {group.freeze_epoch for group in changed.param_groups} == {math.inf}
 
 
 def test_each_ablation_is_timed(benchmark):

@@ -118,7 +118,7 @@ def test_a_damaged_best_json_is_replaced(copied, capsys):
         metrics = evaluator.evaluate(*finding.find_checkpoint(run))
         with open(best) as stream:
             assert json.load(stream) == metrics, content
-    assert f'note: {best} is damaged' in capsys.readouterr().out
+    assert f'note: {best} is damaged' in capsys.readouterr().err
 
 
 def test_what_cannot_be_recorded_is_computed_all_the_same(copied, tmp_path, capsys):

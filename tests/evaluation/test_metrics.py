@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError
-from permafrost.evaluation import metrics
+from permafrost.evaluation import metrics, tta
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.training.checkpoints import finding
 
@@ -87,6 +87,23 @@ def test_the_worst_mistakes_are_those_of_the_highest_probability(evaluator, synt
         row = each['index']
         assert (each['label'], each['predicted']) == (labels[row], predicted[row])
         assert each['probability'] == pytest.approx(probabilities[row].max(), abs=1e-5)
+
+
+def test_the_views_of_tta_are_averaged_with_their_weights():
+    random = np.random.RandomState(1)
+    images, labels = random.randint(0, 256, (300, 8, 8, 3)).astype(np.uint8), np.arange(300) % 10
+    weights = random.randn(8 * 8 * 3, 10)
+    network = SimpleNamespace(
+        num_classes=10, has_probabilities=False,
+        logits=lambda session, view: view.reshape(len(view), -1).dot(weights))
+    values = metrics.compute_metrics(None, network, images, labels, 100, 'flip_shift')
+    shares, views = zip(*tta.flip_shift(images))
+    logits = [network.logits(None, view) for view in views]
+    def correct(each):
+        return (each.argmax(1) == labels).sum()
+    assert values['correct'] == correct(logits[0])
+    assert values['correct_tta'] == correct(sum(map(np.multiply, shares, logits)))
+    assert len({correct(logits[0]), correct(sum(logits)), values['correct_tta']}) == 3
 
 
 def test_too_little_memory_is_one_line(synthetic):

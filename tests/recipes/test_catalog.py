@@ -29,6 +29,15 @@ def test_every_model_has_one_default_recipe():
     for recipe in catalog.RECIPES.values():
         assert set(recipe.published) <= set(models.MODELS)
         assert all(published.source for published in recipe.published.values())
+
+
+def test_the_published_accuracies_of_resnets_are_100_less_their_errors():
+    """He et al. 2015 (https://arxiv.org/abs/1512.03385), table 6."""
+    errors = {'resnet20': 8.75, 'resnet32': 7.51, 'resnet44': 7.17, 'resnet56': 6.97,
+              'resnet110': 6.43}
+    for recipe in catalog.RECIPES.values():
+        for model in set(recipe.published) & set(errors):
+            assert recipe.published[model].accuracy.split()[0] == f'{100 - errors[model]:.2f}'
     assert catalog.DEFAULT_RECIPES['squeeze1'] == 'squeeze'  # its best
     with pytest.raises(UserError, match='no_model has no default recipe'):
         catalog.default_recipe('no_model')

@@ -122,6 +122,7 @@ def test_label_smoothing_spreads_a_share_of_the_label(default_graph):
         scalars, values = session.run([graph.scalars, logits])
     log_probs = np.log(np.exp(values) / np.exp(values).sum(1, keepdims=True))
     plain = log_probs[np.arange(8), np.arange(8)]
+    assert scalars['accuracy'] == (values.argmax(1) == np.arange(8)).mean()
     expected = -(0.8 * plain + 0.2 * log_probs.mean(1)).mean()
     assert scalars['loss'] - scalars['weight_decay'] == pytest.approx(expected, rel=1e-5)
     assert scalars['cross_entropy'] == pytest.approx(-plain.mean(), rel=1e-5)  # as in evaluations

@@ -299,7 +299,7 @@ def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
         with pytest.raises(UsageError, match=message):
             prepare(*run, *other)
     for other in ('--freeze=conv', '--init_from=a', '--teacher=a'):
-        with pytest.raises(UsageError, match=f'started with {other.split("=")[0]}=None, not'):
+        with pytest.raises(UsageError, match=f'started without {other.split("=")[0]}: start'):
             prepare(*run, other)
 
 

@@ -38,6 +38,8 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
                         else [entry_files.read_run(each)])
         except UserError as error:
             notes.append(f'left out: {error}')
+        except OSError as error:
+            notes.append(f'left out: {error.filename}: {error.strerror}')
     if not entries:
         raise UserError('; '.join(notes))
     if split is None:

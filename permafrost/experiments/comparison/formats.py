@@ -139,7 +139,8 @@ def facts(comparison: Comparison, mark: str) -> List[str]:
     several = any(row.std is not None for row in comparison.rows)
     lines = [f'accuracy: of the last checkpoint, on {" or ".join(map(str, images))} '
              f'{comparison.split} images' + ', mean ± standard deviation of the seeds' * several
-             ] if images else ['accuracy: no run has been evaluated yet']
+             ] if images else [
+                 f'accuracy: no finished run has one on the {comparison.split} images']
     lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
     if methods:
         lines.append(f'{mark}: the interval excludes 0 (of 20 variants without effect, expect 1)')

@@ -1,5 +1,6 @@
 """The output of compare.py: on the terminal, and the files that its flags name."""
 
+import os
 from typing import Any, Callable, Dict, Sequence
 
 from absl import flags
@@ -53,6 +54,10 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     paths = {name: values[name].value for name in TEXTS if values[name].value}
     for name, path in paths.items():
         check_file(name, path)
+    paths = {name: os.path.realpath(path) if os.path.islink(path) else path
+             for name, path in paths.items()}  # else the file would replace the link
+    if len(set(map(os.path.realpath, paths.values()))) < len(paths):
+        raise UsageError(f"--{' and --'.join(paths)} name one file twice: name a file for each")
     comparison = compare.compare(arguments, values.baseline, values.split, values.by_run,
                                  values.measure)
     print(formats.text(comparison), flush=True)

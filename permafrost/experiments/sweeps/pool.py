@@ -12,6 +12,7 @@ from permafrost.training.signals import Signals
 
 POLL_SECS = 0.2
 PROGRESS_SECS = 60.
+WAIT_SECS = 5.  # without a run before the log says that another process has them
 
 
 class Source(abc.ABC):
@@ -79,7 +80,7 @@ class _Pool:
         self.failures = 0
         self._source, self._parallel = source, parallel
         self._time = time.monotonic()
-        self._is_waiting = False  # for runs of other processes
+        self._idle_since, self._is_noted = self._time, False
 
     def start(self) -> None:
         """Fill the free places."""
@@ -95,9 +96,12 @@ class _Pool:
 
     def poll(self, interrupted: bool) -> None:
         """Note the trainings that have ended, and stop those that the source gives up."""
-        was_waiting, self._is_waiting = self._is_waiting, not self.running and not interrupted
-        if self._is_waiting and not was_waiting:
+        now = time.monotonic()
+        if self.running or interrupted:
+            self._idle_since, self._is_noted = now, False
+        elif now > self._idle_since + WAIT_SECS and not self._is_noted:
             self._print_progress(with_runs=True)
+            self._is_noted = True
         for process in list(self.running):
             code = process.code()
             if code is not None:

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 
@@ -63,6 +63,7 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
                 variants.parse_range(name, value) for value in values_of_name):
             raise UsageError(f'--search draws {name} from one range or from a list of values, not '
                              f'from {",".join(values_of_name)}: give one of them')
+    _check_values(the_study, values)
     print(f"search: {printable(folder)}, {_counted(the_study.count, 'trial')} of at most "
           f"{config.steps} steps, {_counted(len(the_study.seeds), 'seed')}, {config.validation} "
           'validation images', flush=True)
@@ -82,10 +83,42 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
         study.write(folder, the_study)
         print(f'{printable(search.name)} in {database.shown(url)}', flush=True)
         code = pool.run_all(search, values.parallel)
-        search.print_trials()
+        code = code or int(not search.print_trials())
     script = 'sweep.py' if code > 1 else 'compare.py'
     print(f'next: {commands.next_command(script, folder)}', flush=True)
     return code
+
+
+def _check_values(the_study: study.Study, values: Any) -> None:
+    """Raise UsageError if a search could draw a value that no training accepts.
+
+    Each value and end of a range is tried with the base, then with the first values of the others.
+    """
+    tried = {name: _ends(name, texts) for name, texts in the_study.vary.items()}
+    first = {name: texts[0] for name, texts in tried.items()}
+    for name, texts in tried.items():
+        for text in texts:
+            try:
+                _configure(the_study, values, {name: text})
+            except UsageError:
+                if len(tried) == 1:
+                    raise
+                _configure(the_study, values, {**first, name: text})
+
+
+def _ends(name: str, texts: Sequence[str]) -> Sequence[str]:
+    """Return the values of a setting; of a range, both ends."""
+    number_range = variants.parse_range(name, texts[0]) if len(texts) == 1 else None
+    if number_range is None:
+        return texts
+    return [f'{int(end) if number_range.is_whole else end:.6g}' for end in number_range[:2]]
+
+
+def _configure(the_study: study.Study, values: Any, settings: Dict[str, str]) -> None:
+    variant = variants.with_same_recipe(
+        the_study, variants.Variant(variants.name_of(settings), settings))
+    arguments = plan.arguments_of(the_study, variant.settings, the_study.seeds[0])
+    plan.configure(values, arguments, variant.name)
 
 
 def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], parallel: int,

@@ -6,7 +6,7 @@ Importing this module does not import TensorFlow, so that a wrong flag fails at 
 import os
 
 from permafrost import files, runs
-from permafrost.errors import UsageError, UserError
+from permafrost.errors import UsageError, UserError, printable
 
 
 def check_suffix(output: str) -> None:
@@ -29,6 +29,8 @@ def description_path(output: str, model: str) -> str:
     if os.path.isdir(output):
         raise UsageError(f'{output} is a directory: name a file, e.g. --output '
                          f"{os.path.join(output, model + '.pb')}")
+    if os.path.exists(output) and not os.path.isfile(output):
+        raise UsageError(f'{printable(output)} is not a regular file: name another --output')
     path = os.path.splitext(output)[0] + '.json'
     if os.path.lexists(path):
         try:

@@ -119,7 +119,7 @@ def test_milliseconds_have_three_digits():
 
 def test_no_accuracy_is_said_in_words():
     lines = formats.facts(Comparison('runs', (row('a', '1', images=0),)), '*')
-    assert lines == ['accuracy: no run has been evaluated yet']
+    assert lines == ['accuracy: no finished run has one on the test images']
 
 
 def test_durations():

@@ -41,6 +41,13 @@ def test_several_seeds_equal_a_published_example_of_welch():
     assert found.value / half * 2.0595 == pytest.approx(-2.46, abs=0.005)  # t of 25.0 from tables
 
 
+def test_two_seeds_each_have_two_degrees_of_freedom():
+    """Equal variances of n seeds each: 2 n - 2. Student's 97.5 % quantile of 2 is 4.303."""
+    found = intervals.difference([.80, .82], 10000, [.84, .86], 10000)
+    assert found.value == pytest.approx(-.04)
+    assert found.interval.high - found.value == pytest.approx(4.303 * .0002 ** .5, abs=1e-5)
+
+
 def test_the_interval_holds_the_true_difference_19_times_of_20():
     random = np.random.RandomState(0)
     held = 0

@@ -87,6 +87,7 @@ def test_a_run_that_the_source_gives_up_is_no_failure(synthetic, tmp_path, capsy
 
 def test_a_pool_that_waits_for_another_process_says_so(monkeypatch, capsys):
     monkeypatch.setattr(pool, 'POLL_SECS', .01)
+    monkeypatch.setattr(pool, 'WAIT_SECS', .005)
     source, polls = Recorder([]), iter([False] * 5 + [True])
     source.is_empty = lambda: next(polls)
     assert pool.run_all(source, 1) == 0

@@ -120,6 +120,24 @@ def test_a_search_draws_a_setting_from_one_range(synthetic, tmp_path):
     assert not (tmp_path / 'study').exists()
 
 
+@pytest.mark.parametrize('vary, message', [
+    ('learning_rate=log:0..1', 'a range is LOW..HIGH'), ('optimizer=sgdd,adam', 'did you mean sgd'),
+    ('optimizer=sgd..adam', "unknown optimizer 'sgd..adam'"), ('learning_rate=-1..2', '-1'),
+    ('batch_size=0.5..2', 'batch_size')])
+def test_a_search_refuses_values_before_it_writes_anything(synthetic, tmp_path, vary, message):
+    for more in ((), ('--dry_run',)):
+        with pytest.raises(UsageError, match=message):
+            helpers.run_fast(tmp_path / 'study', *helpers.data_flags(
+                synthetic, f'--vary={vary}', '--search=2', *more))
+    assert not (tmp_path / 'study').exists()
+
+
+def test_a_search_may_vary_settings_that_need_each_other(synthetic, tmp_path, capsys):
+    flags = helpers.data_flags(synthetic, '--vary=momentum=0.9,0.8',
+                               '--vary=optimizer=nesterov,momentum', '--search=1')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+
+
 def test_a_search_is_reported(synthetic, tmp_path, capsys):
     flags = helpers.data_flags(synthetic, '--vary=learning_rate=log:0.01..1', '--search=5',
                                '--steps=90', '--parallel=2')

@@ -35,6 +35,18 @@ def test_whitened_patches_are_uncorrelated(size, with_negatives):
     assert not tf.trainable_variables()
 
 
+def test_epsilon_is_added_to_the_variance():
+    images, epsilon = images_to_whiten(), 4.
+    net = Net(training=True, sample_images=lambda: images)
+    y = net.whiten('whiten', tf.constant(images), 2, epsilon, padding='VALID')
+    whitened, weights = evaluate(y, tf.global_variables()[0])
+    # A filter is a unit vector / sqrt(v + epsilon), so v / (v + epsilon) is 1 - epsilon * length^2.
+    expected = 1 - epsilon * np.square(weights).sum((0, 1, 2))
+    assert expected.min() < .3 < .7 < expected.max()
+    rows = whitened.reshape(-1, whitened.shape[-1])
+    np.testing.assert_allclose(np.square(rows).mean(0), expected, atol=1e-4)
+
+
 def test_whitening_without_sample_images_is_random():
     net = Net(training=False, seed=4)
     net.whiten('whiten', tf.constant(images_to_whiten()), 2, 1e-2)

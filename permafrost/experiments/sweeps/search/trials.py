@@ -74,8 +74,10 @@ class Search(pool.Source):
         if theirs is None:
             self._optuna.set_user_attr('settings', mine)
         elif theirs != mine:
-            raise UserError(f'the database has a search {printable(self.name)} with other '
-                            'settings: restore study.json, or use a STUDY of another name')
+            names = ', '.join(name for name in mine if mine[name] != theirs.get(name))
+            raise UserError(f'the database has a search {printable(self.name)} with other settings '
+                            f'({names}): leave out the flags that change them, restore study.json, '
+                            'or use a STUDY of another name')
 
     def next(self) -> Optional[PlannedRun]:
         now = time.monotonic()
@@ -266,8 +268,8 @@ class Search(pool.Source):
             (State.RUNNING, 'running')) if state in states]
         return f"{self._study.count} trials: {', '.join(parts) or 'none yet'}"
 
-    def print_trials(self) -> None:
-        """Print the trials, the best first, and the best settings."""
+    def print_trials(self) -> bool:
+        """Print the trials, the best first, and the best settings. Return whether one completed."""
         every = self._optuna.get_trials(deepcopy=False)
         done = sorted((each for each in every if each.state == State.COMPLETE),
                       key=lambda each: -each.value)
@@ -277,6 +279,7 @@ class Search(pool.Source):
         if done:
             print(f'best: trial{done[0].number}, validation accuracy {done[0].value:.4f}: '
                   f'{printable(_settings(done[0]))}', flush=True)
+        return bool(done)
 
 
 def _settings(trial: optuna.trial.FrozenTrial) -> str:
