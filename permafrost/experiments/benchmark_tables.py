@@ -144,7 +144,28 @@ def training(folder: str) -> List[str]:
                f"{_bound(measured)}; {'met' if measured.get('met') else '**not met**'})."
                for name, measured in figures.items() if 'target' in measured]
     return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
-            *_recipe_minutes(networks, figures), *_ablation(figures)]
+            *_recipe_minutes(networks, figures)]
+
+
+def ablation(folder: str) -> List[str]:
+    """Return Markdown: sprint's steps without each of the things that make them faster.
+
+    The slowest is the first. A trial of sprint alone counts more than that of all networks.
+    """
+    trials = os.path.join(folder, 'trials')
+    benchmark = (_read(trials, 'benchmark-training-sprint.json', TrainingFile) or
+                 _read(folder, 'benchmark-training.json', TrainingFile))
+    speeds = {key: measured['median'] for key, measured in (benchmark or {'figures': {}})[
+        'figures'].items() if ' ablation: ' in key}
+    if not speeds or min(speeds.values()) <= 0:
+        return NOT_RECORDED
+    model, _, _ = next(iter(speeds)).partition(' ablation: ')
+    trained = next((speed for key, speed in speeds.items() if key.endswith(': tf2-bfloat16')), None)
+    return markdown.table(
+        [f'steps of {markdown.escape(model)}', 'images/s', 'ratio'],
+        [[markdown.escape(key.partition(': ')[2].replace('tf2-bfloat16', 'tf2, bfloat16')),
+          _short(speed), f'{speed / trained:.2f}' if trained else _short(None)]
+         for key, speed in sorted(speeds.items(), key=lambda item: item[1])])
 
 
 def training_avx2(folder: str) -> List[str]:
@@ -240,20 +261,6 @@ def _mean_or_share(name: str) -> str:
     return markdown.escape(name).replace(
         'our best by the best of PyTorch', "our fastest / PyTorch's fastest, geometric mean"
     ).replace(', of the peak', ', share of the peak')
-
-
-def _ablation(figures: Dict[str, Measurement]) -> List[str]:
-    """Return a table of steps without each of the things that make them faster, slowest first."""
-    speeds = {key: measured['median'] for key, measured in figures.items() if ' ablation: ' in key}
-    if not speeds or min(speeds.values()) <= 0:
-        return []
-    model, _, _ = next(iter(speeds)).partition(' ablation: ')
-    trained = next((speed for key, speed in speeds.items() if key.endswith(': tf2-bfloat16')), None)
-    return ['', *markdown.table(
-        [f'steps of {markdown.escape(model)}', 'images/s', 'ratio'],
-        [[markdown.escape(key.partition(': ')[2].replace('tf2-bfloat16', 'tf2, bfloat16')),
-          _short(speed), f'{speed / trained:.2f}' if trained else _short(None)]
-         for key, speed in sorted(speeds.items(), key=lambda item: item[1])])]
 
 
 def _least_minutes(figures: Dict[str, Measurement], model: str, images: int,
@@ -386,5 +393,5 @@ def _short(value: Optional[float]) -> str:
 
 
 DEPLOY_TABLES = {'deploy': deploy, 'micro': micro}  # of docs/deploy.md
-TABLES = {'pipeline': pipeline, 'training': training, 'training-avx2': training_avx2,
-          'record': record, 'inference': inference}
+TABLES = {'pipeline': pipeline, 'training': training, 'ablation': ablation,
+          'training-avx2': training_avx2, 'record': record, 'inference': inference}

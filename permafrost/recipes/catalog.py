@@ -122,7 +122,7 @@ _RECIPES = (
         name='tutorial_muon',
         description="""The networks of tutorial in 30,000 steps: one cycle of Muon.
             `python train.py --model tuto --recipe tutorial_muon`.
-            Accuracy: not measured yet.""",
+            Accuracy: 87.15 %, 88.07 % with --tta flip_shift (1 seed, 24 minutes, tf2).""",
         published=_published(
             _FIRST_FAMILY, tuto='87.2 in 300,000 steps', alex4='87.5 in 300,000 steps'),
         image_size=24,

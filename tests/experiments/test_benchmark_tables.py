@@ -137,9 +137,16 @@ def test_training_is_shown_as_recorded(tmp_path):
         '| --- | --- | --- | --- |',
         '| nin2 | 427 (tf2, float32) | – | – |',  # 1.28 million images at 50 images/s
         '| tuto | 17.3 (tf1-mkl, float32) | 97.0 (PyTorch, compiled, bfloat16) | 0.700 |', '',
-        'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.', '',
-        '| steps of sprint | images/s | ratio |', '| --- | --- | --- |',
-        '| without this | 300 | 0.75 |', '| tf2, bfloat16 | 400 | 1.00 |']
+        'Recipes: nin2 1.28 million images, 0.9 PFLOP; tuto 1.28 million images, 0.13 PFLOP.']
+    rows = ['| steps of sprint | images/s | ratio |', '| --- | --- | --- |']
+    assert benchmark_tables.ablation(str(tmp_path)) == [
+        *rows, '| without this | 300 | 0.75 |', '| tf2, bfloat16 | 400 | 1.00 |']
+    (tmp_path / 'trials').mkdir()
+    figures['sprint ablation: without this'] = _figure(500.)
+    files.write_json(str(tmp_path / 'trials' / 'benchmark-training-sprint.json'),
+                     {'networks': networks, 'figures': figures})
+    assert benchmark_tables.ablation(str(tmp_path)) == [
+        *rows, '| tf2, bfloat16 | 400 | 1.00 |', '| without this | 500 | 1.25 |']
 
 
 def test_steps_on_avx2_are_shown_with_their_ratios(tmp_path):
