@@ -61,8 +61,8 @@ def test_training_goes_on_before_the_damage_and_saves_over_it(synthetic, copied,
     DAMAGE['data bit'][0](os.path.join(copied, 'train', 'model.ckpt-4'))
     DAMAGE['data empty'][0](os.path.join(copied, 'train', 'model.ckpt-2'))
     networks.train(synthetic, copied, 4, 'tiny', resume=True, save_steps=4)
-    output = capsys.readouterr().out
-    assert output.count('is skipped: ') == 2 and 'resuming at step 0' in output
+    output, notes = capsys.readouterr()
+    assert notes.count('is skipped: ') == 2 and 'resuming at step 0' in output
     assert finding.find_problem(finding.find_checkpoint(copied, 4)[1]) is None
     with pytest.raises(UserError, match='model.ckpt-2 is damaged'):
         finding.find_checkpoint(copied, 2)
