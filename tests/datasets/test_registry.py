@@ -86,6 +86,12 @@ def test_a_bad_manifest_is_named(tmp_path, monkeypatch, text, problem):
     assert '\n' not in str(caught.value)
 
 
+def test_a_file_is_not_a_dataset(tmp_path):
+    (tmp_path / 'manifest.json').write_text('{}')
+    with pytest.raises(UserError, match='manifest.json is a file: name the directory of a packed'):
+        registry.describe(str(tmp_path / 'manifest.json'))
+
+
 def test_a_directory_that_was_never_packed_is_told_from_one_that_was(tmp_path, monkeypatch):
     monkeypatch.setenv('PERMAFROST_COMMAND', 'podman')
     (tmp_path / 'red').mkdir()

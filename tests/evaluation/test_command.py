@@ -63,6 +63,14 @@ def test_follow_ends_soon_after_the_training_does(run, synthetic, tmp_path, monk
     assert time.monotonic() - ended[0] < 30
 
 
+def test_results_are_recorded_in_a_folder(run, synthetic, tmp_path):
+    (tmp_path / 'file').write_text('')
+    result = in_process.run('eval.py', f'--run={run}', f'--results={tmp_path}/file',
+                            f'--data_dir={synthetic.directory}')
+    assert result.code == 2 and 'file is a file: name a folder' in result.stderr
+    assert 'images correct' not in result.stdout  # refused before it evaluates
+
+
 def test_a_run_trained_on_since_it_was_frozen_is_noted_once(run, synthetic, tmp_path):
     copy = str(tmp_path / 'run')
     shutil.copytree(run, copy)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -162,3 +163,11 @@ def test_a_run_without_test_images_is_followed_on_those_held_out(
     monkeypatch.setattr(runs, 'read_config', lambda run: (config, {}))
     monkeypatch.setattr(loading, 'open_for_run', lambda *unused: data)
     assert evaluate.images_to_follow(run, None, None) == {'opened': data, 'split': split}
+
+
+def test_a_run_that_is_followed_has_the_dataset_that_is_named(run, monkeypatch):
+    named = []
+    monkeypatch.setattr(loading, 'open_for_run', lambda *arguments: named.append(arguments[1:]) or
+                        SimpleNamespace(counts={'test': 9}))
+    evaluate.images_to_follow(run, 'packed', 'folder')
+    assert named == [('packed', 'folder')]
