@@ -62,7 +62,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "repeated"},
       {"image_size", &network->image_size,
        "side of the images that the graph receives, if the graph leaves it open; with --crop_size: "
-       "of the images before the crop, default 32 or the crop if that is larger", 1, 10000},
+       "of the images before the crop, default: 32, or the crop if it is larger", 1, 10000},
       {"crop_size", &network->crop_size,
        "side of the central crop that the graph receives, if the graph leaves it open", 1, 10000},
       {"input_width", &network->input_width,

@@ -90,8 +90,8 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
     if not context.spec.ps:
         return train_chief(train_setup, session_config)
     if train_setup.config.deterministic and options.mode == 'async':
-        print('note: --deterministic does not make the losses of an asynchronous cluster equal: '
-              'the order of its updates varies', flush=True)
+        print('note: --deterministic does not make two asynchronous trainings equal: the order of '
+              'their updates varies', flush=True)
     with contextlib.closing(worker.ClusterWorker(
             context, options, train_setup, session_config)) as strategy:
         try:

@@ -150,9 +150,9 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         result.update(_with_seed(previous, config.seed, metrics))
         files.write_json(path, result)
     if 'tta' in result and not has_tta(result):
-        print(f"note: {printable(path)} has --tta {result['tta']} of seeds "
-              f"{', '.join(map(str, result['accuracy_tta']['seeds']))} only: evaluate the others "
-              'with it, too', flush=True)
+        seeds = ', '.join(map(str, result['accuracy_tta']['seeds']))
+        print(f"note: {printable(path)} has an accuracy with --tta {result['tta']} only for seed "
+              f'{seeds}: evaluate the others with it, too', flush=True)
     return path
 
 

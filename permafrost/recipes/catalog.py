@@ -36,6 +36,24 @@ def _muon(epochs: int, **others: Any) -> Dict[str, Any]:
         param_groups=_muon_groups(0.3), compute_dtype='bfloat16'), **others)
 
 
+def _muon_unscaled(peak_epoch: float, layer_decay: float) -> Dict[str, Any]:
+    """Return settings for one cycle of Muon without batch normalization.
+
+    `layer_decay` is the decoupled weight decay of fully connected and last layers.
+    """
+    return dict(
+        normalize='per_channel', optimizer='muon_unscaled', learning_rate=0.02,
+        schedule=OneCycle(peak_epoch=peak_epoch), momentum=0.95, decoupled_weight_decay=0.1,
+        param_groups=(ParamGroup('fc|logits', decoupled_weight_decay=layer_decay),
+                      ParamGroup('biases', decoupled_weight_decay=0.)))
+
+
+def _24x24_crops(layer_decay: float) -> Dict[str, Any]:
+    """Return settings for 30,000 steps of 128 crops."""
+    return dict(image_size=24, augmentation=('crop', 'flip'), train_images=3840000,
+                **_muon_unscaled(10, layer_decay))
+
+
 _RECIPES = (
     Recipe(
         name='tutorial',
@@ -84,17 +102,9 @@ _RECIPES = (
             Accuracy: 84.62 %, 85.78 % with --tta flip_shift (1 seed, 15 minutes, tf2).""",
         default_for=('cifarnet',),
         augmentation=('pad_crop:4', 'flip'),
-        normalize='per_channel',
         epochs=30,
-        optimizer='muon_unscaled',
-        learning_rate=0.02,
-        schedule=OneCycle(peak_epoch=4),
-        momentum=0.95,
-        decoupled_weight_decay=0.1,
-        param_groups=(
-            ParamGroup('fc|logits', decoupled_weight_decay=5e-4),
-            ParamGroup('biases', decoupled_weight_decay=0.)),
-        compute_dtype='bfloat16'),
+        compute_dtype='bfloat16',
+        **_muon_unscaled(4, 5e-4)),
     Recipe(
         name='squeeze',
         description="""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
@@ -104,18 +114,7 @@ _RECIPES = (
         published=_published(
             _FIRST_FAMILY, squeeze1='87.8 in 300,000 steps', tuto='87.2 in 300,000 steps',
             alex4='87.5 in 300,000 steps', nin2='89.8 in 300,000 steps'),
-        image_size=24,
-        augmentation=('crop', 'flip'),
-        normalize='per_channel',
-        train_images=3840000,
-        optimizer='muon_unscaled',
-        learning_rate=0.02,
-        schedule=OneCycle(peak_epoch=10),
-        momentum=0.95,
-        decoupled_weight_decay=0.1,
-        param_groups=(
-            ParamGroup('fc|logits', decoupled_weight_decay=5e-4),
-            ParamGroup('biases', decoupled_weight_decay=0.))),
+        **_24x24_crops(5e-4)),
     # Fully connected layers without batch normalization overfit with less weight decay: see
     # studies/squeeze.json.
     Recipe(
@@ -125,20 +124,9 @@ _RECIPES = (
             Accuracy: 87.15 %, 88.07 % with --tta flip_shift (1 seed, 24 minutes, tf2).""",
         published=_published(
             _FIRST_FAMILY, tuto='87.2 in 300,000 steps', alex4='87.5 in 300,000 steps'),
-        image_size=24,
-        augmentation=('crop', 'flip'),
-        normalize='per_channel',
-        train_images=3840000,
-        optimizer='muon_unscaled',
-        learning_rate=0.02,
-        schedule=OneCycle(peak_epoch=10),
-        momentum=0.95,
-        decoupled_weight_decay=0.1,
-        param_groups=(
-            ParamGroup('fc|logits', decoupled_weight_decay=0.02),
-            ParamGroup('biases', decoupled_weight_decay=0.)),
         label_smoothing=0.1,
-        compute_dtype='bfloat16'),
+        compute_dtype='bfloat16',
+        **_24x24_crops(0.02)),
     Recipe(
         name='resnet_paper',
         description="""As published for ResNets: rate 0.1, divided by 10 at steps 32,000 and 48,000.

@@ -153,7 +153,7 @@ def check_param_groups(recipe: Recipe) -> None:
     """Raise UsageError if a parameter group sets nothing. Not a part of check(), as above."""
     for group in recipe.param_groups:
         if not group.settings():
-            raise UsageError(f'parameter group {shown(str(group))} sets nothing: add a setting, as '
+            raise UsageError(f'parameter group {shown(str(group))} sets nothing: add one such as '
                              'learning_rate=0.1 (commas separate groups, so a pattern has none)')
 
 
