@@ -13,8 +13,8 @@ from absl import flags
 from permafrost import flags as shared_flags, runs, runtime
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation.frozen_graphs import file_kinds
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 from permafrost.evaluation.frozen_graphs.reading import isolation
-from permafrost.evaluation.frozen_graphs.statement import Statement
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.tta import TTA
 
@@ -81,7 +81,7 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
             profile=values.profile, require_same_data=bool(values.results),
             weights=values.weights, **images)
     return None, evaluate.evaluate_frozen_graph(
-        graph, session_config, _stated(values), **images, allow_any_op=values.allow_any_op,
+        graph, session_config, _graph_options(values), **images, allow_any_op=values.allow_any_op,
         runtime=client.runtime_of(graph, values.runtime))
 
 
@@ -103,7 +103,7 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
         session_config = runtime.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     return evaluate.classify_images(graph, [*values.images, *more_images], session_config,
-                                    _stated(values), values.top, values.allow_any_op,
+                                    _graph_options(values), values.top, values.allow_any_op,
                                     client.runtime_of(graph, values.runtime))
 
 
@@ -127,5 +127,5 @@ def _graph_to_run(values: flags.FlagValues) -> str:
     return path
 
 
-def _stated(values: flags.FlagValues) -> Statement:
-    return Statement(**{name: values[name].value for name in shared_flags.GRAPH_FLAGS})
+def _graph_options(values: flags.FlagValues) -> GraphOptions:
+    return GraphOptions(**{name: values[name].value for name in shared_flags.GRAPH_FLAGS})

@@ -13,8 +13,8 @@ from permafrost.evaluation import history
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
 from permafrost.evaluation.frozen_graphs import classification, graph_def
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
+from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions
 from permafrost.evaluation.frozen_graphs.reading import model_card
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
 from permafrost.evaluation.metrics import (
     BATCH_SIZE,
     Metrics,
@@ -73,17 +73,17 @@ def images_to_follow(run: str, dataset_name: Optional[str], data_dir: Optional[s
 
 
 def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
-                          stated: Statement = NOTHING_STATED, dataset: Optional[str] = None,
+                          options: GraphOptions = NO_OPTIONS, dataset: Optional[str] = None,
                           data_dir: Optional[str] = None, split: str = 'test',
                           batch_size: int = BATCH_SIZE, tta: str = 'none',
                           allow_any_op: bool = False, runtime: str = 'tensorflow') -> Metrics:
-    """Evaluate the frozen graph at `path` in `runtime`; see FrozenGraph for `stated`.
+    """Evaluate the frozen graph at `path` in `runtime`; see FrozenGraph for `options`.
 
     Raises UserError if the file holds no graph, or one that cannot classify these images.
     """
     data = loading.open_dataset(dataset or 'cifar10', data_dir)
     images, labels = loading.load(data, split)
-    with _opened(path, session_config, data, stated, allow_any_op, runtime) as (session, frozen):
+    with _opened(path, session_config, data, options, allow_any_op, runtime) as (session, frozen):
         check_classes(path, frozen.labels, data)
         try:
             metrics = compute_metrics(session, frozen, images, labels, batch_size, tta)
@@ -100,13 +100,13 @@ def evaluate_frozen_graph(path: str, session_config: Optional[tf.ConfigProto],
 
 
 def classify_images(path: str, images: Sequence[str], session_config: Optional[tf.ConfigProto],
-                    stated: Statement = NOTHING_STATED, top: int = 3,
+                    options: GraphOptions = NO_OPTIONS, top: int = 3,
                     allow_any_op: bool = False, runtime: str = 'tensorflow') -> int:
     """Print the `top` classes of each file in `images` by the frozen graph at `path`.
 
     Returns an exit code. Raises like evaluate_frozen_graph.
     """
-    with _opened(path, session_config, None, stated, allow_any_op, runtime) as (session, frozen):
+    with _opened(path, session_config, None, options, allow_any_op, runtime) as (session, frozen):
         try:
             return classification.classify(
                 session, frozen, model_card.read_model_card(path), images, top)
@@ -123,17 +123,17 @@ def _cannot_run(path: str, error: Exception) -> UserError:
 
 @contextlib.contextmanager
 def _opened(path: str, session_config: Optional[tf.ConfigProto], data: Optional[loading.Dataset],
-            stated: Statement, allow_any_op: bool, runtime: str
+            options: GraphOptions, allow_any_op: bool, runtime: str
             ) -> Iterator[Tuple[Optional[tf.Session], Classifier]]:
     """Open the graph at `path` in `runtime`: a session, and the network."""
     if runtime != 'tensorflow':
         with client.runtime(runtime) as child:
             model = ServedGraph if path.endswith('.pb') else ConvertedModel
-            yield None, model(child, path, data, stated)
+            yield None, model(child, path, data, options)
         return
     graph = graph_def.read_graph(path, session_config)
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        yield session, FrozenGraph(graph, path, data, stated, allow_any_op)
+        yield session, FrozenGraph(graph, path, data, options, allow_any_op)
 
 
 def check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> None:

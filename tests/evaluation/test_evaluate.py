@@ -13,7 +13,7 @@ from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluate
 from permafrost.evaluation.frozen_graphs import classification, graph_def
-from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 from permafrost.export import freeze
 from tests import in_process, processes
 from tests.evaluation.helpers import center_crops, foreign_graph
@@ -24,7 +24,8 @@ def _evaluate(graph, synthetic, directory, **options):
     with open(path, 'wb') as stream:
         stream.write(graph.SerializeToString())
     return evaluate.evaluate_frozen_graph(path, None, dataset='synthetic',
-                                          data_dir=synthetic.directory, stated=Statement(**options))
+                                          data_dir=synthetic.directory,
+                                          options=GraphOptions(**options))
 
 
 @pytest.mark.parametrize('options', [
@@ -90,7 +91,7 @@ def test_classes_are_compared_with_those_of_the_graph(run, synthetic, tmp_path):
     refused(names[:-1] + [b'\x1b[0m'], r'class 9 is \\x1b\[0m there and truck here\)')
     refused(names[:-1], '9 classes instead of 10')
     (tmp_path / 'labels.txt').write_text('\n'.join(synthetic.classes))
-    stated = Statement(labels=str(tmp_path / 'labels.txt'))
+    stated = GraphOptions(labels=str(tmp_path / 'labels.txt'))
     assert evaluate.evaluate_frozen_graph(other, None, stated, **data)['images'] == 500
 
 

@@ -10,7 +10,7 @@ from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
-from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 from permafrost.recipes import overrides
 from permafrost.training.checkpoints import finding
 from tests import networks
@@ -81,6 +81,6 @@ def test_a_foreign_graph_gets_standardized_centers(synthetic):
     images, _ = loading.load(synthetic, 'test')
     graph, expected = foreign_graph()
     with tf.Graph().as_default(), tf.Session() as session:
-        frozen = FrozenGraph(graph, 'a.pb', synthetic, Statement(standardize='per_image'))
+        frozen = FrozenGraph(graph, 'a.pb', synthetic, GraphOptions(standardize='per_image'))
         logits = frozen.logits(session, images[:50])
     np.testing.assert_allclose(logits, expected(center_crops(images[:50])), atol=1e-3)

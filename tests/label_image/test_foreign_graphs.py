@@ -185,7 +185,7 @@ def evaluate_in_python(path, flags, dataset):
                                              name in ('image_size', 'input_width') else value)
     with contextlib.redirect_stdout(io.StringIO()) as stream:
         metrics = evaluate.evaluate_frozen_graph(
-            path, None, evaluate.Statement(**stated), dataset='synthetic',
+            path, None, evaluate.GraphOptions(**stated), dataset='synthetic',
             data_dir=dataset.directory)
     lines = stream.getvalue().splitlines()
     return metrics, {line.split(': ')[0]: line for line in lines if line.split(': ')[0] in (

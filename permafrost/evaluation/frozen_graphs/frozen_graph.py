@@ -11,10 +11,10 @@ from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
+from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions, ask_for
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
 from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes.classifier import Classifier
 
 
@@ -22,27 +22,27 @@ class FrozenGraph(Classifier):
     """A frozen graph in the default graph. `input` says what it is fed, `labels` its classes."""
 
     def __init__(self, graph: tf.GraphDef, path: str, dataset: Optional[Dataset] = None,
-                 stated: Statement = NOTHING_STATED, allow_any_op: bool = False):
+                 options: GraphOptions = NO_OPTIONS, allow_any_op: bool = False):
         """Import what `graph` has between the nodes to feed and to fetch.
 
-        `path` names it in messages; `stated` is what the user says of it; the images are those of
+        `path` names it in messages; `options` describe it; the images are those of
         `dataset`, or come from files. Raises UsageError if what is needed is neither in the graph
         nor stated: one message names all that is missing. Raises UserError if images cannot be fed,
         or those of `dataset` do not fit.
         """
         super().__init__(path, dataset)
-        graph = feed_constants(graph, path, stated.feed)
-        self._nodes = find_nodes(graph, path, stated.node, stated.output)
+        graph = feed_constants(graph, path, options.feed)
+        self._nodes = find_nodes(graph, path, options.node, options.output)
         if not self._nodes.input:
             ask_for(path, '', list(self._nodes.questions))
         graph = feed_constants(graph, path, self._nodes.assumed)
         self.output = Output(path, self._nodes, find_source_op(graph, self._nodes.output),
-                             stated.output_kind)
-        self.labels = class_names(graph, path, stated.labels)
+                             options.output_kind)
+        self.labels = class_names(graph, path, options.labels)
         fed = next(node for node in graph.node if node.name == self._nodes.input)
         size = dataset and dataset.image_shape[:2]
         self.input = ImageInput(path, fed.name, output_type(fed),
-                                self._infer_shape(graph, fed, allow_any_op), stated, size)
+                                self._infer_shape(graph, fed, allow_any_op), options, size)
         ask_for(path, fed.name, [*self._nodes.questions, *self.input.questions()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])

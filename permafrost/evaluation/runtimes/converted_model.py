@@ -9,10 +9,10 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable, shown
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
+from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions, ask_for
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, question
 from permafrost.evaluation.frozen_graphs.output import Output
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement, ask_for
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
 
@@ -23,7 +23,7 @@ class ConvertedModel(Classifier):
     """A file that another runtime runs."""
 
     def __init__(self, child: client.Child, path: str, dataset: Optional[Dataset] = None,
-                 stated: Statement = NOTHING_STATED):
+                 options: GraphOptions = NO_OPTIONS):
         """Ask `child`, a runtime, for the inputs and outputs of the file at `path`.
 
         Raises UserError if the file cannot be opened, or images cannot be fed to it; UsageError if
@@ -32,20 +32,20 @@ class ConvertedModel(Classifier):
         super().__init__(path, dataset)
         self._child = child
         facts = child.ask(describe=os.path.abspath(path))
-        fed = _input(path, facts['inputs'], stated)
-        self._fetched = choose(path, facts['outputs'], 'output', stated.output, USUAL_OUTPUTS)
+        fed = _input(path, facts['inputs'], options)
+        self._fetched = choose(path, facts['outputs'], 'output', options.output, USUAL_OUTPUTS)
         missing = [] if self._fetched else [question('output', facts['outputs'])]
         name = _plain(fed['name'])
         self.input = ImageInput(path, name, _type_number(path, fed['dtype']),
-                                [None if size < 0 else size for size in fed['shape']], stated,
+                                [None if size < 0 else size for size in fed['shape']], options,
                                 dataset and dataset.image_shape[:2])
         ask_for(path, name, [*missing, *self.input.questions()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
         nodes = Nodes(name, _plain(self._fetched), is_own=self.input.is_own)
         self.output = Output(path, nodes, facts.get('source_ops', {}).get(self._fetched, ''),
-                             stated.output_kind)
-        self.labels = class_names(tf.GraphDef(), path, stated.labels) or facts['labels']
+                             options.output_kind)
+        self.labels = class_names(tf.GraphDef(), path, options.labels) or facts['labels']
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""
@@ -76,11 +76,11 @@ def choose(path: str, names: Sequence[str], flag: str, stated: Optional[str],
                 names[0] if len(names) == 1 else '')
 
 
-def _input(path: str, inputs: List[Dict[str, Any]], stated: Statement) -> Dict[str, Any]:
+def _input(path: str, inputs: List[Dict[str, Any]], options: GraphOptions) -> Dict[str, Any]:
     """Return the input to feed. Raises UserError if there is not one, or has another name."""
     if len(inputs) != 1:
         raise UserError(f'{path} has {len(inputs)} inputs, but only models with one can be fed')
-    choose(path, [inputs[0]['name']], 'node', stated.node)
+    choose(path, [inputs[0]['name']], 'node', options.node)
     return inputs[0]
 
 

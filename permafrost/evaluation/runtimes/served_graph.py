@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.loading import Dataset
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED, Statement
+from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions
 from permafrost.evaluation.runtimes import client
 
 
@@ -17,10 +17,10 @@ class ServedGraph(FrozenGraph):
     """A frozen graph that a child runs: it receives only what FrozenGraph lets pass."""
 
     def __init__(self, child: client.Child, path: str, dataset: Optional[Dataset] = None,
-                 stated: Statement = NOTHING_STATED):
+                 options: GraphOptions = NO_OPTIONS):
         """Read the graph at `path`, which `child` is to run. Raises like FrozenGraph."""
         with tf.Graph().as_default() as graph:
-            super().__init__(graph_def.read_graph(path), path, dataset, stated)
+            super().__init__(graph_def.read_graph(path), path, dataset, options)
         self._child, self._file = child, os.path.join(child.folder, 'graph.pb')
         with open(self._file, 'wb') as stream:
             stream.write(graph.as_graph_def().SerializeToString())

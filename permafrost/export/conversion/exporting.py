@@ -20,10 +20,10 @@ from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluate import check_classes
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
+from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import output_shape, output_type
 from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
-from permafrost.evaluation.frozen_graphs.statement import NOTHING_STATED
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
 from permafrost.export import freeze, layer_counts
@@ -119,7 +119,7 @@ def _check_size(path: str, graph: tf.GraphDef, dataset: loading.Dataset) -> None
     """Raise UserError unless `graph` is fed images of the size that `dataset` has."""
     images = next(node for node in graph.node if node.name == 'images')
     size = dataset.image_shape[0], dataset.image_shape[1]
-    ImageInput(path, images.name, output_type(images), output_shape(images), NOTHING_STATED,
+    ImageInput(path, images.name, output_type(images), output_shape(images), NO_OPTIONS,
                size).check_dataset(dataset.name, size)
 
 

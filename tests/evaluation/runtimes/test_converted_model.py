@@ -10,7 +10,7 @@ from permafrost.datasets import registry
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
-from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.evaluation.runtimes.served_graph import ServedGraph
@@ -20,6 +20,7 @@ from tests.evaluation.runtimes.environments import needs
 from tests.label_image.program import LABELS, SQUEEZE1, mean_colour, softmax
 
 IMAGES = np.random.RandomState(5).randint(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+RAW = GraphOptions(output_kind='raw')
 
 
 def colours():
@@ -56,7 +57,7 @@ def test_openvino_returns_the_logits_of_a_frozen_graph():
     with client.runtime('openvino') as child:
         model = ServedGraph(child, SQUEEZE1)
         logits = model.run(None, IMAGES, 3)
-        second = ServedGraph(child, SQUEEZE1, stated=Statement(output='probabilities'))
+        second = ServedGraph(child, SQUEEZE1, options=GraphOptions(output='probabilities'))
         probabilities = second.run(None, IMAGES, 3)
     assert list(model.labels) == list(registry.CIFAR10_CLASSES)
     np.testing.assert_allclose(probabilities, softmax(expected), atol=1e-3)
@@ -86,7 +87,8 @@ def test_a_runtime_returns_the_output_that_is_named(runtime, tmp_path):
     subprocess.check_call([client.python('onnxruntime'), '-c', TWO_OUTPUTS, path])
     with client.runtime(runtime) as child:
         for name, sign in (('boxes', 1), ('scores', -1)):
-            model = ConvertedModel(child, path, stated=Statement(output=name, output_kind='raw'))
+            model = ConvertedModel(
+                child, path, options=GraphOptions(output=name, output_kind='raw'))
             np.testing.assert_allclose(model.probabilities(None, IMAGES),
                                        sign * IMAGES.mean((1, 2)), rtol=1e-5)
 
@@ -114,7 +116,7 @@ def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched,
         assert output == fetched
         return fed.mean((1, 2))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(Child(outputs=outputs), 'a.onnx', stated=Statement(
+    model = ConvertedModel(Child(outputs=outputs), 'a.onnx', options=GraphOptions(
         node='x', output=stated, output_kind='raw'))
     np.testing.assert_allclose(model.probabilities(None, IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
 
@@ -134,7 +136,7 @@ def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched,
       for name in ('bytes', 'u4', 'f8e4m3'))])
 def test_what_cannot_be_run_is_one_line(child, stated, message):
     with pytest.raises(UserError, match=message):
-        ConvertedModel(child, 'a.onnx', stated=Statement(**stated))
+        ConvertedModel(child, 'a.onnx', options=GraphOptions(**stated))
 
 
 @pytest.mark.parametrize('dtype, kind', [('float32', 'softmax'), ('uint8', 'logits')])
@@ -162,7 +164,7 @@ def test_a_fixed_batch_is_fed_as_it_is(monkeypatch):
         assert output == 'y' and len(fed) % batch_size == 0 and batch_size == 128
         return fed.mean((1, 2))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(Child([128, 32, 32, 3]), 'a.onnx', stated=Statement(output_kind='raw'))
+    model = ConvertedModel(Child([128, 32, 32, 3]), 'a.onnx', options=RAW)
     np.testing.assert_allclose(model.probabilities(None, IMAGES), IMAGES.mean((1, 2)), rtol=1e-5)
 
 
@@ -173,7 +175,7 @@ def test_an_input_without_a_dimension_for_images_is_fed_one_at_a_time(axes, monk
         assert fed.shape == (32, 32, 3) and batch_size == len(fed)
         return np.float32(fed.mean(axes))
     monkeypatch.setattr(client, 'predict', predict)
-    model = ConvertedModel(Child([32, 32, 3]), 'a.onnx', stated=Statement(output_kind='raw'))
+    model = ConvertedModel(Child([32, 32, 3]), 'a.onnx', options=RAW)
     np.testing.assert_allclose(model.probabilities(None, IMAGES),
                                IMAGES.mean(tuple(axis + 1 for axis in axes)).reshape(3, -1),
                                rtol=1e-5)

@@ -12,7 +12,7 @@ from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation.frozen_graphs.feeding import layout as layouts
 from permafrost.evaluation.frozen_graphs.feeding.layout import Layout, Shape
 from permafrost.evaluation.frozen_graphs.feeding.preprocessing import Preprocessing
-from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 
 DEFAULT_SIDE = 32  # of CIFAR-10
 FLOATS = (tf.float32, tf.float16, tf.float64)
@@ -23,20 +23,21 @@ Size = Optional[Tuple[int, int]]  # height, width
 class ImageInput:
     """The input of a graph as a function from decoded images to what is fed."""
 
-    def __init__(self, path: str, name: str, kind: int, shape: Shape, stated: Statement,
+    def __init__(self, path: str, name: str, kind: int, shape: Shape, options: GraphOptions,
                  dataset_size: Size = None):
         """Decide how images go into the node `name`, of which `kind` (0: unknown) is the DataType.
 
         `dataset_size` is that of the images, if they do not come from files. Raises UserError if
         images cannot be fed there, UsageError if what is stated does not fit.
         """
-        self.preprocessing = Preprocessing(stated.standardize, stated.input_mean, stated.input_std)
+        self.preprocessing = Preprocessing(
+            options.standardize, options.input_mean, options.input_std)
         self._path, self.name = path, name
         self.dtype = tf.as_dtype(kind) if kind else tf.uint8 if name == 'images' else tf.float32
         self.is_raw = self.dtype == tf.uint8
         self.is_own = self.is_raw and name == 'images'  # as in the graphs of freeze_graph.py
         self.layout = self._find_layout(shape)
-        self._find_sizes(stated, dataset_size)
+        self._find_sizes(options, dataset_size)
 
     def _find_layout(self, shape: Shape) -> Layout:
         place = f"{self._path}: node '{printable(self.name)[:100]}'"
@@ -59,15 +60,15 @@ class ImageInput:
             self.preprocessing.require_one_channel()
         return found if found.is_batched else found._replace(batch=1)
 
-    def _find_sizes(self, stated: Statement, dataset_size: Size) -> None:
+    def _find_sizes(self, options: GraphOptions, dataset_size: Size) -> None:
         """Set the size of what is fed, and `read_size`: that of image files; None: as it is."""
         self.read_size: Size = None
         in_graph = self.layout.height, self.layout.width
-        flag, size = _stated_size(stated)
-        if stated.crop_size and self.is_own:
+        flag, size = _stated_size(options)
+        if options.crop_size and self.is_own:
             raise UsageError("--crop_size is for graphs without a node 'images': "
                              f'{self._path} crops images itself')
-        is_larger = bool(None not in in_graph and flag and not stated.crop_size and not self.is_raw
+        is_larger = bool(None not in in_graph and flag and not options.crop_size and not self.is_raw
                          and not dataset_size and size[0] > in_graph[0] and size[1] > in_graph[1])
         if flag and not is_larger and any(
                 mine not in (None, its) for mine, its in zip(in_graph, size)):
@@ -84,11 +85,12 @@ class ImageInput:
         if not self.is_raw and is_square_colour:
             side = max(fed[0], DEFAULT_SIDE)
             self.read_size = side, side
-        if not self.is_raw and (is_larger or (stated.crop_size and stated.image_size)):
-            self.read_size = (stated.image_size, stated.image_size) if stated.image_size else size
+        if not self.is_raw and (is_larger or (options.crop_size and options.image_size)):
+            side = options.image_size
+            self.read_size = (side, side) if side else size
         if min(mine - its for mine, its in zip(self.read_size, fed)) < 0:
             raise UsageError(f'--crop_size={fed[0]} is larger than --image_size='
-                             f'{stated.image_size}')
+                             f'{options.image_size}')
 
     def check_dataset(self, name: str, size: Tuple[int, int]) -> None:
         """Raise UserError if images of this size, of dataset `name`, cannot be fed."""
@@ -140,12 +142,13 @@ class ImageInput:
         return f'{printable(self.name)[:100]}, {self.dtype.name} {size}{colour}, {how}{assumed}'
 
 
-def _stated_size(stated: Statement) -> Tuple[Optional[str], Tuple[Optional[int], Optional[int]]]:
+def _stated_size(options: GraphOptions
+                 ) -> Tuple[Optional[str], Tuple[Optional[int], Optional[int]]]:
     """Return the flag that states the size of what is fed, and the size."""
-    for flag, side in (('crop_size', stated.crop_size), ('image_size', stated.image_size)):
+    for flag, side in (('crop_size', options.crop_size), ('image_size', options.image_size)):
         if side:
             return flag, (side, side)
-    height, width = stated.input_height or stated.input_width, stated.input_width
+    height, width = options.input_height or options.input_width, options.input_width
     if not height:
         return None, (None, None)
     return 'input_width' if width else 'input_height', (height, width or height)

@@ -6,13 +6,13 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
-from permafrost.evaluation.frozen_graphs.statement import Statement
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 
 SQUARE = [None, 24, 24, 3]
 
 
 def made(shape, dtype=tf.float32, name='x', dataset_size=None, **stated):
-    return ImageInput('a.pb', name, dtype.as_datatype_enum, shape, Statement(**stated),
+    return ImageInput('a.pb', name, dtype.as_datatype_enum, shape, GraphOptions(**stated),
                       dataset_size)
 
 

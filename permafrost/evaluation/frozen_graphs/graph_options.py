@@ -1,6 +1,6 @@
-"""Statement: what the user says about a frozen graph.
+"""GraphOptions: the flags that describe a frozen graph.
 
-What neither the file nor the user says is assumed and printed, or asked for, all in one line.
+What neither the file nor a flag says is assumed and printed, or asked for, all in one line.
 """
 
 from typing import NamedTuple, Optional, Sequence
@@ -8,8 +8,8 @@ from typing import NamedTuple, Optional, Sequence
 from permafrost.errors import UsageError, printable
 
 
-class Statement(NamedTuple):
-    """The statements of the user about a graph: the flags of these names."""
+class GraphOptions(NamedTuple):
+    """The flags of these names; None where a flag is not given."""
     node: Optional[str] = None
     output: Optional[str] = None
     feed: Sequence[str] = ()
@@ -24,7 +24,7 @@ class Statement(NamedTuple):
     labels: Optional[str] = None
 
 
-NOTHING_STATED = Statement()
+NO_OPTIONS = GraphOptions()
 
 
 def ask_for(path: str, node: str, missing: Sequence[str]) -> None:

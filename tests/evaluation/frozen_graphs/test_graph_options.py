@@ -4,11 +4,11 @@ import pytest
 
 from permafrost import flags
 from permafrost.errors import UsageError
-from permafrost.evaluation.frozen_graphs.statement import Statement, ask_for
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions, ask_for
 
 
 def test_the_flags_of_a_graph_are_the_fields():
-    assert set(flags.GRAPH_FLAGS) == set(Statement._fields)
+    assert set(flags.GRAPH_FLAGS) == set(GraphOptions._fields)
 
 
 def test_all_that_is_missing_is_asked_for_in_one_line():
