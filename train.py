@@ -12,7 +12,7 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.entry_point import run_script
 from permafrost.flags import check_chart_flags, define_chart_flags, define_train_flags
 from permafrost.training import setup
@@ -29,7 +29,7 @@ def main():
         return plot.learning_rate(FLAGS)
     train_setup = setup.prepare_training(FLAGS)
     setup.check_sources(train_setup)
-    session_config = runtime.prepare(train_setup.config)
+    session_config = engines.prepare(train_setup.config)
     from permafrost.experiments import lr_range_test, observed_training  # import TensorFlow
     if FLAGS.lr_range_test:
         return lr_range_test.run(train_setup, session_config, FLAGS.steps, FLAGS.output)

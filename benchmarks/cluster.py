@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.runner import Options
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cluster.local_cluster import LocalCluster
 from permafrost.errors import UserError
 
@@ -30,7 +30,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     figures: Dict[str, measure.Measurement] = {}
     for model in options.models or MODELS:
         figures.update(_measure(model, options))
-    runtime.prepare()
+    engines.prepare()
     measure.print_table(figures)
     return dict(measure.environment(), rounds=options.rounds, seconds=options.seconds,
                 dataset=options.dataset, batch_size=BATCH_SIZE, figures=figures)

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional
 
 from benchmarks import measure
 from benchmarks.runner import Options, graph_of
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError, printable
@@ -55,7 +55,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
         for name, graph in graphs.items():
             rows[name] = _measure(graph, folder, batch_file, options)
     return dict(measure.machine_facts(), models=rows, settings=SETTINGS, runs=RUNS, repeats=REPEATS,
-                versions={'engine': runtime.installed()})
+                versions={'engine': engines.installed()})
 
 
 def _measure(graph: str, folder: str, batch_file: str, options: Options) -> List[Dict[str, Any]]:

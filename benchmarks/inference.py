@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import measure
 from benchmarks.runner import Options, graph_of
-from permafrost import machine, runtime
+from permafrost import engines, machine
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
 from permafrost.errors import UserError
@@ -154,8 +154,8 @@ def convert(name: str, graph: str, node: str, folder: str) -> str:
     output = stem + {'litert': '.tflite', 'onnxruntime': '.onnx', 'openvino': '.pb'}[name]
     if os.path.exists(output):  # for another batch size
         return output
-    # Without runtime.prepare(), because label_image would inherit the threads that it sets.
-    with runtime.held_stderr():
+    # Without engines.prepare(), because label_image would inherit the threads that it sets.
+    with engines.held_stderr():
         from permafrost.evaluation.frozen_graphs import graph_def
         from permafrost.export.conversion import converters, network
     frozen = graph_def.read_graph(graph)

@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 from benchmarks import measure
 from benchmarks.runner import Options
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import registry
 from permafrost.errors import UserError
@@ -36,13 +36,13 @@ def benchmark(options: Options) -> Dict[str, Any]:
     figures = {name: measure.measurement([min(times[path].latency_ms for times in passes)], 'ms')
                for path, name in graphs.items() if all(path in times for times in passes)}
     measure.print_table(figures)
-    runtime.prepare()
+    engines.prepare()
     classes = len(registry.describe(options.dataset, options.data_dir).classes)
     first = next(iter(passes[0].values()))
     rounds = sum(next(iter(times.values())).rounds for times in passes)
     return dict(measure.machine_facts(), figures=figures, rounds=rounds, batch_size=1, threads=1,
                 allocator=first.allocator,
-                versions={'engine': runtime.installed(), 'tensorflow': first.library},
+                versions={'engine': engines.installed(), 'tensorflow': first.library},
                 ops={name: model_info.measure_model(name, catalog.image_size(name), classes)['ops']
                      for name in names})
 

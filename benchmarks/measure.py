@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-from permafrost import machine, runs, runtime
+from permafrost import engines, machine, runs
 
 # Count them before TensorFlow starts: with KMP_AFFINITY, MKL binds this thread to one core.
 CORES = machine.cores()
@@ -72,7 +72,7 @@ def print_table(measurements: Dict[str, Measurement]) -> None:
 
 def environment() -> Dict[str, Any]:
     """Return where, when and with which versions this process measures; imports TensorFlow."""
-    return dict(machine_facts(), versions=runtime.versions(), engine=runtime.installed())
+    return dict(machine_facts(), versions=engines.versions(), engine=engines.installed())
 
 
 def machine_facts() -> Dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.runner import Options
 from benchmarks.runtimes import graphs
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cli.commands import ROOT
 from permafrost.config import Config
 from permafrost.datasets import loading, packing
@@ -37,7 +37,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     # Before this process grows: Linux counts the memory of the parent at the fork as the child's.
     starts = [_start(options) for _ in range((options.rounds + 1) // 2)]
-    session_config = runtime.prepare()
+    session_config = engines.prepare()
     figures = {}
     for model in options.models or MODELS:
         figures.update(_measure_training(model, dataset, options, session_config))

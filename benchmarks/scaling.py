@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import cluster
 from benchmarks.runner import Options
-from permafrost import runtime
+from permafrost import engines
 from permafrost.config import Config
 from permafrost.recipes import overrides
 
@@ -23,7 +23,7 @@ EFFICIENCY = .9  # that servers_needed reaches, of what the workers could do alo
 
 def benchmark(options: Options) -> None:
     """Print how many servers each number of workers needs, and the speed that they reach."""
-    runtime.prepare()
+    engines.prepare()
     print(f"{'model':10} {'bytes':>10} {'workers':>8} {'servers':>8} {'images/s':>12} "
           f"{'one server':>12}")
     for model in options.models or MODELS:

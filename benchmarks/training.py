@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.runner import Options
 from benchmarks.runtimes import client, server
-from permafrost import runtime
+from permafrost import engines
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client as runtime_client
 from permafrost.recipes import catalog, overrides
@@ -64,7 +64,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record."""
     models = options.models or list(NETWORKS)
     names = [*OURS, *(PEERS if set(models) & set(NETWORKS) else ())]
-    if not runtime.has_bfloat16('tf2'):
+    if not engines.has_bfloat16('tf2'):
         names = [name for name in names if not _is_bfloat16(name)]
     client.check_allocator()
     for name in names:
@@ -96,9 +96,9 @@ def benchmark(options: Options) -> Dict[str, Any]:
 
 
 def _kernel_settings():
-    """Return {engine: {variable: value}} of the environment that runtime.prepare sets."""
+    """Return {engine: {variable: value}} of the environment that engines.prepare sets."""
     return {engine: {name: os.environ.get(name, value) for name, value in
-                     runtime.kernel_settings(engine, runtime.threads(engine)[0]).items()}
+                     engines.kernel_settings(engine, engines.threads(engine)[0]).items()}
             for engine in ENGINES}
 
 

@@ -33,7 +33,7 @@ class ConfigFile:
     config: Dict[str, Any]
     classes: Tuple[str, ...] = limited(
         count=(1, 1000000), test=schema.is_utf8, meaning='text in UTF-8')
-    versions: Tuple[Dict[str, str], ...] = ()  # each engine that trained it: runtime.versions
+    versions: Tuple[Dict[str, str], ...] = ()  # each engine that trained it: engines.versions
     train_images: int = limited(1, minimum=1)
     command: str = ''
     dataset_identity: str = limited(

@@ -41,7 +41,7 @@ def pytest_runtest_setup():
 
 @functools.lru_cache(None)
 def _use_graphs():
-    """Set the mode that permafrost.runtime.prepare sets: graphs and resource variables."""
+    """Set the mode that permafrost.engines.prepare sets: graphs and resource variables."""
     import tensorflow.compat.v1 as tf
     tf.disable_v2_behavior()
     tf.enable_resource_variables()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 8), reason='needs the ast
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # permafrost's files and rooms: each imports only those before it.
-ORDER = ['errors', 'cli', 'files', 'schema', 'machine', 'runtime', 'recipes', 'config', 'runs',
+ORDER = ['errors', 'cli', 'files', 'schema', 'machine', 'engines', 'recipes', 'config', 'runs',
          'flags', 'entry_point', 'datasets', 'inputs', 'training', 'cluster', 'evaluation',
          'export', 'experiments']
 ROOMS = sorted(str(path.parent.relative_to(ROOT)) for folder in ('permafrost', 'models')

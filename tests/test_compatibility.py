@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, runs, runtime
+from permafrost import engines, files, runs
 from permafrost.datasets import loading
 from permafrost.evaluation import evaluate, evaluator
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -27,7 +27,7 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures', 
 GRAPH = os.path.join(FIXTURES, 'lenet5.pb')
 IDENTITY = 'eb19eb94c94428b7cdd5b15a81e360be3d448c99462a5dcecdbfb9b15243b9cf'
 # Another TensorFlow rounds otherwise, and training multiplies the difference.
-TOLERANCE = 1e-5 if runtime.installed() == 'tf2' else 1e-3
+TOLERANCE = 1e-5 if engines.installed() == 'tf2' else 1e-3
 
 
 @pytest.fixture

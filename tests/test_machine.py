@@ -2,7 +2,7 @@
 
 import pytest
 
-from permafrost import machine, runtime
+from permafrost import engines, machine
 
 
 def write_groups(root, groups, files):
@@ -42,7 +42,7 @@ def test_threads_follow_the_quota_rounded_up(monkeypatch, quota, expected):
     monkeypatch.setattr(machine, 'cpu_quota', lambda: quota)
     monkeypatch.setattr(machine, 'processors', lambda: 4)
     assert machine.cores() == expected
-    assert runtime.threads('tf2') == (expected, expected)
+    assert engines.threads('tf2') == (expected, expected)
 
 
 MEMORY = [  # the files of versions 2 and 1, and the line of the cache

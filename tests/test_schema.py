@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import pytest
 
-from permafrost import runtime, schema
+from permafrost import engines, schema
 from permafrost.errors import UsageError, UserError
 from permafrost.schema import limited
 from tests import fuzz_json
@@ -135,7 +135,7 @@ def test_mutants_are_read_rightly_or_refused_in_one_line(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='reads json: one engine is enough')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='reads json: one engine is enough')
 @pytest.mark.parametrize('name', fuzz_json.FILES)
 def test_five_hundred_mutants(name):
     done = subprocess.run([sys.executable, '-m', 'tests.fuzz_json', name, '500'], cwd=ROOT,

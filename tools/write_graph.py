@@ -13,7 +13,7 @@ from permafrost.cli import interpreter
 
 interpreter.check()
 
-from permafrost import files, runtime
+from permafrost import engines, files
 from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.evaluation.frozen_graphs import file_kinds
@@ -26,7 +26,7 @@ def main(*paths):
     source, target = paths
     file_kinds.check_graph_file(source)
     isolation.continue_in_child(source)
-    runtime.prepare()
+    engines.prepare()
     from permafrost.evaluation.frozen_graphs import graph_def  # imports TensorFlow
     files.write_atomically(target, graph_def.read_graph(source).SerializeToString())
 

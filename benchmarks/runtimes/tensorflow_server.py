@@ -6,10 +6,10 @@ import sys
 import numpy as np
 
 from benchmarks.runtimes import server
-from permafrost import runtime
+from permafrost import engines
 
 with contextlib.redirect_stdout(sys.stderr):  # stdout is for answers
-    SESSION_CONFIG = runtime.prepare()
+    SESSION_CONFIG = engines.prepare()
 
 import tensorflow.compat.v1 as tf  # noqa: E402
 
@@ -65,4 +65,4 @@ def logits(request):
     return {}
 
 
-server.serve_training(runtime.versions()['tensorflow'], load, logits)
+server.serve_training(engines.versions()['tensorflow'], load, logits)

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cluster import network
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.errors import UserError, one_line
@@ -123,7 +123,7 @@ class Publisher:
 
     def restart(self) -> None:
         """Publish the state of a server that has just started."""
-        self.state = ServerState(runtime.installed(), list(self._spec.ps), list(self._spec.workers))
+        self.state = ServerState(engines.installed(), list(self._spec.ps), list(self._spec.workers))
         self._publish()
 
     def poll(self) -> ServerState:

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cluster import network, parameter_server
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.cluster.parameter_server import Servers, ServerState
@@ -116,7 +116,7 @@ class Admission:
 
     def _refuse_other(self, name: str, state: ServerState) -> None:
         """Raise UserError if a server is of another engine, cluster or run than this task."""
-        engine, run = runtime.installed(), state.run
+        engine, run = engines.installed(), state.run
         serves = f"{name} serves {run['name']}" if run else name
         if engine.split('-')[0] != state.engine.split('-')[0]:
             raise UserError(f'this task runs {engine}, but {name} runs {state.engine}: start all '

@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from absl import flags
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.cluster import cluster_spec, network
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.flags import define_train_flags, define_training_cluster_flags
@@ -74,7 +74,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
         evaluate_run(options, values, evaluate)
         return 0
     os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # variables stay in the memory of the host
-    session_config = runtime.prepare(values)
+    session_config = engines.prepare(values)
     from permafrost.cluster import parameter_server
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
@@ -84,7 +84,7 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
     setup.check_sources(train_setup, context.task.is_chief)
-    session_config = runtime.prepare(train_setup.config)
+    session_config = engines.prepare(train_setup.config)
     train_setup = with_teacher(train_setup, session_config)
     from permafrost.cluster import session_creators, worker
     if not context.spec.ps:
@@ -127,7 +127,7 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
     if not values.run and not values.resume:
         raise UsageError('the evaluator needs the --run of the chief: the newest run of '
                          f'{values.model} may be an earlier one')
-    session_config = runtime.prepare(values)
+    session_config = engines.prepare(values)
     deadline = time.monotonic() + options.wait_secs
     while True:
         run_dir = run_directory(values)

@@ -10,7 +10,7 @@ import os
 import re
 from typing import Any, Counter, Dict, Iterator, List, Optional, Tuple
 
-from permafrost import files, runtime
+from permafrost import engines, files
 from permafrost.cli.commands import next_command
 from permafrost.datasets import tfrecord
 from permafrost.datasets.image_folder import SYSTEM_NAMES, ImageFolder, Item, arrange
@@ -64,7 +64,7 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
     does. Raises UserError.
     """
     splits, ignored = _splits(directory, names)
-    runtime.prepare()
+    engines.prepare()
     found: List[Tuple[Optional[str], Item]] = []  # the label is that of the file until the end
     texts: Dict[int, str] = {}
     numbers: Dict[str, int] = {}  # of the classes that have only a text

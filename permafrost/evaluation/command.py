@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from absl import flags
 
-from permafrost import flags as shared_flags, runs, runtime
+from permafrost import engines, flags as shared_flags, runs
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
@@ -71,7 +71,7 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
             raise UsageError('a frozen graph does not say which images its run held out: name the '
                              'run with --run to evaluate it on --split validation')
         graph = _graph_to_run(values)
-    session_config = runtime.prepare()
+    session_config = engines.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     images = {name: values[name].value
               for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta')}
@@ -100,7 +100,7 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
             raise UsageError(f'--{name} applies to datasets: leave it out with --images')
     graph = _graph_to_run(values)
     with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
-        session_config = runtime.prepare()
+        session_config = engines.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     return evaluate.classify_images(graph, [*values.images, *more_images], session_config,
                                     _graph_options(values), values.top, values.allow_any_op,

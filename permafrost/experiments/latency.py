@@ -13,7 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from permafrost import files, runtime, schema
+from permafrost import engines, files, schema
 from permafrost.cli import child_process
 from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, one_line, printable
@@ -80,7 +80,7 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
                 abs(latencies[graph] - before[graph]) < CLOSE * before[graph]
                 for graph in before)):
             break
-    return {graph: Latency(each, done, runtime.installed(), *runtimes[graph])
+    return {graph: Latency(each, done, engines.installed(), *runtimes[graph])
             for graph, each in latencies.items()}
 
 

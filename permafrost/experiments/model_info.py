@@ -7,7 +7,7 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import models
-from permafrost import files, runs, runtime
+from permafrost import engines, files, runs
 from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
@@ -191,7 +191,7 @@ def _measure_if_possible(model: str, image_size: int, classes: int) -> Size:
 
 def _prepare_runtime() -> Any:
     with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
-        return runtime.prepare()
+        return engines.prepare()
 
 
 def _layer_table(size: Size) -> List[str]:

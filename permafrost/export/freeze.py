@@ -11,7 +11,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple, Union
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, runs, runtime
+from permafrost import engines, files, runs
 from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
@@ -60,8 +60,8 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         weights=weights, recipe=config.recipe.name, dataset=data.name,
         dataset_identity=data.identity, classes=list(data.classes),
         image_shape=list(data.image_shape), image_size=config.recipe.image_size,
-        trained_with=extra.get('versions', []), engine=runtime.installed(),
-        versions=runtime.versions(), date=runs.utc_now(), accuracy=metrics['accuracy'],
+        trained_with=extra.get('versions', []), engine=engines.installed(),
+        versions=engines.versions(), date=runs.utc_now(), accuracy=metrics['accuracy'],
         correct=metrics['correct'], images=metrics['images'],
         accuracy_of='this file, on the test images', largest_difference=difference)
     write({output: content, description: files.json_text(result)}, output)

@@ -7,7 +7,7 @@ import re
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import models
-from permafrost import runtime, schema
+from permafrost import engines, schema
 from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
 from permafrost.recipes import catalog, checks, durations, param_groups
 from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
@@ -246,7 +246,7 @@ def _set_decay_mode(value: Dict[str, Any], mode: str) -> None:
 
 def with_supported_precision(recipe: Recipe) -> Recipe:
     """Return `recipe` as this engine and processor can train it; print a note if it changes."""
-    if recipe.compute_dtype == 'float32' or runtime.has_bfloat16(runtime.installed()):
+    if recipe.compute_dtype == 'float32' or engines.has_bfloat16(engines.installed()):
         return recipe
     print(f'note: training in float32, because {recipe.compute_dtype} needs tf2 and a CPU with '
           'AVX512_BF16 or AMX', flush=True)

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 import models
 from models.layers.fake_quant import FakeQuant
 from models.layers.net import Net
-from permafrost import runtime
+from permafrost import engines
 from permafrost.config import Config
 from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
@@ -123,7 +123,7 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
               sample_images=sample_images, compute_dtype=dtype,
               **_kernels(dtype),
               # Maps leave oneDNN's layout for tf.pad there, which takes longer than it saves.
-              compute_unread_outputs=runtime.installed() == 'tf1-mkl',
+              compute_unread_outputs=engines.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),
               fake_quant=_fake_quant(config, global_step))
     def keep_read(getter: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:
@@ -138,7 +138,7 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
 
 def _kernels(dtype: str) -> Dict[str, Any]:
     """Return the fields of Net that select faster kernels."""
-    if dtype != 'bfloat16' or runtime.gpu_name():
+    if dtype != 'bfloat16' or engines.gpu_name():
         return {}
     return {'conv_gradient': conv_gradients.NAME, 'sigmoid_gelu': sigmoid_gelu.sigmoid_gelu}
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.cli import commands
 from permafrost.config import Config, with_earlier_compute_dtype
 from permafrost.errors import UsageError, UserError, printable
@@ -126,8 +126,8 @@ def _record_start(setup: TrainSetup, run: str) -> int:
                              f'--steps={config.steps}: leave --steps out, or raise it')
         config = with_earlier_compute_dtype(config, previous_config, step)
     versions = previous.get('versions', [])
-    if runtime.versions() not in versions:
-        versions = versions + [runtime.versions()]
+    if engines.versions() not in versions:
+        versions = versions + [engines.versions()]
     if teacher:
         teacher.save(run)  # first: config.json makes it a run, which needs its teacher
     runs.write_config(run, config, {

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import cluster, runner
-from permafrost import runtime
+from permafrost import engines
 from permafrost.errors import UserError
 
 
@@ -20,7 +20,7 @@ def test_no_evaluation_is_timed(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='one engine is enough')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='one engine is enough')
 def test_each_cluster_is_timed(synthetic):
     result = cluster.benchmark(runner.Options(
         models=['convone'], rounds=2, seconds=.5, dataset='synthetic',

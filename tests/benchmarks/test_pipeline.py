@@ -9,7 +9,7 @@ import statistics
 import pytest
 
 from benchmarks import runner
-from permafrost import machine, runtime
+from permafrost import engines, machine
 
 VALUES = {'convone constant': 2, 'convone pipeline': 2, 'convone ratio': 2, 'alone, memory': 2,
           'alone, stream': 2, 'alone, tfrecords': 2, 'first step': 1, 'peak memory': 1}
@@ -22,13 +22,13 @@ def result(synthetic, tmp_path_factory):
         models=['convone'], rounds=2, seconds=.05, results=str(folder), dataset='synthetic',
         data_dir=synthetic.directory))
     path, = folder.iterdir()
-    assert path.name == f'benchmark-pipeline-{runtime.installed()}.json'
+    assert path.name == f'benchmark-pipeline-{engines.installed()}.json'
     return json.loads(path.read_text())
 
 
 def test_the_environment_is_recorded(result):
-    assert result['benchmark'] == 'pipeline' and result['engine'] == runtime.installed()
-    assert result['versions']['engine'] == runtime.installed()
+    assert result['benchmark'] == 'pipeline' and result['engine'] == engines.installed()
+    assert result['versions']['engine'] == engines.installed()
     assert result['machine']['cpu'] and result['machine']['cores'] == machine.cores()
     assert result['command'].startswith('python -m benchmarks pipeline')
     assert result['date'] and result['batch_size'] == 128 and result['dataset'] == 'synthetic'

@@ -53,7 +53,7 @@ def benchmark(tmp_path, monkeypatch):
             monkeypatch.setitem(client.SERVERS, name, server._replace(module=module))
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
         monkeypatch.setattr(client, '_has_allocator', lambda: True)
-        monkeypatch.setattr(training.runtime, 'has_bfloat16', lambda engine: True)
+        monkeypatch.setattr(training.engines, 'has_bfloat16', lambda engine: True)
         monkeypatch.setattr(runtime_client, 'python', lambda environment: sys.executable)
         return training.benchmark(runner.Options(models=list(models), rounds=3, seconds=.01))
     return run

@@ -9,7 +9,7 @@ import time
 import pytest
 from absl import flags
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.cluster import local_cluster
 from permafrost.training.checkpoints import finding
 from tests import in_process, processes
@@ -162,7 +162,7 @@ def test_a_second_signal_ends_the_tasks_at_once():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='slow: one engine is enough')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='slow: one engine is enough')
 def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     arguments = processes.command(
         'tools/local_cluster.py', '--evaluator', f'--data_dir={synthetic.directory}',
@@ -185,7 +185,7 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='slow: one engine is enough')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='slow: one engine is enough')
 def test_random_kills_lose_nothing_that_was_saved():
     """Kill tasks for a quarter of a minute; see the script."""
     output = processes.finish(processes.command(

@@ -149,22 +149,22 @@ def test_a_task_of_another_cluster_is_refused(cluster, publishers, place):
 
 def test_a_task_of_another_engine_is_refused(cluster, publishers, monkeypatch):
     cluster.hold(publishers)
-    own = session_creators.runtime.installed()
+    own = session_creators.engines.installed()
     other = 'tf2' if own != 'tf2' else 'tf1'
     for admission in (cluster.admission(1), cluster.admission(place='runs/1')):
         with monkeypatch.context() as patch:
-            patch.setattr(session_creators.runtime, 'installed', lambda: other)
+            patch.setattr(session_creators.engines, 'installed', lambda: other)
             assert f'this task runs {other}, but ps 0 ' in _refused(admission)
     assert f' runs {own}: start all tasks with the same engine' in _refused_as(
         other, cluster, monkeypatch)
     if own != 'tf2':  # both are 1.15.5
-        monkeypatch.setattr(session_creators.runtime, 'installed', lambda: 'tf1-mkl')
+        monkeypatch.setattr(session_creators.engines, 'installed', lambda: 'tf1-mkl')
         cluster.admission(1).wait()
 
 
 def _refused_as(engine, cluster, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(session_creators.runtime, 'installed', lambda: engine)
+        patch.setattr(session_creators.engines, 'installed', lambda: engine)
         return _refused(cluster.admission(1))
 
 

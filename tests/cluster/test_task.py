@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.cluster import cluster_spec, task
 from permafrost.errors import UsageError, UserError
 from permafrost.training.checkpoints import finding, saving
@@ -183,7 +183,7 @@ def test_a_worker_that_cannot_train_ends_with_one_line(synthetic, tmp_path):
 @pytest.mark.slow
 def test_a_task_of_another_engine_is_refused(synthetic, tmp_path):
     """The server runs the other engine, if that is installed."""
-    own = 'tf2' if runtime.installed() == 'tf2' else 'tf1'
+    own = 'tf2' if engines.installed() == 'tf2' else 'tf1'
     other = 'tf1' if own == 'tf2' else 'tf2'
     python = os.path.join(processes.ROOT, '.venv', other, 'bin', 'python')
     if not os.path.exists(python):
@@ -245,7 +245,7 @@ def prepared(synthetic, monkeypatch):
             'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f"--job_name={job}",
             f"--worker_hosts={','.join(spec.workers)}", f"--task_index={int(job == 'worker')}",
             '--dataset=synthetic', f'--data_dir={synthetic.directory}', *flags).stderr
-    monkeypatch.setattr(runtime, 'prepare', ready)
+    monkeypatch.setattr(engines, 'prepare', ready)
     return run
 
 
@@ -308,7 +308,7 @@ def test_a_parameter_server_leaves_the_gpu_to_workers(monkeypatch):
     def prepare(values):
         raise UserError('GPUs: ' + os.environ['CUDA_VISIBLE_DEVICES'])
 
-    monkeypatch.setattr(runtime, 'prepare', prepare)
+    monkeypatch.setattr(engines, 'prepare', prepare)
     spec = helpers.free_spec(1, 1)
     result = in_process.run(
         'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f'--worker_hosts={spec.workers[0]}',

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.cluster import cluster_spec, parameter_server, task, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.datasets import loading
@@ -91,7 +91,7 @@ def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
                                    atol=1e-4, err_msg=name)
 
 
-@pytest.mark.skipif(not runtime.has_bfloat16(runtime.installed()), reason='needs bfloat16')
+@pytest.mark.skipif(not engines.has_bfloat16(engines.installed()), reason='needs bfloat16')
 @pytest.mark.parametrize('model', ['squeeze1', 'sprint'])
 def test_a_worker_trains_in_bfloat16(synthetic, tmp_path, model):
     """squeeze1: a bias and a ReLU follow each convolution, and local sessions fuse the three.

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.experiments import latency
 from tests.label_image.program import TUTO, make
 from tests.processes import ROOT
@@ -28,7 +28,7 @@ def test_graphs_are_timed_in_turn_and_damaged_ones_left_out(tmp_path, capsys):
     times = latency.time_in_turn(graphs)
     assert set(times) == {TUTO, graphs[2]}
     for each in times.values():
-        assert 0 < each.latency_ms < 1000 and each.engine == runtime.installed()
+        assert 0 < each.latency_ms < 1000 and each.engine == engines.installed()
         assert each.library.startswith(('1.15', '2.')) and each.rounds >= latency.MIN_ROUNDS
     notes = capsys.readouterr().out.splitlines()
     assert len(notes) == 1 and 'bad\\n.pb is not timed' in notes[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import fake_quant, freeze
@@ -108,7 +108,7 @@ def test_a_resumed_training_goes_on_with_the_same_ranges(trained, synthetic, tmp
         np.testing.assert_array_equal(resumed.get_tensor(name), expected.get_tensor(name), name)
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='the converter is that of tf2')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='the converter is that of tf2')
 @pytest.mark.parametrize('node', ['images', 'inputs'])
 def test_the_converter_takes_the_ranges(node, graph, synthetic, tmp_path):
     """The int8 file computes what training simulated, without calibration."""

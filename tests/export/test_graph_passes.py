@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.config import Config
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -116,7 +116,7 @@ def test_multiplies_without_a_layer_of_its_own(build, count):
     assert _fold(build)['Mul'] == count
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_convolutions_and_products_in_bfloat16_are_near_those_in_float32():
     x_value = _random(2, 6, 6, 4)
     with tf.Graph().as_default() as graph, tf.Session() as session:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import observed_training
@@ -151,7 +151,7 @@ def test_a_taught_run_goes_on_alike_with_its_copy_of_the_teacher(graph, syntheti
         assert not np.array_equal(alone.get_tensor('conv1/weights'), taught)
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_a_teacher_computes_in_the_type_of_the_recipe(graph, synthetic, tmp_path):
     """And the run keeps the file as it was."""
     setup = networks.train_setup(synthetic, str(tmp_path), 1, 'normed',

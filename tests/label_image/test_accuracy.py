@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.datasets import loading
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluator import Evaluator
@@ -120,7 +120,7 @@ def test_first_test_images(program, cifar10, in_python, tmp_path, model, count, 
 @pytest.mark.slow
 @pytest.mark.parametrize('model', ['tuto', 'squeeze1', 'normed'])
 def test_all_test_images(program, cifar10, in_python, tmp_path, model):
-    engine = runtime.installed()
+    engine = engines.installed()
     correct = check_cifar10(program, cifar10, in_python, tmp_path, model, 10000, engine)
     if model in TRAINED:
         with open(os.path.join(ROOT, 'trained_models', model + '.json')) as stream:

@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError
 from permafrost.recipes import catalog, durations, overrides
@@ -191,14 +191,14 @@ def test_a_recipe_of_another_catalog_has_no_changes():
 
 
 def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, capsys):
-    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: False)
+    monkeypatch.setattr(engines, 'has_bfloat16', lambda engine: False)
     recipe = overrides.get_recipe('sprint')
     assert overrides.with_supported_precision(recipe) == dataclasses.replace(
         recipe, compute_dtype='float32')
     assert 'note: training in float32, because bfloat16 needs tf2' in capsys.readouterr().out
     recipe = overrides.get_recipe('tutorial')
     assert overrides.with_supported_precision(recipe) == recipe and not capsys.readouterr().out
-    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: True)
+    monkeypatch.setattr(engines, 'has_bfloat16', lambda engine: True)
     recipe = overrides.get_recipe('sprint')
     assert overrides.with_supported_precision(recipe) == recipe
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.recipes import overrides
@@ -131,7 +131,7 @@ def test_label_smoothing_spreads_a_share_of_the_label(default_graph):
 @pytest.mark.parametrize('engine', ['tf1', 'tf1-mkl', 'tf2'])
 def test_outputs_that_the_pool_drops_are_computed_by_tf1_mkl_alone(
         engine, default_graph, monkeypatch):
-    monkeypatch.setattr(runtime, 'installed', lambda: engine)
+    monkeypatch.setattr(engines, 'installed', lambda: engine)
     train_graph('sprint', ['compute_dtype=float32'], 'sprint')
     convolution = tf.get_default_graph().get_operation_by_name('group1/conv1/Conv2D')
     side = 31 if engine == 'tf1-mkl' else 30

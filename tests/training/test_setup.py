@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from absl import flags as absl_flags
 
-from permafrost import files, flags, runs, runtime
+from permafrost import engines, files, flags, runs
 from permafrost.datasets import loading
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
@@ -162,7 +162,7 @@ def test_a_bfloat16_run_goes_on_in_float32_where_bfloat16_is_missing_or_if_told_
     value = files.read_json(path)
     value['config']['recipe']['compute_dtype'] = 'bfloat16'
     files.write_json(path, value)
-    monkeypatch.setattr(runtime, 'has_bfloat16', lambda engine: has_bfloat16)
+    monkeypatch.setattr(engines, 'has_bfloat16', lambda engine: has_bfloat16)
     config = prepare(f'--run={run}', '--resume', *flags_of_run).config
     assert config.recipe.compute_dtype == expected and config.recipe.batch_size == 32
     assert ('note: training in float32, because bfloat16 needs tf2' in capsys.readouterr().out) == (

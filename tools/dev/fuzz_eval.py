@@ -15,7 +15,7 @@ from permafrost.cli import interpreter
 
 interpreter.check()
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.entry_point import run_script
 from permafrost.errors import UserError
@@ -23,7 +23,7 @@ from permafrost.evaluation.frozen_graphs.reading import isolation
 
 
 def main(*paths):
-    session_config = runtime.prepare()
+    session_config = engines.prepare()
     from permafrost.evaluation import evaluate  # imports TensorFlow, after its threads are set
     with tempfile.TemporaryDirectory() as folder:
         dataset = make_synthetic(folder, train=2, test=2)

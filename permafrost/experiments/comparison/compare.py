@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 
-from permafrost import machine, runs, runtime
+from permafrost import engines, machine, runs
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.experiments import latency, model_info
@@ -49,7 +49,7 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
                         'name only runs')
     group(entries, by_run, baseline)  # refuses an unknown baseline before anything is evaluated
     with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
-        session_config = runtime.prepare()
+        session_config = engines.prepare()
         entries = [_evaluated(entry, split, session_config if measure else None, notes)
                    for entry in entries]
         groups = group(entries, by_run, baseline)

@@ -5,7 +5,7 @@ from typing import Optional, Sequence
 
 from absl import flags
 
-from permafrost import runs, runtime
+from permafrost import engines, runs
 from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
@@ -38,7 +38,7 @@ def run(values: flags.FlagValues) -> Optional[str]:
         client.python(environment)  # builds it, before the slow part
     if values.graph:
         isolation.continue_in_child(values.graph)
-    session_config = runtime.prepare()
+    session_config = engines.prepare()
     from permafrost.export import freeze  # imports TensorFlow, after its threads are set
     from permafrost.export.conversion import exporting
     data = (loading.open_for_run(config, values.dataset, values.data_dir) if config else

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, runs, runtime
+from permafrost import engines, files, runs
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
@@ -175,9 +175,9 @@ class Exporter:
                        'split': 'train', 'chosen': 'evenly spaced'}
         facts = dict(source.facts, format=target.format, quantize=target.quantize, qat=qat,
                      calibration=calibration if target.quantize == 'int8' and not qat else None,
-                     date=runs.utc_now(), engine=runtime.installed(), **_size(content),
+                     date=runs.utc_now(), engine=engines.installed(), **_size(content),
                      **_answers(source, predicted), **facts)
-        facts['versions'] = dict(runtime.versions(), **facts.get('versions', {}))
+        facts['versions'] = dict(engines.versions(), **facts.get('versions', {}))
         return contents, facts
 
     def _convert_file(self, target: Target, path: str) -> Tuple[bytes, np.ndarray, Dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost import files, machine, runtime
+from permafrost import engines, files, machine
 from permafrost.errors import one_line
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -30,7 +30,7 @@ def load() -> Optional[Any]:
     The first call compiles them, unless they are in the cache. Prints a note if that fails.
     """
     flags = machine.cpu_info('flags').split()
-    if runtime.installed() != 'tf2' or 'avx512_bf16' not in flags or 'amx_bf16' in flags:
+    if engines.installed() != 'tf2' or 'avx512_bf16' not in flags or 'amx_bf16' in flags:
         return None
     try:
         return tf.load_op_library(_compiled())

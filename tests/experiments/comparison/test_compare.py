@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from permafrost import files, runs, runtime
+from permafrost import engines, files, runs
 from permafrost.errors import UsageError, UserError
 from permafrost.evaluation import evaluator
 from permafrost.experiments import latency
@@ -249,5 +249,5 @@ def test_identical_networks_have_the_same_latency(folder):
     comparison = compare([str(folder / 'study')])
     first, second = (row.latency for row in comparison.rows)
     assert 0 < first < 1000 and 0 < second < 1000  # no test on time: see docs/experiments.md
-    assert runtime.installed() in open(
+    assert engines.installed() in open(
         os.path.join(comparison.rows[0].runs[0], 'latency.json')).read()

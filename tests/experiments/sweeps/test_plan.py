@@ -127,7 +127,7 @@ def test_a_run_that_is_longer_than_planned_is_named(synthetic, tmp_path):
 def processor(monkeypatch):
     """Return processor(bool): say whether this processor has bfloat16."""
     return lambda has_bfloat16: monkeypatch.setattr(
-        plan.overrides.runtime, 'has_bfloat16', lambda engine: has_bfloat16)
+        plan.overrides.engines, 'has_bfloat16', lambda engine: has_bfloat16)
 
 
 @pytest.mark.parametrize('before', [True, False])

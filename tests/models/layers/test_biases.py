@@ -5,7 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from models.layers.biases import add_biases
-from permafrost import runtime
+from permafrost import engines
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures('default_graph')
 @pytest.mark.parametrize('shape', [(64, 31, 31, 24), (2, 5)])
 def test_the_gradient_of_many_values_is_their_sum(dtype, shape):
     """Sums rounded to bfloat16 stop growing at 256 times their terms."""
-    if dtype == 'bfloat16' and runtime.installed() != 'tf2':
+    if dtype == 'bfloat16' and engines.installed() != 'tf2':
         pytest.skip('only tf2 has bfloat16')
     upstream = tf.cast(tf.constant(np.random.RandomState(1).uniform(size=shape)), dtype)
     biases = tf.constant(np.arange(shape[-1]), tf.float32)

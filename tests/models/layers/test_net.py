@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from models.layers import net as layers_net
 from models.layers.net import Net
-from permafrost import runtime
+from permafrost import engines
 from tests import networks
 from tests.models.helpers import convolved, evaluate, randoms, windows
 
@@ -315,14 +315,14 @@ def conv_gradient(compute_dtype, training=True):
             return [graph] + session.run([gradient, y], dict(zip(feeds, arrays)))
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_bfloat16_rounds_convolutions_and_nothing_else():
     graph, *rounded = conv_gradient('bfloat16')
     _, *exact = conv_gradient('float32')
     for approximation, value in zip(rounded, exact):
         assert approximation.dtype == np.float32
         # Without instructions for bfloat16, sums are rounded too; training uses float32 there.
-        limit = 1e-2 if runtime.has_bfloat16('tf2') else 5e-2
+        limit = 1e-2 if engines.has_bfloat16('tf2') else 5e-2
         assert 1e-4 < relative_error(approximation, value) < limit
     assert {v.dtype.base_dtype for v in graph.get_collection('variables')} == {tf.float32}
     types = {op.type for op in graph.get_operations()
@@ -330,7 +330,7 @@ def test_bfloat16_rounds_convolutions_and_nothing_else():
     assert types - {'ShapeN'} == {'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput'}
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypatch):
     """Batch normalization, ReLU and pooling in bfloat16, of numbers that a convolution rounds."""
     def outputs_and_gradients():
@@ -355,7 +355,7 @@ def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypat
     assert max(map(relative_error, found[1:], expected[1:])) < 0.01
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_biases_and_concatenation_between_bfloat16_convolutions(monkeypatch):
     """They are rounded as convolutions are; the logits are not."""
     def outputs_and_gradients(compute_dtype='bfloat16'):
@@ -380,7 +380,7 @@ def test_biases_and_concatenation_between_bfloat16_convolutions(monkeypatch):
     monkeypatch.setattr(layers_net, '_before_cast', lambda x: x)
     types, rounded = outputs_and_gradients()
     assert set(types) == {tf.float32}
-    if not runtime.has_bfloat16('tf2'):
+    if not engines.has_bfloat16('tf2'):
         pytest.skip('sums are rounded too, for lack of instructions for bfloat16')
     for approximation, other, value in zip(found, rounded, exact):
         assert 0 < relative_error(approximation, value) < 3 * relative_error(other, value)

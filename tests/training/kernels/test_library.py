@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from permafrost import machine, runtime
+from permafrost import engines, machine
 from permafrost.training.kernels import library
 
 
@@ -53,5 +53,5 @@ def pretend_compiler(monkeypatch, folder, script):
 def pretend(monkeypatch, cache, engine, flags):
     """Make this machine one of `engine` and a processor with `flags`, with an empty cache."""
     monkeypatch.setenv('PERMAFROST_CACHE', str(cache))
-    monkeypatch.setattr(runtime, 'installed', lambda: engine)
+    monkeypatch.setattr(engines, 'installed', lambda: engine)
     monkeypatch.setattr(machine, 'cpu_info', lambda field: flags)

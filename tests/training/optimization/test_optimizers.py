@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import runtime
+from permafrost import engines
 from permafrost.errors import UsageError
 from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.recipe import Recipe
@@ -217,7 +217,7 @@ def test_a_learning_rate_may_have_any_number_of_digits():
         assert session.run(variable) == np.float32(1 - np.float32(rate))
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='only tf2 has bfloat16')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_orthogonalize_in_bfloat16_is_nearly_the_same():
     matrix = np.random.RandomState(2).randn(40, 8).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:

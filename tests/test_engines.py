@@ -8,16 +8,16 @@ import types
 
 import pytest
 
-from permafrost import machine, runtime
+from permafrost import engines, machine
 from permafrost.errors import UserError
 from tests.processes import ROOT
 
 SCRIPT = '''
 import os, sys, warnings
 from types import SimpleNamespace
-from permafrost import runtime
+from permafrost import engines
 assert 'tensorflow' not in sys.modules
-config = runtime.prepare({})
+config = engines.prepare({})
 print(config.intra_op_parallelism_threads, config.inter_op_parallelism_threads,
       os.environ.get('OMP_NUM_THREADS'))
 assert 'keras' not in sys.modules
@@ -30,8 +30,8 @@ except DeprecationWarning:
 
 CONVOLVE = r"""
 import re
-from permafrost import runtime
-config = runtime.prepare()
+from permafrost import engines
+config = engines.prepare()
 import tensorflow.compat.v1 as tf
 x = tf.placeholder(tf.float32, [1, 32, 32, 3])
 y = tf.nn.conv2d(x, tf.ones([3, 3, 3, 16]), 1, 'SAME')
@@ -59,9 +59,9 @@ def _prepare(argument='', **environment):
 
 def test_the_engine_and_its_settings_are_printed():
     line, (intra, inter, omp_threads) = _prepare()
-    assert line.startswith(f'engine: {runtime.installed()} (TensorFlow ')
+    assert line.startswith(f'engine: {engines.installed()} (TensorFlow ')
     assert f'intra {intra}, inter {inter}' in line
-    assert omp_threads == (intra if runtime.installed() == 'tf1-mkl' else 'None')
+    assert omp_threads == (intra if engines.installed() == 'tf1-mkl' else 'None')
     assert 'OMP_NUM_THREADS' not in line, 'only what the user has changed'
 
 
@@ -70,7 +70,7 @@ def test_arguments_and_the_environment_come_first():
     line, settings = _prepare(values, OMP_NUM_THREADS='7')
     assert settings == ['3', '5', '7']
     assert ('OMP_NUM_THREADS=7 (from the environment)' in line) == (
-        runtime.installed() == 'tf1-mkl')
+        engines.installed() == 'tf1-mkl')
 
 
 @pytest.mark.parametrize('engine, flags, expected', [
@@ -78,10 +78,10 @@ def test_arguments_and_the_environment_come_first():
     ('tf1', 'avx avx2', {})])
 def test_tf2_uses_onednn_wherever_it_is_fast(monkeypatch, engine, flags, expected):
     monkeypatch.setattr(machine, 'cpu_info', {'flags': flags}.get)
-    assert runtime.kernel_settings(engine, 2) == expected
+    assert engines.kernel_settings(engine, 2) == expected
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2' or 'avx2' not in machine.cpu_info('flags'),
+@pytest.mark.skipif(engines.installed() != 'tf2' or 'avx2' not in machine.cpu_info('flags'),
                     reason='only tf2 chooses kernels by the processor')
 @pytest.mark.parametrize('setting', [None, '0'])
 def test_the_user_may_turn_onednn_off(setting, monkeypatch):
@@ -97,24 +97,24 @@ def test_the_user_may_turn_onednn_off(setting, monkeypatch):
 def test_a_program_that_uses_keras_keeps_it(monkeypatch):
     keras = types.ModuleType('keras')
     monkeypatch.setitem(sys.modules, 'keras', keras)
-    with runtime.without_keras(), pytest.raises(ImportError):
+    with engines.without_keras(), pytest.raises(ImportError):
         importlib.import_module('keras')
     assert sys.modules['keras'] is keras
 
 
 def test_threads_by_engine():
     cores = machine.cores()
-    assert runtime.threads('tf2') == (cores, cores)
-    assert runtime.threads('tf1-mkl') == (cores, 2)
-    assert runtime.threads('tf2', inter=3) == (cores, 3)
-    assert runtime.threads('tf2', deterministic=True) == (1, 1)
-    assert runtime.threads('tf1', deterministic=True, intra=2) == (2, 1)
+    assert engines.threads('tf2') == (cores, cores)
+    assert engines.threads('tf1-mkl') == (cores, 2)
+    assert engines.threads('tf2', inter=3) == (cores, 3)
+    assert engines.threads('tf2', deterministic=True) == (1, 1)
+    assert engines.threads('tf1', deterministic=True, intra=2) == (2, 1)
 
 
 def test_no_tensorflow_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, 'path', [])
     with pytest.raises(UserError, match='run make setup'):
-        runtime.installed()
+        engines.installed()
 
 
 @pytest.mark.parametrize('name, expected', [
@@ -124,7 +124,7 @@ def test_the_engine_is_known_by_its_package(tmp_path, monkeypatch, name, expecte
     (tmp_path / f'{name}.dist-info').mkdir()
     (tmp_path / 'tensorflow_estimator-2.15.0.dist-info').mkdir()
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
-    assert runtime.installed() == expected
+    assert engines.installed() == expected
 
 
 @pytest.mark.skipif(not os.access('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', os.W_OK),
@@ -145,10 +145,10 @@ def test_a_quota_of_the_kernel_limits_threads():
 
 def test_a_processor_without_avx_is_one_line(monkeypatch):
     """TensorFlow would abort, and its message would be lost."""
-    monkeypatch.setattr(runtime.platform, 'machine', lambda: 'x86_64')
+    monkeypatch.setattr(engines.platform, 'machine', lambda: 'x86_64')
     monkeypatch.setattr(machine, 'cpu_info', {'flags': 'fpu sse4_2'}.get)
     with pytest.raises(UserError, match='no AVX'):
-        runtime.prepare()
+        engines.prepare()
 
 
 @pytest.mark.parametrize('message, reason', [
@@ -159,10 +159,10 @@ def test_a_tensorflow_that_does_not_load_is_one_line(tmp_path, message, reason):
     (tmp_path / 'tensorflow/__init__.py').write_text(f'raise ImportError({message!r})')
     code = f"""import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from permafrost import runtime
+from permafrost import engines
 from permafrost.errors import UserError
 try:
-    runtime.prepare()
+    engines.prepare()
 except UserError as error:
     print(error)"""
     for value, fix in (('/opt/lib', 'Unset LD_LIBRARY_PATH'), ('', 'Run make doctor.')):
@@ -179,19 +179,19 @@ except UserError as error:
     ('tf2', '', False), ('tf1', 'avx512_bf16', False), ('tf1-mkl', 'avx512_bf16', False)])
 def test_bfloat16_needs_tf2_and_a_processor_that_has_it(monkeypatch, engine, flags, expected):
     monkeypatch.setattr(machine, 'cpu_info', {'flags': flags}.get)
-    assert runtime.has_bfloat16(engine) == expected
+    assert engines.has_bfloat16(engine) == expected
 
 
-@pytest.mark.skipif(runtime.installed() != 'tf2', reason='TensorFlow 1.15 cannot tell the name')
+@pytest.mark.skipif(engines.installed() != 'tf2', reason='TensorFlow 1.15 cannot tell the name')
 def test_a_gpu_is_named_with_the_versions(monkeypatch):
     import tensorflow.compat.v1 as tf
-    assert not runtime.gpu_name() and 'gpu' not in runtime.versions()
+    assert not engines.gpu_name() and 'gpu' not in engines.versions()
     names = {'list_physical_devices': lambda kind: [kind],
              'get_device_details': lambda gpu: {'device_name': 'NVIDIA H200'}}
     for name, function in names.items():
         monkeypatch.setattr(tf.config.experimental, name, function)
-    assert runtime.versions()['gpu'] == 'NVIDIA H200'
+    assert engines.versions()['gpu'] == 'NVIDIA H200'
 
 
 def test_memory_of_a_gpu_is_left_to_other_processes():
-    assert runtime.prepare().gpu_options.allow_growth
+    assert engines.prepare().gpu_options.allow_growth
