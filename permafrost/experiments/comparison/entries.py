@@ -4,7 +4,7 @@ import dataclasses
 from typing import Dict, FrozenSet, List, Optional, Tuple
 
 from permafrost import runs
-from permafrost.config import Config
+from permafrost.config import RESUMABLE, Config
 from permafrost.datasets import registry
 from permafrost.evaluation import history
 from permafrost.experiments import results
@@ -15,9 +15,10 @@ from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.setting_text import to_text
 
-NOT_COMPARED = ('recipe', 'data_dir', 'seed', 'deterministic', 'save_steps', 'save_secs',
-                'max_to_keep', 'summary_steps', 'histogram_steps', 'log_steps', 'eval_epochs',
-                'intra_op_threads', 'inter_op_threads', 'train_images', 'statistics')
+# Both decide how long a run trains, though a resumed run may change them.
+LENGTH = {'steps', 'patience'}
+NOT_COMPARED = ({*RESUMABLE} - LENGTH) | {'recipe', 'seed', 'deterministic', 'train_images',
+                                          'statistics'}
 
 
 @dataclasses.dataclass(frozen=True)
