@@ -64,9 +64,10 @@ def test_training_rounds_activations_to_the_average_range_of_the_batches():
             [smallest, largest], rtol=1e-5)
 
 
-def test_before_its_first_step_training_only_measures():
+@pytest.mark.parametrize('first_step', [4.5, 5.])
+def test_before_its_first_step_training_only_measures(first_step):
     step = tf.placeholder(tf.int64, [])
-    quant = FakeQuant(training=True, step=step, first_step=4.5)
+    quant = FakeQuant(training=True, step=step, first_step=first_step)
     x = tf.constant(randoms(2, 4))
     outputs = [quant.activations(x), quant.weights(x)]
     with tf.Session() as session:
