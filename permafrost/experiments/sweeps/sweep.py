@@ -67,17 +67,19 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     print(f"search: {printable(folder)}, {_counted(the_study.count, 'trial')} of at most "
           f"{config.steps} steps, {_counted(len(the_study.seeds), 'seed')}, {config.validation} "
           'validation images', flush=True)
+    url = database.url_of(values.storage or the_study.storage, folder)
     if values.dry_run:
         trial = variants.Variant('each trial', {})
         planned = [plan.planned_run(the_study, trial, seed, folder, config)
                    for seed in the_study.seeds]
-        made = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
+        places = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
         speeds = speed.recorded(
             each._replace(directory=os.path.join(place, f'seed{each.seed}'))
-            for each in planned for place in made)
-        return _dry_run(planned, speeds, values.parallel, the_study.count, len(made))
+            for each in planned for place in places)
+        with database.one_line_errors(url):
+            begun = trials.num_begun(folder, url)
+        return _dry_run(planned, speeds, values.parallel, the_study.count, begun)
     files.make_folder(folder)
-    url = database.url_of(values.storage or the_study.storage, folder)
     with database.one_line_errors(url):
         search = trials.Search(the_study, values, folder, url)
         study.write(folder, the_study)
@@ -122,14 +124,14 @@ def _configure(the_study: study.Study, values: Any, settings: Dict[str, str]) ->
 
 
 def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], parallel: int,
-             trials: int = 1, made: int = 0) -> int:
+             trials: int = 1, begun: int = 0) -> int:
     """List the runs with their times; measure the speed of each kind that `speeds` lacks.
 
-    A search has `trials` of the same runs, of which `made` have begun.
+    A search has `trials` of the same runs, of which `begun` have begun.
     """
-    if made:
-        print(f'{made} of {trials} trials have begun')
-    trials = max(0, trials - made)
+    if begun:
+        print(f'{begun} of {trials} trials have begun')
+    trials = max(0, trials - begun)
     times = []
     for each in planned if trials else []:
         if each.is_done():

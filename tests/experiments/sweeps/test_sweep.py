@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import optuna
 import pytest
 
 from permafrost import runs
@@ -98,16 +99,19 @@ def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, m
     assert 'baseline' not in out
     assert re.findall(r'^each trial seed (\d): lenet5', out, re.M) == ['1', '2']
     assert re.search(r'^100 runs to train, 1 at once: ', out, re.M)
+    assert not (tmp_path / 'study').exists()
     monkeypatch.setattr(speed, 'measure', None)  # it is known
-    for number in range(49):
-        run = tmp_path / 'study' / 'runs' / f'trial{number}' / 'seed1'
-        run.mkdir(parents=True)
-        runs.write_status(str(run), images_per_second=9., state='done')
+    run = tmp_path / 'study' / 'runs' / 'trial0' / 'seed1'
+    run.mkdir(parents=True)
+    runs.write_status(str(run), images_per_second=9., state='done')
+    search = optuna.create_study(storage=f'sqlite:///{tmp_path}/study/search.db')
+    for _ in range(49):  # some repeat settings, so they have no run
+        search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
     out = capsys.readouterr().out
     assert '50 trials of at most 20 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
     assert re.search(r'^2 runs to train, 1 at once: ', out, re.M)
-    (tmp_path / 'study' / 'runs' / 'trial49').mkdir()
+    search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
     assert '0 runs to train' in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 import warnings
-from typing import Iterator
+from typing import Iterator, List
 
 import optuna
 import sqlalchemy
@@ -37,11 +37,15 @@ def url_of(storage: str, folder: str) -> str:
     return text
 
 
+def _with_driver(url: str) -> str:
+    scheme, mark, rest = url.partition('://')
+    # SQLAlchemy 2.1 takes postgresql for psycopg 3.
+    return f'postgresql+psycopg2{mark}{rest}' if scheme in ('postgresql', 'postgres') else url
+
+
 def open_storage(url: str) -> optuna.storages.RDBStorage:
     """Return the storage at `url`; a trial of a process that was lost is tried again."""
-    scheme, mark, rest = url.partition('://')
-    if scheme in ('postgresql', 'postgres'):  # SQLAlchemy 2.1 takes this for psycopg 3
-        url = 'postgresql+psycopg2' + mark + rest
+    url = _with_driver(url)
     options = {'connect_args': {'timeout': LOCK_SECS}} if url.startswith('sqlite') else {}
     for tries_left in reversed(range(OPEN_TRIES)):
         with contextlib.suppress(*[sqlalchemy.exc.DBAPIError] * (tries_left > 0)):
@@ -50,6 +54,27 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
                 **{_CALLBACK: RetryCallback(max_retry=RETRIES)})
         time.sleep(1)
     raise AssertionError('the last try returns or raises')
+
+
+def study_name(storage: optuna.storages.RDBStorage, url: str, folder: str) -> str:
+    """Return the name of the search of `folder`, which may have been renamed since it began."""
+    names = optuna.get_all_study_names(storage) if url == url_of('', folder) else []
+    return next(iter(names), os.path.basename(os.path.abspath(folder)))
+
+
+def has_tables(url: str) -> bool:
+    """Return whether the database exists and has tables of Optuna; create neither."""
+    parsed = sqlalchemy.engine.make_url(_with_driver(url))
+    if parsed.get_backend_name() == 'sqlite' and not os.path.exists(parsed.database or ''):
+        return False
+    with sqlalchemy.create_engine(parsed).connect() as connection:
+        return sqlalchemy.inspect(connection).has_table('studies')
+
+
+def count_begun(trials: List[optuna.trial.FrozenTrial]) -> int:
+    """Return how many of the trials have begun, without those that repeat a lost one."""
+    return sum(each.state != optuna.trial.TrialState.WAITING and not is_retry(each)
+               for each in trials)
 
 
 def is_retry(trial: optuna.trial.FrozenTrial) -> bool:

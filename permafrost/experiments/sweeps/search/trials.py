@@ -27,6 +27,22 @@ DIVERGED = 'NaN'  # in the reason of a training whose loss diverged
 State = optuna.trial.TrialState
 
 
+def num_begun(folder: str, url: str) -> int:
+    """Return how many trials of the search of `folder` have begun, on all machines.
+
+    Creates no database. Raises UserError if it is damaged.
+    """
+    if not database.has_tables(url):
+        return 0
+    with database.damage_in_a_line(url):
+        storage = database.open_storage(url)
+        name = database.study_name(storage, url, folder)
+        if name not in optuna.get_all_study_names(storage):
+            return 0
+        study = optuna.load_study(study_name=name, storage=storage)
+        return database.count_begun(study.get_trials(deepcopy=False))
+
+
 @dataclasses.dataclass
 class Trial:
     """A trial of this process: its runs, one for each seed, and whether one of them trains."""
@@ -49,10 +65,8 @@ class Search(pool.Source):
     def __init__(self, the_study: Study, values: Any, folder: str, url: str):
         self._study, self._values, self._folder = the_study, values, folder
         self._storage = database.open_storage(url)
-        self.name = os.path.basename(os.path.abspath(folder))
         with database.damage_in_a_line(url):
-            if url == database.url_of('', folder):  # the folder may have been renamed
-                self.name = next(iter(optuna.get_all_study_names(self._storage)), self.name)
+            self.name = database.study_name(self._storage, url, folder)
             self._optuna = optuna.create_study(
                 storage=self._storage, study_name=self.name, direction='maximize',
                 load_if_exists=True, sampler=optuna.samplers.TPESampler(constant_liar=True),
@@ -119,9 +133,7 @@ class Search(pool.Source):
             self._send_heartbeats(at_once=True)  # this process may have been suspended
             optuna.storages.fail_stale_trials(self._optuna)
             every = self._optuna.get_trials(deepcopy=False)
-            counted = [each for each in every if not database.is_retry(each)]
-            begun = sum(each.state != State.WAITING for each in counted)
-            if begun >= self._study.count and not any(
+            if database.count_begun(every) >= self._study.count and not any(
                     database.is_retry(each) and each.state == State.WAITING for each in every):
                 return None
             trial = self._optuna.ask()

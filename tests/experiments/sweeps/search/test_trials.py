@@ -351,3 +351,13 @@ def test_a_run_whose_results_were_lost_has_failed(open_search):
     train(run)
     search.finished(run, '')
     assert states(search) == [State.FAIL]
+
+
+def test_only_the_trials_of_the_own_search_count(tmp_path):
+    url = f'sqlite:///{tmp_path}/shared.db'
+    assert trials.num_begun(str(tmp_path / 'other'), url) == 0
+    assert not (tmp_path / 'shared.db').exists()
+    optuna.create_study(storage=url, study_name='other').ask()
+    with database.one_line_errors(url):
+        assert trials.num_begun(str(tmp_path / 'other'), url) == 1
+        assert trials.num_begun(str(tmp_path / 'mine'), url) == 0
