@@ -144,9 +144,13 @@ def check_tools():
 
 def main():
     console.install()
-    if sys.argv[1:]:
+    if {'-h', '--help'} & set(sys.argv[1:]):
         print((__doc__ or '').strip())
-        return 0 if sys.argv[1] in ('-h', '--help') else 2
+        return 0
+    if sys.argv[1:]:
+        print(f'error: unexpected argument {sys.argv[1]!r}: doctor has neither flags nor arguments',
+              file=sys.stderr)
+        return 2
     check_engines()
     check_data()
     check_machine()

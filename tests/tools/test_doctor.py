@@ -148,3 +148,6 @@ def test_missing_tools_are_notes_with_the_package_to_install(checkout, monkeypat
 def test_help_is_not_a_check(checkout):
     result = in_process.run(str(checkout.folder / 'tools/doctor.py'), '--help')
     assert result.code == 0 and result.stdout.startswith('Check this machine')
+    result = in_process.run(str(checkout.folder / 'tools/doctor.py'), '--engine=tf1')
+    assert result.code == 2 and not result.stdout
+    assert "unexpected argument '--engine=tf1'" in one_line(result.stderr)
