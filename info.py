@@ -12,7 +12,7 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost.cli.commands import ROOT
+from permafrost.cli import trained_models
 from permafrost.entry_point import run_script
 from permafrost.errors import UsageError
 from permafrost.experiments import model_info
@@ -24,7 +24,7 @@ flags.DEFINE_integer('image_size', None, "Side of the images in pixels. Default:
                      'or 32; --all shows tuto at both.', 1, 4096)
 define_dataset_flag(more_help=' Only its number of classes is used.')
 flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models: .pb, .pbtxt, '
-                    'a SavedModel directory, or a frozen run.')
+                    'a SavedModel directory, a frozen run, or NAME in trained_models/.')
 flags.DEFINE_string('run', None, 'Run to show instead of models: its state and its layers.')
 flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
 flags.DEFINE_bool('layers', False, 'Also list the layers with --all or --json.')
@@ -50,7 +50,7 @@ def main():
     elif FLAGS.recipes:
         model_info.show_recipes(FLAGS.json)
     elif not explicitly_set(FLAGS):
-        model_info.show_models(os.path.join(ROOT, 'trained_models'))
+        model_info.show_models(trained_models.FOLDER)
     else:
         model_info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json, FLAGS.dataset)
 

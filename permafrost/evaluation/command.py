@@ -37,7 +37,8 @@ def define_flags() -> None:
     flags.DEFINE_string('results', None, 'Folder in which to also record the result of a finished '
                         'run.')
     flags.DEFINE_string('graph', None, 'Frozen graph to evaluate instead of a run: .pb, .pbtxt, a '
-                        'SavedModel directory, .tflite, .onnx, or a frozen run.')
+                        'SavedModel directory, .tflite, .onnx, a frozen run, or NAME in '
+                        'trained_models/.')
     flags.DEFINE_multi_string('images', [], 'With --graph: classify these image files (PNG, JPEG '
                               'or BMP) instead, as label_image does')
     flags.DEFINE_integer('top', 3, 'With --images: number of classes to print.', 1)

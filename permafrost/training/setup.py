@@ -9,7 +9,7 @@ import re
 from typing import Any, Callable, NamedTuple, Optional
 
 from permafrost import runs
-from permafrost.cli.commands import ROOT
+from permafrost.cli import trained_models
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
 from permafrost.errors import UsageError, UserError, printable, shown
@@ -20,7 +20,6 @@ from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
 
-MODELS = os.path.join(ROOT, 'trained_models')
 EVAL_IMAGES = 10000  # to train on between two evaluations, at least
 
 
@@ -116,11 +115,9 @@ def find_graph(source: str, flag: str) -> str:
 
     Raises UserError if there is none.
     """
-    path = os.path.join(MODELS, source + '.pb')
-    if os.path.exists(source) or os.sep in source or not os.path.exists(path):
-        path = source
+    path = trained_models.path_of(source)
     if not os.path.exists(path):
-        names = ', '.join(sorted(name[:-3] for name in os.listdir(MODELS) if name.endswith('.pb')))
+        names = ', '.join(trained_models.names())
         raise UserError(f"no run, graph or model named '{printable(source)}': name a run "
                         f'directory, a frozen graph, or one of {names} with --{flag}')
     return path

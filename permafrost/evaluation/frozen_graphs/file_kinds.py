@@ -10,6 +10,7 @@ import sys
 from typing import Optional
 
 from permafrost import files, runs
+from permafrost.cli import trained_models
 from permafrost.cli.commands import next_command
 from permafrost.errors import UserError, printable
 
@@ -29,12 +30,12 @@ SIGNATURES = {
 
 
 def graph_file(path: str) -> str:
-    """Return `path` or, of the directory of a run, its frozen graph.
+    """Return `path` or, of the directory of a run or a name in trained_models/, the frozen graph.
 
     Raises UserError if the run has none, or several. label_image.sh has the same rule.
     """
     if not (runs.exists(path) and os.path.isdir(runs.train_dir(path))):
-        return path
+        return trained_models.path_of(path)
     graphs = sorted(name for name in os.listdir(path)
                     if name.endswith('.pb') and name != runs.TEACHER)
     if len(graphs) > 1:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from permafrost.cli import trained_models
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import file_kinds
 
@@ -65,3 +66,9 @@ def test_frozen_graphs_pass(tmp_path):
     graph = tf.GraphDef(node=[tf.NodeDef(name='a' * 200, op='NoOp'), tf.NodeDef(name='b', op='B')])
     (tmp_path / 'graph').write_bytes(graph.SerializeToString())
     file_kinds.check_graph_file(str(tmp_path / 'graph'))
+
+
+def test_a_trained_model_has_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert file_kinds.graph_file('tuto') == os.path.join(trained_models.FOLDER, 'tuto.pb')
+    assert file_kinds.graph_file('tutu') == 'tutu'
