@@ -177,12 +177,3 @@ def test_a_second_process_waits_for_the_lock_and_a_dead_one_releases_it(tmp_path
         assert waits == [1]
     holder.stdin.close()
     holder.stdout.close()
-
-
-def test_progress_in_a_log_is_a_line_every_fifth_of_the_way(monkeypatch):
-    monkeypatch.setattr(sys.stderr, 'isatty', lambda: False, raising=False)
-    lines = []
-    with files.Progress('data', 10 * 10**6, lines.append) as progress:
-        for _ in range(10):
-            progress.add(10**6)
-    assert lines == [f'data: {n} of 10 MB' for n in (2, 4, 6, 8, 10)]

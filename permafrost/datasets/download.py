@@ -26,6 +26,7 @@ from PIL import Image
 
 from permafrost import files
 from permafrost.cli.child_process import end_with_parent
+from permafrost.cli.progress import Progress
 from permafrost.datasets import loading, record_format, registry
 from permafrost.errors import UserError, one_line, unknown_name_error
 
@@ -229,7 +230,7 @@ def _append_rest(url: str, path: str, start: int, max_bytes: int) -> None:
         length = response.headers.get('Content-Length')
         total = start + int(length) if length else None
         with open(path, 'ab' if start else 'wb') as stream, \
-                files.Progress(os.path.basename(url), total, log) as progress:
+                Progress(os.path.basename(url), total, log) as progress:
             progress.add(start)
             for chunk in iter(lambda: response.read(CHUNK_BYTES), b''):
                 if stream.tell() + len(chunk) > max_bytes:

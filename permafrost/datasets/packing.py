@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Sequence, Tuple, Union
 import numpy as np
 
 from permafrost import files, schema
+from permafrost.cli.progress import Progress
 from permafrost.datasets import examples, image_folder, registry, tfrecord
 from permafrost.datasets.image_folder import SPLITS, ImageFolder, Item
 from permafrost.datasets.images import image
@@ -118,7 +119,7 @@ def _write_shards(directory: str, output: str, folder: ImageFolder, image_size: 
     shards = _assign_to_shards(folder, image_size)
     total, num_classes, notes = sum(map(len, shards.values())), len(folder.classes), []
     # Threads are enough: Pillow releases the interpreter's lock while it decodes and resizes.
-    with files.Progress('packing', total, _log, 'images') as progress, \
+    with Progress('packing', total, _log, 'images') as progress, \
             concurrent.futures.ThreadPoolExecutor(threads) as executor:
         for name, items in shards.items():
             fingerprint = _fingerprint(directory, items, num_classes, image_size)
