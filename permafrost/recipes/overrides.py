@@ -182,7 +182,7 @@ def _field(name: str) -> str:
     raise unknown_name_error('recipe field', field, FIELDS)
 
 
-def changes_of_flags(values: Any) -> List[str]:
+def changes_from_flags(values: Any) -> List[str]:
     """Return what --set and the flags of the fields change: 'field=value'. Raises UsageError."""
     texts = list(values.set)
     for name in (field.name for field in FLAGS):
@@ -194,16 +194,16 @@ def changes_of_flags(values: Any) -> List[str]:
     return texts
 
 
-def base_of_flags(values: Any) -> Recipe:
+def base_from_flags(values: Any) -> Recipe:
     """Return the recipe that the flags `values` change. Raises UserError."""
     if values.model not in models.ALL:
         raise unknown_name_error('model', values.model, models.ALL)
     return find_recipe(values.recipe or catalog.default_recipe(values.model))
 
 
-def recipe_of_flags(values: Any) -> Recipe:
+def recipe_from_flags(values: Any) -> Recipe:
     """Return the recipe that the flags `values` of train.py choose. Raises UserError."""
-    return with_changes(base_of_flags(values), changes_of_flags(values))
+    return with_changes(base_from_flags(values), changes_from_flags(values))
 
 
 def describe_changes(recipe: Recipe, base: Optional[Recipe] = None) -> str:

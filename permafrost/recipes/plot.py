@@ -32,8 +32,8 @@ def learning_rate(values: Any) -> None:
                              f"{'use --recipe=RUN' if name == 'run' else 'leave it out'}")
     if values.output and os.path.splitext(values.output)[1] != '.png':
         raise UsageError(f'--output must end in .png, not {shown(values.output)}')
-    recipe = overrides.recipe_of_flags(values)
-    changes = overrides.changes(recipe, overrides.base_of_flags(values))
+    recipe = overrides.recipe_from_flags(values)
+    changes = overrides.changes(recipe, overrides.base_from_flags(values))
     path = values.output or files.safe_name('-'.join(
         [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes)]
     )) + '-learning-rate.png'

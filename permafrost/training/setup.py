@@ -129,7 +129,7 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
                          'order depends on thread timing')
     if values.freeze is not None:
         _check_pattern(values.freeze)
-    recipe = overrides.with_supported_precision(overrides.recipe_of_flags(values))
+    recipe = overrides.with_supported_precision(overrides.recipe_from_flags(values))
     if values.source == 'stream' and 'alternate_flip' in recipe.augmentation:
         raise UsageError('alternate_flip counts the epochs of each image: use --source=memory, or '
                          'flip instead')
@@ -147,7 +147,7 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         'steps': values.steps or durations.num_steps(recipe, train_images),
         'statistics': normalization.fit(recipe.normalize, dataset), 'average_statistics': True})
     source = '' if values.recipe else f' (default for {config.model})'
-    base = overrides.base_of_flags(values)
+    base = overrides.base_from_flags(values)
     description = overrides.describe_changes(recipe, base).replace(
         recipe.name, recipe.name + source, 1)
     print(f'recipe: {description}, {_num_steps(config.steps)}', flush=True)
@@ -218,7 +218,7 @@ def _resumed_config(values, run) -> Config:
     if changes.get('model', config.model) != config.model:
         raise UsageError(f"{run} is a run of {config.model}, not of {changes['model']}: name "
                          'another --run')
-    recipe, recipe_changes = config.recipe, overrides.changes_of_flags(values)
+    recipe, recipe_changes = config.recipe, overrides.changes_from_flags(values)
     if 'recipe' in changes:
         recipe = dataclasses.replace(overrides.find_recipe(changes['recipe']),
                                      compute_dtype=recipe.compute_dtype)  # unless a flag changes it

@@ -214,10 +214,10 @@ def flag_values(**values):
 
 def test_a_flag_of_a_field_does_what_set_does():
     values = flag_values(recipe='sprint', epochs='5', set=['learning_rate=0.2'])
-    assert overrides.recipe_of_flags(values) == overrides.get_recipe(
+    assert overrides.recipe_from_flags(values) == overrides.get_recipe(
         'sprint', ['learning_rate=0.2', 'epochs=5'])
     with pytest.raises(UsageError, match='--epochs and --set epochs set the same field'):
-        overrides.recipe_of_flags(flag_values(epochs='5', set=['epochs=4']))
+        overrides.recipe_from_flags(flag_values(epochs='5', set=['epochs=4']))
 
 
 def test_every_field_has_a_flag_with_a_text():
@@ -247,9 +247,9 @@ def test_a_recipe_file_may_have_earlier_names_of_fields(write):
 def test_a_recipe_file_may_have_a_name_of_its_own(write):
     values = flag_values(recipe=write({'name': 'mine', 'weight_decay': 5e-4, 'epochs': 3}),
                          learning_rate='0.2')
-    recipe = overrides.recipe_of_flags(values)
+    recipe = overrides.recipe_from_flags(values)
     assert (recipe.name, recipe.weight_decay, recipe.layer_weight_decay) == ('mine', 5e-4, 0.)
-    assert overrides.describe_changes(recipe, overrides.base_of_flags(values)) == (
+    assert overrides.describe_changes(recipe, overrides.base_from_flags(values)) == (
         'mine, learning_rate=0.2 (not 0.1)')
     assert overrides.find_recipe(write({'epochs': 3})).name == 'custom'
 

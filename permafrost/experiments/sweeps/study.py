@@ -165,7 +165,7 @@ def write(folder: str, study: Study) -> None:
         files.write_json(path, value)
 
 
-def of_flags(values: Any, folder: str) -> Study:
+def from_flags(values: Any, folder: str) -> Study:
     """Return the study in `folder`, or a new one, with the changes of the flags (absl FlagValues).
 
     Raises UserError.
@@ -187,9 +187,9 @@ def of_flags(values: Any, folder: str) -> Study:
     vary = dict(map(_parse_vary, values.vary))
     if len(vary) < len(values.vary):
         raise UsageError('--vary names a setting twice: give all its values at once')
-    changes: Dict[str, Any] = {'base': {**study.base, **_base_of_flags(values)},
+    changes: Dict[str, Any] = {'base': {**study.base, **_base_from_flags(values)},
                                'vary': {**study.vary, **vary}}
-    changes.update(_method_of_flags(values))
+    changes.update(_method_from_flags(values))
     if values.seeds:
         changes['seeds'] = tuple(range(1, values.seeds + 1))
     if values.storage:
@@ -203,7 +203,7 @@ def of_flags(values: Any, folder: str) -> Study:
     return changed
 
 
-def _method_of_flags(values: Any) -> Dict[str, Any]:
+def _method_from_flags(values: Any) -> Dict[str, Any]:
     """Return the fields that --grid, --random or --search change, if one is given."""
     given = [name for name in ('grid', 'random', 'search')
              if values[name].present and values[name].value]
@@ -214,7 +214,7 @@ def _method_of_flags(values: Any) -> Dict[str, Any]:
             (('method', name), ('count', 0 if name == 'grid' else values[name].value))}
 
 
-def _base_of_flags(values: Any) -> Settings:
+def _base_from_flags(values: Any) -> Settings:
     """Return the settings of train.py's flags on the command line."""
     base, given = {}, explicitly_set(values)
     for name in given:

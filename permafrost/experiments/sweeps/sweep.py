@@ -22,7 +22,7 @@ def run(values: Any, folder: str) -> int:
     `values` are the flags (absl FlagValues). Raises UserError before anything is trained if a run
     would not start.
     """
-    the_study = study.of_flags(values, folder)
+    the_study = study.from_flags(values, folder)
     if the_study.method == 'search':
         return _search(the_study, values, folder)
     planned = plan.plan(the_study, variants.variants_of(the_study), folder, values)

@@ -40,7 +40,7 @@ def data_flags(dataset, *more):
 def planned_runs(folder, *arguments):
     """Return the runs of the study that `arguments` describe."""
     with sweep_flags(*arguments) as values:
-        the_study = study.of_flags(values, str(folder))
+        the_study = study.from_flags(values, str(folder))
         return plan.plan(the_study, variants.variants_of(the_study), str(folder), values)
 
 

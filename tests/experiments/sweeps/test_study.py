@@ -12,13 +12,13 @@ from tests.experiments.sweeps import helpers
 from tests.processes import ROOT
 
 
-def of_flags(folder, *arguments):
+def from_flags(folder, *arguments):
     with helpers.sweep_flags(*arguments) as values:
-        return study.of_flags(values, str(folder))
+        return study.from_flags(values, str(folder))
 
 
 def test_flags_make_a_study(tmp_path):
-    made = of_flags(tmp_path, '--model=alex2', '--set=ema_decay=0', '--learning_rate=0.2',
+    made = from_flags(tmp_path, '--model=alex2', '--set=ema_decay=0', '--learning_rate=0.2',
                     '--deterministic', '--vary=learning_rate=0.05,0.1',
                     '--vary=augmentation=none|crop,flip|', '--seeds=2')
     assert made == study.Study(
@@ -31,21 +31,21 @@ def test_flags_make_a_study(tmp_path):
 
 
 def test_flags_change_the_study_that_is_there(tmp_path):
-    study.write(str(tmp_path), of_flags(tmp_path, '--vary=learning_rate=1,2', '--epochs=3'))
-    assert of_flags(tmp_path) == study.read(study.path_of(str(tmp_path)))
-    changed = of_flags(tmp_path, '--grid', '--vary=momentum=0.5', '--validation=0', '--seeds=3')
+    study.write(str(tmp_path), from_flags(tmp_path, '--vary=learning_rate=1,2', '--epochs=3'))
+    assert from_flags(tmp_path) == study.read(study.path_of(str(tmp_path)))
+    changed = from_flags(tmp_path, '--grid', '--vary=momentum=0.5', '--validation=0', '--seeds=3')
     assert changed.base == {'validation': '0', 'epochs': '3'} and changed.method == 'grid'
     assert list(changed.vary) == ['learning_rate', 'momentum'] and changed.seeds == (1, 2, 3)
     with pytest.raises(UsageError, match='study.json exists'):
-        of_flags(tmp_path, '--template=studies/tutorial.json')
+        from_flags(tmp_path, '--template=studies/tutorial.json')
 
 
 def test_the_command_of_a_template_may_be_repeated(tmp_path):
     flags_ = ['--template=' + os.path.join(ROOT, 'studies', 'tutorial.json'), '--seeds=2']
-    study.write(str(tmp_path), of_flags(tmp_path, *flags_))
-    assert of_flags(tmp_path, *flags_) == study.read(study.path_of(str(tmp_path)))
+    study.write(str(tmp_path), from_flags(tmp_path, *flags_))
+    assert from_flags(tmp_path, *flags_) == study.read(study.path_of(str(tmp_path)))
     with pytest.raises(UsageError, match='study.json exists, and is another study'):
-        of_flags(tmp_path, *flags_, '--seeds=3')
+        from_flags(tmp_path, *flags_, '--seeds=3')
 
 
 def test_a_file_may_have_numbers_lists_and_truth_values(tmp_path):
@@ -94,21 +94,21 @@ def test_a_wrong_file_is_one_line(tmp_path, value, reason):
     (['--vary=momentum=0.1', '--grid', '--storage=sqlite:///x.db'], 'add --search N')])
 def test_wrong_flags_are_one_line(tmp_path, arguments, reason):
     with pytest.raises(UsageError, match=reason):
-        of_flags(tmp_path, *arguments)
+        from_flags(tmp_path, *arguments)
 
 
 @pytest.mark.parametrize('name', ['seeds', 'random', 'search'])
 def test_flags_have_the_limits_of_the_file(tmp_path, name):
     with pytest.raises(flags.Error, match='no more than|less than or equal|range'):
-        of_flags(tmp_path, f'--{name}=1000000')
+        from_flags(tmp_path, f'--{name}=1000000')
 
 
 def test_a_mistyped_name_begins_no_study(tmp_path):
     for arguments in ([], ['--dry_run'], ['--parallel=2']):
         with pytest.raises(UsageError, match='no study in .*typo: to begin one, say what to train'):
-            of_flags(tmp_path / 'typo', *arguments)
+            from_flags(tmp_path / 'typo', *arguments)
     for arguments in (['--model=tuto'], ['--vary=momentum=0.5'], ['--seeds=2'], ['--epochs=3']):
-        of_flags(tmp_path / 'typo', *arguments)
+        from_flags(tmp_path / 'typo', *arguments)
 
 
 @pytest.mark.parametrize('place', ['.', 'lenet5', 'lenet5/1'])
@@ -116,24 +116,24 @@ def test_a_study_does_not_mix_with_other_runs(tmp_path, place):
     (tmp_path / 'lenet5' / '1').mkdir(parents=True)
     (tmp_path / 'lenet5' / '1' / 'config.json').write_text('{}')
     with pytest.raises(UsageError, match='holds a run: name a new directory for the study'):
-        of_flags(tmp_path / place, '--model=lenet5')
-    of_flags(tmp_path / 'study', '--model=lenet5')
+        from_flags(tmp_path / place, '--model=lenet5')
+    from_flags(tmp_path / 'study', '--model=lenet5')
 
 
 def test_a_study_file_is_no_directory_of_runs(tmp_path):
     (tmp_path / 'x.json').write_text('{}')
     with pytest.raises(UsageError, match='use --template'):
-        of_flags(tmp_path / 'x.json')
+        from_flags(tmp_path / 'x.json')
 
 
 def test_the_password_of_a_database_is_not_written(tmp_path):
-    made = of_flags(tmp_path, '--vary=momentum=0.1,0.2', '--search=3',
+    made = from_flags(tmp_path, '--vary=momentum=0.1,0.2', '--search=3',
                     '--storage=postgresql://me:secret@host/name')
     assert made.storage == 'postgresql://me@host/name' and made.count == 3
     study.write(str(tmp_path), made)  # a search goes on without --search
-    made = of_flags(tmp_path, '--storage=postgresql://host/name?user=me&password=secret&port=5')
+    made = from_flags(tmp_path, '--storage=postgresql://host/name?user=me&password=secret&port=5')
     assert made.storage == 'postgresql://host/name?user=me&port=5'
-    assert of_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'
+    assert from_flags(tmp_path, '--storage=sqlite:///x.db').storage == 'sqlite:///x.db'
 
 
 @pytest.mark.parametrize('url, kept', [

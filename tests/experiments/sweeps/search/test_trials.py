@@ -70,7 +70,7 @@ def open_search(synthetic, tmp_path, url):
         with helpers.sweep_flags(*helpers.data_flags(
                 synthetic, f'--vary=learning_rate={rates}', f'--vary=momentum={momenta}',
                 '--search=3', *flags)) as values:
-            the_study = study.of_flags(values, folder)
+            the_study = study.from_flags(values, folder)
             with database.one_line_errors(url):
                 return trials.Search(the_study, values, folder, url)
     return open_it
@@ -310,7 +310,7 @@ def test_a_renamed_folder_keeps_its_search(synthetic, tmp_path):
             url = database.url_of('', folder)
             os.makedirs(folder, exist_ok=True)
             with database.one_line_errors(url):
-                search = trials.Search(study.of_flags(values, folder), values, folder, url)
+                search = trials.Search(study.from_flags(values, folder), values, folder, url)
         if name == 'before':
             run = next_run(search)
             train(run, .5)
@@ -334,7 +334,7 @@ def test_a_damaged_database_is_one_line(synthetic, tmp_path, change):
     folder, path = str(tmp_path), str(tmp_path / 'search.db')
     with helpers.sweep_flags(*helpers.data_flags(
             synthetic, '--vary=momentum=0.5,0.8', '--search=1')) as values:
-        the_study, url = study.of_flags(values, folder), database.url_of('', folder)
+        the_study, url = study.from_flags(values, folder), database.url_of('', folder)
         with database.one_line_errors(url):
             search = trials.Search(the_study, values, folder, url)
         next_run(search)
