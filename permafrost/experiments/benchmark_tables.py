@@ -69,7 +69,7 @@ class Accuracies:
 
 
 @dataclasses.dataclass
-class ResultFile:
+class TrialResultFile:
     """The fields of a result of eval.py; the seconds are those of the slowest seed."""
     train_seconds: float
     accuracy: Accuracies
@@ -190,7 +190,7 @@ def training_avx2(folder: str) -> List[str]:
 def record(folder: str) -> List[str]:
     """Return Markdown: sprint and the record in PyTorch, trained in turn."""
     trials = os.path.join(folder, 'trials')
-    ours = _read(trials, 'sprint-sprint-400.json', ResultFile)
+    ours = _read(trials, 'sprint-sprint-400.json', TrialResultFile)
     peers = [schema.read(path, RecordFile, schema.RESTORE) for path in sorted(
                  glob.glob(os.path.join(glob.escape(trials), 'record-*.json')))]
     if not ours or not peers:

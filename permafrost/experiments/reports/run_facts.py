@@ -34,7 +34,7 @@ class Mistake:
 
 
 @dataclasses.dataclass
-class Description:
+class FrozenGraphFile:
     """The fields of the json file next to a frozen graph that a report shows."""
     bytes: int = limited(minimum=0)
     step: int = limited(minimum=0)
@@ -45,7 +45,7 @@ class Description:
 
 
 @dataclasses.dataclass
-class Latency:
+class LatencyFile:
     """latency.json: how long the frozen graph takes for an image."""
     latency_ms: float = limited(minimum=0, earlier='median_ms')
     sha256: str = ''  # of the graph
@@ -168,12 +168,12 @@ def counts(model: str, image_size: int, classes: int) -> Dict[str, int]:
 
 
 def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """Return the Description of the run's frozen graph, and its Latency; {} for what is unknown."""
+    """Return the fields of FrozenGraphFile and LatencyFile of a run; {} for what is unknown."""
     graph = os.path.join(run, model + '.pb')
-    described = schema.read_if_valid(graph[:-len('pb')] + 'json', Description, {})
+    described = schema.read_if_valid(graph[:-len('pb')] + 'json', FrozenGraphFile, {})
     if not described or not os.path.exists(graph):
         return {}, {}
-    latency = schema.read_if_valid(os.path.join(run, 'latency.json'), Latency, {})
+    latency = schema.read_if_valid(os.path.join(run, 'latency.json'), LatencyFile, {})
     is_of_graph = latency.get('sha256') in ('', None, described.get('sha256'))
     return described, latency if is_of_graph else {}
 

@@ -26,15 +26,15 @@ TARGETS: Dict[str, Target] = {  # by the suffix of the file
 
 
 @dataclasses.dataclass
-class Source:
+class OriginalGraph:
     """The frozen graph that a file was made from."""
     sha256: str = ''
 
 
 @dataclasses.dataclass
-class Description:
+class ExportFile:
     """The fields of the json of an exported file that a comparison shows."""
-    source: Source
+    source: OriginalGraph
     accuracy: Optional[float] = limited(minimum=0, maximum=1)  # None: there are no test images
     images: int = limited(minimum=0)
     bytes: int = limited(minimum=1)
@@ -102,9 +102,9 @@ def path_of(frozen: str, export: str) -> str:
 
 
 def read(frozen: str, export: str) -> Optional[Dict[str, Any]]:
-    """Return the Description of an exported file; None if it is missing, or of an earlier graph."""
+    """Return the fields of ExportFile; None if the file is missing, or of an earlier graph."""
     path = path_of(frozen, export)
-    description = schema.read_if_valid(path + '.json', Description, None)
+    description = schema.read_if_valid(path + '.json', ExportFile, None)
     with contextlib.suppress(OSError), files.open_regular(frozen) as stream:
         checksum = hashlib.sha256(stream.read()).hexdigest()
         if description and os.path.isfile(path) and description['source'].get('sha256') == checksum:

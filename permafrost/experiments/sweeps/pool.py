@@ -15,7 +15,7 @@ PROGRESS_SECS = 60.
 WAIT_SECS = 5.  # without a run before the log says that another process has them
 
 
-class Source(abc.ABC):
+class RunSource(abc.ABC):
     """Where the pool gets its runs from: a list, or a search."""
 
     @abc.abstractmethod
@@ -39,7 +39,7 @@ class Source(abc.ABC):
         """Return how far the whole is, in a line; `running`: runs and their steps."""
 
 
-def run_all(source: Source, parallel: int) -> int:
+def run_all(source: RunSource, parallel: int) -> int:
     """Train the runs of `source`, `parallel` at once; return the exit code.
 
     It is 1 if a run failed. After a signal the trainings save and end; then it is the signal's.
@@ -75,7 +75,7 @@ def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
 
 class _Pool:
 
-    def __init__(self, source: Source, parallel: int):
+    def __init__(self, source: RunSource, parallel: int):
         self.running: List[TrainingProcess] = []
         self.failures = 0
         self._source, self._parallel = source, parallel

@@ -5,11 +5,11 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from permafrost.experiments.sweeps import speed
 from permafrost.experiments.sweeps.plan import PlannedRun
-from permafrost.experiments.sweeps.pool import Source
+from permafrost.experiments.sweeps.pool import RunSource
 from permafrost.experiments.sweeps.training_process import claim
 
 
-class RunQueue(Source):
+class RunQueue(RunSource):
     """The runs of a study in their order; another sweep may work on the same ones.
 
     `problems` is {run's label: why it failed}.

@@ -34,7 +34,7 @@ from permafrost.export.tflite_micro import conversion as tflm
 CALIBRATION_IMAGES = 500
 
 
-class Source(NamedTuple):
+class SourceGraph(NamedTuple):
     """A frozen graph, and what its conversions are made and judged with."""
     path: str
     graph: tf.GraphDef
@@ -87,7 +87,7 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
 
 
 def read_source(path: str, dataset: loading.Dataset,
-                session_config: Optional[tf.ConfigProto]) -> Source:
+                session_config: Optional[tf.ConfigProto]) -> SourceGraph:
     """Return the frozen graph at `path` with images of `dataset`, and what it answers.
 
     Raises UserError if Permafrost did not freeze it, or if its classes are not those of `dataset`.
@@ -112,7 +112,7 @@ def read_source(path: str, dataset: loading.Dataset,
         source={'file': os.path.basename(path), 'sha256': hashlib.sha256(content).hexdigest()},
         preprocessing='in the file: it takes decoded images')
     predicted = _predict(graph, images, session_config)
-    return Source(path, graph, classes, calibration, images, labels, is_test, predicted, facts)
+    return SourceGraph(path, graph, classes, calibration, images, labels, is_test, predicted, facts)
 
 
 def _check_size(path: str, graph: tf.GraphDef, dataset: loading.Dataset) -> None:
@@ -143,7 +143,7 @@ def _predict(graph: tf.GraphDef, images: np.ndarray,
 class Exporter:
     """Converts one frozen graph, and runs the results; starts each child once."""
 
-    def __init__(self, source: Source, session_config: Optional[tf.ConfigProto]):
+    def __init__(self, source: SourceGraph, session_config: Optional[tf.ConfigProto]):
         self._source, self._session_config = source, session_config
         self._stack = contextlib.ExitStack()
         self._children: Dict[str, client.Child] = {}
@@ -208,7 +208,7 @@ def _size(content: bytes) -> Dict[str, Any]:
             'sha256': hashlib.sha256(content).hexdigest()}
 
 
-def _answers(source: Source, predicted: np.ndarray) -> Dict[str, Any]:
+def _answers(source: SourceGraph, predicted: np.ndarray) -> Dict[str, Any]:
     """Return what a json file says of the classes that a file answers for all images."""
     agreement = float((predicted == source.predicted).mean())
     if not source.is_test:
@@ -218,7 +218,7 @@ def _answers(source: Source, predicted: np.ndarray) -> Dict[str, Any]:
             'agreement': agreement, 'accuracy_of': 'this file in this runtime, on the test images'}
 
 
-def _text(path: str, result: Dict[str, Any], source: Source) -> str:
+def _text(path: str, result: Dict[str, Any], source: SourceGraph) -> str:
     runtime_name = f"{result['runtime']['name']} {result['runtime']['version']}"
     accuracy = (f"{result['correct']} of {result['images']} test images correct "
                 f"({result['correct'] - source.correct:+d}), accuracy {result['accuracy']:.4f}, "

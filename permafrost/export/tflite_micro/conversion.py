@@ -14,13 +14,13 @@ from permafrost.export.conversion import converters
 from permafrost.export.tflite_micro import c_source, preprocessing
 
 if TYPE_CHECKING:
-    from permafrost.export.conversion.exporting import Source
+    from permafrost.export.conversion.exporting import SourceGraph
 
 ENVIRONMENT = 'tflite-micro'
 MODULE = 'permafrost.export.tflite_micro.interpreter'
 
 
-def convert(source: 'Source', path: str, session_config: Optional[tf.ConfigProto] = None
+def convert(source: 'SourceGraph', path: str, session_config: Optional[tf.ConfigProto] = None
             ) -> Tuple[Dict[str, bytes], bytes, np.ndarray, Dict[str, Any]]:
     """Return the files <path>.h and <path>.cc, {path: content}, the model in them, the classes
     that it answers, int64 [N], and the facts for the json file.

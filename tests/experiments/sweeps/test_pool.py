@@ -33,7 +33,7 @@ def test_a_run_that_goes_on_alone_has_all_cores(synthetic, tmp_path, monkeypatch
     assert pool.thread_flags(kept, 1, 8) == []
 
 
-class Recorder(pool.Source):
+class Recorder(pool.RunSource):
     """A source of `planned` that notes what the pool tells it; `on_watch` is called with a run."""
 
     def __init__(self, planned, on_watch=lambda run: False):

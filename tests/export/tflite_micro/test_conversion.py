@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from permafrost.evaluation.runtimes import client
-from permafrost.export.conversion.exporting import Source
+from permafrost.export.conversion.exporting import SourceGraph
 from permafrost.export.tflite_micro import conversion
 from tests import networks
 from tests.evaluation.runtimes.environments import needs
@@ -25,7 +25,8 @@ def make_source(model, *recipe):
     with networks.registered():
         graph, logits = untrained(model, IMAGES, *recipe)
     predicted = logits.argmax(1)
-    return Source(f'{model}.pb', graph, CLASSES, IMAGES, IMAGES, predicted, True, predicted, {})
+    return SourceGraph(f'{model}.pb', graph, CLASSES, IMAGES, IMAGES, predicted, True, predicted,
+                       {})
 
 
 @pytest.fixture(scope='module')

@@ -59,7 +59,7 @@ class Trial:
         return self.trial._trial_id
 
 
-class Search(pool.Source):
+class Search(pool.RunSource):
     """The trials of a search: `the_study.count` in all, whoever makes them."""
 
     def __init__(self, the_study: Study, values: Any, folder: str, url: str):
