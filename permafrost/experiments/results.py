@@ -108,7 +108,37 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     the file holds a result of other settings or of another engine.
     """
     config, extra = runs.read_config(run)
-    status, recipe = runs.read_status(run), config.recipe
+    _check_recordable(run, config, metrics)
+    others = other_settings(run, config)
+    dataset = registry.display_name(config.dataset, config.data_dir)
+    path = os.path.join(folder, _name(config, dataset, metrics, others))
+    result = {**_facts(run, config, extra), **others, 'dataset': dataset, 'steps': metrics['step'],
+              'weights': metrics['weights'], 'images': metrics['images'], 'date': metrics['date']}
+    os.makedirs(folder, exist_ok=True)
+    with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
+        previous = read(path) if os.path.exists(path) else {}
+        if previous:
+            _compare(path, previous, result)
+        if set(previous.get('seeds', ())) - {config.seed}:
+            before = previous.get('versions', [])
+            result['versions'] = before + [each for each in result['versions']
+                                           if each not in before]
+            for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
+                result[name] = max(result[name], previous[name])
+        result['epochs'] = round(
+            result['steps'] * config.recipe.batch_size / config.train_images, 2)
+        result.update(_with_seed(previous, config.seed, metrics))
+        files.write_json(path, result)
+    if 'tta' in result and not has_tta(result):
+        seeds = ', '.join(map(str, result['accuracy_tta']['seeds']))
+        print(f"note: {printable(path)} has an accuracy with --tta {result['tta']} only for seed "
+              f'{seeds}: evaluate the others with it, too', flush=True)
+    return path
+
+
+def _check_recordable(run: str, config: Config, metrics: Dict[str, Any]) -> None:
+    """Raise UserError if a run is not finished, or `metrics` are not its test metrics."""
+    status = runs.read_status(run)
     if metrics['split'] != 'test':
         raise UserError('--results records test accuracy: leave out --split')
     if 'train_seconds' not in status:
@@ -120,40 +150,24 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
     if metrics['step'] < config.steps and not (config.patience and stopped_early):
         raise UserError(f"{run} is at step {metrics['step']} of {config.steps}: finish its "
                         'training first')
-    dataset = registry.display_name(config.dataset, config.data_dir)
-    others = other_settings(run, config)
+
+
+def _facts(run: str, config: Config, extra: Dict[str, Any]) -> Result:
+    """Return the fields of a result that the run gives, whatever its accuracy."""
+    status, recipe = runs.read_status(run), config.recipe
     versions = extra.get('versions') or [{}]
     size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
-    result = {
+    facts = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
-        'dataset': dataset, 'classes': len(extra['classes']), 'steps': metrics['step'],
-        'batch_size': recipe.batch_size, 'weights': metrics['weights'], 'images': metrics['images'],
+        'classes': len(extra['classes']), 'batch_size': recipe.batch_size,
         'engine': versions[-1].get('engine', 'unknown'), 'versions': versions,
         'train_seconds': status['train_seconds'],
         'images_per_second': status.get('images_per_second'),
-        'command': _essential_command(extra.get('command', '')), 'date': metrics['date'],
-        'params': size['params'], 'ops': size['ops'], **others}
+        'command': _essential_command(extra.get('command', '')),
+        'params': size['params'], 'ops': size['ops']}
     if 'dataset_identity' in extra:  # early runs did not keep it
-        result['dataset_identity'] = extra['dataset_identity']
-    path = os.path.join(folder, _name(config, dataset, metrics, others))
-    os.makedirs(folder, exist_ok=True)
-    with files.locked(os.path.join(folder, LOCK), lambda: None):  # a seed may end at the same time
-        previous = read(path) if os.path.exists(path) else {}
-        if previous:
-            _compare(path, previous, result)
-        if set(previous.get('seeds', ())) - {config.seed}:
-            before = previous.get('versions', [])
-            result['versions'] = [*before, *(each for each in versions if each not in before)]
-            for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
-                result[name] = max(result[name], previous[name])
-        result['epochs'] = round(result['steps'] * recipe.batch_size / config.train_images, 2)
-        result.update(_with_seed(previous, config.seed, metrics))
-        files.write_json(path, result)
-    if 'tta' in result and not has_tta(result):
-        seeds = ', '.join(map(str, result['accuracy_tta']['seeds']))
-        print(f"note: {printable(path)} has an accuracy with --tta {result['tta']} only for seed "
-              f'{seeds}: evaluate the others with it, too', flush=True)
-    return path
+        facts['dataset_identity'] = extra['dataset_identity']
+    return facts
 
 
 def _name(config: Config, dataset: str, metrics: Dict[str, Any], others: Dict[str, Any]) -> str:
