@@ -8,9 +8,9 @@
 #include "file.h"
 #include "images/batch.h"
 #include "images/image.h"
+#include "inference/benchmark.h"
+#include "inference/evaluate.h"
 #include "json.h"
-#include "runtime/benchmark.h"
-#include "runtime/evaluate.h"
 
 namespace label_image {
 namespace {

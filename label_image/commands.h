@@ -2,7 +2,7 @@
 #pragma once
 
 #include "flags.h"
-#include "runtime/network.h"
+#include "inference/network.h"
 
 namespace label_image {
 

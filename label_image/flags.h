@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/network.h"
+#include "inference/network.h"
 
 namespace label_image {
 

@@ -10,7 +10,7 @@
 #include "error.h"
 #include "flags.h"
 #include "open.h"
-#include "runtime/crash_handler.h"
+#include "process/crash_handler.h"
 
 namespace label_image {
 namespace {

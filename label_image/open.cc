@@ -5,8 +5,8 @@
 #include "backends/tensorflow/session_config.h"
 #include "error.h"
 #include "file.h"
-#include "runtime/crash_handler.h"
-#include "runtime/memory_limit.h"
+#include "process/crash_handler.h"
+#include "process/memory_limit.h"
 
 namespace label_image {
 namespace {

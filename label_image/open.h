@@ -5,7 +5,7 @@
 
 #include "backends/backend.h"
 #include "flags.h"
-#include "runtime/network.h"
+#include "inference/network.h"
 
 namespace label_image {
 

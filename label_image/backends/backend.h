@@ -9,7 +9,7 @@
 
 #include "error.h"
 #include "graph/graph.h"
-#include "runtime/nodes.h"
+#include "inference/nodes.h"
 
 namespace label_image {
 

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "error.h"
-#include "runtime/control_groups.h"
+#include "process/control_groups.h"
 
 namespace label_image {
 namespace {

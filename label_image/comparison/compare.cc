@@ -11,8 +11,8 @@
 
 #include "comparison/timed_model.h"
 #include "error.h"
+#include "inference/benchmark.h"
 #include "json.h"
-#include "runtime/benchmark.h"
 
 namespace label_image {
 namespace {

@@ -14,9 +14,9 @@
 #include "error.h"
 #include "file.h"
 #include "images/batch.h"
+#include "inference/benchmark.h"
+#include "inference/evaluate.h"
 #include "open.h"
-#include "runtime/benchmark.h"
-#include "runtime/evaluate.h"
 
 namespace label_image {
 namespace {

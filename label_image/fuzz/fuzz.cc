@@ -27,9 +27,9 @@
 #include "graph/tflite_file.h"
 #include "images/batch.h"
 #include "images/image.h"
+#include "inference/benchmark.h"
+#include "inference/output.h"
 #include "model_card.h"
-#include "runtime/benchmark.h"
-#include "runtime/output.h"
 
 namespace label_image {
 namespace {

@@ -20,9 +20,9 @@
 #include "commands.h"
 #include "error.h"
 #include "flags.h"
-#include "runtime/crash_handler.h"
-#include "runtime/memory_limit.h"
-#include "runtime/network.h"
+#include "inference/network.h"
+#include "process/crash_handler.h"
+#include "process/memory_limit.h"
 
 namespace label_image {
 namespace {

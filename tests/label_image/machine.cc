@@ -2,7 +2,7 @@
 #include <cstdio>
 
 #include "backends/processor.h"
-#include "runtime/memory_limit.h"
+#include "process/memory_limit.h"
 
 int main(int, char** arguments) {
   const char* root = arguments[1];

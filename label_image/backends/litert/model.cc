@@ -8,7 +8,7 @@
 #include "backends/litert/tensors.h"
 #include "error.h"
 #include "graph/tflite_file.h"
-#include "runtime/crash_handler.h"
+#include "process/crash_handler.h"
 
 namespace label_image {
 namespace {

@@ -5,7 +5,7 @@
 #include "backends/onnxruntime/api.h"
 #include "error.h"
 #include "graph/onnx_file.h"
-#include "runtime/crash_handler.h"
+#include "process/crash_handler.h"
 
 namespace label_image {
 namespace {

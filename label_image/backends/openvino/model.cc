@@ -11,7 +11,7 @@
 #include "file.h"
 #include "graph/onnx_file.h"
 #include "graph/tflite_file.h"
-#include "runtime/crash_handler.h"
+#include "process/crash_handler.h"
 
 namespace label_image {
 namespace {

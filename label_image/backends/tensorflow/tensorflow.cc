@@ -5,8 +5,8 @@
 #include "backends/library.h"
 #include "error.h"
 #include "graph/wire.h"
-#include "runtime/crash_handler.h"
-#include "runtime/memory_limit.h"
+#include "process/crash_handler.h"
+#include "process/memory_limit.h"
 
 namespace label_image {
 namespace {

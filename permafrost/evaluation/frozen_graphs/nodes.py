@@ -1,6 +1,6 @@
 """The nodes at which a frozen graph is fed and fetched: found, named by the user, or asked for.
 
-label_image/runtime/nodes.cc has the same rules.
+label_image/inference/nodes.cc has the same rules.
 """
 
 import collections

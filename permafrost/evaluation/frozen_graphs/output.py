@@ -1,6 +1,6 @@
 """Output: the meaning of the numbers that a frozen graph returns: logits, probabilities or other.
 
-label_image/runtime/output.cc has the same rules.
+label_image/inference/output.cc has the same rules.
 """
 
 from typing import Optional

@@ -1,4 +1,4 @@
-#include "runtime/network.h"
+#include "inference/network.h"
 
 #include <algorithm>
 

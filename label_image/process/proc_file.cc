@@ -1,4 +1,4 @@
-#include "runtime/proc_file.h"
+#include "process/proc_file.h"
 
 #include <fstream>
 

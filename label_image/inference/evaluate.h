@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "images/batch.h"
-#include "runtime/network.h"
+#include "inference/network.h"
 
 namespace label_image {
 

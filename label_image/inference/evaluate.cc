@@ -1,4 +1,4 @@
-#include "runtime/evaluate.h"
+#include "inference/evaluate.h"
 
 #include <algorithm>
 #include <chrono>

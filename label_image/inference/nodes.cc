@@ -1,4 +1,4 @@
-#include "runtime/nodes.h"
+#include "inference/nodes.h"
 
 #include <algorithm>
 #include <unordered_map>

@@ -1,4 +1,4 @@
-#include "runtime/output.h"
+#include "inference/output.h"
 
 #include <algorithm>
 #include <cmath>

@@ -9,8 +9,8 @@
 
 #include "backends/backend.h"
 #include "feeding/image_input.h"
+#include "inference/output.h"
 #include "model_card.h"
-#include "runtime/output.h"
 
 namespace label_image {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/nodes.h"
 #include "backends/backend.h"
+#include "inference/nodes.h"
 
 namespace label_image {
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "inference/network.h"
 #include "json.h"
-#include "runtime/network.h"
 
 namespace label_image {
 

@@ -1,4 +1,4 @@
-#include "runtime/crash_handler.h"
+#include "process/crash_handler.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-#include "runtime/control_groups.h"
+#include "process/control_groups.h"
 
 #include <fstream>
 

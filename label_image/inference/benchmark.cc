@@ -1,4 +1,4 @@
-#include "runtime/benchmark.h"
+#include "inference/benchmark.h"
 
 #include <dlfcn.h>
 #include <sys/resource.h>
@@ -9,7 +9,7 @@
 #include <random>
 
 #include "graph/wire.h"
-#include "runtime/proc_file.h"
+#include "process/proc_file.h"
 
 namespace label_image {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/memory_limit.h"
+#include "process/memory_limit.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,8 +14,8 @@
 #include <string_view>
 
 #include "error.h"
-#include "runtime/control_groups.h"
-#include "runtime/proc_file.h"
+#include "process/control_groups.h"
+#include "process/proc_file.h"
 
 namespace label_image {
 namespace {
