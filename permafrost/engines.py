@@ -76,10 +76,7 @@ def prepare(config: Any = None) -> Any:
     first session of a process fixes its threads.
     """
     engine = installed()
-    flags = machine.cpu_info('flags').split()
-    if platform.machine() == 'x86_64' and flags and 'avx' not in flags:
-        raise UserError('this processor has no AVX instructions, without which TensorFlow does not '
-                        'start: use another machine (a virtual one: give it the CPU of its host)')
+    _check_processor()
     intra, inter = threads(engine) if config is None else threads(
         engine, config.deterministic, config.intra_op_threads, config.inter_op_threads)
     kernels = kernel_settings(engine, intra)
@@ -87,18 +84,7 @@ def prepare(config: Any = None) -> Any:
     log_level = {'TF_CPP_MIN_LOG_LEVEL': '3' if engine == 'tf2' else '2'}
     for name, value in {**log_level, **kernels}.items():
         os.environ.setdefault(name, value)
-    # 1.15 spells types in a way that newer NumPy warns about.
-    warnings.filterwarnings('ignore', category=FutureWarning, module='tensor(flow|board)')
-    try:
-        with held_stderr(), without_keras():
-            import tensorflow.compat.v1 as tf
-    except Exception as error:  # its extension modules raise several kinds
-        names = ' and '.join(name for name in ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'PYTHONPATH')
-                             if os.environ.get(name))
-        reason = re.findall(r'^\w*Error: (.*)', str(error), re.MULTILINE) or [error]
-        raise UserError(f'TensorFlow does not load: {one_line(reason[-1])}. ' + (
-            f'Unset {names}, which may point to libraries of another TensorFlow.' if names else
-            'Run make doctor.'))
+    tf = _import_tensorflow()
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
@@ -117,6 +103,31 @@ def prepare(config: Any = None) -> Any:
         intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter,
         # By default TensorFlow takes all memory of the GPU: no second process could use it.
         gpu_options=tf.GPUOptions(allow_growth=True))
+
+
+def _check_processor() -> None:
+    """Raise UserError if TensorFlow does not start on this processor."""
+    flags = machine.cpu_info('flags').split()
+    if platform.machine() == 'x86_64' and flags and 'avx' not in flags:
+        raise UserError('this processor has no AVX instructions, without which TensorFlow does not '
+                        'start: use another machine (a virtual one: give it the CPU of its host)')
+
+
+def _import_tensorflow() -> Any:
+    """Return the module tensorflow.compat.v1. Raises UserError with a reason in one line."""
+    # 1.15 spells types in a way that newer NumPy warns about.
+    warnings.filterwarnings('ignore', category=FutureWarning, module='tensor(flow|board)')
+    try:
+        with held_stderr(), without_keras():
+            import tensorflow.compat.v1 as tf
+        return tf
+    except Exception as error:  # its extension modules raise several kinds
+        names = ' and '.join(name for name in ('LD_LIBRARY_PATH', 'LD_PRELOAD', 'PYTHONPATH')
+                             if os.environ.get(name))
+        reason = re.findall(r'^\w*Error: (.*)', str(error), re.MULTILINE) or [error]
+        raise UserError(f'TensorFlow does not load: {one_line(reason[-1])}. ' + (
+            f'Unset {names}, which may point to libraries of another TensorFlow.' if names else
+            'Run make doctor.'))
 
 
 @contextlib.contextmanager

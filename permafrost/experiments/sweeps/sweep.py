@@ -8,6 +8,7 @@ import numpy as np
 
 from permafrost import files, machine
 from permafrost.cli import commands
+from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
@@ -69,16 +70,9 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
           'validation images', flush=True)
     url = database.url_of(values.storage or the_study.storage, folder)
     if values.dry_run:
-        trial = variants.Variant('each trial', {})
-        planned = [plan.planned_run(the_study, trial, seed, folder, config)
-                   for seed in the_study.seeds]
-        places = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
-        speeds = speed.recorded(
-            each._replace(directory=os.path.join(place, f'seed{each.seed}'))
-            for each in planned for place in places)
         with database.one_line_errors(url):
             begun = trials.num_begun(folder, url)
-        return _dry_run(planned, speeds, values.parallel, the_study.count, begun)
+        return _dry_run_search(the_study, folder, config, values.parallel, begun)
     files.make_folder(folder)
     with database.one_line_errors(url):
         search = trials.Search(the_study, values, folder, url)
@@ -149,6 +143,18 @@ def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], paralle
     total = speed.duration(speed.total_seconds(times, parallel))
     print(f"{_counted(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
     return 0
+
+
+def _dry_run_search(the_study: study.Study, folder: str, config: Config, parallel: int,
+                    begun: int) -> int:
+    """List the runs of one trial of a search, of which `begun` trials have begun."""
+    trial = variants.Variant('each trial', {})
+    planned = [plan.planned_run(the_study, trial, seed, folder, config)
+               for seed in the_study.seeds]
+    places = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
+    speeds = speed.recorded(each._replace(directory=os.path.join(place, f'seed{each.seed}'))
+                            for each in planned for place in places)
+    return _dry_run(planned, speeds, parallel, the_study.count, begun)
 
 
 def _counted(number: int, noun: str) -> str:
