@@ -15,7 +15,7 @@ from permafrost.datasets import loading, registry
 from permafrost.errors import UsageError, UserError, printable, shown
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
-from permafrost.recipes import checks, durations, overrides
+from permafrost.recipes import catalog, checks, durations, overrides
 from permafrost.recipes.param_groups import is_safe_pattern
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.schedules import Constant
@@ -147,6 +147,8 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
         'steps': values.steps or durations.num_steps(recipe, train_images),
         'statistics': normalization.fit(recipe.normalize, dataset), 'average_statistics': True})
     source = '' if values.recipe else f' (default for {config.model})'
+    if recipe.name not in catalog.RECIPES:  # its name may be misspelt
+        source = f' (from {printable(values.recipe)}; not in the catalog)'
     base = overrides.base_from_flags(values)
     description = overrides.describe_changes(recipe, base).replace(
         recipe.name, recipe.name + source, 1)

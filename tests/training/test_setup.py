@@ -264,11 +264,13 @@ def test_flags_of_fields_change_the_recipe_of_a_new_run(prepare, capsys):
 
 
 def test_the_recipe_of_a_run_is_named_as_it_is(prepare, lenet5_run, tmp_path, capsys):
-    (tmp_path / 'mine.json').write_text('{"name": "mine", "epochs": 4}')
+    path = tmp_path / 'mine.json'
+    path.write_text('{"name": "mine", "epochs": 4}')
     recipe = prepare('--model=lenet5', f'--recipe={lenet5_run}', '--batch_size=8').config.recipe
     assert recipe.name == 'tutorial' and recipe.batch_size == 8 and recipe.learning_rate == 0.05
-    prepare('--model=lenet5', f'--recipe={tmp_path}/mine.json', '--batch_size=8')
-    assert 'recipe: mine, batch_size=8 (not 128), 320 steps' in capsys.readouterr().out
+    prepare('--model=lenet5', f'--recipe={path}', '--batch_size=8')  # it may be misspelt
+    assert (f'recipe: mine (from {path}; not in the catalog), batch_size=8 (not 128), 320 steps' in
+            capsys.readouterr().out)
 
 
 def test_a_resumed_run_may_repeat_its_length(prepare, synthetic, tmp_path):
