@@ -16,6 +16,7 @@ from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
 from permafrost.export import teachers
+from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
 from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from permafrost.training.graph import build
@@ -105,6 +106,28 @@ def test_a_worker_trains_in_bfloat16(synthetic, tmp_path, model):
     with helpers.serving(chief.spec):
         assert loop.train(setup, tf.ConfigProto(), chief) == 0
     chief.close()
+
+
+@pytest.mark.parametrize('mode, source, expected', [
+    ('async', 'memory', (3, 1, WHOLE_BATCH)), ('async', 'stream', (3, 1, WHOLE_BATCH)),
+    ('sync', 'memory', (7, 0, Shard(1, 2))), ('sync', 'stream', (7, 1, Shard(1, 2)))])
+def test_each_worker_reads_images_of_its_own(synthetic, monkeypatch, mode, source, expected):
+    """Async: a stream of its own, half of the steps. Sync: half of each batch, or of its own."""
+    found = []
+
+    def batches(dataset, config, step, index=0, shard=WHOLE_BATCH, teach=None):
+        found.append((step, index, shard))
+        return tf.zeros([1]), tf.zeros([1], tf.int64)
+
+    monkeypatch.setattr(worker.pipeline, 'training_batches', batches)
+    setup = networks.train_setup(synthetic, 'run', 9, source=source)
+    second = _worker(setup, 1, mode, spec=helpers.free_spec(1, 2), index=1)
+    second.batches(synthetic, setup.config, None)
+    second._feed_hook._first_step = 7
+    (step, *others), = found
+    with tf.Session(graph=step.graph) as session:
+        assert (session.run(step), *others) == expected
+    second.close()
 
 
 def test_a_taught_worker_trains_as_a_taught_process_does(synthetic, tmp_path):
