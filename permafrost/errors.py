@@ -5,8 +5,7 @@ import re
 import reprlib
 from typing import Iterable
 
-# For TensorFlow's ResourceExhaustedError: mostly the memory of a GPU.
-OUT_OF_MEMORY = 'out of memory: lower --batch_size, or stop other processes'
+OUT_OF_MEMORY = 'out of memory: stop other processes, or lower the batch size'
 
 
 class UserError(Exception):

@@ -34,6 +34,13 @@ def normed(net, x):
     return net.global_avg_pool('logits', x)
 
 
+def pooled(net, x):
+    """Build a network whose normalization follows the pool."""
+    x = net.conv('conv1', x, 16, 5, bias=False, activation='linear')
+    x = net.activate('act1', net.norm('norm1', net.max_pool('pool1', x)))
+    return net.fc('logits', x, net.num_classes, activation='linear')
+
+
 def activated(net, x):
     """Build a network that has every activation."""
     for activation in ('celu:0.3', 'linear', 'relu', 'sigmoid_gelu'):
@@ -43,8 +50,9 @@ def activated(net, x):
 
 @contextlib.contextmanager
 def registered():
-    """Context in which `tiny`, `normed` and `activated` are models of these names."""
-    with mock.patch.dict(models.MODELS, tiny=tiny, normed=normed, activated=activated):
+    """Context in which the networks of this module are models of their names."""
+    with mock.patch.dict(models.MODELS, tiny=tiny, normed=normed, pooled=pooled,
+                         activated=activated):
         yield
 
 

@@ -116,8 +116,8 @@ def test_a_tilde_is_the_home_directory(script):
     (['a', 'b', 'c'], 2, "unexpected argument 'c'; flags begin with --"),
     (['fail'], 1, 'no such thing: name another'),
     (['missing'], 1, '/nonexistent/file: No such file or directory'),
-    (['exhaust', 'memory'], 1, 'error: out of memory: lower --batch_size, or stop other processes'),
-    (['allocate'], 1, 'error: out of memory: lower --batch_size, or stop other processes'),
+    (['exhaust', 'memory'], 1, 'error: out of memory: stop other processes, or lower the batch'),
+    (['allocate'], 1, 'error: out of memory: stop other processes, or lower the batch size'),
     (['exhaust', 'disk'], 1, 'error: /a/b; No space left on device')])
 def test_an_error_is_one_line_and_an_exit_code(script, arguments, code, message):
     done = script(*arguments)

@@ -26,11 +26,12 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
 
     `images` are uint8 [N, H, W, 3], `labels` int64 [N]. `before_batch` is called before each batch.
 
-    Returns {'images', 'correct', 'accuracy', 'cross_entropy' (mean), 'per_class' (accuracies),
-    'confusion' (rows: true class, columns: predicted), 'eval_images_per_second'}. `tta`, a name in
-    tta.TTA, adds {'tta': its name, 'correct_tta', 'accuracy_tta'} and changes no others. Without
-    probabilities there is no 'cross_entropy'. `num_mistakes` adds 'mistakes': the wrong answers of
-    the highest probability, {'index' (of the image), 'label', 'predicted', 'probability'}.
+    Returns {'images', 'correct', 'accuracy', 'cross_entropy' (mean), 'per_class' (accuracies; None
+    without images), 'confusion' (rows: true class, columns: predicted),
+    'eval_images_per_second'}. `tta`, a name in tta.TTA, adds {'tta': its name, 'correct_tta',
+    'accuracy_tta'} and changes no others. Without probabilities there is no 'cross_entropy'.
+    `num_mistakes` adds 'mistakes': the wrong answers of the highest probability, {'index' (of the
+    image), 'label', 'predicted', 'probability'}.
     Raises UserError if the network returns NaN or memory runs out.
     """
     classes = inference.num_classes
@@ -60,10 +61,10 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
         mistakes = sorted(mistakes, key=lambda each: (-each['probability'], each['index']))
         del mistakes[num_mistakes:]
     count, correct = int(confusion.sum()), int(confusion.trace())
-    per_class = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
     metrics = {'images': count, 'correct': correct, 'accuracy': correct / count,
                'cross_entropy': cross_entropy / count,
-               'per_class': [round(float(a), 6) for a in per_class],
+               'per_class': [round(int(right) / int(total), 6) if total else None
+                             for right, total in zip(confusion.diagonal(), confusion.sum(1))],
                'confusion': confusion.tolist(),
                'eval_images_per_second': round(count / (time.monotonic() - start), 1)}
     if num_mistakes:
@@ -114,6 +115,6 @@ def format_classes(metrics: Metrics, classes: Sequence[str]) -> str:
     width = max(map(len, classes))
     for name, accuracy, row in zip(classes, metrics['per_class'], metrics['confusion']):
         counts = ' '.join(f'{n:5d}' for n in row if has_confusion)
-        percent = f'{100 * accuracy:6.2f} %' if sum(row) else f'{"–":>6}  '
+        percent = f'{"–":>6}  ' if accuracy is None else f'{100 * accuracy:6.2f} %'
         lines.append(f'  {name:<{width}} {percent}  {counts}'.rstrip())
     return '\n'.join(lines)

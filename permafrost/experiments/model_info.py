@@ -7,7 +7,7 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 import models
-from permafrost import engines, files, runs
+from permafrost import engines, runs
 from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
@@ -74,11 +74,11 @@ def show_models(trained: str) -> None:
         graph, recipe = '', catalog.default_recipe(name)
         if os.path.exists(path):
             graph = os.path.relpath(path)
-            with contextlib.suppress(OSError, KeyError, TypeError, ValueError):
-                described = files.read_json(path[:-len('pb')] + 'json')
-                graph += f", accuracy {described['accuracy']:.4f}"
-                if described['recipe'] != recipe:
-                    graph += f" (recipe {printable(str(described['recipe']))})"
+            card = model_card.read_model_card(path)
+            if card.accuracy is not None:
+                graph += f', accuracy {card.accuracy:.4f}'
+            if card.recipe not in (None, recipe):
+                graph += f' (recipe {printable(card.recipe)})'
         rows.append((name, recipe, '{0}x{0}'.format(catalog.image_size(name)), graph))
     print('\n'.join([*markdown.aligned(rows), '',
                      f"parameters and operations: {next_command('info.py', '--all')}"]))

@@ -84,11 +84,15 @@ def ranges(graph: tf.GraphDef) -> Dict[str, np.ndarray]:
 
 
 def sufficient_ranges(graph: tf.GraphDef) -> Dict[str, np.ndarray]:
-    """Return `ranges`, or {} if a converter needs more: those inside activations of several steps.
+    """Return `ranges`, or {} where calibration must give them all, though weights are rounded.
 
-    There calibration gives all the ranges; the weights are on their grids all the same.
+    A converter needs those inside activations of several steps, too. A normalization that was
+    folded through a max pool has scaled what the pool takes, not the range of it.
     """
-    return {} if any(node.op in COMPOSED for node in graph.node) else ranges(graph)
+    pools = {node.name for node in graph.node if node.op == 'MaxPool'}
+    is_folded = any(node.op == 'BiasAdd' and node.input[0] in pools for node in graph.node)
+    has_steps = any(node.op in COMPOSED for node in graph.node)
+    return {} if is_folded or has_steps else ranges(graph)
 
 
 def insert_ranges(graph: tf.GraphDef, known: Dict[str, np.ndarray]) -> tf.GraphDef:

@@ -110,7 +110,7 @@ def test_out_of_memory_is_not_taken_for_a_wrong_graph(run, tmp_path, monkeypatch
     path = str(tmp_path / 'a.pb')
     freeze.freeze(run, None, output=path)
     monkeypatch.setattr(classification, 'classify', fail)
-    with pytest.raises(UserError, match='^out of memory: lower --batch_size, or stop other'):
+    with pytest.raises(UserError, match='^out of memory: stop other processes'):
         evaluate.classify_images(path, [], None)
 
 

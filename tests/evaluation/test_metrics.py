@@ -111,7 +111,7 @@ def test_too_little_memory_is_one_line(synthetic):
         raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
 
     network = SimpleNamespace(num_classes=10, logits=fail)
-    with pytest.raises(UserError, match='^out of memory: lower --batch_size, or stop other'):
+    with pytest.raises(UserError, match='^out of memory: stop other processes'):
         metrics.compute_metrics(None, network, *loading.load(synthetic, 'test'))
 
 
@@ -126,7 +126,7 @@ def test_text_of_metrics():
         '  with --tta flip: 3 of 3 correct, accuracy 1.0000',
         'accuracy and confusion (rows: true class; columns: predicted class, same order):',
         '  cat  100.00 %      1     0', '  frog  50.00 %      1     1']
-    without = dict(values, per_class=[0., 2 / 3], confusion=[[0, 0], [1, 2]])
+    without = dict(values, per_class=[None, 2 / 3], confusion=[[0, 0], [1, 2]])
     assert metrics.format_metrics(without, ['cat', 'frog']).splitlines()[3:] == [
         '  cat       –        0     0', '  frog  66.67 %      1     2']
     for name in ('tta', 'step', 'weights'):

@@ -89,10 +89,12 @@ def test_other_graphs_are_frozen_as_ever_and_have_no_ranges():
     assert fake_quant.ranges(graph) == {}
 
 
-def test_activations_of_several_operations_need_calibration():
+@pytest.mark.parametrize('model', ['activated', 'pooled'])
+def test_ranges_that_do_not_suffice_need_calibration(model):
+    """Activations of several operations; a pool of what folding has scaled."""
     images = np.zeros([1, 32, 32, 3], np.uint8)
     with networks.registered():
-        graph, expected = untrained('activated', images, changes=QAT)
+        graph, expected = untrained(model, images, changes=QAT)
     assert fake_quant.ranges(graph) and not fake_quant.sufficient_ranges(graph)
     np.testing.assert_allclose(logits_of(graph, images), expected, atol=1e-5)
 

@@ -14,6 +14,7 @@ from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import history
+from permafrost.evaluation.frozen_graphs.reading import model_card
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
 from permafrost.recipes.setting_text import to_text
@@ -171,11 +172,12 @@ def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     """Return the fields of FrozenGraphFile and LatencyFile of a run; {} for what is unknown."""
     graph = os.path.join(run, model + '.pb')
     described = schema.read_if_valid(graph[:-len('pb')] + 'json', FrozenGraphFile, {})
-    if not described or not os.path.exists(graph):
+    is_of_graph = os.path.exists(graph) and model_card.read_model_card(graph).bytes is not None
+    if not described or not is_of_graph:
         return {}, {}
     latency = schema.read_if_valid(os.path.join(run, 'latency.json'), LatencyFile, {})
-    is_of_graph = latency.get('sha256') in ('', None, described.get('sha256'))
-    return described, latency if is_of_graph else {}
+    is_timed = latency.get('sha256') in ('', None, described.get('sha256'))
+    return described, latency if is_timed else {}
 
 
 def state(run: str, config: Config, step: int) -> Tuple[str, bool]:

@@ -76,6 +76,6 @@ def _check_places(values: flags.FlagValues, targets: Sequence[formats.Target], f
         places.check_new(values.saved_model)
     for target in targets:
         path = target.path(values.output or frozen)
-        for place in (path, path + '.json'):
+        for place in [path + end for end in ('', '.json', '.cc', '.h')]:
             if os.path.isdir(place):
                 raise UserError(f'{place} exists: remove it, or name another --output')

@@ -67,14 +67,15 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
             place = target.path(output or path)
             try:
                 contents, result = exporter.convert(target, place)
+                loss = _loss(result, source)
+                if loss > max_loss:
+                    lossy.append(f'{printable(place)} loses {loss:.2f} percentage points of '
+                                 f'accuracy{" at most" * (not source.is_test)}')
+                    continue
+                freeze.write({**contents, place + '.json': files.json_text(result)}, place)
             except UserError as error:
                 failed.append(str(error))
                 continue
-            loss = 100 * (source.correct - (result['correct'] or 0)) / len(source.images)
-            if loss > max_loss:
-                lossy.append(f'{printable(place)} loses {loss:.2f} percentage points of accuracy')
-                continue
-            freeze.write({**contents, place + '.json': files.json_text(result)}, place)
             file = place + '.cc' if target.format == 'tflm' else place
             print(_text(file, result, source), flush=True)
             results.append(result)
@@ -92,6 +93,7 @@ def read_source(path: str, dataset: loading.Dataset,
 
     Raises UserError if Permafrost did not freeze it, or if its classes are not those of `dataset`.
     """
+    count = len(dataset.classes)
     graph = graph_def.read_graph(path)
     network.extract(graph, 'images', path)  # report a foreign graph at once
     _check_size(path, graph, dataset)
@@ -108,11 +110,15 @@ def read_source(path: str, dataset: loading.Dataset,
         layer_counts.totals(layers), model=read_model_card(path).model or _stem(path),
         classes=list(classes), image_shape=list(dataset.image_shape), dataset=dataset.name,
         dataset_identity=dataset.identity, input=_tensor('images', 'uint8', dataset.image_shape),
-        output=_tensor('predictions', 'float32', [len(classes)]),
+        output=_tensor('predictions', 'float32', [count]),
         source={'file': os.path.basename(path), 'sha256': hashlib.sha256(content).hexdigest()},
         preprocessing='in the file: it takes decoded images')
-    predicted = _predict(graph, images, session_config)
-    return SourceGraph(path, graph, classes, calibration, images, labels, is_test, predicted, facts)
+    logits = _logits(graph, images, session_config)
+    if logits.shape[1] != count:
+        raise UserError(f'{path} returns {logits.shape[1]} classes, but {dataset.name} has '
+                        f'{count}: name the dataset that it was trained on with --dataset')
+    return SourceGraph(path, graph, classes, calibration, images, labels, is_test,
+                       logits.argmax(1), facts)
 
 
 def _check_size(path: str, graph: tf.GraphDef, dataset: loading.Dataset) -> None:
@@ -131,12 +137,12 @@ def _tensor(name: str, dtype: str, shape: Sequence[int]) -> Dict[str, Any]:
     return {'name': name, 'dtype': dtype, 'shape': [-1, *shape]}  # -1: any batch size
 
 
-def _predict(graph: tf.GraphDef, images: np.ndarray,
-             session_config: Optional[tf.ConfigProto]) -> np.ndarray:
+def _logits(graph: tf.GraphDef, images: np.ndarray,
+            session_config: Optional[tf.ConfigProto]) -> np.ndarray:
     with tf.Graph().as_default(), tf.Session(config=session_config) as session:
         inference = inference_graph.import_own_graph(graph)
         return np.concatenate([
-            inference.logits(session, images[first:first + BATCH_SIZE]).argmax(1)
+            inference.logits(session, images[first:first + BATCH_SIZE])
             for first in range(0, len(images), BATCH_SIZE)])
 
 
@@ -208,14 +214,23 @@ def _size(content: bytes) -> Dict[str, Any]:
             'sha256': hashlib.sha256(content).hexdigest()}
 
 
+def _loss(result: Dict[str, Any], source: SourceGraph) -> float:
+    """Return the percentage points of accuracy that a file loses; without test images, at most."""
+    if not source.is_test:
+        return 100 * (1 - result['agreement'])
+    return 100 * (source.correct - result['correct']) / len(source.images)
+
+
 def _answers(source: SourceGraph, predicted: np.ndarray) -> Dict[str, Any]:
     """Return what a json file says of the classes that a file answers for all images."""
     agreement = float((predicted == source.predicted).mean())
     if not source.is_test:
-        return {'correct': None, 'accuracy': None, 'images': 0, 'agreement': agreement}
+        return {'correct': None, 'accuracy': None, 'images': 0, 'agreement': agreement,
+                'agreement_of': 'training images'}
     correct, count = int((predicted == source.labels).sum()), len(source.images)
     return {'correct': correct, 'accuracy': correct / count, 'images': count,
-            'agreement': agreement, 'accuracy_of': 'this file in this runtime, on the test images'}
+            'agreement': agreement, 'agreement_of': 'test images',
+            'accuracy_of': 'this file in this runtime, on the test images'}
 
 
 def _text(path: str, result: Dict[str, Any], source: SourceGraph) -> str:

@@ -89,4 +89,6 @@ def _int8(model, images):
 
 
 if __name__ == '__main__':
-    server.answer_lines(onnxruntime.__version__, convert)
+    # The second one rounds the weights and activations of int8.
+    server.answer_lines(f'tf2onnx {tf2onnx.__version__}, onnxruntime {onnxruntime.__version__}',
+                        convert)

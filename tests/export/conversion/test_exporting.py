@@ -9,6 +9,7 @@ import pytest
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.runtimes import client
 from permafrost.export import formats, freeze
 from permafrost.export.conversion import converters, exporting
@@ -129,9 +130,13 @@ def test_the_files_of_c_have_one_name(file, synthetic, tmp_path, monkeypatch, ca
 
 def test_without_test_images_the_accuracy_is_unknown(file, synthetic, tmp_path, lossy):
     data = synthetic._replace(counts=dict(synthetic.counts, test=0))
-    result, = exporting.export(file, INT8, data, None, 1., str(tmp_path / 'net.pb'))
+    with pytest.raises(UserError, match='loses [0-9.]+ percentage points of accuracy at most, more '
+                                        'than --max_loss 1'):
+        exporting.export(file, INT8, data, None, 1., str(tmp_path / 'net.pb'))
+    assert os.listdir(str(tmp_path)) == []
+    result, = exporting.export(file, INT8, data, None, 100., str(tmp_path / 'net.pb'))
     assert (result['images'], result['accuracy'], result['correct']) == (0, None, None)
-    assert 0 <= result['agreement'] < 1
+    assert 0 <= result['agreement'] < 1 and result['agreement_of'] == 'training images'
 
 
 def test_calibration_images_are_training_images_of_all_parts(file, synthetic, monkeypatch):
@@ -146,6 +151,28 @@ def test_images_of_another_size_are_refused(file, synthetic):
     with pytest.raises(UserError, match='^.*pb expects images of 32x32, but those of synthetic '
                                         'are 40x40$'):
         exporting.read_source(file, data, None)
+
+
+def test_a_graph_without_class_names_needs_as_many_classes_as_the_dataset(
+        file, synthetic, tmp_path):
+    graph = graph_def.read_graph(file)
+    graph.node.remove(next(node for node in graph.node if node.name == 'labels'))
+    path = str(tmp_path / 'net.pb')
+    (tmp_path / 'net.pb').write_bytes(graph.SerializeToString())
+    source = exporting.read_source(path, synthetic, None)
+    assert source.facts['output']['shape'] == [-1, 10] and source.facts['classes'] == []
+    data = synthetic._replace(classes=synthetic.classes[:4])
+    with pytest.raises(UserError, match='net.pb returns 10 classes, but synthetic has 4: name'):
+        exporting.read_source(path, data, None)
+
+
+def test_a_file_that_cannot_be_written_does_not_keep_the_others_from_it(
+        file, synthetic, tmp_path, lossy):
+    (tmp_path / 'net.int8.tflite.json').mkdir()
+    both = formats.targets(['tflite', 'onnx'], ['int8'])
+    with pytest.raises(UserError, match='^cannot write .*net.int8.tflite'):
+        exporting.export(file, both, synthetic, None, 100., str(tmp_path / 'net.pb'))
+    assert 'net.int8.onnx' in os.listdir(str(tmp_path))
 
 
 def test_another_dataset_is_refused(file, synthetic):

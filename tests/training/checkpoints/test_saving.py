@@ -194,7 +194,7 @@ def test_a_dataset_that_is_removed_is_named(trained):
 
 
 def test_too_little_memory_is_one_line(trained):
-    with pytest.raises(UserError, match='^out of memory: lower --batch_size'):
+    with pytest.raises(UserError, match='^out of memory: stop other processes'):
         with saving.explain_disk_errors(trained):
             raise tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating tensor')
 

@@ -18,6 +18,7 @@ from permafrost.schema import limited
 class ModelCard:
     """The fields of the json that are read; None where there is no such file or field."""
     model: Optional[str] = limited(None, count=(0, 100))
+    recipe: Optional[str] = limited(None, count=(0, 100))
     accuracy: Optional[float] = limited(None, minimum=0, maximum=1)
     classes: Optional[Sequence[str]] = limited(None, count=(0, 100000))
     bytes: Optional[int] = limited(None, minimum=0)
@@ -36,7 +37,8 @@ def read_model_card(path: str) -> ModelCard:
     base, extension = os.path.splitext(path)
     card = path + '.json' if extension != '.pb' else base + '.json'
     found = ModelCard(**schema.read_if_valid(card, ModelCard, {}))
-    return ModelCard() if os.path.isfile(path) and not _is_of(found, path) else found
+    file = os.path.join(path, 'saved_model.pb') if os.path.isdir(path) else path
+    return ModelCard() if os.path.isfile(file) and not _is_of(found, file) else found
 
 
 def _is_of(card: ModelCard, path: str) -> bool:

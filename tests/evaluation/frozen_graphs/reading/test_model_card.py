@@ -39,6 +39,15 @@ def test_a_slash_after_a_directory_does_not_matter(tmp_path):
         assert read_model_card(path).model == 'lenet5'
 
 
+def test_a_saved_model_of_another_graph_has_no_card(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a.json').write_text(json.dumps(
+        {'accuracy': 0.5, 'bytes': 5, 'sha256': hashlib.sha256(b'12345').hexdigest()}))
+    for content, accuracy in (b'12345', 0.5), (b'54321', None):
+        (tmp_path / 'a' / 'saved_model.pb').write_bytes(content)
+        assert read_model_card(str(tmp_path / 'a')).accuracy == accuracy
+
+
 @pytest.mark.parametrize('text', ['{"accuracy": 7}', '[]', '{', '{"classes": [1]}'])
 def test_a_damaged_json_is_a_note(tmp_path, capsys, text):
     (tmp_path / 'a.json').write_text(text)
