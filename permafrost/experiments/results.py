@@ -10,10 +10,12 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 
 from permafrost import files, runs, schema
+from permafrost.cli.commands import next_command
 from permafrost.cluster import cluster_spec
 from permafrost.config import Config
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, printable
+from permafrost.evaluation.frozen_graphs.reading import model_card
 from permafrost.experiments import model_info
 from permafrost.recipes import overrides
 from permafrost.recipes.recipe import PLAIN_NAME, Recipe
@@ -156,7 +158,7 @@ def _facts(run: str, config: Config, extra: Dict[str, Any]) -> Result:
     """Return the fields of a result that the run gives, whatever its accuracy."""
     status, recipe = runs.read_status(run), config.recipe
     versions = extra.get('versions') or [{}]
-    size = model_info.measure_model(config.model, recipe.image_size, len(extra['classes']))
+    size = _counts(run, config, len(extra['classes']))
     facts = {
         'model': config.model, 'recipe': recipe.name, 'settings': recipe.to_json(),
         'classes': len(extra['classes']), 'batch_size': recipe.batch_size,
@@ -168,6 +170,21 @@ def _facts(run: str, config: Config, extra: Dict[str, Any]) -> Result:
     if 'dataset_identity' in extra:  # early runs did not keep it
         facts['dataset_identity'] = extra['dataset_identity']
     return facts
+
+
+def _counts(run: str, config: Config, classes: int) -> Dict[str, Any]:
+    """Return the 'params' and 'ops' of a network: without the filters that pruning has removed.
+
+    Raises UserError if these are removed and the run is not frozen.
+    """
+    if not config.recipe.structured_sparsity:
+        return model_info.measure_model(config.model, config.recipe.image_size, classes)
+    graph = os.path.join(run, config.model + '.pb')
+    card = model_card.read_model_card(graph) if os.path.exists(graph) else model_card.ModelCard()
+    if card.params is None or card.ops is None or card.step != runs.read_status(run).get('step'):
+        raise UserError(f'{printable(run)} has fewer filters than its model, and freezing counts '
+                        f"them: first run {next_command('freeze_graph.py', '--run', run)}")
+    return {'params': card.params, 'ops': card.ops}
 
 
 def _name(config: Config, dataset: str, metrics: Dict[str, Any], others: Dict[str, Any]) -> str:

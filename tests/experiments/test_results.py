@@ -13,6 +13,7 @@ from permafrost.evaluation import evaluate
 from permafrost.experiments import accuracy_tables, model_info, results
 from permafrost.experiments.comparison import entries
 from permafrost.experiments.comparison.selection import Selected
+from permafrost.export import freeze
 from tests import networks
 
 FIELDS = {'model', 'recipe', 'dataset', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
@@ -57,6 +58,18 @@ def test_a_result_has_the_accuracy_and_the_size_of_the_model(run, tmp_path):
     assert result['accuracy_tta']['mean'] == 0.6
     size = model_info.measure_model('tiny', 24)
     assert (result['params'], result['ops']) == (size['params'], size['ops'])
+
+
+def test_a_network_with_fewer_filters_has_the_size_of_its_graph(run, synthetic, tmp_path):
+    pruned = str(tmp_path / 'pruned')
+    networks.train(synthetic, pruned, 4, 'tiny', changes=[
+        'structured_sparsity=0.5', 'prune_epochs=0.001', 'spared_layers=none'])
+    with pytest.raises(UserError, match='freezing counts them: first run .*freeze'):
+        results.record(str(tmp_path / 'results'), pruned, METRICS)
+    frozen = freeze.freeze(pruned, None)
+    result = results.read(results.record(str(tmp_path / 'results'), pruned, METRICS))
+    assert (result['params'], result['ops']) == (frozen['params'], frozen['ops'])
+    assert result['params'] < model_info.measure_model('tiny', 24)['params']
 
 
 def test_an_accuracy_without_tta_drops_the_one_with(run, tmp_path):

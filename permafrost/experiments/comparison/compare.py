@@ -124,13 +124,28 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
             notes.append(f'{name}: not made: {error}')
     if not found:
         return entry
-    described = run_facts.frozen(entry.path, entry.model)[0]
-    if described and described['step'] != entry.step:
-        notes.append(f"{name}: made at step {described['step']}, but the run is at step "
-                     f'{entry.step}: run freeze_graph.py --run {printable(entry.path)} to make it '
-                     'again')
+    problem = _other_graph(entry)
+    if problem:
+        notes.append(f'{name}: {problem}: run freeze_graph.py --run {printable(entry.path)} to '
+                     'make it again')
         return entry
     return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images'])
+
+
+def _other_graph(entry: Entry) -> str:
+    """Return why an exported file is not made of what the run is compared with; '' if it is."""
+    described = run_facts.frozen(entry.path, entry.model)[0]
+    if not described:
+        return ''
+    if described['step'] != entry.step:
+        return f"made at step {described['step']}, but the run is at step {entry.step}"
+    if described.get('weights', '') not in ('', entry.weights):
+        return f"made of the {described['weights']} weights, but the run is judged by the " + (
+            f'{entry.weights} ones')
+    if '' not in (described.get('dataset_identity', ''), entry.dataset_identity) and (
+            described['dataset_identity'] != entry.dataset_identity):
+        return 'measured on another dataset than that of the run'
+    return ''
 
 
 def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:
@@ -197,14 +212,16 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
     seconds = [entry.train_seconds for entry in finished if entry.train_seconds]
     hardware = sorted({name for entry in finished for name in entry.hardware})
     key = (first.model, first.image_size, first.classes)
-    if first.params is not None:  # a result, maybe of a model that is gone
-        sizes[key] = {'params': first.params, 'ops': first.ops}
+    if first.params is not None:  # a result, maybe of a model that is gone, or pruned
+        size = {'params': first.params, 'ops': first.ops}
     elif key not in sizes:
         try:
             sizes[key] = model_info.measure_model(*key)
         except UserError as error:
             sizes[key] = {}
             notes.append(f'{printable(first.path)}: not counted: {error}')
+    if first.params is None:
+        size = sizes[key]
     return Row(
         name=group_of_row.name, model=first.model, settings=group_of_row.settings,
         seeds=tuple(entry.seed for entry in finished),
@@ -212,7 +229,7 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
         images=images, mean=float(np.mean(accuracies)) if accuracies else None,
         std=intervals.standard_deviation(accuracies),
         interval=intervals.of_mean(accuracies, images) if accuracies else None,
-        params=sizes[key].get('params'), ops=sizes[key].get('ops'),
+        params=size.get('params'), ops=size.get('ops'),
         train_seconds=float(np.mean(seconds)) if seconds and len(hardware) == 1 else None,
         gpu=hardware[0] if len(hardware) == 1 else '',
         curves=tuple(entry.curve for entry in entries if entry.curve),

@@ -15,6 +15,8 @@ from permafrost.recipes import catalog, durations, overrides
 from permafrost.recipes.recipe import Recipe
 from permafrost.recipes.setting_text import to_text
 
+# Files of one name may differ: a dataset that is packed again, a teacher that is replaced.
+IDENTITIES = ('dataset_identity', 'teacher_sha256')
 # Both decide how long a run trains, though a resumed run may change them.
 LENGTH = {'steps', 'patience'}
 NOT_COMPARED = ({*RESUMABLE} - LENGTH) | {'recipe', 'seed', 'deterministic', 'train_images',
@@ -43,6 +45,7 @@ class Entry:
     accuracy: Optional[float] = None  # at the last step, of the split that is compared
     images: int = 0
     train_seconds: Optional[float] = None
+    dataset_identity: str = ''  # '': unknown, of an early run
     hardware: FrozenSet[str] = frozenset({''})  # that trained it: see results.hardware
     curve: Optional[Curve] = None
     params: Optional[int] = None  # as a result has recorded them
@@ -70,6 +73,11 @@ def read_run(selected: Selected) -> Entry:
     settings.update(dataset=registry.display_name(config.dataset, config.data_dir), engine=engine,
                     weights=config.recipe.default_weights, cluster=to_text(others.get('cluster')))
     settings, changed = _with_recipe(settings, config.recipe)
+    identity = extra.get('dataset_identity', '')
+    settings.update(zip(IDENTITIES, (
+        identity[:12] if config.dataset == registry.TFRECORDS else '',
+        extra.get('teacher_sha256', '')[:12])))
+    changed += tuple(name for name in IDENTITIES if settings[name])
     settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
         changed += ('steps',)
@@ -83,6 +91,7 @@ def read_run(selected: Selected) -> Entry:
         steps=config.steps, validation=config.validation,
         weights=config.recipe.default_weights,
         train_seconds=runs.read_status(run).get('train_seconds'), curve=_curve(run, config.seed),
+        dataset_identity=identity,
         hardware=frozenset(results.hardware(extra.get('versions', ()))))
 
 
@@ -95,19 +104,19 @@ def with_accuracy(entry: Entry, split: str) -> Entry:
     return entry
 
 
-def last_accuracy(entry: Entry) -> Optional[float]:
-    """Return the newest accuracy of a run, of the held-out images or else of the test images."""
+def last_accuracy(entry: Entry) -> Tuple[Optional[float], str]:
+    """Return the newest accuracy of a run and its split: the held-out images or else test."""
     for split in ('validation', 'test'):
         for metrics in history.newest_metrics(entry.path, split, entry.weights):
-            return metrics['accuracy']
-    return None
+            return metrics['accuracy'], split
+    return None, ''
 
 
 def _curve(run: str, seed: int) -> Optional[Curve]:
     rows = history.read(run)
     return Curve(seed, tuple(row.epoch for row in rows), tuple(row.train_loss for row in rows),
                  tuple(row.eval_loss for row in rows),
-                 tuple(row.eval_accuracy for row in rows)) if rows else None
+                 tuple(row.eval_accuracy for row in rows), rows[-1].eval_split) if rows else None
 
 
 def read_result(selected: Selected) -> List[Entry]:

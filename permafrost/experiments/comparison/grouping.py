@@ -78,7 +78,7 @@ def _setting(entry: Entry, name: str) -> str:
 def _find_baseline(groups: Sequence[Group], baseline: Optional[str]) -> Group:
     if baseline is None:
         return min(groups, key=lambda each: (
-            all(entry.accuracy is None for entry in each.entries),
+            all(entry.accuracy is None or not entry.is_finished for entry in each.entries),
             each.entries[0].variant != BASELINE))
     meant = {baseline, os.path.normpath(baseline), files.safe_name(baseline)}  # or a folder's name
     for each in groups:

@@ -30,7 +30,10 @@ def wilson(share: float, count: int) -> Interval:
 
 def standard_deviation(values: Sequence[float]) -> Optional[float]:
     """Return the sample's standard deviation; None for fewer than two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    if len(values) < 2:
+        return None
+    # The mean of equal values may be rounded, so that they seem to differ from it.
+    return float(np.std(values, ddof=1)) if min(values) < max(values) else 0.
 
 
 def of_mean(values: Sequence[float], images: int) -> Interval:
@@ -51,8 +54,9 @@ def difference(values: Sequence[float], images: int,
     """
     mean, base_mean = float(np.mean(values)), float(np.mean(base))
     delta = mean - base_mean
-    if len(values) > 1 and len(base) > 1:
-        variances = [float(np.var(each, ddof=1)) / len(each) for each in (values, base)]
+    stds = [standard_deviation(each) for each in (values, base)]
+    if None not in stds:
+        variances = [(std or 0.) ** 2 / len(each) for std, each in zip(stds, (values, base))]
         if sum(variances):
             freedom = sum(variances) ** 2 / sum(
                 variance ** 2 / (len(each) - 1)

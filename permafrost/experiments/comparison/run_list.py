@@ -34,13 +34,14 @@ def list_runs(arguments: Sequence[str]) -> str:
 
 
 def _row(entry: Entry) -> Sequence[str]:
-    accuracy = entries.last_accuracy(entry)
-    changes = ' '.join(f'{name}={entry.settings[name]}' for name in entry.changed)
+    accuracy, split = entries.last_accuracy(entry)
+    changes = ' '.join(f'{name}={entry.settings[name]}' for name in entry.changed
+                       if name not in entries.IDENTITIES)
     recipe = entry.settings['recipe']
     return (printable(entry.path), entry.state, entry.model,
             printable(f'{recipe} {changes}'.strip()),
             f'{entry.step}/{entry.steps}', formats.NONE if accuracy is None else
-            f'{100 * accuracy:.2f}', _age(entry.path))
+            f'{100 * accuracy:.2f} {split}', _age(entry.path))
 
 
 def _age(run: str) -> str:

@@ -24,7 +24,8 @@ class Curve:
     epochs: Tuple[float, ...]
     train_losses: Tuple[Optional[float], ...]  # None: unknown
     eval_losses: Tuple[float, ...]
-    eval_accuracies: Tuple[float, ...]  # of the split evaluated while training
+    eval_accuracies: Tuple[float, ...]
+    split: str = ''  # of the evaluations: 'validation' or 'test'; '': not recorded
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,6 +116,8 @@ def _curves(rows: Sequence[Row]) -> List[Any]:
                           for field in ('eval_accuracies', 'train_losses'))
     if not accuracies:
         return []
-    return [charts.curves('accuracies', 'Accuracy while training', 'accuracy, %',
+    splits = ' and '.join(sorted({curve.split for row in rows for curve in row.curves} - {''}))
+    title = 'Accuracy while training' + f', {splits} images' * bool(splits)
+    return [charts.curves('accuracies', title, 'accuracy, %',
                           accuracies, 100),
             charts.curves('losses', 'Training loss', 'cross entropy', losses, log=True)]

@@ -40,6 +40,8 @@ class FrozenGraphFile:
     bytes: int = limited(minimum=0)
     step: int = limited(minimum=0)
     sha256: str = ''
+    weights: str = ''
+    dataset_identity: str = ''  # of the test images
     params: Optional[int] = limited(None, minimum=0)  # without the filters that pruning removed
     ops: Optional[int] = limited(None, minimum=0)
     sparsity: Optional[float] = limited(None, minimum=0, maximum=1)  # share of zeros

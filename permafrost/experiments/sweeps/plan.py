@@ -21,12 +21,16 @@ from permafrost.experiments.sweeps.study import Settings, Study
 from permafrost.experiments.sweeps.variants import Variant
 from permafrost.recipes import overrides
 from permafrost.training import setup
+from permafrost.training.setup import TrainSetup
 
 # Fields of Config that follow from others, or do not change the weights.
 NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images', 'average_statistics'}
 # They follow from the processor, unless the study asks for float32, which every processor has.
 PRECISION = ('compute_dtype', 'earlier_compute_dtype')
 FLOAT32 = '--set=compute_dtype=float32'
+MIXED_PRECISIONS = (
+    'note: the study mixes {}, for not every processor that trained it has bfloat16: to train all '
+    'of it alike, give --compute_dtype=float32 and another STUDY')
 # It reads all files of the dataset: once, not for each variant.
 _open_once = functools.lru_cache(maxsize=8)(loading.open_and_hold_out)
 
@@ -38,6 +42,7 @@ class PlannedRun(NamedTuple):
     directory: str
     arguments: Tuple[str, ...]  # of train.py, but for the directory
     config: Config  # that these arguments make
+    dataset_identity: str
 
     @property
     def label(self) -> str:
@@ -63,7 +68,10 @@ class PlannedRun(NamedTuple):
         """Raise UserError if the directory holds a run of other settings, or a longer one."""
         if not runs.exists(self.directory):
             return
-        before, after = map(_compared, (runs.read_config(self.directory)[0], self.config))
+        config, extra = runs.read_config(self.directory)
+        before, after = _compared(config), _compared(self.config)
+        before['dataset_identity'] = extra.get('dataset_identity', self.dataset_identity)
+        after['dataset_identity'] = self.dataset_identity
         different = [f'{name} {before[name]}, not {after[name]}' for name in sorted(after)
                      if before[name] != after[name]
                      and (name not in PRECISION or FLOAT32 in self.arguments)]
@@ -101,16 +109,16 @@ def plan(study: Study, variants: Sequence[Variant], folder: str, values: Any) ->
     an export. `values` are the flags of train.py (absl FlagValues). Raises UserError if settings
     are wrong, or a directory holds another run.
     """
-    configs: Dict[str, Tuple[Variant, Config]] = {}
+    setups: Dict[str, Tuple[Variant, TrainSetup]] = {}
     for variant in variants:
-        config = configure(values, arguments_of(study, variant.settings, study.seeds[0]),
-                           variant.name)
-        first, _ = configs.setdefault(repr(config.to_json()), (variant, config))
+        prepared = configure(values, arguments_of(study, variant.settings, study.seeds[0]),
+                             variant.name)
+        first, _ = setups.setdefault(repr(prepared.config.to_json()), (variant, prepared))
         if first is not variant and exports.SETTING not in {**first.settings, **variant.settings}:
             print(f'note: {printable(variant.name)} trains exactly like {printable(first.name)}, '
                   'so it is left out', flush=True)
-    planned = [planned_run(study, variant, seed, folder, config)
-               for seed in study.seeds for variant, config in configs.values()]
+    planned = [planned_run(study, variant, seed, folder, prepared)
+               for seed in study.seeds for variant, prepared in setups.values()]
     for run in planned:
         run.check_same()
     _note_precisions(planned)
@@ -124,18 +132,17 @@ def _note_precisions(planned: Sequence[PlannedRun]) -> None:
         found.setdefault(run.config.recipe.compute_dtype, set()).update(run.precisions())
     mixed = next((names for names in found.values() if len(names) > 1), None)
     if mixed:
-        print(f"note: the study mixes {' and '.join(sorted(mixed))}, for not every processor that "
-              'trained it has bfloat16: to train all of it alike, give --compute_dtype=float32 '
-              'and another STUDY', flush=True)
+        print(MIXED_PRECISIONS.format(' and '.join(sorted(mixed))), flush=True)
 
 
-def planned_run(study: Study, variant: Variant, seed: int, folder: str, config: Config
+def planned_run(study: Study, variant: Variant, seed: int, folder: str, prepared: TrainSetup
                 ) -> PlannedRun:
-    """Return a run of `variant`; `config` is that of any of its seeds."""
+    """Return a run of `variant`; `prepared` is that of any of its seeds."""
     directory = os.path.join(folder, 'runs', files.safe_name(variant.name), f'seed{seed}')
     return PlannedRun(variant.name, seed, directory,
                       tuple(arguments_of(study, variant.settings, seed)),
-                      dataclasses.replace(config, seed=seed))
+                      dataclasses.replace(prepared.config, seed=seed),
+                      prepared.dataset.identity)
 
 
 def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
@@ -146,15 +153,14 @@ def arguments_of(study: Study, settings: Settings, seed: int) -> List[str]:
               for name, text in merged.items()), f'--seed={seed}']
 
 
-def configure(values: Any, arguments: Sequence[str], name: str) -> Config:
-    """Return the Config that train.py makes of `arguments`. Raises UsageError naming the variant.
-    """
+def configure(values: Any, arguments: Sequence[str], name: str) -> TrainSetup:
+    """Return what train.py makes of `arguments`. Raises UsageError naming the variant."""
     parsed = copy.deepcopy(values)
     for each in parsed:
         parsed[each].unparse()
     try:
         parsed(['train.py', *arguments])
         with contextlib.redirect_stdout(io.StringIO()):
-            return setup.prepare_training(parsed, open_dataset=_open_once).config
+            return setup.prepare_training(parsed, open_dataset=_open_once)
     except (UsageError, flags.Error) as error:
         raise UsageError(f'{printable(name)}: {one_line(error)}') from None

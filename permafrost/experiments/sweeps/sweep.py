@@ -8,11 +8,11 @@ import numpy as np
 
 from permafrost import files, machine
 from permafrost.cli import commands
-from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.run_queue import RunQueue
+from permafrost.training.setup import TrainSetup
 
 SEARCH_SETTINGS = {'validation', 'eval_epochs'}  # settings that decide how a search chooses
 
@@ -55,7 +55,8 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     except ImportError as error:
         raise UserError(f'--search needs Optuna ({error}): run make setup') from None
     arguments = plan.arguments_of(the_study, {}, the_study.seeds[0])
-    config = plan.configure(values, arguments, variants.BASELINE)
+    prepared = plan.configure(values, arguments, variants.BASELINE)
+    config = prepared.config
     if not (config.validation and config.eval_epochs) or SEARCH_SETTINGS & set(the_study.vary):
         raise UsageError('--search chooses by validation accuracy: it needs --validation and '
                          '--eval_epochs above 0, the same for all trials')
@@ -72,7 +73,7 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
     if values.dry_run:
         with database.one_line_errors(url):
             begun = trials.num_begun(folder, url)
-        return _dry_run_search(the_study, folder, config, values.parallel, begun)
+        return _dry_run_search(the_study, folder, prepared, values.parallel, begun)
     files.make_folder(folder)
     with database.one_line_errors(url):
         search = trials.Search(the_study, values, folder, url)
@@ -145,11 +146,11 @@ def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], paralle
     return 0
 
 
-def _dry_run_search(the_study: study.Study, folder: str, config: Config, parallel: int,
+def _dry_run_search(the_study: study.Study, folder: str, prepared: TrainSetup, parallel: int,
                     begun: int) -> int:
     """List the runs of one trial of a search, of which `begun` trials have begun."""
     trial = variants.Variant('each trial', {})
-    planned = [plan.planned_run(the_study, trial, seed, folder, config)
+    planned = [plan.planned_run(the_study, trial, seed, folder, prepared)
                for seed in the_study.seeds]
     places = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
     speeds = speed.recorded(each._replace(directory=os.path.join(place, f'seed{each.seed}'))

@@ -166,6 +166,12 @@ def test_results_are_compared_as_they_were_recorded():
         compare([os.path.join(ROOT, 'results')], split='validation')
 
 
+def test_a_pruned_result_has_its_own_counts():
+    rows = compare([os.path.join(ROOT, 'results', 'pruning')], measure=False).rows
+    pruned = next(row for row in rows if row.settings['structured_sparsity'] != '0')
+    assert pruned.ops == 11435832 and {row.ops for row in rows if row != pruned} == {22836024}
+
+
 def write_study(folder, **variants):
     files.write_json(str(folder / 'study' / 'study.json'), {
         'seeds': [1, 2], 'vary': {'learning_rate': [0.01]}, 'variants': variants})
@@ -202,6 +208,15 @@ def test_an_exported_file_is_a_row_with_its_own_accuracy_and_size(folder, measur
     held_out = compare([str(folder / 'study')], split='validation', measure=False)
     assert any('tiny.int8.tflite: measured on test images only' in note
                for note in held_out.notes)
+    described = os.path.join(dense.runs[0], 'tiny.json')
+    frozen = files.read_json(described)
+    for change, note in (({'weights': 'raw'}, 'made of the raw weights, but the run is judged by'),
+                         ({'dataset_identity': 'f' * 64}, 'measured on another dataset than')):
+        files.write_json(described, {**frozen, **change})
+        other = compare([str(folder / 'study')], measure=False)
+        assert other.rows[1].accuracies == (0.75,)
+        assert any(f'seed1/tiny.int8.tflite: {note}' in each for each in other.notes)
+    files.write_json(described, frozen)
     runs.write_status(dense.runs[0], step=5)  # it was continued
     continued = compare([str(folder / 'study')], measure=False)
     assert continued.rows[1].accuracies == (0.75,)

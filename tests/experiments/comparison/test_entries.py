@@ -81,7 +81,7 @@ def test_the_accuracy_is_that_of_the_last_step_and_the_runs_weights(run):
               dict(line, step=3, accuracy=0.7, weights='raw'), dict(line, accuracy=7))
     found = entries.with_accuracy(entry, 'test')
     assert (found.accuracy, found.images) == (0.5, 500)
-    assert entries.last_accuracy(entry) == 0.8
+    assert entries.last_accuracy(entry) == (0.8, 'test')
     del line['weights']  # of an early run
     evaluated(run, line)
     assert entries.with_accuracy(entry, 'test').accuracy == 0.5
@@ -97,11 +97,11 @@ def test_an_accuracy_of_another_dataset_is_not_the_runs(run):
         evaluated(run, first, other)
         entry = entries.read_run(Selected(run))
         assert entries.with_accuracy(entry, 'test').accuracy == 0.5
-        assert entries.last_accuracy(entry) == 0.5
+        assert entries.last_accuracy(entry) == (0.5, 'test')
     config, extra = runs.read_config(run)
     del extra['dataset_identity']  # of an early run
     runs.write_config(run, config, extra)
-    assert entries.last_accuracy(entry) == 0.9
+    assert entries.last_accuracy(entry) == (0.9, 'test')
 
 
 def test_a_curve_is_that_of_results_csv(run):
@@ -112,6 +112,20 @@ def test_a_curve_is_that_of_results_csv(run):
     curve = entries.read_run(Selected(run)).curve
     assert (curve.seed, curve.epochs, curve.train_losses) == (2, (1, 2), (2.5, 2.25))
     assert (curve.eval_losses, curve.eval_accuracies) == ((2.4, 2.2), (0.25, 0.35))
+    assert curve.split == 'test'
+
+
+def test_another_content_of_a_dataset_or_teacher_makes_a_row_of_its_own(run):
+    config, extra = runs.read_config(run)
+    packed = dataclasses.replace(config, dataset='tfrecords', data_dir='/flowers')
+    runs.write_config(run, packed, dict(extra, dataset_identity='a' * 64, teacher_sha256='b' * 64))
+    entry = entries.read_run(Selected(run))
+    assert entry.settings['dataset_identity'] == 'a' * 12
+    assert entry.settings['teacher_sha256'] == 'b' * 12
+    assert set(entries.IDENTITIES) <= set(entry.changed)
+    runs.write_config(run, config, extra)  # the files of CIFAR-10 are always the same
+    entry = entries.read_run(Selected(run))
+    assert entry.settings['dataset_identity'] == '' and not {*entries.IDENTITIES} & {*entry.changed}
 
 
 def test_a_run_of_another_version_is_one_line(folder):
@@ -158,4 +172,4 @@ def test_the_newest_line_counts_in_a_file_of_any_length(run, monkeypatch):
     entry = entries.read_run(Selected(run, 'x'))
     evaluated(run, *({'step': step, 'accuracy': step / 100, 'images': 500, 'weights': 'averaged',
                       'more': 'x' * 1000} for step in range(20)), '{"step"')
-    assert entries.last_accuracy(entry) == 0.19
+    assert entries.last_accuracy(entry) == (0.19, 'test')

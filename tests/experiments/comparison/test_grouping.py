@@ -89,7 +89,7 @@ def test_a_failed_first_try_does_not_displace_the_finished_run():
 
 
 def test_the_default_baseline_has_an_accuracy():
-    without = entry('a')
+    without = dataclasses.replace(entry('a'), accuracy=0.5, state='running')
     with_one, other = (dataclasses.replace(
         entry(name, changed=['learning_rate'], learning_rate=rate), accuracy=0.5)
         for name, rate in (('b', '1'), ('c', '2')))

@@ -59,8 +59,15 @@ def test_the_interval_holds_the_true_difference_19_times_of_20():
     assert 930 <= held <= 975
 
 
-def test_identical_accuracies_leave_the_noise_of_the_images():
-    found = intervals.difference([0.8, 0.8], 1000, [0.8, 0.8], 1000)
+@pytest.mark.parametrize('seeds', [2, 3])
+def test_identical_accuracies_leave_the_noise_of_the_images(seeds):
+    """Three times 0.1 divided by 3 is not 0.1."""
+    assert intervals.standard_deviation([0.1] * seeds) == 0
+    low, high = intervals.of_mean([0.1] * seeds, 1000)
+    assert low < 0.09 < 0.11 < high
+    found = intervals.difference([0.1] * seeds, 1000, [0.102] * seeds, 1000)
+    assert found.method == 'binomial' and not found.is_significant
+    found = intervals.difference([0.8] * seeds, 1000, [0.8] * seeds, 1000)
     assert found.value == 0 and found.method == 'binomial' and not found.is_significant
     assert found.interval.low < -0.01 < 0.01 < found.interval.high
 

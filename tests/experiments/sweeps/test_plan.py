@@ -92,6 +92,20 @@ def test_a_run_of_other_settings_is_named(synthetic, tmp_path):
         helpers.planned_runs(tmp_path, *flags)
 
 
+def test_a_run_of_another_dataset_is_named(synthetic, tmp_path):
+    """Such as a folder that was packed again, or another one."""
+    flags = helpers.data_flags(synthetic)
+    run, = helpers.planned_runs(tmp_path, *flags)
+    write_run(run)
+    config, extra = runs.read_config(run.directory)
+    assert helpers.planned_runs(tmp_path, *flags) == [run], 'an early run: nothing is known'
+    runs.write_config(run.directory, config, dict(extra, dataset_identity=synthetic.identity))
+    assert helpers.planned_runs(tmp_path, *flags) == [run]
+    runs.write_config(run.directory, config, dict(extra, dataset_identity='a' * 64))
+    with pytest.raises(UserError, match='was trained with dataset_identity aaaa'):
+        helpers.planned_runs(tmp_path, *flags)
+
+
 @pytest.mark.parametrize('length', [320, 1280])
 def test_a_run_of_another_length_in_images_is_named(synthetic, tmp_path, length):
     flags = helpers.data_flags(synthetic, '--model=tuto', '--recipe=tutorial')

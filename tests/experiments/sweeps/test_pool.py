@@ -12,7 +12,7 @@ from tests.experiments.sweeps import helpers
 
 def test_cores_are_shared_out():
     def flags(parallel, cores, *arguments):
-        return pool.thread_flags(PlannedRun('a', 1, '', arguments, None), parallel, cores)
+        return pool.thread_flags(PlannedRun('a', 1, '', arguments, None, ''), parallel, cores)
     assert flags(1, 8) == []
     assert flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
     assert flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']

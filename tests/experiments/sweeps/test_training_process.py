@@ -91,7 +91,7 @@ import sys, time
 sys.path.insert(0, {ROOT!r})
 from permafrost.experiments.sweeps import plan, training_process
 training_process.TRAIN = {helpers.FAST_TRAIN!r}
-run = plan.PlannedRun('v', 1, {run.directory!r}, {run.arguments + ('--steps=100000',)!r}, None)
+run = plan.PlannedRun('v', 1, {run.directory!r}, {run.arguments + ('--steps=100000',)!r}, None, '')
 process = training_process.TrainingProcess(run)
 while process.step() < 10:
     time.sleep(.05)

@@ -23,6 +23,9 @@ class ModelCard:
     classes: Optional[Sequence[str]] = limited(None, count=(0, 100000))
     bytes: Optional[int] = limited(None, minimum=0)
     sha256: Optional[str] = None
+    step: Optional[int] = limited(None, minimum=0)
+    params: Optional[int] = limited(None, minimum=0)
+    ops: Optional[int] = limited(None, minimum=0)
 
     def title(self, path: str) -> str:
         """Return the path of the graph, its model and accuracy, for the answer."""

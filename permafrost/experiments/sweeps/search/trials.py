@@ -24,6 +24,7 @@ POLL_SECS = 3.  # between two questions to the database, or looks at results.csv
 REDUCTION_FACTOR = 3
 MAX_FAILURES = 3  # in a row, of another reason than the settings: the next trials would fail, too
 DIVERGED = 'NaN'  # in the reason of a training whose loss diverged
+SETTINGS_FAILED = 'settings_failed'  # attribute of a trial whose settings are the reason
 State = optuna.trial.TrialState
 
 
@@ -76,7 +77,7 @@ class Search(pool.RunSource):
             self._check_same_study()
         self._trials: Dict[int, Trial] = {}  # {number: trial of this process}
         self._asked = self._beat = -1e9
-        self._is_empty = False
+        self._is_empty = self._is_noted = False
         self._failures = 0  # in a row
 
     def _check_same_study(self) -> None:
@@ -122,6 +123,7 @@ class Search(pool.RunSource):
                 continue
             with claims:
                 if not self._storage.get_trial(frozen._trial_id).state.is_finished():
+                    self._storage.record_heartbeat(frozen._trial_id)
                     trial = self._add(optuna.trial.Trial(self._optuna, frozen._trial_id), claims)
                     if trial:
                         return trial
@@ -157,8 +159,10 @@ class Search(pool.RunSource):
         """
         settings = {name: self._suggest(trial, name, values)
                     for name, values in self._study.vary.items()}
-        for other in self._optuna.get_trials(deepcopy=False, states=(State.COMPLETE, State.PRUNED)):
-            if other.params == trial.params and other.number < trial.number:
+        for other in self._optuna.get_trials(deepcopy=False):
+            if other.params == trial.params and other.number < trial.number and (
+                    other.state in (State.COMPLETE, State.PRUNED)
+                    or other.user_attrs.get(SETTINGS_FAILED)):
                 trial.set_user_attr('same_as', other.number)
                 self._optuna.tell(trial, other.value if other.state == State.COMPLETE else None,
                                   state=other.state)
@@ -167,14 +171,16 @@ class Search(pool.RunSource):
         name = f'trial{trial.number}'
         variant = with_same_recipe(self._study, Variant(name, settings))
         try:
-            config = plan.configure(self._values, plan.arguments_of(
+            prepared = plan.configure(self._values, plan.arguments_of(
                 self._study, variant.settings, self._study.seeds[0]), name_of(settings))
         except UserError as error:
+            trial.set_user_attr(SETTINGS_FAILED, isinstance(error, UsageError))
             self._optuna.tell(trial, state=State.FAIL)
             print(f'{name}: FAILED: {error}', flush=True)
             self._count_failure(name, '' if isinstance(error, UsageError) else str(error))
             return None
-        planned = [plan.planned_run(self._study, variant, seed, self._folder, config)
+        self._note_precision(trial, prepared.config.recipe.compute_dtype)
+        planned = [plan.planned_run(self._study, variant, seed, self._folder, prepared)
                    for seed in self._study.seeds]
         for each in planned:
             each.check_same()
@@ -184,6 +190,15 @@ class Search(pool.RunSource):
         print(f'{name}: {printable(name_of(settings))}', flush=True)
         self._trials[trial.number] = Trial(trial, planned, claims.pop_all())
         return self._trials[trial.number]
+
+    def _note_precision(self, trial: optuna.trial.Trial, compute_dtype: str) -> None:
+        """Print a note, once, if the machines of the search do not train in one precision."""
+        trial.set_user_attr('compute_dtype', compute_dtype)
+        found = {each.user_attrs.get('compute_dtype', compute_dtype)
+                 for each in self._optuna.get_trials(deepcopy=False)}
+        if len(found) > 1 and 'compute_dtype' not in self._study.vary and not self._is_noted:
+            self._is_noted = True
+            print(plan.MIXED_PRECISIONS.format(' and '.join(sorted(found))), flush=True)
 
     def _suggest(self, trial: optuna.trial.Trial, name: str, values: Tuple[str, ...]) -> str:
         number_range = parse_range(name, values[0]) if len(values) == 1 else None
@@ -243,13 +258,14 @@ class Search(pool.RunSource):
             self._forget(each)
             return
         if not problem and not each.is_pruned and planned is each.runs[0]:
-            self._report(each)  # the last evaluations, for the others to be compared with
+            each.is_pruned = self._report(each)  # by the last evaluations
         is_done = all(run.is_done() for run in each.runs)
         if not problem and not each.is_pruned and not is_done:
             return  # the next seed
         if not problem and is_done and not all(run.accuracies() for run in each.runs):
             problem = 'results.csv has no evaluation'
         if problem:
+            each.trial.set_user_attr(SETTINGS_FAILED, DIVERGED in problem)
             self._optuna.tell(each.trial, state=State.FAIL)
         elif not is_done:
             self._optuna.tell(each.trial, state=State.PRUNED)

@@ -13,6 +13,7 @@ import time
 import optuna
 import psycopg2
 import pytest
+import sqlalchemy
 
 from permafrost import runs
 from permafrost.errors import UsageError, UserError
@@ -124,6 +125,14 @@ def test_two_that_ask_at_once_do_not_make_one_too_many(open_search, monkeypatch)
     assert next_run(more).variant == 'trial1', 'it is used when more trials are asked for'
 
 
+def heartbeat(search, number):
+    """Return the time of the last heartbeat of a trial."""
+    trial = search._optuna.get_trials()[number]
+    with sqlalchemy.create_engine(database._with_driver(search._storage.url)).connect() as each:
+        return each.execute(sqlalchemy.text(
+            f'SELECT heartbeat FROM trial_heartbeats WHERE trial_id = {trial._trial_id}')).scalar()
+
+
 def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
     killed = open_search('a')
     run = next_run(killed)
@@ -131,8 +140,11 @@ def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
     killed._trials[0].claims.close()  # as the end of its process does
     other = open_search('b')
     assert next_run(other).variant == 'trial2' and next_run(other) is None
+    last = heartbeat(other, 0)
+    time.sleep(1.1)
     again = next_run(open_search('a'))
     assert again == run and states(other) == [State.RUNNING] * 3
+    assert heartbeat(other, 0) > last, 'so that no machine considers it lost'
 
 
 def test_a_repetition_that_another_process_trains_is_left_to_it(open_search, capsys):
@@ -294,6 +306,34 @@ def test_settings_that_were_tried_are_not_trained_again(open_search, capsys):
     search.finished(run, '')
     assert next_run(search) is None and states(search) == [State.COMPLETE] * 3
     assert 'trial2: the same settings as trial0' in capsys.readouterr().out
+
+
+def test_settings_that_diverged_are_not_trained_again(open_search, capsys):
+    """Other failures, such as a full disk, do not tell that the settings are wrong."""
+    search = open_search('a', '--search=4', rates='0.1', momenta='0.9')
+    fail(search, 'No space left on device', 'loss or weights became NaN or infinite at step 7')
+    assert next_run(search) is None and states(search) == [State.FAIL] * 4
+    assert capsys.readouterr().out.count(': the same settings as trial1') == 2
+
+
+def test_the_last_evaluation_of_the_first_seed_decides_on_the_others(open_search):
+    search = open_search('a', '--search=9', '--seeds=2')
+    good = next_run(search)
+    train(good, .5, .6, .7)
+    search.finished(good, '')
+    next_run(search)  # its second seed
+    bad = next_run(search)
+    train(bad, .1)  # it ended before anybody looked
+    search.finished(bad, '')
+    assert states(search) == [State.RUNNING, State.PRUNED]
+
+
+def test_machines_of_two_precisions_are_noted_once(open_search, capsys):
+    search = open_search('a')
+    next_run(search)
+    search._optuna._storage.set_trial_user_attr(search._trials[0].id, 'compute_dtype', 'bfloat16')
+    next_run(search), next_run(search)
+    assert capsys.readouterr().out.count('note: the study mixes bfloat16 and float32') == 1
 
 
 def test_a_search_of_other_settings_is_refused(open_search):
