@@ -6,7 +6,6 @@ image; separate operations on each image take hundreds of microseconds.
 """
 
 import dataclasses
-import math
 from typing import Callable, List, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -116,12 +115,12 @@ def crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params
 
 def pad_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Move the image by up to `pixels`; the new border is black, or the mean image."""
-    return crop(params, margin, draw, math.inf)  # the images are padded already: see checks.PADDING
+    return crop(params, margin, draw, pixels)  # the images are padded already: see checks.PADDING
 
 
 def reflect_crop(params: Params, margin: tf.Tensor, draw: Draw, pixels: float) -> Params:
     """Move the image by up to `pixels`; the new border mirrors the pixels next to it."""
-    return crop(params, margin, draw, math.inf)
+    return crop(params, margin, draw, pixels)
 
 
 def flip(params: Params, margin: tf.Tensor, draw: Draw) -> Params:

@@ -51,8 +51,8 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     That is float32 [B / shard.count, h, w, 3] and int64 [B / shard.count]: slice `shard` of each
     batch of this `worker`, which has a stream of its own. The stream starts at image `step * B`
     when the session starts. From memory, batch k depends on the seed and on k alone, so a resumed
-    run continues its stream, `deterministic` or not; the stream source continues in the same epoch
-    of files. With `teach`, the third tensor is its answer to augmentation.teacher_view.
+    run continues its stream, `deterministic` or not; the stream source continues about there, at
+    the begin of a file. With `teach`, the third tensor is its answer to augmentation.teacher_view.
 
     Raises UserError if the source is unknown, has no image or too many, or B cannot be split. The
     session ends with an error if the stream source reads a dataset that is packed again.
@@ -128,9 +128,12 @@ def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     buffer_size = min(SHUFFLE_BUFFER, dataset.counts['train'],
                       max(int(SHUFFLE_BYTES / record_bytes), 4 * batch_size))
     read_size = max(1, min(READ_BATCH, int(1e6 / record_bytes)))
-    next_epoch = _local_variable(
-        'epoch', tf.cast(step, tf.int64) * batch_size // dataset.counts['train'])
-    order = _epoch_permutation(len(files), seed, next_epoch.assign_add(1) - 1)
+    size, count = batch_size // shard.count, dataset.counts['train']
+    start = _local_variable('start', tf.cast(step, tf.int64) * size)
+    next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * size // count)
+    epoch = next_epoch.assign_add(1) - 1
+    skip = tf.maximum(start - epoch * count, 0) * len(files) // count  # files that were read
+    order = _epoch_permutation(len(files), seed, epoch)[skip:]
     names = tf.FIFOQueue(len(files), [tf.string], [[]])
     _add_queue_runner(names, names.enqueue_many(
         [tf.gather(tf.constant([os.fsencode(path) for path in files]), order)]))
@@ -141,7 +144,7 @@ def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     if dataset.held_out:
         read = tf.boolean_mask(read, tf.logical_not(_held_out_table(dataset).lookup(keys)))
     _add_queue_runner(records, records.enqueue_many([read]))
-    size = batch_size // shard.count  # which records it has is up to the threads
+    # Which records a batch has is up to the threads.
     images, labels = _decode(records.dequeue_many(size), dataset, size)
     next_index = _local_variable('number', tf.cast(step, tf.int64))
     return RawBatch(images, labels, next_index.assign_add(1) - 1)

@@ -18,10 +18,10 @@ def recipe(augmentation=(), image_size=24, normalize='per_image'):
     return Recipe('test', image_size, augmentation, normalize)
 
 
-def augmented(augmentation, flip_now=None):
+def augmented(augmentation, flip_now=None, image_size=32):
     """Return IMAGES as a network sees them in training, normalized per channel."""
     return run(lambda: preprocess_train(
-        tf.constant(IMAGES), recipe(augmentation, 32, 'per_channel'), 3, 5,
+        tf.constant(IMAGES), recipe(augmentation, image_size, 'per_channel'), 3, 5,
         statistics=STATISTICS, flip_now=None if flip_now is None else tf.constant(flip_now)))
 
 
@@ -218,16 +218,20 @@ def test_a_teacher_sees_images_that_are_not_square():
 
 
 @pytest.mark.parametrize('name, mode', [('pad_crop', 'constant'), ('reflect_crop', 'reflect')])
-def test_images_are_moved_with_their_borders(name, mode):
+@pytest.mark.parametrize('image_size', [32, 28])
+def test_images_are_moved_with_their_borders(name, mode, image_size):
+    """By up to 3 pixels from the centre, however large the part is that the network sees."""
     padded = by_channel(np.pad(IMAGES, [(0, 0), (3, 3), (3, 3), (0, 0)], mode))
-    offsets = []
-    for image, source in zip(augmented((f'{name}:3',)), padded):
-        matches = [(y, x) for y in range(7) for x in range(7)
-                   if np.allclose(source[y:y + 32, x:x + 32], image, atol=1e-4)]
+    offsets, places = [], range(32 + 6 - image_size + 1)
+    for image, source in zip(augmented((f'{name}:3',), image_size=image_size), padded):
+        matches = [(y, x) for y in places for x in places if np.allclose(
+            source[y:y + image_size, x:x + image_size], image, atol=1e-4)]
         assert len(matches) == 1
         offsets += matches
     assert len(set(offsets)) > 25
-    assert {y for y, _ in offsets} == {x for _, x in offsets} == set(range(7))
+    centre = (32 - image_size) // 2
+    assert {y for y, _ in offsets} == {x for _, x in offsets} == set(
+        range(centre, centre + 7))
 
 
 def test_the_border_is_the_mean_image_if_that_is_subtracted():

@@ -229,6 +229,18 @@ def test_stream_shows_every_image_about_equally_often(sorted_set, no_preprocessi
     assert_images_have_their_labels(read[:10], images, labels)
 
 
+def test_a_resumed_stream_reads_the_rest_of_its_epoch(tmp_path, no_preprocessing, monkeypatch):
+    monkeypatch.setattr(tf, 'RandomShuffleQueue',
+                        lambda capacity, least, *rest, seed: tf.FIFOQueue(capacity, *rest))
+    dataset = numbered_dataset(tmp_path, 1000, 10)
+    whole = all_numbers(batches(dataset, 1000 // BATCH, source='stream'))
+    np.testing.assert_array_equal(np.sort(whole), np.arange(1000))
+    for step, read in ((550 // BATCH, 500), (20 + 1000 // BATCH, 400)):  # in another epoch, too
+        epoch = all_numbers(batches(dataset, 1000 // BATCH, step // 50 * 50, source='stream'))
+        rest = all_numbers(batches(dataset, (1000 - read) // BATCH, step, source='stream'))
+        np.testing.assert_array_equal(rest, epoch[read:])
+
+
 def test_shards_together_are_the_batch(sorted_set, uninterrupted):
     augmentation = ('crop', 'flip', 'brightness', 'contrast')
     shards = [batches(sorted_set, 3, step=49, shard=pipeline.Shard(index, 4),
