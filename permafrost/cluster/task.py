@@ -61,13 +61,13 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     network.require_private(addresses, values.allow_public)
     network.bypass_proxies(addresses)
     saved = cluster_spec.load_cluster_json(run_dir) if run_dir else {}
-    options = TaskOptions(
-        values.mode or saved.get('mode', 'async'),
-        saved.get('backup_workers', 0) if values.backup_workers is None else values.backup_workers,
-        values.wait_secs, values.overwrite, values.resume)
+    mode, backup_workers = values.mode or saved.get('mode', 'async'), values.backup_workers
+    if backup_workers is None:
+        backup_workers = saved.get('backup_workers', 0) if mode == 'sync' else 0
+    options = TaskOptions(mode, backup_workers, values.wait_secs, values.overwrite, values.resume)
     if context.task.job == 'worker':
         # The others ignore the flag, and cannot see the run, which knows the mode.
-        if values.backup_workers and options.mode != 'sync':
+        if backup_workers and mode != 'sync':
             raise UsageError('--backup_workers needs --mode=sync')
         return train(context, options, values, train_chief, with_teacher)
     if context.task.job == 'evaluator':

@@ -123,7 +123,8 @@ class ClusterWorker(Strategy):
             return pipeline.training_batches(dataset, config, step, worker, self._sync.shard(),
                                              teach)
 
-        self._feed_hook = FeedBatchesHook(build_pipeline, self._pipeline_config)
+        self._feed_hook = FeedBatchesHook(build_pipeline, self._pipeline_config,
+                                          is_sync=self._sync is not None)
         return tuple(self._feed_hook.placeholders)
 
     def update(self, optimizer: tf.train.Optimizer, gradients: Gradients, averages: Any) -> Update:

@@ -328,3 +328,20 @@ def test_a_worker_looks_for_its_teacher_first_and_the_chief_for_its_weights(prep
     assert 'no run, graph or model named' in prepared('chief', '--init_from=nope')
     assert 'no run, graph or model named' in prepared('worker', '--teacher=nope')
     assert prepared('worker', '--init_from=nope') == 'error: ready\n'
+
+
+@pytest.mark.parametrize('flags, expected', [
+    ([], ('sync', 1)), (['--mode=async'], ('async', 0)), (['--backup_workers=0'], ('sync', 0))])
+def test_a_resumed_cluster_has_the_mode_and_the_backup_workers_of_its_run(
+        tmp_path, monkeypatch, flags, expected):
+    """Backup workers are those of the sync mode: a run that is continued async has none."""
+    found = []
+    monkeypatch.setattr(task, 'train', lambda context, options, *unused: found.append(options) or 0)
+    spec = helpers.free_spec(1, 2)
+    (tmp_path / 'config.json').write_text('{}')
+    cluster_spec.save_cluster_json(str(tmp_path), spec, 'sync', 1, 1)
+    result = in_process.run(
+        'train_cluster.py', f'--ps_hosts={spec.ps[0]}', f"--worker_hosts={','.join(spec.workers)}",
+        '--job_name=worker', '--task_index=0', f'--run={tmp_path}', '--resume', *flags)
+    assert result.code == 0, result.stderr
+    assert [(options.mode, options.backup_workers) for options in found] == [expected]

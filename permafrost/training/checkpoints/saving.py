@@ -154,6 +154,8 @@ def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
             newest = finding.newest_checkpoint(run)
             step = newest.step if newest else step
             runs.write_status(run, state='stopped')
-        verb = 'write' if os.path.abspath(path).startswith(os.path.abspath(run)) else 'read'
-        raise UserError(f'cannot {verb} {path} ({match.group(2)}): {reasons[match.group(2)]}, then '
-                        f'continue with --resume; last checkpoint: step {step}')
+        advice, verb = reasons[match.group(2)], 'write'
+        if not os.path.abspath(path).startswith(os.path.abspath(run)):
+            advice, verb = advice.replace('writable', 'readable'), 'read'
+        raise UserError(f'cannot {verb} {path} ({match.group(2)}): {advice}, then continue with '
+                        f'--resume; last checkpoint: step {step}')

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost.cluster.hooks import feed_batches
@@ -40,4 +41,22 @@ def test_a_step_that_was_not_made_gets_its_batch_again(default_graph):
         hook.after_create_session(session, None)
         assert _feed(hook) == [3, -3]
         hook.close()
+        hook.close()
+
+
+@pytest.mark.parametrize('is_sync, expected', [(True, 9), (False, 6)])
+def test_batches_of_steps_that_others_made_are_left_out_in_sync_mode(
+        default_graph, is_sync, expected):
+    """A backup worker that was slow continues with the last step."""
+    step = tf.train.get_or_create_global_step()
+    hook = feed_batches.FeedBatchesHook(_numbers, tf.ConfigProto(), is_sync)
+    hook.step = tf.identity(step)
+    with tf.Session() as session:
+        step.load(5, session)
+        hook.after_create_session(session, None)
+        assert _feed(hook) == [5, -5]
+        hook.after_run(None, SimpleNamespace(results=9))
+        assert _feed(hook) == [expected, -expected]
+        hook.after_run(None, SimpleNamespace(results=10))
+        assert _feed(hook) == [expected + 1, -expected - 1]
         hook.close()

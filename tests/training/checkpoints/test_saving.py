@@ -187,6 +187,13 @@ def test_each_error_of_a_disk_has_its_advice(copied, code, advice):
             raise OSError(number, os.strerror(number))
 
 
+def test_a_dataset_that_cannot_be_read_is_to_be_made_readable(copied):
+    with pytest.raises(UserError, match='^cannot read /data/a.bin .Permission denied.: make it '
+                                        'readable, then'):
+        with saving.explain_disk_errors(copied):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), '/data/a.bin')
+
+
 def test_a_dataset_that_is_removed_is_named(trained):
     with pytest.raises(UserError, match='^/data/a.bin was removed while training: put it back'):
         with saving.explain_disk_errors(trained):
