@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 
 #include "error.h"
 #include "graph/graph.h"
@@ -64,6 +65,9 @@ std::string WriteConstant(const Graph& graph, const Node& node, const std::strin
 
 std::string Feed(std::string bytes, const std::string& path,
                  const std::vector<std::string>& feeds) {
+  if (feeds.empty()) return bytes;
+  const Graph graph(bytes, path);
+  std::map<std::string, std::string, std::less<>> constants;  // by node
   for (const std::string& feed : feeds) {
     const size_t equals = feed.find('=');
     if (equals == feed.npos) {
@@ -71,28 +75,28 @@ std::string Feed(std::string bytes, const std::string& path,
     }
     std::string name = feed.substr(0, equals);
     name = name.substr(0, name.rfind(":0"));
-    const Graph graph(bytes, path);
     const Node& node = graph.Get(name);
-    if (!IsPlaceholder(node)) {
+    if (!IsPlaceholder(node) || constants.count(name)) {
       throw Error(path, ": node ", Quote(name), " is not a placeholder: --feed cannot set it");
     }
-    const std::string constant = WriteConstant(graph, node, feed, feed.substr(equals + 1));
-    std::string changed;
-    wire::Field field;
-    for (wire::Reader reader(bytes); reader.Next(&field);) {
-      wire::Writer writer;
-      if (field.type == wire::kVarint) {
-        writer.Varint(field.number, field.value);
-      } else if (field.type == wire::kBytes) {
-        const bool replaced = field.number == kGraphNode &&
-                              wire::LastBytes(field.bytes, kNodeName) == name;
-        writer.Bytes(field.number, replaced ? std::string_view(constant) : field.bytes);
-      }
-      changed += writer.str();
-    }
-    bytes = changed;
+    constants[name] = WriteConstant(graph, node, feed, feed.substr(equals + 1));
   }
-  return bytes;
+  std::string changed;
+  wire::Field field;
+  for (wire::Reader reader(bytes); reader.Next(&field);) {
+    wire::Writer writer;
+    if (field.type == wire::kVarint) {
+      writer.Varint(field.number, field.value);
+    } else if (field.type == wire::kBytes) {
+      const auto constant = field.number == kGraphNode
+                                ? constants.find(wire::LastBytes(field.bytes, kNodeName))
+                                : constants.end();
+      writer.Bytes(field.number, constant == constants.end() ? field.bytes
+                                                             : std::string_view(constant->second));
+    }
+    changed += writer.str();
+  }
+  return changed;
 }
 
 }  // namespace label_image

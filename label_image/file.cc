@@ -100,7 +100,9 @@ std::vector<std::string> Lines(std::string_view text) {
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(line.size() + 1, text.size()));
-    const std::string printed = OneLine(line.substr(0, line.find_last_not_of(" \r\t") + 1), 100);
+    const size_t begin = std::min(line.find_first_not_of(" \r\t"), line.size());
+    const size_t end = line.find_last_not_of(" \r\t") + 1;
+    const std::string printed = OneLine(line.substr(begin, end - std::min(begin, end)), 100);
     if (!printed.empty()) lines.push_back(printed);
   }
   return lines;

@@ -1,25 +1,29 @@
 #include "backends/backend.h"
 
 #include <algorithm>
+#include <string_view>
+
+#include "file.h"
 
 namespace label_image {
 namespace {
 
 using Names = std::vector<std::string>;
 
-// TensorFlow Lite's converter adds these to a name.
-constexpr const char* kPrefixes[] = {"", "serving_default_"};
-constexpr const char* kSuffixes[] = {"", ":0"};
+// Return `name` without what TensorFlow Lite's converter adds to it.
+std::string_view Plain(std::string_view name) {
+  constexpr std::string_view kPrefix = "serving_default_";
+  if (name.substr(0, kPrefix.size()) == kPrefix) name.remove_prefix(kPrefix.size());
+  return EndsWith(name, ":0") ? name.substr(0, name.size() - 2) : name;
+}
 
 // Return the one of `names` that `name` stands for, or "".
 std::string Match(const Names& names, const std::string& name) {
-  for (const char* prefix : kPrefixes) {
-    for (const char* suffix : kSuffixes) {
-      const std::string full = prefix + name + suffix;
-      if (std::find(names.begin(), names.end(), full) != names.end()) return full;
-    }
-  }
-  return "";
+  if (std::find(names.begin(), names.end(), name) != names.end()) return name;
+  const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& each) {
+    return Plain(each) == Plain(name);
+  });
+  return found == names.end() ? "" : *found;
 }
 
 // Return the one of `names` that `flag` names, or one of `usual`, or the only one; else "" and a
@@ -29,7 +33,7 @@ std::string Choose(const std::string& path, const Names& names, const char* flag
   if (!value.empty()) {
     const std::string match = Match(names, value);
     if (!match.empty()) return match;
-    throw Error(path, ": has no ", Quote(value), " for --", flag, " ", Candidates(names));
+    throw Error(path, " has no ", Quote(value), " for --", flag, " ", Candidates(names));
   }
   for (const std::string& name : usual) {
     const std::string match = Match(names, name);
@@ -44,8 +48,8 @@ std::string Choose(const std::string& path, const Names& names, const char* flag
 
 Nodes ChooseNodes(const std::string& path, const Names& inputs, const Names& outputs,
                   const ModelOptions& options) {
-  if (inputs.size() > 1) {
-    throw Error(path, ": has ", inputs.size(), " inputs, but only models with one can be fed");
+  if (inputs.size() != 1) {
+    throw Error(path, " has ", inputs.size(), " inputs, but only models with one can be fed");
   }
   Nodes nodes;
   nodes.input = Choose(path, inputs, "node", options.node, {}, &nodes.questions);

@@ -39,6 +39,7 @@ class Session {
 struct InputInfo {
   int type = 0;  // DataType; 0: unknown
   Shape shape;   // {}: unknown; -1: any size
+  bool batched = true;  // its first dimension, if any, is the number of images
 };
 
 // A file that a runtime has opened, with its input and output.

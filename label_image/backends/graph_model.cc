@@ -1,6 +1,7 @@
 #include "backends/graph_model.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "feed.h"
 #include "graph/subgraph.h"
@@ -16,7 +17,12 @@ GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& o
   if (const Node* source = FindSource(*graph_, nodes_.output)) source_op_ = source->op;
   if (nodes_.input.empty()) return;
   const Node& node = graph_->Get(nodes_.input);
-  input_ = {graph_->OutputType(node), graph_->OutputShape(node).value_or(Shape())};
+  const std::optional<Shape> shape = graph_->OutputShape(node);
+  input_ = {graph_->OutputType(node), shape.value_or(Shape())};
+  if (shape && shape->empty() && input_.type != kString) {
+    throw Error(path(), ": node ", Quote(nodes_.input), " has shape [], but only images can be "
+                "fed");
+  }
   if (input_.type == 0 && nodes_.input == "images") input_.type = kUint8;
   nodes_.own = nodes_.own && input_.type == kUint8;
 }

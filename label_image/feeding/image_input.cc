@@ -118,7 +118,7 @@ void ImageInput::FindSizes(bool own, const InputOptions& options) {
 }
 
 InputInfo ImageInput::info() const {
-  return {type_, layout_.shape(layout_.batch ? layout_.batch : -1)};
+  return {type_, layout_.shape(layout_.batch ? layout_.batch : -1), layout_.batched};
 }
 
 Shape ImageInput::shape(int64_t count, int height, int width) const {

@@ -1,6 +1,7 @@
 // A model as a function from images to probabilities, whatever its runtime.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -40,6 +41,12 @@ class Network {
   std::string preprocessing() const { return input_->preprocessing().Describe(); }
   const Output& meaning() const { return output_; }  // known after the first Classify
   const ModelCard& card() const { return card_; }
+  // Return how many images to classify at a time if `wanted` are asked for: a multiple of the number
+  // that the graph accepts, so that none of them is padding.
+  int64_t BatchSize(int64_t wanted) const {
+    const int64_t only = input_->batch();
+    return only ? std::max(only, wanted / only * only) : wanted;
+  }
   // The shape that is fed for one image.
   Shape input_shape() const { return input_->shape(1, image_height(), image_width()); }
 

@@ -40,7 +40,7 @@ def renamed():
 
 
 def fixed_batch():
-    tf.matmul(tf.reshape(tf.reduce_mean(floats(batch=1), [1, 2]), [1, 3]), WEIGHTS, name='y')
+    tf.matmul(tf.reshape(tf.reduce_mean(floats(batch=8), [1, 2]), [8, 3]), WEIGHTS, name='y')
 
 
 def cropped():
@@ -162,6 +162,36 @@ def test_both_programs_count_as_numpy_does(build, flags, expected, program, synt
     assert [line for line in output if line.split(': ')[0] in lines] == list(lines.values())
     count, = (int(line.split()[0]) for line in output if ' images correct' in line)
     assert abs(count - correct) <= 1
+
+
+def test_no_image_of_a_fixed_batch_is_padding(program, synthetic, tmp_path):
+    path, (batch_file,) = write_graph(tmp_path / 'a.pb', fixed_batch), synthetic.splits['test']
+    for asked, expected in ((100, 96), (3, 8)):
+        answer = json.loads(program('--graph=' + path, OWN, '--batch_file', batch_file, '--json',
+                                    f'--batch_size={asked}', '--output_kind=raw', *RAW))
+        assert answer['batch_size'] == expected and answer['images_per_second'] > 0
+
+
+def test_a_graph_with_many_placeholders_is_read_once(program, synthetic, tmp_path):
+    """It took an hour: the file was copied and parsed for each."""
+    def switches_of_all_layers():
+        y = network(floats())
+        unused = [tf.placeholder(tf.bool, [], name=f'train{i}') for i in range(4000)]
+        for first in range(0, 4000, 1000):
+            y += tf.cast(tf.stack(unused[first:first + 1000])[0], tf.float32)
+        tf.identity(y, name='y')
+
+    path, (batch_file,) = write_graph(tmp_path / 'a.pb', switches_of_all_layers), (
+        synthetic.splits['test'])
+    output = program('--graph=' + path, OWN, '--batch_file', batch_file, '--output_kind=raw', *RAW)
+    assert 'train3999=false' in output
+
+
+def test_a_scalar_is_no_image(error_line, tmp_path, picture):
+    path = write_graph(tmp_path / 'a.pb', lambda: tf.identity(
+        tf.placeholder(tf.float32, [], name='x') * tf.ones([1, 3]), name='y'))
+    assert "node 'x' has shape [], but only images can be fed" in error_line(
+        1, '--graph=' + path, OWN, picture)
 
 
 def test_rows_whose_width_depends_on_the_batch_are_refused(error_line, synthetic, tmp_path):

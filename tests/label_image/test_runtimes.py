@@ -175,6 +175,14 @@ def test_mistakes_are_one_line(error_line, graph, picture, tmp_path):
 
 
 @pytest.mark.parametrize('runtime', RUNTIMES)
+def test_nodes_may_have_the_names_of_tensors(program, picture, runtime):
+    answer = json.loads(program('--graph', model(RUNTIMES[runtime][0]), library(runtime),
+                                '--runtime', runtime, '--node=images:0', '--output=predictions:0',
+                                '--json', picture))
+    assert answer['output'].endswith('predictions') or answer['output'].endswith('predictions:0')
+
+
+@pytest.mark.parametrize('runtime', RUNTIMES)
 def test_damaged_models_are_one_line(error_line, tmp_path, picture, runtime):
     suffix, name = RUNTIMES[runtime]
     path = str(tmp_path / ('short' + suffix))

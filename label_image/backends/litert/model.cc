@@ -52,7 +52,7 @@ class LiteRtModel : public Model {
     size_t count = 0;
     LiteRtSignatureT* signature = nullptr;
     litert.Check(litert.GetNumModelSignatures(model, &count), "cannot count signatures");
-    if (count == 0) throw Error(path(), ": has no signature");
+    if (count == 0) throw Error(path(), " has no signature");
     litert.Check(litert.GetModelSignature(model, kSignature, &signature), "finds no signature");
     const auto inputs =
         Names(signature, litert.GetNumSignatureInputs, litert.GetSignatureInputName);
@@ -167,7 +167,7 @@ class LiteRtSession : public Session {
     const LiteRt& litert = model_.litert();
     std::vector<LiteRtLayout> layouts;
     input_ = Tensor();
-    litert.Check(model_.Resize(shape, &layouts), "does not take images of this number and size");
+    litert.Check(model_.Resize(shape, &layouts), "does not accept this number or size of images");
     outputs_.clear();
     fetched_.clear();
     for (size_t i = 0; i < layouts.size(); ++i) {

@@ -77,7 +77,7 @@ class OpenVinoSession : public Session {
     if (shape == input_.shape) return input_;
     Release();
     crash_phase = "while loading the model";
-    ov_.Check(Reshape(ov_, model_, shape), "does not take images of this number and size");
+    ov_.Check(Reshape(ov_, model_, shape), "does not accept this number or size of images");
     const std::string threads = std::to_string(options_.threads);
     const char* precision = options_.precision == "bfloat16" ? "bf16" : "f32";
     ov_.Check(ov_.core_compile_model(ov_.core, model_.get(), "CPU", 8, &compiled_,

@@ -32,8 +32,7 @@ class TensorFlowModel : public GraphModel {
   std::unique_ptr<Session> Open(const InputInfo& input, bool traced) override {
     if (!options_.allow_any_op) {
       InputInfo one = input;
-      const bool batched = one.shape.size() == 2 || one.shape.size() == 4;
-      if (batched) one.shape[0] = std::max<int64_t>(one.shape[0], 1);
+      if (one.batched && !one.shape.empty() && one.shape[0] < 0) one.shape[0] = 1;
       CheckSizes(tf_, Extract(nodes_.input, one));
     }
     return std::make_unique<TensorFlowSession>(tf_, Extract(nodes_.input, input), nodes_.input,

@@ -45,7 +45,7 @@ class Sizes {
       total_ = total_ + elements;
       work_ = work_ + elements * work;
       if (total_.value() > kMaxTotalElements || work_.value() > kMaxWork) {
-        throw Error("makes the graph too large for one image");
+        throw Error("makes the graph too large for the images that it takes at once");
       }
     }
   }

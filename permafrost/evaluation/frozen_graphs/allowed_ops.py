@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.cli.commands import ROOT
 from permafrost.errors import UserError, printable
+from permafrost.evaluation.frozen_graphs.feeding.layout import layout_of
 
 LIST = os.path.join(ROOT, 'label_image', 'graph', 'allowed_ops.def')
 
@@ -76,12 +77,13 @@ def check_graph(graph: tf.GraphDef, name: str = 'the graph') -> tf.GraphDef:
 
 
 def for_one_image(graph: tf.GraphDef) -> tf.GraphDef:
-    """Return `graph` with placeholders of one image each where the number is open."""
+    """Return `graph` with placeholders of one image each where the number of images is open."""
     one = tf.GraphDef()
     one.CopyFrom(graph)
     for node in one.node:
         sizes = node.attr['shape'].shape.dim if node.op == 'Placeholder' else ()
-        if sizes and sizes[0].size < 0:
+        layout = layout_of([None if each.size < 0 else each.size for each in sizes])
+        if sizes and sizes[0].size < 0 and (layout is None or layout.is_batched):
             sizes[0].size = 1
     return one
 
@@ -89,7 +91,8 @@ def for_one_image(graph: tf.GraphDef) -> tf.GraphDef:
 def check_sizes(graph: tf.Graph, name: str = 'the graph') -> None:
     """Raise UserError if tensors or the work of an imported `graph` are too large, or are empty.
 
-    An unknown size counts as 1, so feed one image. C++: backends/tensorflow/size_limits.cc.
+    An unknown size counts as 1, so feed one image, or as many as the graph takes at once. C++:
+    backends/tensorflow/size_limits.cc.
     """
     total = work = 0
     for operation in graph.get_operations():
@@ -102,7 +105,8 @@ def check_sizes(graph: tf.Graph, name: str = 'the graph') -> None:
             total += elements
             work += elements * _work_per_element(operation)
             if total > ALLOWED.limits['kMaxTotalElements'] or work > ALLOWED.limits['kMaxWork']:
-                raise _refusal(name, operation, 'makes the graph too large for one image')
+                raise _refusal(name, operation, 'makes the graph too large for the images that it '
+                                                'takes at once')
 
 
 def _refusal(name: str, operation: tf.Operation, problem: str) -> UserError:

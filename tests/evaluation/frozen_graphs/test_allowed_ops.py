@@ -150,7 +150,8 @@ CASES = {
     'large for one image': (lambda: chain('Tile', ['pixels', np.array([1, 1000, 100, 1], np.int32)],
                                           T=tf.float32, Tmultiples=tf.int32),
                             'returns a tensor of 307200000 elements'),
-    'much work': (lambda: work(30, 10), 'makes the graph too large for one image'),
+    'much work': (lambda: work(30, 10), 'makes the graph too large for the images that it '
+                  'takes at once'),
     'missing type': (lambda: chain('Relu'), "'T'"),
 }
 CASES.update({

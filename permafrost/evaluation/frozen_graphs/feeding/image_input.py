@@ -117,8 +117,8 @@ class ImageInput:
         return ['--image_size N']
 
     def shape(self) -> List[Optional[int]]:
-        """Return the shape of the placeholder, for any number of images."""
-        return self.layout.shape(None)
+        """Return the shape of the placeholder; it begins with None for any number of images."""
+        return self.layout.shape(self.layout.batch)
 
     def feed(self, images: np.ndarray) -> np.ndarray:
         """Return what is fed for uint8 images [N, H, W, 3]: their centres, if they are larger."""
