@@ -11,6 +11,7 @@
 
 #include "comparison/timed_model.h"
 #include "error.h"
+#include "file.h"
 #include "inference/benchmark.h"
 #include "json.h"
 
@@ -19,9 +20,11 @@ namespace {
 
 constexpr useconds_t kPause = 20000;  // us: threads of the last model may still wait actively
 
+// Return the bytes of the file of a model, and of the file with its weights if OpenVINO has two.
 int64_t FileSize(const std::string& path) {
   struct stat status;
-  return stat(path.c_str(), &status) == 0 ? status.st_size : 0;
+  const int64_t size = stat(path.c_str(), &status) == 0 ? status.st_size : 0;
+  return EndsWith(path, ".xml") ? size + FileSize(path.substr(0, path.size() - 3) + "bin") : size;
 }
 
 void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {

@@ -14,7 +14,8 @@ from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
 from permafrost.evaluation.runtimes.classifier import Classifier
 
 BATCH_SIZE = 100  # as label_image's
-SHELL_PIPE = re.compile(r'/dev/(stdin|fd/[0-9]+)')  # `... | eval.py`, `eval.py <(...)`
+# `... | eval.py`, `eval.py <(...)`, and the latter in zsh.
+SHELL_PIPE = re.compile(r'/dev/stdin|/dev/fd/[0-9]+|/proc/self/fd/[0-9]+')
 
 
 def classify(session: tf.Session, frozen: Classifier, card: ModelCard, paths: Sequence[str],

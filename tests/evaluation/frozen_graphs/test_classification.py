@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from permafrost.evaluation.frozen_graphs import classification
 from tests import in_process
 from tests.label_image.program import SQUEEZE1, TUTO
 
@@ -49,6 +50,7 @@ def test_a_pipe_of_the_shell_is_read_and_another_one_is_not_waited_for(pictures,
     finally:
         os.close(reader)
     assert f'/dev/fd/{reader}\n' in result.stdout and result.code == 1
+    assert classification.SHELL_PIPE.fullmatch('/proc/self/fd/11')  # zsh
     assert f'error: {tmp_path}/pipe.png: not a regular file' in result.stderr
 
 
