@@ -131,25 +131,29 @@ class Search(pool.RunSource):
 
     def _ask(self) -> Optional[Trial]:
         """Return a new trial, unless all have begun."""
-        while True:
-            self._send_heartbeats(at_once=True)  # this process may have been suspended
-            optuna.storages.fail_stale_trials(self._optuna)
-            every = self._optuna.get_trials(deepcopy=False)
-            if database.count_begun(every) >= self._study.count and not any(
-                    database.is_retry(each) and each.state == State.WAITING for each in every):
-                return None
-            trial = self._optuna.ask()
-            self._storage.record_heartbeat(trial._trial_id)
-            every = self._optuna.get_trials(deepcopy=False)
-            before = sum(not database.is_retry(each) for each in every[:trial.number])
-            if before >= self._study.count and not database.is_retry(every[trial.number]):
-                # another process has asked in the same moment
-                self._storage.set_trial_state_values(trial._trial_id, state=State.WAITING)
-                return None
-            self._is_empty = False
-            added = self._add(trial)
-            if added:
-                return added
+        surplus: List[optuna.trial.Trial] = []  # other processes have asked in the same moment
+        try:
+            while True:
+                self._send_heartbeats(at_once=True)  # this process may have been suspended
+                optuna.storages.fail_stale_trials(self._optuna)
+                every = self._optuna.get_trials(deepcopy=False)
+                if database.count_begun(every) >= self._study.count and not any(
+                        database.is_retry(each) and each.state == State.WAITING for each in every):
+                    return None
+                trial = self._optuna.ask()
+                self._storage.record_heartbeat(trial._trial_id)
+                every = self._optuna.get_trials(deepcopy=False)
+                before = sum(not database.is_retry(each) for each in every[:trial.number])
+                if before >= self._study.count and not database.is_retry(every[trial.number]):
+                    surplus.append(trial)  # held, so that a retry after it has its turn
+                    continue
+                self._is_empty = False
+                added = self._add(trial)
+                if added:
+                    return added
+        finally:
+            for each in surplus:
+                self._storage.set_trial_state_values(each._trial_id, state=State.WAITING)
 
     def _add(self, trial: optuna.trial.Trial, claims: Optional[contextlib.ExitStack] = None
              ) -> Optional[Trial]:

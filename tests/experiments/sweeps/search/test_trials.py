@@ -210,6 +210,19 @@ def test_a_trial_of_a_lost_machine_is_tried_again(open_search, monkeypatch):
     assert next_run(other) is None and other.is_empty()
 
 
+def test_a_trial_too_many_does_not_hide_that_of_a_lost_machine(open_search, monkeypatch):
+    monkeypatch.setattr(database, 'HEARTBEAT_SECS', 1)
+    monkeypatch.setattr(database, 'GRACE_SECS', 1)
+    lost = open_search('a', '--search=1')
+    next_run(lost)
+    surplus = lost._optuna.ask()  # as another process does in the same moment
+    lost._storage.set_trial_state_values(surplus._trial_id, state=State.WAITING)
+    time.sleep(3)
+    other = open_search('b', '--search=1')
+    assert next_run(other).variant == 'trial2'
+    assert states(other) == [State.FAIL, State.WAITING, State.RUNNING]
+
+
 def test_a_bad_trial_is_stopped_early(open_search):
     search = open_search('a', '--search=9')
     good = next_run(search)
