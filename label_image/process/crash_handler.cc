@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "error.h"
+#include "process/temporary_file.h"
 
 namespace label_image {
 
@@ -59,6 +60,7 @@ void OnCrash(int number) {
                                 std::string_view(": "), line, std::string_view("\n")}) {
     if (write(error_fd, text.data(), text.size()) < 0) break;
   }
+  RemoveTemporaryFile();
   _exit(1);
 }
 

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "process/control_groups.h"
 #include "process/proc_file.h"
+#include "process/temporary_file.h"
 
 namespace label_image {
 namespace {
@@ -47,6 +48,7 @@ void OnOutOfMemory() {
                                 std::string_view(hint), std::string_view("\n")}) {
     if (write(error_fd, text.data(), text.size()) < 0) break;
   }
+  RemoveTemporaryFile();
   _exit(1);
 }
 

@@ -1,8 +1,5 @@
 #include "backends/openvino/model.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "backends/graph_model.h"
@@ -12,6 +9,7 @@
 #include "graph/onnx_file.h"
 #include "graph/tflite_file.h"
 #include "process/crash_handler.h"
+#include "process/temporary_file.h"
 
 namespace label_image {
 namespace {
@@ -26,34 +24,6 @@ int ToDataType(int type) {
   }
   return -1;
 }
-
-// A directory with one file, which is removed at the end: OpenVINO reads graphs from files alone.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& bytes) {
-    const char* folder = getenv("TMPDIR");
-    directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
-    if (!mkdtemp(directory_.data())) throw Error(directory_, ": cannot make this directory");
-    path_ = directory_ + "/graph.pb";
-    try {
-      WriteFile(path_, bytes);
-    } catch (...) {  // the destructor does not run
-      Remove();
-      throw;
-    }
-  }
-  ~TemporaryFile() { Remove(); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  void Remove() const {
-    unlink(path_.c_str());
-    rmdir(directory_.c_str());
-  }
-
-  std::string directory_, path_;
-};
 
 using OwnedModel = std::shared_ptr<ov_model>;
 

@@ -1,0 +1,44 @@
+#include "process/temporary_file.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "error.h"
+#include "file.h"
+
+namespace label_image {
+namespace {
+
+// Signal handlers cannot read strings that another thread may be changing.
+char last_directory[PATH_MAX], last_path[PATH_MAX];
+
+}  // namespace
+
+TemporaryFile::TemporaryFile(const std::string& bytes) {
+  const char* folder = getenv("TMPDIR");
+  directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
+  if (!mkdtemp(directory_.data())) throw Error(directory_, ": cannot make this directory");
+  path_ = directory_ + "/graph.pb";
+  snprintf(last_directory, sizeof(last_directory), "%s", directory_.c_str());
+  snprintf(last_path, sizeof(last_path), "%s", path_.c_str());
+  try {
+    WriteFile(path_, bytes);
+  } catch (...) {  // the destructor does not run
+    RemoveTemporaryFile();
+    throw;
+  }
+}
+
+TemporaryFile::~TemporaryFile() { RemoveTemporaryFile(); }
+
+void RemoveTemporaryFile() {
+  if (!*last_directory) return;
+  unlink(last_path);
+  rmdir(last_directory);
+  *last_directory = '\0';
+}
+
+}  // namespace label_image

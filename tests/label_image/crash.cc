@@ -1,0 +1,17 @@
+// Crashes, or runs out of memory, while a temporary file is there.
+#include <csignal>
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#include "process/crash_handler.h"
+#include "process/memory_limit.h"
+#include "process/temporary_file.h"
+
+int main(int, char** argv) {
+  label_image::InstallCrashHandler();
+  label_image::LimitMemory(100);
+  const label_image::TemporaryFile file("graph");
+  if (!strcmp(argv[1], "crash")) raise(SIGSEGV);
+  delete[] new char[int64_t{1} << 40];
+}
