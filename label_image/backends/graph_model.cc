@@ -7,6 +7,12 @@
 #include "graph/subgraph.h"
 
 namespace label_image {
+namespace {
+
+// Before it, placeholders of unknown shape were written as scalars.
+constexpr int64_t kUnknownShapeVersion = 24;
+
+}  // namespace
 
 GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& options)
     : Model(graph->path()), graph_(std::move(graph)), options_(options) {
@@ -19,7 +25,8 @@ GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& o
   const Node& node = graph_->Get(nodes_.input);
   const std::optional<Shape> shape = graph_->OutputShape(node);
   input_ = {graph_->OutputType(node), shape.value_or(Shape())};
-  if (shape && shape->empty() && input_.type != kString) {
+  const bool is_scalar = shape && shape->empty() && graph_->producer() >= kUnknownShapeVersion;
+  if (is_scalar && input_.type != kString) {
     throw Error(path(), ": node ", Quote(nodes_.input), " has shape [], but only images can be "
                 "fed");
   }

@@ -158,6 +158,20 @@ std::optional<Shape> Graph::OutputShape(const Node& node) const {
   return shapes.empty() ? std::nullopt : ParseShape(shapes[0]);
 }
 
+int64_t Graph::producer() const {
+  int64_t producer = 0;
+  wire::Field field;
+  for (wire::Reader reader(versions_); reader.Next(&field);) {
+    if (field.number == kGraphVersion) producer = field.AsVarint();
+    if (field.number != kGraphVersions) continue;
+    wire::Field inner;
+    for (wire::Reader versions(field.AsBytes()); versions.Next(&inner);) {
+      if (inner.number == kVersionsProducer) producer = inner.AsVarint();
+    }
+  }
+  return producer;
+}
+
 std::vector<std::string> Graph::Labels() const {
   const Node* node = Find("labels");
   if (!node) return {};

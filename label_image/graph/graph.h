@@ -66,6 +66,8 @@ class Graph {
   const std::vector<std::string_view>& libraries() const { return libraries_; }
   // The fields `version` and `versions`, serialized.
   const std::string& versions() const { return versions_; }
+  // The version of GraphDef that its writer had; 0: before there were versions.
+  int64_t producer() const;
 
   // Return the node with a name, or nullptr.
   const Node* Find(std::string_view name) const;

@@ -4,6 +4,7 @@
 namespace label_image {
 
 enum GraphDefField { kGraphNode = 1, kGraphLibrary = 2, kGraphVersion = 3, kGraphVersions = 4 };
+enum VersionDefField { kVersionsProducer = 1 };
 enum NodeDefField { kNodeName = 1, kNodeOp = 2, kNodeInput = 3, kNodeAttr = 5 };
 enum MapField { kMapKey = 1, kMapValue = 2 };
 enum AttrValueField {

@@ -187,11 +187,23 @@ def test_a_graph_with_many_placeholders_is_read_once(program, synthetic, tmp_pat
     assert 'train3999=false' in output
 
 
-def test_a_scalar_is_no_image(error_line, tmp_path, picture):
-    path = write_graph(tmp_path / 'a.pb', lambda: tf.identity(
-        tf.placeholder(tf.float32, [], name='x') * tf.ones([1, 3]), name='y'))
-    assert "node 'x' has shape [], but only images can be fed" in error_line(
-        1, '--graph=' + path, OWN, picture)
+def test_a_scalar_is_no_image_unless_the_graph_is_old(error_line, program, tmp_path, picture):
+    """The first versions of TensorFlow wrote an unknown shape as that of a scalar."""
+    path = write_graph(tmp_path / 'a.pb', without_shape)
+    graph = graph_def.read_graph(path)
+    fed = next(node for node in graph.node if node.name == 'x')
+    fed.attr['shape'].shape.Clear()
+    flags = ['--image_size=24', '--output_kind=raw']
+    for producer in (graph.versions.producer, 21):
+        graph.versions.producer = producer
+        (tmp_path / 'a.pb').write_bytes(graph.SerializeToString())
+        if producer == 21:
+            assert 'noise.png' in program('--graph=' + path, OWN, picture, *flags)
+            assert evaluate.classify_images(path, [str(picture)], None, evaluate.GraphOptions(
+                image_size=24, output_kind='raw')) == 0
+        else:
+            assert "node 'x' has shape [], but only images can be fed" in error_line(
+                1, '--graph=' + path, OWN, picture, *flags)
 
 
 def test_rows_whose_width_depends_on_the_batch_are_refused(error_line, synthetic, tmp_path):

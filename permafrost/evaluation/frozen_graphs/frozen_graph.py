@@ -17,6 +17,8 @@ from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, 
 from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
 from permafrost.evaluation.runtimes.classifier import Classifier
 
+UNKNOWN_SHAPE_VERSION = 24  # before it, placeholders of unknown shape were written as scalars
+
 
 class FrozenGraph(Classifier):
     """A frozen graph in the default graph. `input` says what it is fed, `labels` its classes."""
@@ -59,6 +61,8 @@ class FrozenGraph(Classifier):
     def _infer_shape(self, graph: tf.GraphDef, node: tf.NodeDef, allow_any_op: bool) -> Shape:
         """Return the shape of `node`: what it says, or what TensorFlow infers from `images`."""
         shape = output_shape(node)
+        if shape == [] and graph.versions.producer < UNKNOWN_SHAPE_VERSION:
+            shape = None
         if shape is not None or node.name == 'images' or not any(
                 each.name == 'images' for each in graph.node):
             return shape
