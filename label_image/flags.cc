@@ -25,7 +25,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
   NetworkOptions* network = &flags->network;
   return {
       {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite, .onnx or .xml"},
-      {"graph_name", &flags->graph_name, "name to show for it in messages and output; default: the path"},
+      {"graph_name", &flags->graph_name,
+       "name to show for it in messages and output; default: the path"},
       {"runtime", &flags->runtime,
        "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino (.xml)"},
       {"library", &flags->libraries,
@@ -51,7 +52,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"runs", &flags->runs, "timed runs per repeat; default: 100", 1, 1000000},
       {"repeats", &flags->repeats, "number of repeats; default: 5", 1, 1000},
       {"precision", &model->precision,
-       "float32 (default), or bfloat16 on a processor with bfloat16 instructions: faster for some models"},
+       "float32 (default), or bfloat16 on a processor with bfloat16 instructions: faster for some "
+       "models"},
       {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
       {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},
@@ -62,9 +64,11 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "repeated"},
       {"image_size", &network->image_size,
        "side, in pixels, of the images that the graph receives, if the graph leaves it open; with "
-       "--crop_size: of the images before the crop, default: 32, or the crop if it is larger", 1, 10000},
+       "--crop_size: of the images before the crop, default: 32, or the crop if it is larger",
+       1, 10000},
       {"crop_size", &network->crop_size,
-       "side, in pixels, of the central crop that the graph receives, if the graph leaves it open", 1, 10000},
+       "side, in pixels, of the central crop that the graph receives, if the graph leaves it open",
+       1, 10000},
       {"input_width", &network->input_width,
        "width of the images that the graph receives, if the graph leaves it open", 1, 10000},
       {"input_height", &network->input_height, "see --input_width", 1, 10000},
@@ -75,11 +79,13 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"input_std", &network->input_std, "see --input_mean; default: 1"},
       {"output_kind", &network->output_kind,
        "what the graph returns: logits, softmax, sigmoid or raw; default: as the graph says"},
-      {"allow_any_op", &model->allow_any_op, "also run operations that inference does not need, of any size; they can write files: never "
+      {"allow_any_op", &model->allow_any_op,
+       "also run operations that inference does not need, of any size; they can write files: never "
        "for a graph that you do not trust"},
       {"memory_limit", &flags->memory_limit,
        "memory for the graph, in MB; default: three quarters of the available memory"},
-      {"session_config", &flags->session_config, "file with a serialized ConfigProto, to use instead of the default"},
+      {"session_config", &flags->session_config,
+       "file with a serialized ConfigProto, to use instead of the default"},
       {"help", &flags->help, "print this text and exit; also -h"},
   };
 }
