@@ -52,7 +52,8 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
     batch of this `worker`, which has a stream of its own. The stream starts at image `step * B`
     when the session starts. From memory, batch k depends on the seed and on k alone, so a resumed
     run continues its stream, `deterministic` or not; the stream source continues about there, at
-    the begin of a file. With `teach`, the third tensor is its answer to augmentation.teacher_view.
+    the beginning of a file. With `teach`, the third tensor is its answer to
+    augmentation.teacher_view.
 
     Raises UserError if the source is unknown, has no image or too many, or B cannot be split. The
     session ends with an error if the stream source reads a dataset that is packed again.

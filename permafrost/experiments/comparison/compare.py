@@ -140,12 +140,10 @@ def _other_graph(entry: Entry) -> str:
     if described['step'] != entry.step:
         return f"made at step {described['step']}, but the run is at step {entry.step}"
     if described.get('weights', '') not in ('', entry.weights):
-        return f"made of the {described['weights']} weights, but the run is judged by the " + (
-            f'{entry.weights} ones')
-    if '' not in (described.get('dataset_identity', ''), entry.dataset_identity) and (
-            described['dataset_identity'] != entry.dataset_identity):
-        return 'measured on another dataset than that of the run'
-    return ''
+        return (f"made of the {described['weights']} weights, but the run is judged by the "
+                f'{entry.weights} ones')
+    identities = {described.get('dataset_identity', ''), entry.dataset_identity} - {''}
+    return 'measured on another dataset than that of the run' if len(identities) > 1 else ''
 
 
 def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:
@@ -211,17 +209,7 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
     images = finished[0].images if finished else 0
     seconds = [entry.train_seconds for entry in finished if entry.train_seconds]
     hardware = sorted({name for entry in finished for name in entry.hardware})
-    key = (first.model, first.image_size, first.classes)
-    if first.params is not None:  # a result, maybe of a model that is gone, or pruned
-        size = {'params': first.params, 'ops': first.ops}
-    elif key not in sizes:
-        try:
-            sizes[key] = model_info.measure_model(*key)
-        except UserError as error:
-            sizes[key] = {}
-            notes.append(f'{printable(first.path)}: not counted: {error}')
-    if first.params is None:
-        size = sizes[key]
+    size = _counts(first, sizes, notes)
     return Row(
         name=group_of_row.name, model=first.model, settings=group_of_row.settings,
         seeds=tuple(entry.seed for entry in finished),
@@ -236,6 +224,20 @@ def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]
         recipe=first.settings['recipe'],
         notes=tuple(f'seed {entry.seed}: {entry.progress()}' + ', not evaluated' * entry.is_finished
                     for entry in entries if not entry.is_finished or entry.accuracy is None))
+
+
+def _counts(entry: Entry, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) -> Dict[str, Any]:
+    """Return the 'params' and 'ops' of an entry's network; `sizes` keeps those of each model."""
+    if entry.params is not None:  # a result, maybe of a model that is gone, or pruned
+        return {'params': entry.params, 'ops': entry.ops}
+    key = (entry.model, entry.image_size, entry.classes)
+    if key not in sizes:
+        try:
+            sizes[key] = model_info.measure_model(*key)
+        except UserError as error:
+            sizes[key] = {}
+            notes.append(f'{printable(entry.path)}: not counted: {error}')
+    return sizes[key]
 
 
 def _with_difference(row: Row, base: Row) -> Row:

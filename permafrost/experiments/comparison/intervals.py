@@ -54,9 +54,8 @@ def difference(values: Sequence[float], images: int,
     """
     mean, base_mean = float(np.mean(values)), float(np.mean(base))
     delta = mean - base_mean
-    stds = [standard_deviation(each) for each in (values, base)]
-    if None not in stds:
-        variances = [(std or 0.) ** 2 / len(each) for std, each in zip(stds, (values, base))]
+    if len(values) > 1 and len(base) > 1:
+        variances = [(standard_deviation(each) or 0.) ** 2 / len(each) for each in (values, base)]
         if sum(variances):
             freedom = sum(variances) ** 2 / sum(
                 variance ** 2 / (len(each) - 1)

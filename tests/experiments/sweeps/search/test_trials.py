@@ -1,100 +1,19 @@
-"""The trials of a search: shared by processes, taken up again, pruned, never one too many."""
+"""The trials of a search: shared by processes, taken up again, never one too many."""
 
 import contextlib
-import glob
 import os
 import shutil
-import socket
 import sqlite3
-import subprocess
-import tempfile
 import time
 
 import optuna
-import psycopg2
 import pytest
-import sqlalchemy
 
-from permafrost import runs
-from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import history
+from permafrost.errors import UserError
 from permafrost.experiments.sweeps import study
 from permafrost.experiments.sweeps.search import database, trials
 from tests.experiments.sweeps import helpers
-from tests.experiments.sweeps.test_plan import write_run
-
-State = optuna.trial.TrialState
-
-
-@pytest.fixture(scope='module')
-def postgresql():
-    """The URL of a PostgreSQL server of this test file, without the name of a database."""
-    programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
-    if not programs or os.geteuid() != 0:
-        pytest.skip('no PostgreSQL on this machine, or no right to start it as its own user')
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        shutil.chown(folder, 'postgres')
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-        free.close()
-
-        def call(program, *arguments):
-            subprocess.run(['runuser', '-u', 'postgres', '--', f'{programs[-1]}/{program}', '-D',
-                            folder + '/data', *arguments], check=True, stdout=subprocess.DEVNULL,
-                           cwd='/')
-        call('initdb', '-A', 'trust', '-U', 'test')
-        call('pg_ctl', '-w', '-l', folder + '/log', '-o', f'-p {port} -h 127.0.0.1 -k {folder}',
-             'start')
-        try:
-            yield f'postgresql://test@127.0.0.1:{port}/'
-        finally:
-            call('pg_ctl', '-m', 'immediate', 'stop')
-
-
-@pytest.fixture(params=['sqlite', pytest.param('postgresql', marks=pytest.mark.slow)])
-def url(request, tmp_path):
-    """The URL of an empty database."""
-    if request.param == 'sqlite':
-        return f'sqlite:///{tmp_path}/search.db'
-    server, name = request.getfixturevalue('postgresql'), f'test{os.urandom(4).hex()}'
-    with contextlib.closing(psycopg2.connect(server + 'postgres')) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f'CREATE DATABASE {name}')
-    return server + name
-
-
-@pytest.fixture
-def open_search(synthetic, tmp_path, url):
-    """Return open_search(machine, *flags): a Search of the study `shared` in its own folder."""
-    def open_it(machine, *flags, rates='log:0.01..1', momenta='0.5,0.8,0.9'):
-        folder = str(tmp_path / machine / 'shared')
-        with helpers.sweep_flags(*helpers.data_flags(
-                synthetic, f'--vary=learning_rate={rates}', f'--vary=momentum={momenta}',
-                '--search=3', *flags)) as values:
-            the_study = study.from_flags(values, folder)
-            with database.one_line_errors(url):
-                return trials.Search(the_study, values, folder, url)
-    return open_it
-
-
-def next_run(search):
-    search._asked = -1e9  # ask at once
-    with database.one_line_errors('sqlite://'):
-        return search.next()
-
-
-def train(run, *accuracies, state='done'):
-    """Write what a training of `run` leaves behind."""
-    if not runs.exists(run.directory):
-        write_run(run)
-    history.write(run.directory, [history.EpochRow(
-        i, i, 1., 0., 'validation', 1., accuracy, .1, 1., 1.)
-        for i, accuracy in enumerate(accuracies, 1)])
-    runs.write_status(run.directory, state=state, step=20)
-
-
-def states(search):
-    return [trial.state for trial in search._optuna.get_trials()]
+from tests.experiments.sweeps.search.helpers import State, heartbeat, next_run, states, train
 
 
 def test_processes_make_so_many_trials_together(open_search):
@@ -123,14 +42,6 @@ def test_two_that_ask_at_once_do_not_make_one_too_many(open_search, monkeypatch)
     assert states(first) == [State.RUNNING, State.WAITING]
     more = open_search('c', '--search=2')
     assert next_run(more).variant == 'trial1', 'it is used when more trials are asked for'
-
-
-def heartbeat(search, number):
-    """Return the time of the last heartbeat of a trial."""
-    trial = search._optuna.get_trials()[number]
-    with sqlalchemy.create_engine(database._with_driver(search._storage.url)).connect() as each:
-        return each.execute(sqlalchemy.text(
-            f'SELECT heartbeat FROM trial_heartbeats WHERE trial_id = {trial._trial_id}')).scalar()
 
 
 def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
@@ -223,132 +134,6 @@ def test_a_trial_too_many_does_not_hide_that_of_a_lost_machine(open_search, monk
     assert states(other) == [State.FAIL, State.WAITING, State.RUNNING]
 
 
-def test_a_bad_trial_is_stopped_early(open_search):
-    search = open_search('a', '--search=9')
-    good = next_run(search)
-    train(good, .5, .6, .7, state='running')
-    assert not search.should_stop(good)
-    bad = next_run(search)
-    train(bad, .1, state='running')
-    assert search.should_stop(bad) and search.should_stop(bad)
-    search.finished(bad, '')
-    assert states(search) == [State.RUNNING, State.PRUNED]
-    assert search._optuna.get_trials()[1].intermediate_values == {1: .1}
-
-
-def test_a_bad_trial_that_has_finished_has_its_accuracy(open_search):
-    search = open_search('a', '--search=9')
-    train(next_run(search), .5, state='running')
-    search._report(search._trials[0])
-    bad = next_run(search)
-    train(bad, .1)
-    assert search.should_stop(bad)
-    search.finished(bad, '')
-    assert states(search)[1] == State.COMPLETE and search._optuna.get_trials()[1].value == .1
-
-
-def test_a_failed_trial_counts(open_search, capsys):
-    search = open_search('a', '--search=1')
-    search.finished(next_run(search), 'loss became NaN')
-    assert states(search) == [State.FAIL] and next_run(search) is None
-    search.print_trials()
-    assert capsys.readouterr().out.splitlines()[1:] == ['1 trials: 1 failed']
-
-
-def fail(search, *problems):
-    for problem in problems:
-        run = next_run(search)
-        if not problem:
-            train(run, .5)
-        search.finished(run, problem)
-
-
-def test_failures_in_a_row_end_the_search(open_search):
-    """A full disk would use up all trials in minutes."""
-    search = open_search('a', '--search=30')
-    fail(search, 'No space left on device', 'exit code 1', '', 'killed by signal 9', 'exit code 1')
-    with pytest.raises(UserError, match='^3 trials in a row failed, the last one, trial5, with: '
-                       'No space left .*then repeat the command$') as error:
-        fail(search, 'No space left on device (x/train.log)')
-    assert error.value.exit_code == 1 and not search._trials
-
-
-def test_losses_that_diverge_do_not_end_a_search(open_search):
-    search = open_search('a', '--search=30')
-    fail(search, *['loss or weights became NaN or infinite at step 7 (x/train.log)'] * 4)
-    assert states(search) == [State.FAIL] * 4
-
-
-@pytest.mark.parametrize('error, count', [(UserError, 3), (UsageError, 5)])
-def test_trials_that_cannot_begin_end_the_search_too(open_search, monkeypatch, error, count):
-    """Unless their settings do not go together."""
-    search = open_search('a', '--search=5')
-
-    def fail_at_once(*unused):
-        raise error('x.pb: missing')
-    monkeypatch.setattr(trials.plan, 'configure', fail_at_once)
-    with contextlib.suppress(UserError):
-        assert next_run(search) is None
-    assert states(search) == [State.FAIL] * count
-
-
-def test_lost_results_in_a_row_end_the_search(open_search):
-    search = open_search('a', '--search=30')
-    with pytest.raises(UserError, match='3 trials .* with: results.csv has no evaluation'):
-        for _ in range(3):
-            run = next_run(search)
-            train(run)
-            search.finished(run, '')
-
-
-def test_a_trial_is_the_mean_over_its_seeds(open_search):
-    search = open_search('a', '--seeds=2', '--search=1')
-    for seed, best in ((1, .4), (2, .8)):
-        run = next_run(search)
-        assert (run.variant, run.seed, run.config.seed) == ('trial0', seed, seed)
-        train(run, best, .1)
-        search.finished(run, '')
-    trial, = search._optuna.get_trials()
-    assert trial.value == pytest.approx(.6) and trial.state == State.COMPLETE
-
-
-def test_settings_that_were_tried_are_not_trained_again(open_search, capsys):
-    search = open_search('a', rates='0.1', momenta='0.9')
-    run = next_run(search)
-    train(run, .6)
-    search.finished(run, '')
-    assert next_run(search) is None and states(search) == [State.COMPLETE] * 3
-    assert 'trial2: the same settings as trial0' in capsys.readouterr().out
-
-
-def test_settings_that_diverged_are_not_trained_again(open_search, capsys):
-    """Other failures, such as a full disk, do not tell that the settings are wrong."""
-    search = open_search('a', '--search=4', rates='0.1', momenta='0.9')
-    fail(search, 'No space left on device', 'loss or weights became NaN or infinite at step 7')
-    assert next_run(search) is None and states(search) == [State.FAIL] * 4
-    assert capsys.readouterr().out.count(': the same settings as trial1') == 2
-
-
-def test_the_last_evaluation_of_the_first_seed_decides_on_the_others(open_search):
-    search = open_search('a', '--search=9', '--seeds=2')
-    good = next_run(search)
-    train(good, .5, .6, .7)
-    search.finished(good, '')
-    next_run(search)  # its second seed
-    bad = next_run(search)
-    train(bad, .1)  # it ended before anybody looked
-    search.finished(bad, '')
-    assert states(search) == [State.RUNNING, State.PRUNED]
-
-
-def test_machines_of_two_precisions_are_noted_once(open_search, capsys):
-    search = open_search('a')
-    next_run(search)
-    search._optuna._storage.set_trial_user_attr(search._trials[0].id, 'compute_dtype', 'bfloat16')
-    next_run(search), next_run(search)
-    assert capsys.readouterr().out.count('note: the study mixes bfloat16 and float32') == 1
-
-
 def test_a_search_of_other_settings_is_refused(open_search):
     open_search('a')
     with pytest.raises(UserError, match='a search shared with other settings'):
@@ -396,14 +181,6 @@ def test_a_damaged_database_is_one_line(synthetic, tmp_path, change):
         with pytest.raises(UserError, match='search.db is damaged'), \
                 database.one_line_errors(url):
             trials.Search(the_study, values, folder, url)
-
-
-def test_a_run_whose_results_were_lost_has_failed(open_search):
-    search = open_search('a')
-    run = next_run(search)
-    train(run)
-    search.finished(run, '')
-    assert states(search) == [State.FAIL]
 
 
 def test_only_the_trials_of_the_own_search_count(tmp_path):
