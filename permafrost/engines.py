@@ -14,6 +14,7 @@ import warnings
 from typing import Any, Callable, Dict, Iterator, Tuple
 
 from permafrost import machine
+from permafrost.cli.ending_signals import exit_if_signalled
 from permafrost.errors import UserError, one_line
 
 # Best in short trials on two cores (docs/speed.md). By default the wheel binds threads to cores,
@@ -85,6 +86,7 @@ def prepare(config: Any = None) -> Any:
     for name, value in {**log_level, **kernels}.items():
         os.environ.setdefault(name, value)
     tf = _import_tensorflow()
+    exit_if_signalled()
     tf.logging.set_verbosity(tf.logging.ERROR)
     tf.disable_v2_behavior()
     tf.enable_resource_variables()

@@ -7,12 +7,16 @@ import logging
 import os
 import re
 import sys
-from typing import Any, Callable, List, Optional
+from typing import Callable, List, Optional
 
 from absl import app, flags
 
 from permafrost.cli import console
-from permafrost.cli.ending_signals import on_ending_signals
+from permafrost.cli.ending_signals import (
+    exit_if_signalled,
+    exit_on_ending_signals,
+    on_ending_signals,
+)
 from permafrost.errors import OUT_OF_MEMORY, UsageError, UserError, one_line, printable
 from permafrost.flags import explicitly_set, unexpected_argument, whole_number
 from permafrost.recipes import overrides
@@ -48,14 +52,10 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
     # On its very first import, matplotlib looks for the fonts of the machine, and logs that.
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
 
-    def end(number: int, unused_frame: Any) -> None:
-        on_ending_signals(lambda number, unused_frame: os._exit(128 + number))
-        sys.exit(128 + number)
-
     def guarded(argv: List[str]) -> int:
-        on_ending_signals(end)  # until training installs its own handler
+        exit_on_ending_signals()  # until training installs its own handler
         try:
-            code = main(*argv[1:]) or 0
+            code = _call(main, argv[1:])
         except UserError as error:
             code = _print_error(str(error), error.exit_code)
         except OSError as error:
@@ -74,6 +74,15 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
         return code
 
     app.run(guarded, flags_parser=functools.partial(_parse, max_arguments))
+
+
+def _call(main: Callable[..., Optional[int]], arguments: List[str]) -> int:
+    """Return the exit code of main(*arguments). An error after a signal is a consequence of it."""
+    try:
+        return main(*arguments) or 0
+    except Exception:
+        exit_if_signalled()
+        raise
 
 
 def _parse(max_arguments: int, argv: List[str]) -> List[str]:

@@ -29,6 +29,18 @@ def main(name=None, signal_name=None):
             os.kill(os.getpid(), getattr(signal, 'SIG' + signal_name))
         finally:
             print('cleaned up')
+    if name == 'lose':
+        class Loses:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)  # Python ignores exceptions here
+        Loses()
+        from permafrost import engines
+        engines.prepare()
+    if name == 'replace':
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except SystemExit:
+            raise ImportError('half a module')
     if name == 'fail':
         raise UserError('no such thing: name another')
     if name == 'late':
@@ -129,6 +141,13 @@ def test_an_error_is_one_line_and_an_exit_code(script, arguments, code, message)
     ('TERM', 143), ('INT', 130), ('HUP', 129), ('QUIT', 131), ('USR1', 138), ('XCPU', 152)])
 def test_a_signal_is_an_exit_code(script, name, code):
     assert script('signal', name) == (code, 'cleaned up\n', '')
+
+
+def test_a_signal_counts_although_its_exception_is_lost_or_replaced(script):
+    """As it may happen while TensorFlow is imported."""
+    code, out, err = script('lose')
+    assert (code, out) == (143, '') and 'Exception ignored' in err
+    assert script('replace') == (143, '', '')
 
 
 def test_a_signal_after_the_work_does_not_change_the_exit_code(script):

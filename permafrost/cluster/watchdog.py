@@ -105,7 +105,10 @@ class Watchdog:
         if self.state is State.RUNNING:
             return self._report_stall(now)
         if self.state in (State.STOPPING, State.SAVING):
-            problem = self._save() if self.state is State.STOPPING else self._reason()
+            is_stopping = self.state is State.STOPPING
+            problem = self._save() if is_stopping else self._reason()
+            if is_stopping and self.state is not State.STOPPING:
+                return  # the main thread has gone on meanwhile: it saves, and reports that
             if problem:
                 exit_process(1, f'could not save ({problem}): --resume continues from the last '
                              'checkpoint')
@@ -132,13 +135,15 @@ class Watchdog:
             os.close(end)
 
     def _report_stall(self, now: float) -> None:
-        seconds = now - self._last_step
+        last_step, seconds = self._last_step, now - self._last_step
         reason, remaining = self._reason(), self._wait_secs + STALL_SECS - seconds
         if self._waits_for_chief and reason == ALL_ANSWER:
             reason, remaining = f'{reason}, and the chief may be evaluating', STALL_SECS
         message = f'no training step for {seconds:.0f} s: {reason}'
         if remaining < 0:
             problem = self._save()
+            if self._last_step != last_step:
+                return  # the step that hung has ended meanwhile
             lost = f' (the last steps are lost: {problem})' if problem else ''
             exit_process(1, f'{message}; start the missing task, then restart this one{lost}')
         print(message, flush=True)

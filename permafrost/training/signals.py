@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, Iterator
 
-from permafrost.cli.ending_signals import ENDING_SIGNALS, on_ending_signals
+from permafrost.cli.ending_signals import ENDING_SIGNALS, exit_if_signalled, on_ending_signals
 
 # Systems send the others to warn, and more than once: a closed terminal, Slurm, a CPU time limit.
 INSISTENT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -28,6 +28,7 @@ class Signals:
         self._handlers: Dict[int, Any] = {}
 
     def __enter__(self) -> 'Signals':
+        exit_if_signalled()
         self._handlers = on_ending_signals(self._on_signal)
         return self
 

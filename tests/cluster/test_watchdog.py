@@ -110,6 +110,30 @@ def test_exiting_without_saving_is_a_failure(watcher, monkeypatch):
     ended.set()
 
 
+def test_a_main_thread_that_goes_on_ends_by_itself(watcher):
+    """It closes the session below an emergency save, which then fails although all is saved."""
+    def go_on():
+        watcher.enter(State.SAVING)
+        raise RuntimeError('Attempted to use a closed Session.')
+
+    watcher.emergency_save = go_on
+    watcher.receive_signal(signal.SIGTERM)
+    watcher.check(6.)
+    assert watcher.state is State.SAVING
+    assert 'no answer from ps 0' in _exit(watcher)[1]  # it hangs again
+
+
+def test_a_step_that_ends_during_the_emergency_save_goes_on(watcher, monkeypatch):
+    def go_on():
+        monkeypatch.setattr(watchdog.time, 'monotonic', lambda: 131.)
+        watcher.heartbeat()
+
+    watcher.emergency_save = go_on
+    watcher.check(131.)
+    watcher.check(160.)
+    assert watcher.state is State.RUNNING
+
+
 def test_servers_that_do_not_answer_end_the_saving_early(monkeypatch, watcher):
     """A cut connection: nothing is saved, however long it takes."""
     monkeypatch.setattr(watchdog, 'ASK_SECS', .01)

@@ -104,6 +104,8 @@ def main():
         soak.watch(FLAGS.most)
         codes = soak.stop()
         if set(codes.values()) != {128 + signal.SIGTERM}:
+            for name, code in codes.items():
+                print(f'{name} ended with {code}:', *soak.lines[name][-LAST_LINES:], sep='\n')
             raise UserError(f'SIGTERM ended tasks with {codes}')
         last_step = finding.last_step(soak.run) + LAST_STEPS
         soak.start(extra_arguments=[f'--steps={last_step}'])
