@@ -12,6 +12,7 @@ interpreter.check()
 
 from absl import flags
 
+from permafrost import engines
 from permafrost.entry_point import run_script
 from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
 from permafrost.experiments.reports import readme_pictures, recorded_studies
@@ -25,6 +26,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    engines.prepare()  # the operations of models that are not trained yet
     folder, check = FLAGS.results, FLAGS.check
     named = {name: FLAGS[name].value for name in PAGES if FLAGS[name].value}
     if not named:
