@@ -30,10 +30,10 @@ def main():
     train_setup = setup.prepare_training(FLAGS)
     setup.check_sources(train_setup)
     session_config = engines.prepare(train_setup.config)
-    from permafrost.experiments import lr_range_test, observed_training  # import TensorFlow
+    from permafrost.experiments import lr_range_test, train_and_evaluate  # import TensorFlow
     if FLAGS.lr_range_test:
         return lr_range_test.run(train_setup, session_config, FLAGS.steps, FLAGS.output)
-    return observed_training.train(train_setup, session_config)
+    return train_and_evaluate.train(train_setup, session_config)
 
 
 if __name__ == '__main__':

@@ -28,8 +28,8 @@ def evaluate(run, session_config, restart_timeout):
 
 
 def train_chief(train_setup, session_config, **options):
-    from permafrost.experiments import observed_training
-    return observed_training.train(train_setup, session_config, **options)
+    from permafrost.experiments import train_and_evaluate
+    return train_and_evaluate.train(train_setup, session_config, **options)
 
 
 def with_teacher(train_setup, session_config):

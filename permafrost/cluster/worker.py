@@ -60,7 +60,7 @@ class ClusterWorker(Strategy):
         self.servers = parameter_server.Servers(self.spec, session_config)
         self._admission = session_creators.Admission(
             self.servers, self._server, self.spec, self.task,
-            training_of(setup, options, self.spec), options.wait_secs, options.overwrite)
+            shared_settings(setup, options, self.spec), options.wait_secs, options.overwrite)
         if self.task.is_chief:
             saved = cluster_spec.load_cluster_json(setup.run) if setup.resume else {}
             self._admission.continue_lost = options.resume and not saved
@@ -190,7 +190,8 @@ def resume_command() -> Tuple[str, Tuple[str, ...]]:
     return 'train_cluster.py', () if is_set else ('--job_name=worker', '--task_index=0')
 
 
-def training_of(setup: TrainSetup, options: Any, spec: cluster_spec.ClusterSpec) -> Dict[str, Any]:
+def shared_settings(setup: TrainSetup, options: Any,
+                    spec: cluster_spec.ClusterSpec) -> Dict[str, Any]:
     """Return what is equal for all workers that train the same, as json has it."""
     value = {name: field for name, field in setup.config.to_json().items()
              if name == 'steps' or name not in (*RESUMABLE, 'earlier_compute_dtype')}

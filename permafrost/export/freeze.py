@@ -18,7 +18,7 @@ from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.export import channel_removal, fake_quant, graph_passes, layer_counts
-from permafrost.export.conversion import places, saved_model as saved_models
+from permafrost.export.conversion import output_paths, saved_model as saved_models
 from permafrost.export.verify import verify
 from permafrost.training.checkpoints import finding, saving
 from permafrost.training.compression import pruning
@@ -38,9 +38,9 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     """
     config, extra = runs.read_config(run)
     output = output or os.path.join(run, config.model + '.pb')
-    description = places.description_path(output, config.model)
+    description = output_paths.description_path(output, config.model)
     if saved_model:
-        places.check_new(saved_model)
+        output_paths.check_new(saved_model)
     step, checkpoint = finding.find_checkpoint(run, step)
     weights = weights or config.recipe.default_weights
     data = data or loading.open_for_run(config)

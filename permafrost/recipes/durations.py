@@ -66,3 +66,11 @@ def schedule_factor_at(config: 'Config', global_step: Any, ops: Any = np) -> Any
 def learning_rate_at(config: 'Config', global_step: float) -> float:
     """Return the recipe's learning rate in the update after `global_step`."""
     return float(config.recipe.learning_rate * schedule_factor_at(config, global_step))
+
+
+def crossed_multiple_of(interval: int, before: int, step: int) -> bool:
+    """Return whether a multiple of `interval` is in (before, step]; never for an interval of 0.
+
+    In a cluster the steps in between may belong to other workers.
+    """
+    return interval > 0 and step // interval > before // interval

@@ -16,7 +16,7 @@ from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
 from permafrost.recipes.recipe import Recipe
-from permafrost.training import initialization, towers
+from permafrost.training import initialization, progressive_resizing
 from permafrost.training.compression import distillation, pruning
 from permafrost.training.initialization import TrainedWeights
 from permafrost.training.kernels import conv_gradients, sigmoid_gelu
@@ -88,7 +88,7 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
         return scalars, optimizer.compute_gradients(scalars['loss'])
 
     if recipe.progressive_resizing.sizes:
-        scalars, gradients = towers.by_size(
+        scalars, gradients = progressive_resizing.by_size(
             recipe.progressive_resizing, images, epoch, net.seed, global_step,
             lambda smaller: backward(*forward(smaller)))
     else:

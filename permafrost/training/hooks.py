@@ -16,7 +16,8 @@ import tensorflow.compat.v1 as tf
 import tqdm
 
 from permafrost.config import Config
-from permafrost.training.checkpoints.hook import crossed_multiple_of, nan_error
+from permafrost.recipes import durations
+from permafrost.training.checkpoints.checkpoint_hook import nan_error
 from permafrost.training.signals import Signals
 
 _IMPORT_TIME = time.monotonic()
@@ -84,7 +85,7 @@ class LoggingHook(tf.train.SessionRunHook):
             self._bar = tqdm.tqdm(total=self._config.steps, initial=step, unit='step',
                                   dynamic_ncols=True, disable=None)  # None: unless on a terminal
         self._bar.update(step - self._bar.n)
-        if (crossed_multiple_of(self._config.log_steps, self._step, step)
+        if (durations.crossed_multiple_of(self._config.log_steps, self._step, step)
                 or step >= self._config.steps):
             self._log(step, scalars)
         self._step = step

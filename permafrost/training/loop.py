@@ -14,7 +14,7 @@ from permafrost.config import Config, with_earlier_compute_dtype
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
-from permafrost.training.checkpoints import finding, hook, saving
+from permafrost.training.checkpoints import checkpoint_hook, finding, saving
 from permafrost.training.compression.pruning import PruningHook
 from permafrost.training.graph import TrainGraph, build
 from permafrost.training.setup import TrainSetup
@@ -31,7 +31,7 @@ class Training(NamedTuple):
     dataset: Any
     graph: TrainGraph
     progress: hooks.LoggingHook
-    save: hook.CheckpointHook
+    save: checkpoint_hook.CheckpointHook
     stop: hooks.StopHook
     strategy: Strategy
     session_config: Optional[tf.ConfigProto]
@@ -79,7 +79,7 @@ def _train_in(run: str, setup: TrainSetup, graph: TrainGraph,
     config = setup.config
     step = _record_start(setup, run)
     progress = hooks.LoggingHook(graph, config, run)
-    save = hook.CheckpointHook(run, config, graph.step)
+    save = checkpoint_hook.CheckpointHook(run, config, graph.step)
     stop = hooks.StopHook(graph.step, config.steps, signals)
     extra = extra_hooks(Training(run, config, setup.dataset, graph, progress, save, stop, strategy,
                                  session_config))

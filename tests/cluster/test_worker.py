@@ -151,7 +151,7 @@ def test_a_taught_worker_trains_as_a_taught_process_does(synthetic, tmp_path):
         np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
                                    atol=1e-4, err_msg=name)
     options, context = task.TaskOptions('async', 0, 60), ClusterSpec(('p:1',), ('a:1', 'b:1'))
-    here, there = (worker.training_of(setup, options, context) for setup in (
+    here, there = (worker.shared_settings(setup, options, context) for setup in (
         setups[0], setups[0]._replace(config=dataclasses.replace(
             setups[0].config, teacher='elsewhere'))))
     assert here == there and here['teacher'] == setups[0].teacher.sha256
@@ -191,7 +191,7 @@ def test_what_all_workers_must_agree_on(synthetic):
 
     def training(options=options, spec=spec, dataset=synthetic, **changes):
         config = dataclasses.replace(setup.config, **changes)
-        return worker.training_of(setup._replace(config=config, dataset=dataset), options, spec)
+        return worker.shared_settings(setup._replace(config=config, dataset=dataset), options, spec)
 
     reference = training()
     assert reference == json.loads(json.dumps(reference))

@@ -271,7 +271,7 @@ def test_evaluation_takes_no_training_time(synthetic, tmp_path, monkeypatch):
         return evaluate_(*arguments)
 
     monotonic = evaluation_hook.time.monotonic
-    for module in (evaluation_hook, loop.hook, loop.hooks):
+    for module in (evaluation_hook, loop.checkpoint_hook, loop.hooks):
         monkeypatch.setattr(module, 'time', type('Time', (), dict(
             vars(module.time), monotonic=staticmethod(lambda: monotonic() + 3600 * len(hours)))))
     monkeypatch.setattr(Evaluator, 'evaluate', evaluate_slowly)

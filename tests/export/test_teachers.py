@@ -11,7 +11,7 @@ from google.protobuf import text_format
 from permafrost import engines, runs
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
-from permafrost.experiments import observed_training
+from permafrost.experiments import train_and_evaluate
 from permafrost.export import freeze, teachers
 from permafrost.training.checkpoints import finding
 from tests import networks
@@ -119,7 +119,7 @@ def train(synthetic, run, steps, teacher, **options):
     setup = networks.train_setup(
         synthetic, run, steps, 'normed', changes=['augmentation=crop,flip'], deterministic=True,
         teacher=teacher, **options)
-    assert observed_training.train(setup, ONE_THREAD) == 0
+    assert train_and_evaluate.train(setup, ONE_THREAD) == 0
 
 
 def test_a_taught_run_goes_on_alike_with_its_copy_of_the_teacher(graph, synthetic, tmp_path):

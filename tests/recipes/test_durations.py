@@ -49,3 +49,10 @@ def test_an_epoch_begins_at_its_first_step(batch_size):
     config = Config('resnet20', recipe, 1, train_images=49000)
     steps = 49000 // batch_size
     assert [durations.epoch_at(config, epoch * steps) for epoch in range(300)] == list(range(300))
+
+
+@pytest.mark.parametrize('interval, before, step, expected', [
+    (5, 4, 5, True), (5, 5, 6, False), (5, 3, 11, True), (5, 0, 4, False), (1, 0, 1, True),
+    (0, 3, 11, False)])
+def test_a_multiple_is_crossed(interval, before, step, expected):
+    assert durations.crossed_multiple_of(interval, before, step) == expected

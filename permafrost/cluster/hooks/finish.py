@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import runs
 from permafrost.cluster import network, parameter_server, session_creators, watchdog
 from permafrost.errors import UserError
-from permafrost.training.checkpoints.hook import CheckpointHook
+from permafrost.training.checkpoints.checkpoint_hook import CheckpointHook
 from permafrost.training.hooks import StopHook
 from permafrost.training.signals import Signals
 from permafrost.training.strategy import FinalHook, Hooks

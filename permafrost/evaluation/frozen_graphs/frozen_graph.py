@@ -11,7 +11,11 @@ from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
-from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions, ask_for
+from permafrost.evaluation.frozen_graphs.graph_options import (
+    NO_OPTIONS,
+    GraphOptions,
+    raise_if_missing,
+)
 from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
 from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
@@ -36,7 +40,7 @@ class FrozenGraph(Classifier):
         graph = feed_constants(graph, path, options.feed)
         self._nodes = find_nodes(graph, path, options.node, options.output)
         if not self._nodes.input:
-            ask_for(path, '', list(self._nodes.questions))
+            raise_if_missing(path, '', list(self._nodes.missing_flags))
         graph = feed_constants(graph, path, self._nodes.assumed)
         self.output = Output(path, self._nodes, find_source_op(graph, self._nodes.output),
                              options.output_kind)
@@ -45,7 +49,7 @@ class FrozenGraph(Classifier):
         size = dataset and dataset.image_shape[:2]
         self.input = ImageInput(path, fed.name, output_type(fed),
                                 self._infer_shape(graph, fed, allow_any_op), options, size)
-        ask_for(path, fed.name, [*self._nodes.questions, *self.input.questions()])
+        raise_if_missing(path, fed.name, [*self._nodes.missing_flags, *self.input.missing_flags()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
         placeholder = tf.NodeDef(name=fed.name, op='Placeholder')

@@ -27,7 +27,7 @@ class GraphOptions(NamedTuple):
 NO_OPTIONS = GraphOptions()
 
 
-def ask_for(path: str, node: str, missing: Sequence[str]) -> None:
+def raise_if_missing(path: str, node: str, missing: Sequence[str]) -> None:
     """Raise UsageError if flags are missing for the graph at `path`.
 
     `node` is the one that is fed, '' if that is missing too.

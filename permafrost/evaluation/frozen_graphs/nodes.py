@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError, UserError, printable
 
-MAX_CANDIDATES = 8  # to name in a question
+MAX_CANDIDATES = 8  # to name for a missing flag
 INDEX_OPS = ('ArgMax', 'TopK', 'TopKV2')  # return the index of a class
 DECODE_OPS = ('DecodeJpeg', 'DecodePng', 'DecodeBmp', 'DecodeImage')
 NO_NUMBERS_OPS = ('Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'LessEqual', 'InTopK',
@@ -24,10 +24,10 @@ Shape = Optional[List[Optional[int]]]  # None: unknown, also of a dimension
 
 
 class Nodes(NamedTuple):
-    """The names of the nodes to feed and to fetch; '' if a question asks for one."""
+    """The names of the nodes to feed and to fetch; '' if a flag must name one."""
     input: str
     output: str
-    questions: Tuple[str, ...] = ()
+    missing_flags: Tuple[str, ...] = ()
     defaults: Tuple[str, ...] = ()  # other placeholders, which have a default value
     assumed: Tuple[str, ...] = ()  # NAME=VALUE of others, which every inference sets so
     is_own: bool = False  # fed uint8 `images`, as the graphs of freeze_graph.py are
@@ -134,11 +134,11 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
         if len(inputs) == 1:
             fed = inputs[0]
             outputs = _output_candidates(graph, output, inputs)
-    questions = [] if fed else [question('node', _names(inputs))]
+    missing = [] if fed else [missing_flag('node', _names(inputs))]
     if len(outputs) != 1:
-        questions.append(question('output', _names(outputs)))
-    if questions:
-        return Nodes(fed.name if fed else '', '', tuple(questions))
+        missing.append(missing_flag('output', _names(outputs)))
+    if missing:
+        return Nodes(fed.name if fed else '', '', tuple(missing))
     fed = graph.decoder(fed)
     defaults, assumed = [], []
     for each in graph.upstream(outputs, fed.name):
@@ -156,9 +156,9 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
                             f"'{each.name}': freeze both with "
                             'python -m tensorflow.python.tools.freeze_graph')
         if _is_fed(each):
-            questions.append(f'--feed {each.name}=VALUE')
+            missing.append(f'--feed {each.name}=VALUE')
     is_own = fed.name == 'images' and output_type(fed) in (0, tf.uint8.as_datatype_enum)
-    return Nodes(fed.name, outputs[0].name, tuple(questions), tuple(sorted(defaults)),
+    return Nodes(fed.name, outputs[0].name, tuple(missing), tuple(sorted(defaults)),
                  tuple(sorted(assumed)), is_own)
 
 
@@ -232,8 +232,8 @@ def _names(nodes):
     return [node.name for node in nodes]
 
 
-def question(flag: str, names: Sequence[str]) -> str:
-    """Return the question for `flag`, whose value may be one of `names`."""
+def missing_flag(flag: str, names: Sequence[str]) -> str:
+    """Return the missing `flag`, whose value may be one of `names`."""
     return f'--{flag} NAME {candidates(names)}'
 
 

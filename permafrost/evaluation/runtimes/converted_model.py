@@ -9,9 +9,13 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable, shown
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
-from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions, ask_for
+from permafrost.evaluation.frozen_graphs.graph_options import (
+    NO_OPTIONS,
+    GraphOptions,
+    raise_if_missing,
+)
 from permafrost.evaluation.frozen_graphs.labels import class_names
-from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, question
+from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, missing_flag
 from permafrost.evaluation.frozen_graphs.output import Output
 from permafrost.evaluation.runtimes import client
 from permafrost.evaluation.runtimes.classifier import Classifier
@@ -34,12 +38,12 @@ class ConvertedModel(Classifier):
         facts = child.ask(describe=os.path.abspath(path))
         fed = _input(path, facts['inputs'], options)
         self._fetched = choose(path, facts['outputs'], 'output', options.output, USUAL_OUTPUTS)
-        missing = [] if self._fetched else [question('output', facts['outputs'])]
+        missing = [] if self._fetched else [missing_flag('output', facts['outputs'])]
         name = _plain(fed['name'])
         self.input = ImageInput(path, name, _type_number(path, fed['dtype']),
                                 [None if size < 0 else size for size in fed['shape']], options,
                                 dataset and dataset.image_shape[:2])
-        ask_for(path, name, [*missing, *self.input.questions()])
+        raise_if_missing(path, name, [*missing, *self.input.missing_flags()])
         if dataset:
             self.input.check_dataset(dataset.name, dataset.image_shape[:2])
         nodes = Nodes(name, _plain(self._fetched), is_own=self.input.is_own)

@@ -13,7 +13,7 @@ from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation
 from permafrost.evaluation.runtimes import client
 from permafrost.export import formats
-from permafrost.export.conversion import places
+from permafrost.export.conversion import output_paths
 
 RUN_FLAGS = ('run', 'step', 'weights', 'saved_model')
 
@@ -32,7 +32,7 @@ def run(values: flags.FlagValues) -> Optional[str]:
     directory = None if values.graph else values.run or runs.latest_run(values.log_dir)
     config = runs.read_config(directory)[0] if directory else None  # before the slow import
     frozen = values.graph or values.output or os.path.join(directory, config.model + '.pb')
-    _check_places(values, targets, frozen, config)
+    _check_output_paths(values, targets, frozen, config)
     for environment in sorted({name for target in targets
                                for name in formats.FORMATS[target.format].environments}):
         client.python(environment)  # builds it, before the slow part
@@ -62,18 +62,18 @@ def _check_graph(values: flags.FlagValues, targets: Sequence[formats.Target]) ->
     file_kinds.check_graph_file(values.graph)
 
 
-def _check_places(values: flags.FlagValues, targets: Sequence[formats.Target], frozen: str,
+def _check_output_paths(values: flags.FlagValues, targets: Sequence[formats.Target], frozen: str,
                   config: Optional[Config]) -> None:
     """Raise UserError, before the slow part, if a file cannot have its name.
 
     `config` is that of the run to freeze to the file `frozen`, None with --graph.
     """
     if config:
-        places.description_path(frozen, config.model)
+        output_paths.description_path(frozen, config.model)
     elif values.output:
-        places.check_suffix(values.output)
+        output_paths.check_suffix(values.output)
     if values.saved_model:
-        places.check_new(values.saved_model)
+        output_paths.check_new(values.saved_model)
     for target in targets:
         path = target.path(values.output or frozen)
         for place in [path + end for end in ('', '.json', '.cc', '.h')]:

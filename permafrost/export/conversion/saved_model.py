@@ -11,7 +11,7 @@ from permafrost import files
 from permafrost.errors import UserError, one_line
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.metrics import BATCH_SIZE
-from permafrost.export.conversion import places
+from permafrost.export.conversion import output_paths
 
 
 def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.ConfigProto]) -> None:
@@ -20,7 +20,7 @@ def write(graph: tf.GraphDef, directory: str, session_config: Optional[tf.Config
     The disk has its files before it has the name, and the name when this returns.
     Raises UserError if it exists, or cannot be written.
     """
-    places.check_new(directory)
+    output_paths.check_new(directory)
     parent = os.path.dirname(os.path.abspath(directory))
     try:
         files.make_folder(parent)

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost.training.compression import operations
+from permafrost.training.compression import graph_operations
 
 Ids = Any  # np.ndarray, int [channels]: the number of each channel of a tensor
 # Operations on each channel by itself, which return 0 for a channel of zeros.
@@ -51,7 +51,7 @@ class Channels:
         self._zero: Dict[str, np.ndarray] = {}  # by operation: bool [channels]
         self._parameters: Dict[Tuple[str, int], Ids] = {}  # by parameter and axis
         end = graph.get_operation_by_name(output)
-        for operation in operations.in_order(end):
+        for operation in graph_operations.in_order(end):
             self._visit(operation)
         self._fix(self._ids[end.name])
 
@@ -88,7 +88,7 @@ class Channels:
         self._fixed.update(ids)
 
     def _visit(self, operation: tf.Operation) -> None:
-        inputs = [operations.source(tensor) for tensor in operation.inputs]
+        inputs = [graph_operations.source(tensor) for tensor in operation.inputs]
         known = [name for name in inputs if name in self._ids]
         if not operation.outputs:
             return
@@ -128,7 +128,7 @@ class Channels:
         return ~value.reshape(-1, value.shape[-1]).any(0)
 
     def _pass_on(self, operation, inputs):
-        if operation.type == 'Mean' and not operations.is_over_positions(operation):
+        if operation.type == 'Mean' and not graph_operations.is_over_positions(operation):
             return None
         keeps = operation.type in KEEP_ZERO
         zero = self._zero[inputs[0]]
@@ -190,14 +190,14 @@ class Channels:
 
     def _concat(self, operation, inputs):
         *xs, axis = inputs
-        if any(x not in self._ids for x in xs) or operations.constant(operation, -1) not in (
+        if any(x not in self._ids for x in xs) or graph_operations.constant(operation, -1) not in (
                 -1, operation.outputs[0].shape.ndims - 1):
             return None
         return (np.concatenate([self._ids[x] for x in xs]),
                 np.concatenate([self._zero[x] for x in xs]))
 
     def _pad(self, operation, inputs):
-        paddings = operations.constant(operation, 1)
+        paddings = graph_operations.constant(operation, 1)
         if paddings is None:
             return None
         before, after = (int(each) for each in paddings[-1])
@@ -210,7 +210,8 @@ class Channels:
         return ids, zero
 
     def _slice(self, operation, inputs):
-        begin = operations.constant(operation, 1)  # fewer dimensions than the input: channels stay
+        # Fewer dimensions than the input: all channels stay.
+        begin = graph_operations.constant(operation, 1)
         ndims = operation.inputs[0].shape.ndims
         if begin is None or len(begin) >= ndims or operation.outputs[0].shape.ndims != ndims or any(
                 operation.get_attr(f'{name}_mask') for name in ('ellipsis', 'new_axis')):
@@ -221,7 +222,7 @@ class Channels:
         ids, zero = self._ids[inputs[0]], self._zero[inputs[0]]
         sizes = operation.inputs[0].shape.as_list()[1:]
         shape = operation.outputs[0].shape.as_list()
-        if operations.constant(operation, 1) is None or None in sizes:
+        if graph_operations.constant(operation, 1) is None or None in sizes:
             return None
         times = 1
         if shape[-1] != len(ids):

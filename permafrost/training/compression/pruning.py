@@ -16,8 +16,14 @@ from permafrost.config import Config
 from permafrost.errors import UserError, printable
 from permafrost.recipes import durations
 from permafrost.training.checkpoints import finding
-from permafrost.training.compression import magnitude
 from permafrost.training.compression.channels import Channels
+from permafrost.training.compression.pruning_methods import (
+    MULTIPLES,
+    Lamp,
+    LayerMagnitude,
+    PruningMethod,
+    StructuredFilters,
+)
 
 UPDATES = 100  # of the masks, from the first to the last
 
@@ -41,12 +47,12 @@ def _final_sparsity(config: Config) -> float:
 class Pruning:
     """The masks of a training, and the operations that change them; see create."""
 
-    def __init__(self, selection: magnitude.Selection):
-        self.selection = selection
+    def __init__(self, method: PruningMethod):
+        self.method = method
         self.variables = {variable.op.name: variable for variable in tf.trainable_variables()}
         self.masks = {name: tf.get_variable(f'{name}/mask', shape, trainable=False,
                                             initializer=tf.ones_initializer())
-                      for name, shape in selection.shapes.items()}
+                      for name, shape in method.shapes.items()}
         self.sparsity = tf.get_variable('pruning/sparsity', [], trainable=False,
                                         initializer=tf.zeros_initializer())
         with tf.name_scope('pruning'):
@@ -64,14 +70,14 @@ class Pruning:
     def prune(self, session: tf.Session, sparsity: float) -> Tuple[int, int]:
         """Choose what is zero at `sparsity` by the weights of `session`, and make it so.
 
-        Return how many weights or filters are zero, and of how many: see Selection.count_zeros.
+        Return how many weights or filters are zero, and of how many: see PruningMethod.count_zeros.
         """
         values, before = session.run([
-            {name: self.variables[name] for name in self.selection.reads}, self.masks])
-        masks = self.selection.masks(values, before, sparsity)
+            {name: self.variables[name] for name in self.method.reads}, self.masks])
+        masks = self.method.compute_masks(values, before, sparsity)
         session.run(self._change, {self._new_sparsity: sparsity, **{
             self._new_masks[name]: mask for name, mask in masks.items()}})
-        return self.selection.count_zeros(masks)
+        return self.method.count_zeros(masks)
 
 
 class PruningHook(tf.train.SessionRunHook):
@@ -120,21 +126,21 @@ def create(config: Config, num_classes: int,
               if name not in spared and not is_frozen(f'{name}/weights')]
     shapes = {variable.op.name: tuple(variable.shape.as_list())
               for variable in tf.trainable_variables() if not is_frozen(variable.op.name)}
-    selection: magnitude.Selection
+    method: PruningMethod
     if recipe.sparsity:
-        rule = magnitude.GlobalWeights if recipe.sparsity_scope == 'global' else magnitude.Weights
-        selection = rule({name: shapes[name] for name in pruned})
+        weights = {name: shapes[name] for name in pruned}
+        method = Lamp(weights) if recipe.sparsity_scope == 'global' else LayerMagnitude(weights)
     else:
-        selection = _filters(Channels(graph, logits.op.name), pruned, shapes,
-                             recipe.structured_sparsity)
-    if not selection.shapes:
+        method = _filters(Channels(graph, logits.op.name), pruned, shapes,
+                          recipe.structured_sparsity)
+    if not method.shapes:
         raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
                         '--freeze')
-    if isinstance(selection, magnitude.Filters) and selection.removes_none:
+    if isinstance(method, StructuredFilters) and method.removes_none:
         raise UserError(f'--structured_sparsity={recipe.structured_sparsity:g} is too low to '
                         f'remove any filter of {config.model} (layer widths stay multiples of '
-                        f"{' or '.join(map(str, magnitude.MULTIPLES))}): use a higher value")
-    return Pruning(selection)
+                        f"{' or '.join(map(str, MULTIPLES))}): use a higher value")
+    return Pruning(method)
 
 
 def _spared(config: Config, names: List[str]) -> List[str]:
@@ -151,8 +157,8 @@ def _spared(config: Config, names: List[str]) -> List[str]:
 
 
 def _filters(channels: Channels, pruned: List[str], shapes: Dict[str, Tuple[int, ...]],
-             final: float) -> magnitude.Filters:
-    """Return the selection of the filters that only layers whose weights are `pruned` make."""
+             final: float) -> StructuredFilters:
+    """Return the method for the filters that only layers whose weights are `pruned` make."""
     makers: Dict[int, List[str]] = {}
     for use in channels.uses:
         if use.makes:
@@ -174,7 +180,7 @@ def _filters(channels: Channels, pruned: List[str], shapes: Dict[str, Tuple[int,
     gammas = {name: ids for name, ids in made.items() if name.endswith('gamma')}
     filters = {name: ids for name, ids in made.items() if name not in gammas}
     masks = {name: (1,) * (len(shapes[name]) - 1) + (len(ids),) for name, ids in filters.items()}
-    return magnitude.Filters(masks, list(layers.values()), filters, weights, gammas, final)
+    return StructuredFilters(masks, list(layers.values()), filters, weights, gammas, final)
 
 
 def masked(reader: Any, name: str, value: np.ndarray) -> np.ndarray:

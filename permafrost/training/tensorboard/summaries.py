@@ -6,7 +6,7 @@ from typing import Any, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
-from permafrost.training.checkpoints.hook import crossed_multiple_of
+from permafrost.recipes import durations
 from permafrost.training.hooks import LoggingHook
 from permafrost.training.tensorboard.event_writer import EventWriter
 
@@ -36,7 +36,7 @@ class SummaryHook(tf.train.SessionRunHook):
                           session_log=tf.SessionLog(status=tf.SessionLog.START))
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:
-        self._is_due = self._step == 0 or crossed_multiple_of(
+        self._is_due = self._step == 0 or durations.crossed_multiple_of(
             self.interval, self._written, self._step + 1)
         return tf.train.SessionRunArgs(
             [self.step, self.summary] if self._is_due else [self.step])

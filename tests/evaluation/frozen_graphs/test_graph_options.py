@@ -4,7 +4,7 @@ import pytest
 
 from permafrost import flags
 from permafrost.errors import UsageError
-from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions, ask_for
+from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions, raise_if_missing
 
 
 def test_the_flags_of_a_graph_are_the_fields():
@@ -12,8 +12,8 @@ def test_the_flags_of_a_graph_are_the_fields():
 
 
 def test_all_that_is_missing_is_asked_for_in_one_line():
-    ask_for('a.pb', 'x', [])
+    raise_if_missing('a.pb', 'x', [])
     with pytest.raises(UsageError, match='^a.pb does not specify everything: add --a --b N$'):
-        ask_for('a.pb', '', ['--a', '--b N'])
+        raise_if_missing('a.pb', '', ['--a', '--b N'])
     with pytest.raises(UsageError, match="^a.pb is fed at 'x' and does not specify everything"):
-        ask_for('a.pb', 'x', ['--a'])
+        raise_if_missing('a.pb', 'x', ['--a'])

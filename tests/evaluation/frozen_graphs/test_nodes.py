@@ -43,10 +43,10 @@ def test_questions_name_the_candidates():
         both = images('a') + images('b')
         tf.reduce_mean(both, [1, 2], name='one')
         tf.reduce_sum(both, [1, 2], name='two')
-    assert nodes_of(network).questions == (
+    assert nodes_of(network).missing_flags == (
         '--node NAME (candidates: a, b)', '--output NAME (candidates: one, two)')
-    assert nodes_of(network, 'a', 'one').questions == ('--feed b=VALUE',)
-    assert nodes_of(lambda: tf.constant(1., name='c')).questions == (
+    assert nodes_of(network, 'a', 'one').missing_flags == ('--feed b=VALUE',)
+    assert nodes_of(lambda: tf.constant(1., name='c')).missing_flags == (
         '--node NAME (candidates: none)', '--output NAME (candidates: none)')
 
 

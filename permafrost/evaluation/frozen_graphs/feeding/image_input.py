@@ -78,7 +78,7 @@ class ImageInput:
         if self.is_own and not all(fed):
             fed = list(dataset_size or (DEFAULT_SIDE, DEFAULT_SIDE))
         if not all(fed):
-            return  # raw of any size, or a question
+            return  # raw of any size, or a flag is missing
         self.layout = self.layout.sized(*fed)
         is_square_colour = fed[0] == fed[1] and self.layout.channels == 3
         self.read_size = fed[0], fed[1]
@@ -110,7 +110,7 @@ class ImageInput:
         """The only number of images that can be fed at once; None: any."""
         return 1 if self.takes_any_size else self.layout.batch
 
-    def questions(self) -> List[str]:
+    def missing_flags(self) -> List[str]:
         """Return the flags that are missing."""
         if self.takes_any_size or (self.layout.height and self.layout.width):
             return []

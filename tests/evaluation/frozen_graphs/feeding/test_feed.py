@@ -17,7 +17,7 @@ def test_other_placeholders_are_named_unless_they_have_defaults():
         tf.reduce_mean(images() * scale * factor, [1, 2], name='y')
     found = find_nodes(build(network), 'a.pb')
     assert (found.input, found.output) == ('x', 'y')
-    assert found.questions == ('--feed scale=VALUE',) and found.defaults == ('factor',)
+    assert found.missing_flags == ('--feed scale=VALUE',) and found.defaults == ('factor',)
     fed = feed_constants(build(network), 'a.pb', ['scale=0.5', 'factor:0=2'])
     assert find_nodes(fed, 'a.pb') == Nodes('x', 'y')
     with tf.Graph().as_default(), tf.Session() as session:

@@ -27,14 +27,14 @@ def made(shape, dtype=tf.float32, name='x', dataset_size=None, **stated):
 def test_image_files_are_read_in_a_size_of_which_the_centre_is_fed(shape, stated, read, fed):
     found = made(shape, **stated)
     assert (found.read_size, (found.layout.height, found.layout.width)) == (read, fed)
-    assert not found.questions() and not found.takes_any_size
+    assert not found.missing_flags() and not found.takes_any_size
 
 
 def test_sizes_that_nobody_states_are_asked_for_or_those_of_the_images():
-    assert made(None).questions() == ['--image_size N']
+    assert made(None).missing_flags() == ['--image_size N']
     raw = made([None, None, None, 3], tf.uint8)
     assert raw.takes_any_size and raw.batch == 1 and raw.read_size is None
-    assert not raw.questions() and 'images as they are, one at a time' in str(raw)
+    assert not raw.missing_flags() and 'images as they are, one at a time' in str(raw)
     own = made(None, tf.uint8, 'images', (40, 40))
     assert own.shape() == [None, 40, 40, 3] and made(None, tf.uint8, 'images').read_size == (32, 32)
 

@@ -10,16 +10,9 @@ import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
 from permafrost.errors import UsageError, UserError
-from permafrost.training.checkpoints import finding, hook
+from permafrost.training.checkpoints import checkpoint_hook, finding
 from tests import networks
 from tests.training.checkpoints.helpers import DAMAGE, steps
-
-
-@pytest.mark.parametrize('interval, before, step, expected', [
-    (5, 4, 5, True), (5, 5, 6, False), (5, 3, 11, True), (5, 0, 4, False), (1, 0, 1, True),
-    (0, 3, 11, False)])
-def test_a_multiple_is_crossed(interval, before, step, expected):
-    assert hook.crossed_multiple_of(interval, before, step) == expected
 
 
 def test_saved_by_steps_and_the_most_recent_are_kept(synthetic, tmp_path):
@@ -32,7 +25,7 @@ def test_saved_by_steps_and_the_most_recent_are_kept(synthetic, tmp_path):
 
 def test_saved_by_seconds_of_a_clock_that_nobody_sets(synthetic, tmp_path, monkeypatch):
     seconds = iter(range(10**6))
-    monkeypatch.setattr(hook, 'time', types.SimpleNamespace(  # and no time.time
+    monkeypatch.setattr(checkpoint_hook, 'time', types.SimpleNamespace(  # and no time.time
         monotonic=lambda: float(next(seconds))))
     networks.train(synthetic, tmp_path, 60, 'tiny', save_steps=0, save_secs=30, max_to_keep=0)
     assert len(steps(tmp_path)) > 2  # not only the first and the last
@@ -97,7 +90,7 @@ def at_step_one(synthetic, tmp_path, default_graph):
     run = runs.create('', '', str(tmp_path / 'run'))
     tf.get_variable('weight', [])
     advance = tf.train.get_or_create_global_step().assign_add(1)
-    save = hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config,
+    save = checkpoint_hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config,
                                advance.read_value())
     with tf.train.SingularMonitoredSession(hooks=[save]) as session:
         session.run(advance)
@@ -148,14 +141,14 @@ def test_an_emergency_save_waits_for_a_save_that_hangs(at_step_one, monkeypatch)
 def test_weights_that_are_not_finite_from_the_start_are_said_to_be(tmp_path, synthetic):
     config = networks.train_setup(synthetic, None, 5).config
     run = runs.create('', '', str(tmp_path / 'run'))
-    assert str(hook.nan_error(config, run, 0)) == (
+    assert str(checkpoint_hook.nan_error(config, run, 0)) == (
         'loss or weights are NaN or infinite at step 0, before the first checkpoint: check '
         '--init_from, --teacher and the dataset')
 
 
 def test_a_worker_without_a_run_directory_points_to_the_chief(synthetic):
     config = networks.train_setup(synthetic, None, 5).config
-    error = hook.nan_error(config, None, 3)
+    error = checkpoint_hook.nan_error(config, None, 3)
     assert 'at step 3 (learning rate 0.05). The chief keeps the last good checkpoint' in str(error)
 
 
@@ -164,7 +157,7 @@ def test_the_best_checkpoint_is_kept_next_to_the_newest(synthetic, tmp_path, def
     tf.get_variable('weight', [])
     advance = tf.train.get_or_create_global_step().assign_add(1)
     config = networks.train_setup(synthetic, run, 9, save_steps=1, max_to_keep=2).config
-    save = hook.CheckpointHook(run, config, advance.read_value())
+    save = checkpoint_hook.CheckpointHook(run, config, advance.read_value())
     prepared = []
     save.before_save.append(prepared.append)
     with tf.train.SingularMonitoredSession(hooks=[save]) as session:
@@ -189,7 +182,7 @@ def test_files_kept_with_a_checkpoint_have_its_step(synthetic, tmp_path, default
     weight = tf.get_variable('weight', [])
     step = tf.train.get_or_create_global_step()
     config = networks.train_setup(synthetic, run, 9).config
-    save, prepared = hook.CheckpointHook(run, config, tf.identity(step)), []
+    save, prepared = checkpoint_hook.CheckpointHook(run, config, tf.identity(step)), []
     save.before_save.append(prepared.append)
     with tf.Session() as session:
         weight.load(1., session)
@@ -204,10 +197,10 @@ def test_excluded_seconds_are_no_training(synthetic, tmp_path, default_graph, mo
     run = runs.create('', '', str(tmp_path / 'run'))
     runs.write_status(run, train_seconds=100.)
     now = [50.]
-    monkeypatch.setattr(hook, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(checkpoint_hook, 'time', types.SimpleNamespace(monotonic=lambda: now[0]))
     tf.get_variable('weight', [])
     step = tf.train.get_or_create_global_step()
-    save = hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config, step)
+    save = checkpoint_hook.CheckpointHook(run, networks.train_setup(synthetic, run, 9).config, step)
     now[0] += 10
     save.exclude(4.)
     assert save.train_seconds == 106.

@@ -1,4 +1,4 @@
-"""Magnitude: the weights, or the whole filters, that pruning sets to zero next (NumPy only)."""
+"""Pruning methods: which weights, or which whole filters, are set to zero next (NumPy only)."""
 
 import abc
 import dataclasses
@@ -11,17 +11,18 @@ Arrays = Mapping[str, np.ndarray]  # by the name of the variable
 MULTIPLES = (16, 8)
 
 
-class Selection(abc.ABC):
-    """A choice of what is zero at some sparsity; masks are 1 for what is kept and 0 for the rest.
+class PruningMethod(abc.ABC):
+    """Chooses what is zero at some sparsity; masks are 1 for what is kept and 0 for the rest.
 
     `shapes` are those of the masks, which broadcast to those of the variables they are for. `reads`
-    are the names of the variables by which `masks` chooses.
+    are the names of the variables by which `compute_masks` chooses.
     """
     shapes: Dict[str, Tuple[int, ...]]
     reads: Sequence[str]
 
     @abc.abstractmethod
-    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+    def compute_masks(self, values: Arrays, before: Arrays,
+                      sparsity: float) -> Dict[str, np.ndarray]:
         """Return the masks at `sparsity`. What is zero in the masks `before` stays zero."""
 
     def count_zeros(self, masks: Arrays) -> Tuple[int, int]:
@@ -30,7 +31,7 @@ class Selection(abc.ABC):
         return sum(sizes) - sum(np.count_nonzero(mask) for mask in masks.values()), sum(sizes)
 
 
-class Weights(Selection):
+class LayerMagnitude(PruningMethod):
     """The share `sparsity` of the entries of each variable, those nearest to zero.
 
     Zhu and Gupta 2017 (https://arxiv.org/abs/1710.01878).
@@ -39,7 +40,8 @@ class Weights(Selection):
     def __init__(self, shapes: Dict[str, Tuple[int, ...]]):
         self.shapes, self.reads = shapes, list(shapes)
 
-    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+    def compute_masks(self, values: Arrays, before: Arrays,
+                      sparsity: float) -> Dict[str, np.ndarray]:
         chosen = {}
         for name, mask in before.items():
             scores = np.where(mask > 0, np.abs(values[name]), -1.).ravel()
@@ -47,7 +49,7 @@ class Weights(Selection):
         return chosen
 
 
-class GlobalWeights(Weights):
+class Lamp(LayerMagnitude):
     """The share `sparsity` of all entries of the variables together, those of the lowest score.
 
     The score of a weight is its square over the sum of the squares of the weights of its layer
@@ -55,7 +57,8 @@ class GlobalWeights(Weights):
     layer keeps its largest weight.
     """
 
-    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+    def compute_masks(self, values: Arrays, before: Arrays,
+                      sparsity: float) -> Dict[str, np.ndarray]:
         scores = np.concatenate([
             np.where(mask > 0, _lamp_scores(values[name] * mask), -1.).ravel()
             for name, mask in before.items()])
@@ -66,7 +69,7 @@ class GlobalWeights(Weights):
 
 
 @dataclasses.dataclass
-class Filters(Selection):
+class StructuredFilters(PruningMethod):
     """In each layer the share `sparsity` of its filters, those of least importance.
 
     Filters whose outputs are summed are one, of all layers that make them. Its importance is the
@@ -90,7 +93,8 @@ class Filters(Selection):
     def __post_init__(self) -> None:
         self.reads = [*self.weights, *self.gammas]
 
-    def masks(self, values: Arrays, before: Arrays, sparsity: float) -> Dict[str, np.ndarray]:
+    def compute_masks(self, values: Arrays, before: Arrays,
+                      sparsity: float) -> Dict[str, np.ndarray]:
         importance = self._importance(values)
         removed = self._removed(before)
         for layer in self.layers:

@@ -33,14 +33,6 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
         f'--learning_rate={config.recipe.learning_rate / 2:g}')
 
 
-def crossed_multiple_of(interval: int, before: int, step: int) -> bool:
-    """Return whether a multiple of `interval` is in (before, step]; never for an interval of 0.
-
-    In a cluster the steps in between may belong to other workers.
-    """
-    return interval > 0 and step // interval > before // interval
-
-
 class CheckpointHook(tf.train.SessionRunHook):
     """Saves at the start, at the intervals in `config` and at the end; updates status.json.
 
@@ -97,7 +89,7 @@ class CheckpointHook(tf.train.SessionRunHook):
 
     def after_run(self, context: Any, run_values: Any) -> None:
         step, save_secs = int(run_values.results), self._config.save_secs
-        if (crossed_multiple_of(self._config.save_steps, self.last_step, step) or
+        if (durations.crossed_multiple_of(self._config.save_steps, self.last_step, step) or
                 save_secs and time.monotonic() - self._last_time >= save_secs):
             self._save(context.session, step)
 

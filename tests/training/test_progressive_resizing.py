@@ -24,7 +24,7 @@ def trained(graph, steps):
 
 @pytest.mark.parametrize('changes', [
     ['param_groups=beta freeze_epoch=1'], ['param_groups=none', 'quantization_aware_epochs=2.5']])
-def test_towers_of_one_size_train_as_the_network_alone(changes):
+def test_copies_of_one_size_train_as_the_network_alone(changes):
     """Batch normalization, its moving statistics, frozen variables and weight decay included."""
     found = []
     for sizes in ('none', 'crop 0:32 0.5:32 1.5:32'):

@@ -1,4 +1,4 @@
-"""Towers: the network at several image sizes, of which each step runs one; they share variables."""
+"""The network at several image sizes, of which each step runs one; they share variables."""
 
 import math
 from typing import Any, Callable, Dict, List, Tuple
@@ -26,7 +26,7 @@ def by_size(sizes: ProgressiveResizing, images: tf.Tensor, epoch: tf.Tensor, see
     names: List[str] = []  # those of the scalars: the same for each size
     ends = [*sizes.epochs[1:], math.inf]
 
-    def tower(size: int) -> Any:
+    def at_size(size: int) -> Any:
         with tf.variable_scope(tf.get_variable_scope(), reuse=True):
             scalars, gradients = compute(resizing.smaller(images, sizes.mode, size, seed, step))
         trained[:] = [variable for gradient, variable in gradients if gradient is not None]
@@ -44,7 +44,8 @@ def by_size(sizes: ProgressiveResizing, images: tf.Tensor, epoch: tf.Tensor, see
     for start, end, size in zip(sizes.epochs, ends, sizes.sizes):
         # One tf.cond after the other: in nested ones, TensorFlow loses gradients of variables.
         is_due = tf.logical_and(epoch >= start, epoch < end)
-        computed.append(tf.cond(is_due, lambda size=size: tower(size), nothing, name=f'size{size}'))
+        computed.append(tf.cond(is_due, lambda size=size: at_size(size), nothing,
+                                name=f'size{size}'))
     gradients, scalars, updated = tf.nest.map_structure(lambda *each: tf.add_n(each), *computed)
     update_ops.append(updated.op)
     for gradient, variable in zip(gradients, trained):

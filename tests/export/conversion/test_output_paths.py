@@ -3,7 +3,7 @@
 import pytest
 
 from permafrost.errors import UsageError, UserError
-from permafrost.export.conversion import places
+from permafrost.export.conversion import output_paths
 
 
 def test_the_description_is_next_to_the_graph(tmp_path):
@@ -11,15 +11,15 @@ def test_the_description_is_next_to_the_graph(tmp_path):
     for content in (None, '{"sha256": "x"}'):
         if content:
             path.write_text(content)
-        assert places.description_path(str(tmp_path / 'a.pb'), 'tuto') == str(path)
+        assert output_paths.description_path(str(tmp_path / 'a.pb'), 'tuto') == str(path)
 
 
 def test_the_teacher_of_a_run_is_not_overwritten(tmp_path):
     path = str(tmp_path / 'teacher.pb')
-    assert places.description_path(path, 'tuto') == str(tmp_path / 'teacher.json')  # no run
+    assert output_paths.description_path(path, 'tuto') == str(tmp_path / 'teacher.json')  # no run
     (tmp_path / 'config.json').write_text('{}')
     with pytest.raises(UsageError, match="is the name of a run's copy of its teacher: name anoth"):
-        places.description_path(path, 'tuto')
+        output_paths.description_path(path, 'tuto')
 
 
 def test_wrong_places_are_refused(tmp_path):
@@ -29,7 +29,7 @@ def test_wrong_places_are_refused(tmp_path):
                           ('d.pb', 'is a directory: name a file, e.g. .*d.pb/tuto.pb'),
                           ('config.pb', 'config.json would be overwritten')):
         with pytest.raises(UsageError, match=message):
-            places.description_path(str(tmp_path / name), 'tuto')
-    places.check_new(str(tmp_path / 'new'))
+            output_paths.description_path(str(tmp_path / name), 'tuto')
+    output_paths.check_new(str(tmp_path / 'new'))
     with pytest.raises(UserError, match='exists: name another --saved_model, e.g. .*/d.pb/1'):
-        places.check_new(str(tmp_path / 'd.pb'))
+        output_paths.check_new(str(tmp_path / 'd.pb'))
