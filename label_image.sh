@@ -72,6 +72,8 @@ find_graph() {
   local models
   if [ -e "$root/trained_models/$1.pb" ]; then
     graph=$root/trained_models/$1.pb
+  elif [ -e "$root/trained_models/$1.int8.tflite" ]; then
+    graph=$root/trained_models/$1.int8.tflite
   elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
     graph=$(graph_of_run "${1%/}")
   elif [ -d "$1" ] && [ ! -e "$1/saved_model.pb" ] && [ ! -e "$1/saved_model.pbtxt" ]; then
@@ -79,8 +81,8 @@ find_graph() {
   elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
     graph=$1
   else
-    models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb 2>/dev/null |
-             sed 's/^..//; s/.pb$//' | paste -sd ' ' -) || true
+    models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb ./*.int8.tflite 2>/dev/null |
+             sed 's/^..//; s/.int8.tflite$//; s/.pb$//' | sort | paste -sd ' ' -) || true
     fail 2 "no graph, run, model or image '$1' (models: ${models:-none, trained_models is empty})"
   fi
   [ -e "$graph" ] || fail 1 "$graph: No such file or directory"

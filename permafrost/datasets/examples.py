@@ -115,7 +115,8 @@ def _splits(directory: str, names: List[str]) -> Tuple[Dict[str, Optional[str]],
         return dict.fromkeys(names), collections.Counter()
     if 'train' not in by_split:
         raise UserError(f'{printable(directory)} has TFRecords of '
-                        f'{", ".join(filter(None, sorted(by_split)))}, but none of train')
+                        f'{", ".join(filter(None, sorted(by_split)))}, but none of train: put the '
+                        'word train into the names of the files to train on')
     test = 'test' if 'test' in by_split else 'val'
     splits: Dict[str, Optional[str]] = dict.fromkeys(
         by_split.pop('train'), 'train' if test in by_split else None)

@@ -87,7 +87,7 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
         content = draw(result, f'{config.model}, recipe {config.recipe.name}, batches of '
                        f'{config.recipe.batch_size}', output)
     except ImportError as error:
-        print(f'note: no chart ({one_line(error)}): pip install matplotlib')
+        print(f'note: no chart ({one_line(error)}): make setup installs matplotlib')
         return 0
     files.write_atomically(output, content)
     print(f'chart: {printable(output)}')

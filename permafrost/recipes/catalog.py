@@ -58,7 +58,7 @@ _RECIPES = (
     Recipe(
         name='tutorial',
         description="""As the TensorFlow tutorial trained: augmented 24x24 crops, averaged weights.
-            `python train.py --model tuto --recipe tutorial`; accuracy in README.md.""",
+            `bin/permafrost train --model tuto --recipe tutorial`; accuracy in README.md.""",
         default_for=('tuto', 'convone', 'alex0', 'alex1', 'alex2', 'alex3', 'alex4',
                      'nin0', 'nin1', 'nin2', 'squeeze0'),
         published=_published(
@@ -72,7 +72,7 @@ _RECIPES = (
     Recipe(
         name='plain',
         description="""The whole 32x32 image, normalized, without augmentation.
-            `python train.py --model tuto --recipe plain`.
+            `bin/permafrost train --model tuto --recipe plain`.
             Accuracy: 77.30 %, 80.49 % with --tta flip_shift (1 seed, 67 minutes, tf2).""",
         default_for=('cs231n',),
         published=_published(_FIRST_FAMILY, tuto='75.3'),
@@ -81,7 +81,7 @@ _RECIPES = (
     Recipe(
         name='lenet5',
         description="""Twenty epochs in one cycle for the smallest network.
-            `python train.py --model lenet5`.
+            `bin/permafrost train --model lenet5`.
             Accuracy: 71.77 ± 0.22 %, 75.36 ± 0.32 % with --tta flip_shift
             (3 seeds, 7 minutes, tf2).""",
         default_for=('lenet5',),
@@ -98,7 +98,7 @@ _RECIPES = (
     Recipe(
         name='cifarnet',
         description="""Thirty epochs with Muon for convolutions without batch normalization.
-            `python train.py --model cifarnet`.
+            `bin/permafrost train --model cifarnet`.
             Accuracy: 84.62 %, 85.78 % with --tta flip_shift (1 seed, 15 minutes, tf2).""",
         default_for=('cifarnet',),
         augmentation=('pad_crop:4', 'flip'),
@@ -108,7 +108,7 @@ _RECIPES = (
     Recipe(
         name='squeeze',
         description="""squeeze1 on 24x24 crops in 30,000 steps: one cycle of Muon.
-            `python train.py --model squeeze1`.
+            `bin/permafrost train --model squeeze1`.
             Accuracy: 88.76 %, 89.64 % with --tta flip_shift (1 seed, 41 minutes, tf2).""",
         default_for=('squeeze1',),
         published=_published(
@@ -120,7 +120,7 @@ _RECIPES = (
     Recipe(
         name='tutorial_muon',
         description="""The networks of tutorial in 30,000 steps: one cycle of Muon.
-            `python train.py --model tuto --recipe tutorial_muon`.
+            `bin/permafrost train --model tuto --recipe tutorial_muon`.
             Accuracy: 87.15 %, 88.07 % with --tta flip_shift (1 seed, 24 minutes, tf2).""",
         published=_published(
             _FIRST_FAMILY, tuto='87.2 in 300,000 steps', alex4='87.5 in 300,000 steps'),
@@ -131,7 +131,7 @@ _RECIPES = (
         name='resnet_paper',
         description="""As published for ResNets: rate 0.1, divided by 10 at steps 32,000 and 48,000.
             He et al. 2015 (https://arxiv.org/abs/1512.03385, section 4.2): 91.25 % for resnet20.
-            `python train.py --model resnet20 --recipe resnet_paper`.
+            `bin/permafrost train --model resnet20 --recipe resnet_paper`.
             Accuracy: not measured yet.""",
         published=_published(_HE, resnet20='91.25 in 164 epochs'),
         augmentation=('pad_crop:4', 'flip'),
@@ -148,7 +148,7 @@ _RECIPES = (
     Recipe(
         name='resnet',
         description="""Forty epochs with Muon, a quarter of the published length.
-            `python train.py --model resnet20`.
+            `bin/permafrost train --model resnet20`.
             Accuracy: 91.53 ± 0.16 %, 92.75 ± 0.16 % with --tta flip_shift
             (2 seeds, 73 minutes, tf2).""",
         default_for=('resnet20',),
@@ -157,7 +157,7 @@ _RECIPES = (
     Recipe(
         name='resnet_deep',
         description="""Sixty epochs with Muon for deeper ResNets (published: 164 epochs).
-            `python train.py --model resnet32`.
+            `bin/permafrost train --model resnet32`.
             Accuracy: 92.98 %, 93.79 % with --tta flip_shift
             (1 seed, 9 minutes on NVIDIA H200, tf2). resnet56: 93.01 %, 93.81 %.""",
         default_for=('resnet32', 'resnet44', 'resnet56', 'resnet110'),
@@ -170,7 +170,7 @@ _RECIPES = (
     Recipe(
         name='davidnet',
         description="""Twelve epochs with Muon, half of David Page's twenty-four (94 % published).
-            `python train.py --model davidnet`.
+            `bin/permafrost train --model davidnet`.
             Accuracy: 94.08 ± 0.06 %, 94.78 ± 0.01 % with --tta flip_shift
             (2 seeds, 111 minutes, tf2).""",
         default_for=('davidnet',),
@@ -195,7 +195,7 @@ _RECIPES = (
     Recipe(
         name='davidnet_tricks',
         description="""David Page's bag of tricks: ten epochs (94.1 % published, with --tta flip).
-            `python train.py --model davidnet_tricks`; `python eval.py --tta flip`.
+            `bin/permafrost train --model davidnet_tricks`; `bin/permafrost eval --tta flip`.
             Accuracy: 93.60 %, 94.04 % with --tta flip (1 seed, 168 minutes, tf2).""",
         default_for=('davidnet_tricks',),
         published=_published(_CIFAR10_FAST, davidnet_tricks='94.1 in 10 epochs (flip)'),
@@ -221,7 +221,7 @@ _RECIPES = (
     Recipe(
         name='sprint',
         description="""Eight epochs with Muon (published: 94.01 % with --tta flip_shift).
-            `python train.py --model sprint`; `python eval.py --tta flip_shift`.
+            `bin/permafrost train --model sprint`; `bin/permafrost eval --tta flip_shift`.
             Accuracy: 93.16 ± 0.20 %, 94.12 ± 0.14 % with --tta flip_shift
             (10 seeds, 6 minutes, tf2).""",
         default_for=('sprint',),
@@ -249,7 +249,7 @@ _RECIPES = (
     Recipe(
         name='nin_bn',
         description="""Forty epochs with Muon for NiN with batch normalization.
-            `python train.py --model nin_bn`.
+            `bin/permafrost train --model nin_bn`.
             Accuracy: 92.32 %, 92.95 % with --tta flip_shift
             (1 seed, 7 minutes on NVIDIA H200, tf2).""",
         default_for=('nin_bn',),
@@ -269,7 +269,7 @@ _RECIPES = (
     Recipe(
         name='vgg_bn_drop',
         description="""Forty-five epochs with Muon (published: 300 epochs, 92.45 %).
-            `python train.py --model vgg_bn_drop`.
+            `bin/permafrost train --model vgg_bn_drop`.
             Accuracy: 92.36 %, 92.70 % with --tta flip_shift
             (1 seed, 6 minutes on NVIDIA H200, tf2).""",
         default_for=('vgg_bn_drop',),
@@ -280,7 +280,7 @@ _RECIPES = (
     Recipe(
         name='vgg_paper',
         description="""As published for vgg_bn_drop (92.45 %): 300 epochs, the rate halved every 25.
-            `python train.py --model vgg_bn_drop --recipe vgg_paper`.
+            `bin/permafrost train --model vgg_bn_drop --recipe vgg_paper`.
             Accuracy: not measured yet.""",
         published=_published(_TORCH_BLOG, vgg_bn_drop='92.45 in 300 epochs'),
         augmentation=('flip',),
@@ -293,7 +293,7 @@ _RECIPES = (
     Recipe(
         name='xception',
         description="""Thirty epochs with Muon for depthwise separable convolutions.
-            `python train.py --model xception_mini`.
+            `bin/permafrost train --model xception_mini`.
             Accuracy: 90.16 ± 0.08 %, 91.67 ± 0.11 % with --tta flip_shift
             (2 seeds, 49 minutes, tf2).""",
         default_for=('xception_mini',),

@@ -65,7 +65,7 @@ def test_recipes_are_complete(name):
     assert overrides.get_recipe(name) == recipe and recipe.name == name
     summary = recipe.description.splitlines()[0]
     assert summary.endswith('.') and len(summary) < 100
-    assert '`python train.py --model ' in recipe.description
+    assert '`bin/permafrost train --model ' in recipe.description
     assert 'ccuracy' in recipe.description
     assert durations.num_steps(recipe) > 0
     assert recipe.optimizer in OPTIMIZERS

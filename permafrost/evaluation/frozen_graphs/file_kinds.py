@@ -32,10 +32,12 @@ SIGNATURES = {
 def graph_file(path: str) -> str:
     """Return `path` or, of the directory of a run or a name in trained_models/, the frozen graph.
 
+    A model that trained_models/ has in int8 alone is its TFLite file.
+
     Raises UserError if the run has none, or several. label_image.sh has the same rule.
     """
     if not (runs.exists(path) and os.path.isdir(runs.train_dir(path))):
-        return trained_models.path_of(path)
+        return trained_models.path_of(path, ('.pb', '.int8.tflite'))
     graphs = sorted(name for name in os.listdir(path)
                     if name.endswith('.pb') and name != runs.TEACHER)
     if len(graphs) > 1:

@@ -106,7 +106,7 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
             'logarithmic', '49%')
     cpu = measured['machine'].get('cpu')
     if cpu:
-        where = markdown.escape(f"{cpu}, {measured['versions'].get('engine', '')}")
+        where = markdown.escape(f"{cpu}, TensorFlow {measured['versions'].get('tensorflow', '')}")
         text = ("Each point is a model's best recorded result; the second chart has the models "
                 'whose latency has been measured. For comparison, the charts show the published '
                 'results of the original implementation, after 300,000 steps; its latencies were '
