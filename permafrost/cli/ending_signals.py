@@ -9,6 +9,10 @@ from typing import Any, Dict, Optional
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
                   signal.SIGXCPU)
 
+# Sent to a child that saves before it ends. Unlike SIGTERM, it may come again: from its parent, and
+# when its parent ends.
+REQUEST_TO_END = signal.SIGUSR1
+
 _exit_code: Optional[int] = None  # of the signal that came while exit_on_ending_signals counted
 
 

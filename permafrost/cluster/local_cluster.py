@@ -14,13 +14,16 @@ import time
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from permafrost.cli.child_process import end_with_parent
-from permafrost.cli.ending_signals import on_ending_signals
+from permafrost.cli.ending_signals import REQUEST_TO_END, on_ending_signals
 from permafrost.cluster import cluster_spec
 from permafrost.flags import explicitly_set
 from permafrost.recipes import checks
 from permafrost.training import setup
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Of a chief that has saved after a signal, or that the signal itself ended before it trained.
+SAVED_CODES = [code for number in (signal.SIGINT, signal.SIGTERM, REQUEST_TO_END)
+               for code in (128 + number, -number)]
 STOP_SECS = 60.  # for a task to save and end, on a busy host too
 
 
@@ -79,7 +82,7 @@ class LocalCluster:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 universal_newlines=True, errors='backslashreplace',
                 start_new_session=True,  # Ctrl-C must not reach them
-                preexec_fn=end_with_parent(signal.SIGTERM))  # however this process ends
+                preexec_fn=end_with_parent(REQUEST_TO_END))  # however this process ends
             self.lines.setdefault(name, [])
             self._readers[name] = threading.Thread(
                 target=self._read, args=(name, self.tasks[name]), daemon=True)
@@ -184,9 +187,8 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
         while not signals and None in codes and not any(codes):
             time.sleep(.2)
             codes = [task.poll() for task in cluster.tasks.values()]
-        chief_code = cluster.stop()['worker 0']
-    # A chief that SIGTERM itself ends has not begun to train: it has nothing to save.
-    if signals and chief_code in (0, 130, 143, -signal.SIGTERM):
+        chief_code = cluster.stop(REQUEST_TO_END)['worker 0']
+    if signals and chief_code in (0, *SAVED_CODES):
         return 128 + signals[0]
     code = next(filter(None, codes), chief_code)
     return code if code >= 0 else 1  # negative: ended by a signal that was not ours

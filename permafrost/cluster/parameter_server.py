@@ -179,12 +179,17 @@ class Servers:
     def send(self, kind: str, only: Optional[int] = None, **fields: Any) -> None:
         """Send a message to every server, or `only` to that one.
 
-        Raises UnavailableError if one does not answer.
+        Raises UnavailableError if one does not answer; all others have the message then.
         """
-        text = json.dumps(dict(fields, kind=kind))
+        text, errors = json.dumps(dict(fields, kind=kind)), []
         for index, mailbox in enumerate(self._mailboxes):
             if only in (None, index):
-                self._run(index, mailbox.send, {mailbox.text: text})
+                try:
+                    self._run(index, mailbox.send, {mailbox.text: text})
+                except tf.errors.UnavailableError as error:
+                    errors.append(error)
+        if errors:
+            raise errors[0]
 
     def global_step(self) -> int:
         """Return the global step of the variables that the servers hold; 0 if it is unknown."""

@@ -98,7 +98,7 @@ def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
             strategy.join()
         except session_creators.MissingTaskError:
             from permafrost.training.checkpoints.finding import last_step
-            if context.task.is_chief and train_setup.resume and is_done(train_setup):
+            if train_setup.resume and is_done(train_setup):
                 print(f'nothing to do: {printable(train_setup.run)} is at step '
                       f'{last_step(train_setup.run)}, and its servers have ended')
                 return 0

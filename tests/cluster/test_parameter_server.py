@@ -69,6 +69,21 @@ def test_tasks_read_the_states_and_change_them_by_messages():
         assert servers.states()[1].run == RUN  # a new session
 
 
+def test_a_message_reaches_the_other_servers_if_one_is_lost(monkeypatch):
+    """Else those would wait forever for a chief that has saved."""
+    spec = helpers.free_spec(2, 1)
+    with helpers.serving(spec):
+        servers = parameter_server.Servers(spec, tf.ConfigProto())
+        monkeypatch.setattr(parameter_server, 'REQUEST_SECS', 1.)
+        lost = parameter_server.Servers(ClusterSpec(('127.0.0.1:1', spec.ps[1]), spec.workers),
+                                        tf.ConfigProto())
+        with pytest.raises(tf.errors.UnavailableError):
+            lost.send('claim', run=RUN, overwrite=False)
+        while servers.states()[1].run is None:
+            pass
+        assert [state.run for state in servers.states()] == [None, RUN]
+
+
 @pytest.fixture
 def fast_polls(monkeypatch):
     monkeypatch.setattr(parameter_server, 'POLL_SECS', 0.)

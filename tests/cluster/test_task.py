@@ -208,7 +208,7 @@ def test_one_machine_in_tf_config_trains_alone(synthetic, tmp_path, monkeypatch)
     assert 'done at step 2' in result.stdout and 'listening' not in result.stdout
 
 
-def test_a_chief_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_path):
+def test_a_task_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_path):
     """Its servers have ended. A run that is not done is an error."""
     def run_chief(*flags):
         spec = helpers.free_spec(1, 1)
@@ -223,6 +223,13 @@ def test_a_chief_that_is_started_after_the_end_has_nothing_to_do(synthetic, tmp_
                                   'ended\n')
     result = run_chief('--steps=3')
     assert result.code == 1 and result.stderr.startswith('error: no answer from ps 0 (')
+
+    spec = helpers.free_spec(1, 2)
+    result = in_process.run(
+        'train_cluster.py', '--job_name=worker', '--task_index=1', f'--ps_hosts={spec.ps[0]}',
+        f'--worker_hosts={",".join(spec.workers)}', f'--run={tmp_path}', '--resume',
+        '--wait_secs=1')
+    assert result.code == 0 and 'nothing to do: ' in result.stdout, result.stderr
 
     # As if it had been stopped early.
     config, extra = runs.read_config(str(tmp_path))

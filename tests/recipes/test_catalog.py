@@ -53,7 +53,7 @@ def test_the_accuracy_of_a_description_is_that_of_the_model_in_its_command():
                 for result in results.load(os.path.join(ROOT, 'results'))}
     described = set()
     for name, recipe in catalog.RECIPES.items():
-        model, = re.findall(r'train.py --model (\w+)', recipe.description)
+        model, = re.findall(r'permafrost train --model (\w+)', recipe.description)
         described |= {(model, name, accuracy)
                       for accuracy in re.findall(r'Accuracy: ([\d.]+)', recipe.description)}
     assert described and described <= recorded

@@ -112,6 +112,9 @@ class FinishHook(tf.train.SessionRunHook):
         if self._signals.code and any(hook.is_behind(step) for hook in self._final_hooks):
             return  # the others wait for this task to come back
         self._watcher.enter(watchdog.State.NOTIFYING)
+        # Before the servers end: a chief that is killed now has nothing to do when it comes back.
+        with contextlib.suppress(OSError):
+            runs.write_status(self._run, state='done')
         with contextlib.suppress(tf.errors.UnavailableError):  # all is saved
             self._send('saved')
         if self._stop.reason:

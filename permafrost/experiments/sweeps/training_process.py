@@ -3,13 +3,13 @@
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 from typing import Optional, Sequence
 
 from permafrost import files, runs
 from permafrost.cli import child_process, commands
+from permafrost.cli.ending_signals import REQUEST_TO_END
 from permafrost.errors import one_line, printable
 from permafrost.experiments.sweeps.plan import PlannedRun
 
@@ -34,7 +34,7 @@ class TrainingProcess:
                  f'--run={run.directory}', '--resume'],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the sweep, which stops this
-                preexec_fn=child_process.end_with_parent(signal.SIGTERM))
+                preexec_fn=child_process.end_with_parent(REQUEST_TO_END))
 
     def code(self) -> Optional[int]:
         """Return the exit code, negative after a signal; None while the training runs."""
@@ -44,7 +44,7 @@ class TrainingProcess:
         """Let the training save and end. A second time does nothing."""
         if not self.is_stopped:
             self.is_stopped = True
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(REQUEST_TO_END)
 
     def end(self) -> None:
         """Stop the training, and wait until it has ended."""

@@ -165,7 +165,7 @@ def test_a_server_that_has_just_started_ends_the_waiting_for_other_workers(serve
         waiting.result.result(60.)
 
 
-@pytest.mark.parametrize('code, sent', [(143, []), (0, ['saved'])])
+@pytest.mark.parametrize('code, sent', [(143, []), (0, ['done', 'saved'])])
 def test_a_chief_that_a_signal_kept_from_its_evaluation_is_not_done(monkeypatch, code, sent):
     kinds = []
     hook = finish.FinishHook.__new__(finish.FinishHook)
@@ -175,5 +175,6 @@ def test_a_chief_that_a_signal_kept_from_its_evaluation_is_not_done(monkeypatch,
     hook._final_hooks = [SimpleNamespace(end=lambda session: None, is_behind=lambda step: True)]
     monkeypatch.setattr(hook, '_wait_for_others', lambda: None)
     monkeypatch.setattr(hook, '_send', kinds.append)
+    monkeypatch.setattr(finish.runs, 'write_status', lambda run, state: kinds.append(state))
     hook._save(SimpleNamespace(graph=tf.Graph()), 9)
     assert (kinds, hook.saved) == (sent, not code)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from permafrost import runs
+from permafrost.cli.ending_signals import REQUEST_TO_END
 from permafrost.experiments.sweeps import training_process
 from permafrost.experiments.sweeps.training_process import TrainingProcess, claim
 from tests.experiments.sweeps import helpers
@@ -33,15 +34,16 @@ def test_a_training_is_started_stopped_and_continued(run):
         process = TrainingProcess(long)
         while process.step() < 10:
             time.sleep(.05)
-        process.stop(), process.stop()  # a second signal would end it without saving
-        assert wait(process) == 143
+        process.stop()
+        os.kill(process._process.pid, REQUEST_TO_END)  # as when the sweep ends meanwhile
+        assert wait(process) == 138
         step = run.step()
         assert step >= 10 and runs.read_status(run.directory)['state'] == 'stopped'
         process = TrainingProcess(long, ['--log_steps=7'])
         while process.step() < step + 10:
             time.sleep(.05)
         process.stop()
-        assert wait(process) == 143
+        assert wait(process) == 138
     with open(os.path.join(run.directory, 'train.log')) as stream:
         assert f'resuming at step {step}\n' in stream.read()
 
