@@ -55,7 +55,8 @@ class Sgd(tf.train.Optimizer):
         grad = grad if mask is None else grad * mask
         with tf.control_dependencies([grad]):  # decay after all workers have read the weights
             decayed = [var.assign_sub(rate * decay * var)] if decay else []
-        with tf.control_dependencies(decayed):
+        # Updates are differences, of values that are read late: other workers make theirs meanwhile.
+        with tf.control_dependencies([grad, *decayed]):
             update = self._update(grad, var, rate)
         if mask is None:
             return update
@@ -122,16 +123,19 @@ class Muon(Nesterov):
         if not _is_matrix(var.shape):
             return super()._update(grad, var, rate)
         filters = var.shape.as_list()[3]
-        scaled = var * (filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(var))))
-        value = scaled - rate * self._direction(grad, var, self.MOMENTUM)
+        direction = self._direction(grad, var, self.MOMENTUM)
+        with tf.control_dependencies([direction]):
+            value = var.read_value()
+        scale = filters ** 0.5 * tf.math.rsqrt(tf.reduce_sum(tf.square(value)))
+        change = (1. - scale) * value + rate * direction
         is_trained = self._is_trained(var)
         if is_trained is not None:  # a rate of 0 does not keep it from being scaled
-            value = tf.where(is_trained, value, var)
-        return var.assign(value)
+            change = change * tf.cast(is_trained, tf.float32)
+        return var.assign_sub(change)
 
     def _direction(self, grad, var, momentum):
         slot = self.get_slot(var, 'momentum')
-        average = slot.assign(momentum * slot + grad)
+        average = slot.assign_add((momentum - 1.) * slot.read_value() + grad)
         matrix = tf.reshape(grad + momentum * average, [-1, var.shape.as_list()[3]])
         return tf.reshape(orthogonalize(matrix, self._recipe.compute_dtype), var.shape)
 

@@ -1,5 +1,7 @@
 """Optimizers against NumPy, step by step."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -90,6 +92,34 @@ def test_muon_is_for_the_weights_of_convolutions_alone(muon):
     same = [np.allclose(a, b) for a, b in zip(values[muon], values['nesterov'])]
     assert dict(zip(sorted(shapes), same)) == {
         'beta': True, 'conv': False, 'depthwise': True, 'fc': True}
+
+
+@pytest.mark.parametrize('muon', ['muon', 'muon_unscaled'])
+def test_muon_keeps_what_other_workers_add_while_a_gradient_is_computed(muon):
+    """An asynchronous cluster: weights or momentum that were read before would undo that."""
+    first, gradient = np.random.RandomState(0).randn(2, 3, 3, 4, 6).astype(np.float32)
+
+    def updated(late):
+        with tf.Graph().as_default(), tf.Session() as session:
+            step = tf.train.get_or_create_global_step()
+            w = tf.get_variable('w', initializer=first)
+            optimizer = create(muon, step)
+            optimizer._create_slots([w])
+            slot = optimizer.get_slot(w, 'momentum')
+            wait = tf.py_func(lambda: time.sleep(.5 * late), [], [])  # what may be read early, is
+            with tf.control_dependencies([wait]):
+                added = [w.assign_add(tf.ones(w.shape)), slot.assign_add(2. * tf.ones(w.shape))]
+            with tf.control_dependencies(added if late else []):
+                computed = tf.constant(gradient) + 0.
+            update = optimizer.apply_gradients([(computed, w)])
+            session.run(tf.global_variables_initializer())
+            if not late:
+                session.run(added)
+            session.run(update)
+            return session.run([w, slot])
+
+    for value, expected in zip(updated(late=True), updated(late=False)):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('shape', [(40, 8), (8, 40), (8, 8)])
