@@ -131,12 +131,19 @@ def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
 
 
 def convolve_in_bfloat16(graph: tf.GraphDef) -> tf.GraphDef:
-    """Cast what convolutions and matrix products multiply to bfloat16, and the results back."""
+    """Cast what convolutions and matrix products multiply to bfloat16, and the results back.
+
+    What computes the node `inputs`, the preprocessing, stays as it is: bfloat16 has too few digits
+    for pixels.
+    """
     result = tf.GraphDef(versions=graph.versions)
+    is_ours = any(node.name == 'inputs' for node in graph.node)
+    kept = {node.name for node in graph_def.extract_subgraph(
+        graph, ['inputs'] if is_ours else []).node}
     for node in graph.node:
         copy = result.node.add()
         copy.CopyFrom(node)
-        if node.op not in ('Conv2D', 'MatMul'):
+        if node.op not in ('Conv2D', 'MatMul') or node.name in kept:
             continue
         copy.name = f'{node.name}/bfloat16'
         copy.attr['T'].type = tf.bfloat16.as_datatype_enum

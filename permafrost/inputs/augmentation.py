@@ -71,15 +71,18 @@ def teacher_view(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     brightness as the student's are. The centre of each is the student's crop; around it is more of
     the image, mirrored at the edges. A teacher crops the centre, so it sees the student's crop, or
     more or less of the same view. Cutout hides pixels from the student alone. Contrast is about the
-    mean of the whole view, which differs a little from that of the crop.
+    mean of the whole view, which differs a little from that of the crop; a student whose images are
+    normalized before the crop has contrast about the mean of its normalized crop.
     """
     height, width = images.shape.as_list()[1:3]
     images = _pad(images, recipe)
     params = sample_params(images, recipe, seed, step, shard, flip_now)
-    borders = [[side // 2, side - side // 2] for side in (
-        height - recipe.image_size, width - recipe.image_size)]
-    images = tf.pad(images, [[0, 0], *borders, [0, 0]], 'REFLECT')
-    views = apply_params(images, params, height, width)
+    rows, columns = height - recipe.image_size, width - recipe.image_size
+    images = tf.pad(images, [[0, 0], [rows // 2, rows - rows // 2],
+                             [columns - columns // 2] * 2, [0, 0]], 'REFLECT')
+    # Of an odd number of columns, the one more is on the right; a flip swaps right and left.
+    shift = columns % 2 * (1. - tf.cast(params.flip, tf.float32)) * [[0., 1.]]
+    views = apply_params(images, params._replace(offset=params.offset + shift), height, width)
     return tf.saturate_cast(tf.round(views), tf.uint8)
 
 

@@ -40,13 +40,35 @@ def is_frozen(config: Config) -> Callable[[str], bool]:
 
 
 def check_freeze(config: Config, variables: List[tf.Variable]) -> None:
-    """Raise UsageError if --freeze matches none or all of the trainable `variables`."""
+    """Raise UsageError if --freeze matches none or all of the trainable `variables`.
+
+    Also if it keeps the statistics of a batch normalization whose input muon scales.
+    """
     frozen = sum(is_frozen(config)(variable.op.name) for variable in variables)
     if config.freeze is not None and frozen in (0, len(variables)):
         names = ', '.join(variable.op.name for variable in variables)
         share = 'all' if frozen else 'none'
         raise UsageError(f'--freeze {shown(config.freeze)} matches {share} of the variables that '
                          f'are trained: {names}')
+    _check_frozen_statistics(config)
+
+
+def _check_frozen_statistics(config: Config) -> None:
+    """Raise UsageError if muon scales weights whose outputs frozen statistics normalize.
+
+    Statistics of the batch undo that scaling; moving ones, which are of before, do not.
+    """
+    weights, frozen = '', is_frozen(config)
+    for variable in tf.global_variables():
+        name = variable.op.name
+        if name.endswith('/weights'):
+            is_scaled = variable.shape.ndims == 4 and variable.shape[3] > 1  # not a depthwise one's
+            weights = name if is_scaled else ''
+        elif (config.recipe.optimizer == 'muon' and name.endswith('/moving_mean') and frozen(name)
+              and weights and not frozen(weights)):
+            raise UsageError(f'--freeze {shown(config.freeze)} keeps the statistics {name}, but '
+                             f'muon scales {weights} before each update: use '
+                             '--optimizer=muon_unscaled, or freeze these weights too')
 
 
 def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) -> Values:

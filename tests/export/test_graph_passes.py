@@ -116,6 +116,18 @@ def test_multiplies_without_a_layer_of_its_own(build, count):
     assert _fold(build)['Mul'] == count
 
 
+def test_preprocessing_stays_in_float32():
+    """In bfloat16, luma of 128 to 255 would be rounded to whole numbers."""
+    with tf.Graph().as_default() as graph:
+        luma = tf.nn.conv2d(tf.placeholder(tf.float32, [1, 8, 8, 3], name='images'),
+                            tf.ones([1, 1, 3, 1]), 1, 'SAME')
+        tf.identity(_conv(tf.concat([tf.identity(luma, name='inputs')] * 4, 3)),
+                    name='predictions')
+    types = [node.attr['T'].type for node in graph_passes.convolve_in_bfloat16(
+        graph.as_graph_def()).node if node.op == 'Conv2D']
+    assert sorted(types) == [tf.float32.as_datatype_enum, tf.bfloat16.as_datatype_enum]
+
+
 @pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
 def test_convolutions_and_products_in_bfloat16_are_near_those_in_float32():
     x_value = _random(2, 6, 6, 4)

@@ -182,7 +182,8 @@ def test_training_without_augmentation_is_evaluation():
 
 @pytest.mark.parametrize('augmentations, size', [
     (('crop', 'flip'), 24), (('pad_crop:4', 'flip'), 32), (('reflect_crop:2',), 28),
-    ((), 24), (('crop', 'flip', 'contrast', 'brightness:9'), 24)])
+    ((), 24), (('crop', 'flip', 'contrast', 'brightness:9'), 24),
+    (('crop', 'flip'), 27), (('crop',), 25)])
 def test_a_teacher_that_crops_as_the_student_sees_the_same_pixels(augmentations, size):
     """Rounded to whole values; contrast is about the mean of the larger view."""
     images = (IMAGES // 4 + 96).astype(np.uint8)  # far from 0 and 255, where views are clipped

@@ -160,6 +160,16 @@ def test_a_pattern_that_leaves_nothing_to_do_is_refused(default_graph, pattern, 
         graph_of(config(freeze=pattern))
 
 
+def test_statistics_stay_only_where_muon_does_not_scale_the_weights_before_them(default_graph):
+    muon = {'changes': ['optimizer=muon']}
+    with pytest.raises(UsageError, match='keeps the statistics conv1/.*muon scales conv1/weights'):
+        graph_of(config(freeze='bn|moving', **muon))
+    for settings in (config(freeze='conv1', **muon), config(freeze='beta', **muon),
+                     config(freeze='bn|moving', changes=['optimizer=muon_unscaled'])):
+        with tf.Graph().as_default():
+            graph_of(settings)
+
+
 @pytest.mark.parametrize('value', ['(', 'a' * 201, '(a+)+', 5])
 def test_a_pattern_of_a_file_is_checked(value):
     settings = dict(config('tuto').to_json(), freeze=value)

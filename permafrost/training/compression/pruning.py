@@ -164,14 +164,17 @@ def _filters(channels: Channels, pruned: List[str], shapes: Dict[str, Tuple[int,
         if use.makes:
             for root in channels.root(use.ids):
                 makers.setdefault(root, []).append(use.parameter)
-    roots = np.array(sorted(makers))
+    uses = [(use, channels.root(use.ids)) for use in channels.uses]
+    trained = {variable.op.name: variable.shape.ndims for variable in tf.trainable_variables()}
+    # A beta or bias that --freeze keeps: its filters would not become zero.
+    kept = {root for use, ids in uses if trained.get(use.parameter) == 1
+            and use.parameter not in shapes and not use.parameter.endswith('gamma') for root in ids}
+    roots = np.array(sorted({*makers} - kept))
     layers: Dict[Tuple[str, ...], List[int]] = {}  # by those that make the filters
     for root, is_fixed in zip(roots, channels.is_fixed(roots)):
         if not is_fixed and set(makers[root]) <= set(pruned):
             layers.setdefault(tuple(makers[root]), []).append(int(root))
     numbers = {number for layer in layers.values() for number in layer}
-    uses = [(use, channels.root(use.ids)) for use in channels.uses]
-    trained = {variable.op.name: variable.shape.ndims for variable in tf.trainable_variables()}
     weights = {use.parameter: ids for use, ids in uses
                if not use.makes and trained.get(use.parameter, 0) > 1}
     made = {use.parameter: ids for use, ids in uses

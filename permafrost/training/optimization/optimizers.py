@@ -55,7 +55,7 @@ class Sgd(tf.train.Optimizer):
         grad = grad if mask is None else grad * mask
         with tf.control_dependencies([grad]):  # decay after all workers have read the weights
             decayed = [var.assign_sub(rate * decay * var)] if decay else []
-        # Updates are differences, of values that are read late: other workers make theirs meanwhile.
+        # Updates are differences of values that are read late: other workers update them, too.
         with tf.control_dependencies([grad, *decayed]):
             update = self._update(grad, var, rate)
         if mask is None:

@@ -99,6 +99,14 @@ def test_first_last_and_frozen_layers_are_spared():
     assert not [name for name in _masked([], 'xception_mini') if 'depthwise' in name]
 
 
+def test_filters_whose_offset_is_frozen_are_spared():
+    """Their outputs would be the offset, not zero, so they could not be removed."""
+    changes = ['sparsity=0', 'structured_sparsity=0.5', 'spared_layers=none']
+    assert 'fc1/weights' not in _masked(changes, is_frozen=lambda name: name == 'fc1/biases')
+    with pytest.raises(UserError, match='nothing of resnet20 can be pruned'):
+        _masked(changes, 'resnet20', is_frozen=lambda name: name.endswith('beta'))
+
+
 def test_filters_that_read_neighbours_or_make_classes_are_spared():
     assert _masked(['sparsity=0', 'structured_sparsity=0.5', 'spared_layers=none']) == [
         'fc1/biases', 'fc1/weights', 'fc2/biases', 'fc2/weights']  # lrn follows both convolutions
