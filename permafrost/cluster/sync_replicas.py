@@ -73,6 +73,9 @@ class SyncReplicas:
             step = tf.identity(token)
         apply_mean = None
         if not self._index:
+            # All or none: else a worker that dies in between leaves half an update behind.
+            with tf.control_dependencies([mean for mean, _ in means]):
+                means = [(tf.identity(mean), variable) for mean, variable in means]
             update = optimizer.apply_gradients(means, global_step)
             if averages is not None:
                 with tf.control_dependencies([update]):

@@ -119,6 +119,7 @@ def is_done(train_setup: setup.TrainSetup) -> bool:
         return False
     before, _ = runs.read_config(run)
     return (finding.last_step(run) >= config.steps or
+            config.patience > 0 and
             (before.steps, before.patience) == (config.steps, config.patience))
 
 

@@ -110,11 +110,21 @@ def keep_damaged(run: str) -> List[EpochRow]:
     rows, is_damaged = _read(run)
     if is_damaged:
         path = os.path.join(run, FILE)
-        os.replace(path, path + '.corrupt')
+        _keep(path, path + '.corrupt')
         print(f'note: {printable(path)} is damaged: kept as {FILE}.corrupt; {len(rows)} of its '
               'rows are good', flush=True)
         write(run, rows)
     return rows
+
+
+def _keep(path: str, corrupt: str) -> None:
+    """Give `path` the name `corrupt`, too: the disk may be too full to write its good rows."""
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+        os.remove(corrupt)
+    try:
+        os.link(path, corrupt)
+    except OSError:  # a file system without links, or a directory
+        os.replace(path, corrupt)
 
 
 def _parse(fields: Dict[str, str]) -> Optional[EpochRow]:

@@ -63,6 +63,21 @@ def test_a_file_that_is_not_read_in_full_is_kept(tmp_path, capsys):
             capsys.readouterr().out)
 
 
+def test_a_full_disk_keeps_the_good_rows_of_a_damaged_file(tmp_path, monkeypatch):
+    history.write(str(tmp_path), [row(3)])
+    with open(str(tmp_path / 'results.csv'), 'a') as stream:
+        stream.write('9,nonsense\n')
+
+    def fail(*arguments):
+        raise OSError('No space left on device')
+
+    with monkeypatch.context() as context:
+        context.setattr(history, 'write', fail)
+        with pytest.raises(OSError):
+            history.keep_damaged(str(tmp_path))
+    assert history.keep_damaged(str(tmp_path)) == history.read(str(tmp_path)) == [row(3)]
+
+
 def test_the_best_row_is_the_first_of_the_best_validation_accuracy():
     rows = [row(1, .2), row(2, .7), row(3, .7), row(4, .6)]
     assert history.best(rows) == rows[1]

@@ -51,10 +51,13 @@ class PlannedRun(NamedTuple):
 
     def is_done(self) -> bool:
         """Return whether the run is finished, also early, and at least as long as planned."""
-        if runs.read_status(self.directory).get('state') != 'done':
-            return False
-        config, _ = runs.read_config(self.directory)
-        return config.steps >= self.config.steps
+        status = runs.read_status(self.directory)
+        if status.get('state') != 'done' or status.get('step', 0) >= self.config.steps:
+            return status.get('state') == 'done'
+        config, _ = runs.read_config(self.directory)  # --patience may have ended it
+        return (config.patience > 0 and config.steps >= self.config.steps and
+                (config.patience, config.eval_epochs) == (
+                    self.config.patience, self.config.eval_epochs))
 
     def step(self) -> int:
         """Return the step of the last save."""

@@ -114,7 +114,7 @@ class _Pool:
 
     def _note_end(self, process: TrainingProcess, code: int, interrupted: bool) -> None:
         run, problem = process.run, ''
-        if interrupted and not run.is_done():
+        if interrupted and not run.is_done() and not self._source.should_stop(run):
             return  # it continues next time
         if not process.is_stopped and not run.is_done():
             problem = reason_of_failure(run, code)

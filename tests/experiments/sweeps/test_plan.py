@@ -178,7 +178,21 @@ def test_a_run_is_done_when_it_is_as_long_as_planned(synthetic, tmp_path):
     write_run(run)
     runs.write_status(run.directory, state='stopped', step=20)
     assert not run.is_done() and run.step() == 20
-    runs.write_status(run.directory, state='done', step=12)  # stopped early by --patience
+    runs.write_status(run.directory, state='done', step=run.config.steps)
     assert run.is_done()
     longer, = helpers.planned_runs(tmp_path, *flags, '--steps=40')
     assert not longer.is_done()
+
+
+def test_a_run_that_patience_ended_is_done_for_that_patience_alone(synthetic, tmp_path):
+    flags = helpers.data_flags(synthetic, '--validation=100', '--eval_epochs=1')
+    run, = helpers.planned_runs(tmp_path, *flags, '--patience=2')
+    write_run(run)
+    runs.write_status(run.directory, state='done', step=12)
+    assert run.is_done()
+    patient, = helpers.planned_runs(tmp_path, *flags, '--patience=9')
+    assert patient.directory == run.directory and not patient.is_done()
+    # A longer training that was killed before it noted that it runs.
+    whole, = helpers.planned_runs(tmp_path, *flags)
+    runs.write_config(run.directory, whole.config, {'classes': ['a']})
+    assert not whole.is_done()

@@ -110,3 +110,18 @@ def test_after_a_signal_all_trainings_save(synthetic, tmp_path, capsys):
     assert source.ends == {} and len(source.pending) == 1
     for run in planned[:2]:
         assert run.step() >= 10 and not run.is_done()
+
+
+def test_what_the_source_has_given_up_stays_so_after_a_signal(synthetic, tmp_path):
+    planned, = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic, '--steps=100000'))
+
+    def give_up(run):
+        if not given_up and run.step() >= 10:
+            given_up.append(run)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return bool(given_up)
+
+    given_up, source = [], Recorder([planned], on_watch=give_up)
+    with helpers.fast_trainings():
+        assert pool.run_all(source, 1) == 143
+    assert source.ends == {planned.label: ''}

@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import optuna
 
+from permafrost import runs
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.experiments.sweeps import plan, pool
 from permafrost.experiments.sweeps.plan import PlannedRun
@@ -120,9 +121,12 @@ class Search(pool.RunSource):
             claims = claim(self._first_run(frozen.number))
             self._is_empty = False  # another process of this folder is at it, or was a moment ago
             if claims is None:
+                # If both were suspended, its process may not have sent one yet.
+                self._storage.record_heartbeat(frozen._trial_id)
                 continue
             with claims:
-                if not self._storage.get_trial(frozen._trial_id).state.is_finished():
+                state = self._storage.get_trial(frozen._trial_id).state
+                if not self._is_training(frozen.number) and not state.is_finished():
                     self._storage.record_heartbeat(frozen._trial_id)
                     trial = self._add(optuna.trial.Trial(self._optuna, frozen._trial_id), claims)
                     if trial:
@@ -221,6 +225,11 @@ class Search(pool.RunSource):
 
     def _first_run(self, number: int) -> str:
         return os.path.join(self._place(number), f'seed{self._study.seeds[0]}')
+
+    def _is_training(self, number: int) -> bool:
+        """Return whether any seed trains: that of a killed process takes a while to save."""
+        return any(runs.is_running(os.path.join(self._place(number), f'seed{seed}'))
+                   for seed in self._study.seeds)
 
     def _trial_of(self, planned: PlannedRun) -> Trial:
         return self._trials[int(planned.variant[len('trial'):])]

@@ -9,6 +9,7 @@ import time
 import optuna
 import pytest
 
+from permafrost import runs
 from permafrost.errors import UserError
 from permafrost.experiments.sweeps import study
 from permafrost.experiments.sweeps.search import database, trials
@@ -56,6 +57,18 @@ def test_a_trial_of_a_killed_process_is_taken_up_in_its_folder(open_search):
     again = next_run(open_search('a'))
     assert again == run and states(other) == [State.RUNNING] * 3
     assert heartbeat(other, 0) > last, 'so that no machine considers it lost'
+
+
+def test_a_trial_is_not_taken_up_while_one_of_its_seeds_still_saves(open_search):
+    killed = open_search('a', '--seeds=2')
+    run = next_run(killed)
+    place = os.path.join(os.path.dirname(run.directory), 'seed2')
+    os.makedirs(place)
+    killed._trials[0].claims.close()
+    second = open_search('a', '--seeds=2')
+    with runs.lock(place):
+        assert second._take_up() is None and not second.is_empty()
+    assert second._take_up().trial.number == 0
 
 
 def test_a_repetition_that_another_process_trains_is_left_to_it(open_search, capsys):
