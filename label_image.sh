@@ -161,6 +161,8 @@ elif [ -n "$first" ]; then
   fi
   [ -z "$graph" ] || unset 'files[0]'
 fi
+[ -z "$graph" ] || [ -z "$stated" ] || [ -n "$compare" ] ||
+  fail 2 "$graph and --graph=$stated: name one graph"
 if [ -z "$graph$stated$compare" ]; then find_graph tuto; fi
 
 # What the program cannot read becomes a frozen graph first.

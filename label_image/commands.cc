@@ -160,8 +160,7 @@ int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) 
   for (const std::string& path : flags.batch_files) {
     ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
   }
-  const int64_t batch_size = network->BatchSize(flags.batch_size);
-  const Metrics metrics = Evaluate(network, batch, batch_size);
+  const Metrics metrics = Evaluate(network, batch, network->BatchSize(flags.batch_size));
   const auto names = ClassNames(flags, *network, metrics.classes.size());
   if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
@@ -172,7 +171,7 @@ int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) 
                             {"accuracy", metrics.accuracy()},
                             {"labels", names},
                             {"images_per_second", metrics.images_per_second},
-                            {"batch_size", batch_size},
+                            {"batch_size", metrics.batch_size},
                             {"threads", flags.model.threads}};
     if (!metrics.confusion.empty()) members.push_back({"confusion", metrics.confusion});
     PrintJson(flags, backend, *network, members);

@@ -57,9 +57,11 @@ std::string Printable(std::string_view text) {
     int code = first;  // of a character of at most three bytes
     if (length == 2) code = (first & 0x1f) << 6 | (text[1] & 0x3f);
     if (length == 3) code = (first & 0x0f) << 12 | (text[1] & 0x3f) << 6 | (text[2] & 0x3f);
+    const bool space = code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
+                       code == 0x3000;
     const bool invisible = code == 0xad || code == 0x61c || (code >= 0x200b && code <= 0x200f) ||
-                           (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f)
-                           || code == 0xfeff;
+                           (code >= 0x2028 && code <= 0x202f) || (code >= 0x205f && code <= 0x206f)
+                           || code == 0xfeff || space;
     if (text[0] == '\n' || text[0] == '\t' || text[0] == '\r') {
       printable += text[0] == '\n' ? "\\n" : text[0] == '\t' ? "\\t" : "\\r";
     } else if (length == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
@@ -75,7 +77,7 @@ std::string Printable(std::string_view text) {
 
 std::string OneLine(std::string_view text, size_t max_size) {
   std::string line(text.substr(0, max_size));
-  if (text.size() > max_size) {  // cut no character apart
+  if (text.size() > max_size) {  // do not split a character
     while (!line.empty() && (text[line.size()] & 0xc0) == 0x80) line.pop_back();
   }
   for (char& c : line) {

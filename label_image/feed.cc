@@ -76,7 +76,8 @@ std::string Feed(std::string bytes, const std::string& path,
     std::string name = feed.substr(0, equals);
     name = name.substr(0, name.rfind(":0"));
     const Node& node = graph.Get(name);
-    if (!IsPlaceholder(node) || constants.count(name)) {
+    if (constants.count(name)) throw UsageError("--feed gives ", Quote(name), " twice");
+    if (!IsPlaceholder(node)) {
       throw Error(path, ": node ", Quote(name), " is not a placeholder: --feed cannot set it");
     }
     constants[name] = WriteConstant(graph, node, feed, feed.substr(equals + 1));

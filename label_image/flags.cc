@@ -159,6 +159,21 @@ void CheckFlags(const Flags& flags) {
     throw UsageError("--warmup, --runs and --repeats require --benchmark or --compare");
   }
   if (flags.profile && !flags.benchmark) throw UsageError("--profile requires --benchmark");
+  if (flags.top && flags.images.empty()) throw UsageError("--top requires images");
+  if (!flags.labels.empty() && (flags.benchmark || flags.compare)) {
+    throw UsageError("--labels requires images or --batch_file");
+  }
+  if (!flags.graph_name.empty() && flags.graph.empty()) {
+    throw UsageError("--graph_name requires --graph");
+  }
+  if (flags.model.threads && !flags.session_config.empty()) {
+    throw UsageError("--threads has no effect with --session_config: state the threads there");
+  }
+  const NetworkOptions& network = flags.network;
+  if ((network.image_size || network.crop_size) && (network.input_width || network.input_height)) {
+    throw UsageError("--image_size and --crop_size exclude --input_width and --input_height: use "
+                     "one or the other");
+  }
 }
 
 }  // namespace
@@ -199,6 +214,7 @@ Flags ParseFlags(int argc, char** argv) {
   }
   CheckFlags(flags);
   const bool timed = flags.benchmark || flags.compare;
+  if (!flags.top) flags.top = 3;
   if (!flags.batch_size) flags.batch_size = timed ? 1 : 100;
   if (!flags.warmup) flags.warmup = 20;
   if (!flags.runs) flags.runs = 100;

@@ -15,7 +15,7 @@ struct Flags {
   std::vector<std::string> compared;  // models; empty without --compare
   ModelOptions model;
   NetworkOptions network;
-  int top = 3, label_bytes = 0, batch_size = 0, limit = 0, warmup = 0, runs = 0, repeats = 0;
+  int top = 0, label_bytes = 0, batch_size = 0, limit = 0, warmup = 0, runs = 0, repeats = 0;
   int memory_limit = 0;  // MB; 0: see memory_limit.h
   bool benchmark = false, compare = false, profile = false, json = false, help = false;
 };

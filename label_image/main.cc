@@ -1,5 +1,6 @@
 // label_image: classifies images with a frozen graph, evaluates the graph, or measures its latency.
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -43,6 +44,11 @@ int ExitCode(int argc, char** argv) {
 }  // namespace label_image
 
 int main(int argc, char** argv) {
+  // Else the first file that is opened would be stdout. A write to one that is read-only fails.
+  for (int closed = 0; closed >= 0 && closed <= STDERR_FILENO;) {
+    closed = open("/dev/null", O_RDONLY);
+    if (closed > STDERR_FILENO) close(closed);
+  }
   int code = label_image::RunOnLargeStack(label_image::ExitCode, argc, argv);
   // A failed write of an earlier printf or fputs shows in ferror alone.
   if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "file.h"
+#include "sha256.h"
 
 namespace label_image {
 namespace {
@@ -21,23 +22,27 @@ class Parser {
 
   ModelCard Parse(std::optional<size_t> graph_bytes) {
     ModelCard card;
-    bool other = false;
+    bool is_of_another_graph = false;
     Object([&](const std::string& name) {
       const char next = Peek();
       if (name == "model" && next == '"') {
         card.model = OneLine(String(), 100);
+      } else if (name == "sha256" && next == '"') {
+        card.sha256 = String();
       } else if (name == "classes" && next == '[') {
         card.classes = Strings();
       } else if (next == '-' || (next >= '0' && next <= '9')) {
         const double number = Number();
         if (name == "accuracy" && number >= 0 && number <= 1) card.accuracy = number;
-        if (name == "bytes") other = graph_bytes && number != static_cast<double>(*graph_bytes);
+        if (name == "bytes" && graph_bytes) {
+          is_of_another_graph = number != static_cast<double>(*graph_bytes);
+        }
       } else {
         Skip(1);
       }
     });
     if (Peek()) throw Error("something follows the object");
-    return other ? ModelCard() : card;
+    return is_of_another_graph ? ModelCard() : card;
   }
 
  private:
@@ -76,7 +81,7 @@ class Parser {
     if (Take(']')) return strings;
     do {
       if (Peek() != '"') throw Error("a class is not a string");
-      strings.push_back(OneLine(String(), 100));
+      strings.push_back(OneLine(String(), kMaxClassName));
     } while (Take(','));
     Require(']');
     return strings;
@@ -176,10 +181,13 @@ ModelCard ReadModelCard(const std::string& name) {
       (EndsWith(path, ".pb") ? path.substr(0, path.size() - 3) : path) + ".json";
   struct stat graph, status;
   if (stat(path.c_str(), &graph) != 0 || stat(json.c_str(), &status) != 0) return {};
+  const std::string file = S_ISDIR(graph.st_mode) ? path + "/saved_model.pb" : path;
   try {
     std::optional<size_t> bytes;
-    if (!S_ISDIR(graph.st_mode)) bytes = graph.st_size;
-    return ParseModelCard(ReadFile(json, kMaxBytes), bytes);
+    if (stat(file.c_str(), &graph) == 0 && S_ISREG(graph.st_mode)) bytes = graph.st_size;
+    const ModelCard card = ParseModelCard(ReadFile(json, kMaxBytes), bytes);
+    const bool is_checked = bytes && !card.sha256.empty();
+    return is_checked && card.sha256 != Sha256OfFile(file) ? ModelCard() : card;
   } catch (const Error& error) {
     PrintError(Concat("note: ", Printable(json), " is damaged (", error.what(),
                       "): continuing without it"));

@@ -12,9 +12,11 @@ struct ModelCard {
   std::string model;                 // "" if the json does not say
   double accuracy = -1;              // -1 if it does not say
   std::vector<std::string> classes;  // as they are to be printed
+  std::string sha256;                // of the graph; "" if it does not say
 };
 
-// Return the card of the graph at `path`: empty if there is no such file, or that of another graph.
+// Return the card of the graph at `path`: empty if there is no such file, or that of another graph,
+// by its size and checksum. Of a SavedModel directory, the graph is its saved_model.pb.
 // A file that is not json is reported on stderr. Python: reading/model_card.py.
 ModelCard ReadModelCard(const std::string& path);
 

@@ -1,5 +1,7 @@
 #include "open.h"
 
+#include <filesystem>
+
 #include "backends/load.h"
 #include "backends/processor.h"
 #include "backends/tensorflow/session_config.h"
@@ -15,7 +17,7 @@ namespace {
 void CheckRuntime(const Flags& flags, const std::string& runtime) {
   if (flags.model.precision == "bfloat16") {
     if (!flags.session_config.empty()) {
-      throw UsageError("give either --precision bfloat16 or --session_config");
+      throw UsageError("--precision bfloat16 and --session_config exclude each other: leave one out");
     }
     if (runtime != "tensorflow" && runtime != "openvino") {
       throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",
@@ -24,6 +26,10 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
     CheckBfloat16();
   }
   if (runtime == "tensorflow") return;
+  if (flags.model.allow_any_op && (runtime != "openvino" || !EndsWith(flags.graph, ".pb"))) {
+    throw UsageError("--allow_any_op is for a frozen graph (.pb) with the runtimes tensorflow and "
+                     "openvino");
+  }
   if (flags.profile) throw UsageError("--profile is for the runtime tensorflow, not ", runtime);
   if (!flags.session_config.empty()) {
     throw UsageError("--session_config is for the runtime tensorflow, not ", runtime);
@@ -41,6 +47,9 @@ int RunWithModel(Flags flags, const Command& command) {
   ModelFile file = NamingFile(
       name, [&] { return ReadModelFile(flags.graph, runtime, flags.feeds, name); });
   if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
+  // label_image.sh converts these, and names what it has converted.
+  const bool is_converted = std::filesystem::is_directory(name) || EndsWith(name, ".pbtxt");
+  flags.network.card_path = is_converted ? name : flags.graph;
   flags.network.only_timed = flags.benchmark || (flags.compare && flags.batch_files.empty());
   InstallCrashHandler();
   SetEnvironment(flags.model.threads);

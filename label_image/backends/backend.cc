@@ -27,9 +27,9 @@ std::string Match(const Names& names, const std::string& name) {
 }
 
 // Return the one of `names` that `flag` names, or one of `usual`, or the only one; else "" and a
-// question.
+// missing flag.
 std::string Choose(const std::string& path, const Names& names, const char* flag,
-                   const std::string& value, const Names& usual, Names* questions) {
+                   const std::string& value, const Names& usual, Names* missing_flags) {
   if (!value.empty()) {
     const std::string match = Match(names, value);
     if (!match.empty()) return match;
@@ -40,7 +40,7 @@ std::string Choose(const std::string& path, const Names& names, const char* flag
     if (!match.empty()) return match;
   }
   if (names.size() == 1) return names[0];
-  questions->push_back(Question(flag, names));
+  missing_flags->push_back(MissingFlag(flag, names));
   return "";
 }
 
@@ -52,9 +52,9 @@ Nodes ChooseNodes(const std::string& path, const Names& inputs, const Names& out
     throw Error(path, " has ", inputs.size(), " inputs, but only models with one can be fed");
   }
   Nodes nodes;
-  nodes.input = Choose(path, inputs, "node", options.node, {}, &nodes.questions);
+  nodes.input = Choose(path, inputs, "node", options.node, {}, &nodes.missing_flags);
   nodes.output = Choose(path, outputs, "output", options.output, {"predictions", "probabilities"},
-                        &nodes.questions);
+                        &nodes.missing_flags);
   nodes.own = nodes.input == Match(inputs, "images");
   return nodes;
 }

@@ -78,7 +78,8 @@ struct ModelFile {
 struct ModelOptions {
   std::string node, output;           // to feed and to fetch; "": see FindNodes
   std::string precision = "float32";  // or bfloat16
-  std::string config;                 // ConfigProto of TensorFlow; "": see session_config.h
+  // ConfigProto of TensorFlow, which may be empty; nothing: see session_config.h.
+  std::optional<std::string> config;
   bool allow_any_op = false;          // see graph/subgraph.h
   int threads = 0;
 };

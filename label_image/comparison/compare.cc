@@ -101,7 +101,14 @@ int TimeInTurn(const Flags& flags, std::vector<TimedModel>* models) {
 int CompareModels(const Flags& flags) {
   signal(SIGPIPE, SIG_IGN);  // a process that fails says so itself
   for (const std::string& path : flags.batch_files) {  // they are read after the slow part
-    if (access(path.c_str(), R_OK) != 0) throw Error(path, ": ", strerror(errno));
+    struct stat status;
+    if (access(path.c_str(), R_OK) != 0 || stat(path.c_str(), &status) != 0) {
+      throw Error(path, ": ", strerror(errno));
+    }
+    if (flags.compared.size() > 1 && !S_ISREG(status.st_mode)) {
+      throw Error(path, ": is not a file, but a pipe or device, and each model reads it: save it to a "
+                  "file first");
+    }
   }
   std::vector<TimedModel> models;
   for (const std::string& text : flags.compared) models.emplace_back(flags, text);

@@ -86,6 +86,10 @@ void ImageInput::FindSizes(bool own, const InputOptions& options) {
     throw UsageError("--crop_size is for graphs without a node 'images': ", path_,
                      " crops images itself");
   }
+  if (options.crop_size && raw_) {
+    throw UsageError("--crop_size is for graphs that are fed floats: ", path_,
+                     " receives whole images: give --image_size");
+  }
   const int64_t graph_height = layout_.height, graph_width = layout_.width;
   const bool larger = stated.flag && layout_.has_size() && !options.crop_size && !raw_ &&
                       stated.height > graph_height && stated.width > graph_width;

@@ -174,13 +174,15 @@ int64_t Graph::producer() const {
 
 std::vector<std::string> Graph::Labels() const {
   const Node* node = Find("labels");
-  if (!node) return {};
+  const auto tensor = node ? node->Attribute("value", kAttrTensor) : std::nullopt;
+  // Else it is something else of this name, such as a placeholder for the labels of a batch.
+  if (!tensor || node->op != "Const" || OutputType(*node) != kString) return {};
   std::vector<std::string> labels;
   try {
-    const auto tensor = node->Attribute("value", kAttrTensor);
-    if (node->op != "Const" || !tensor) throw Error("is not a Const");
     const Constant constant = ParseConstant(tensor->AsBytes());
-    for (std::string_view label : constant.strings) labels.push_back(OneLine(label, 100));
+    for (std::string_view label : constant.strings) {
+      labels.push_back(OneLine(label, kMaxClassName));
+    }
     if (constant.type != kString || !constant.shape || constant.shape->size() != 1 ||
         CountElements(*constant.shape) != static_cast<int64_t>(labels.size())) {
       throw Error("is not a list of strings");

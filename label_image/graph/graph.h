@@ -79,8 +79,8 @@ class Graph {
   // Return the shape of the first output of a node, if its attributes define it.
   std::optional<Shape> OutputShape(const Node& node) const;
 
-  // Return the strings in the Const `labels`, or nothing if there is no such node. Throws Error if
-  // it is something else.
+  // Return the strings in the Const `labels`, or nothing if there is no such Const. Throws Error if
+  // it is damaged.
   std::vector<std::string> Labels() const;
 
   // Return whether any node is a Switch or Merge.

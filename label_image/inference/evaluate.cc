@@ -16,7 +16,7 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
   Metrics metrics;
   metrics.images = static_cast<int64_t>(batch.labels.size());
   const size_t size = size_t{3} * network->image_size() * network->image_size();
-  batch_size = std::min(batch_size, metrics.images);
+  batch_size = metrics.batch_size = std::min(batch_size, metrics.images);
   // The first run is not timed: it optimizes the graph and allocates memory. Nor is a last batch of
   // another size: OpenVINO compiles the model for it.
   const size_t classes = network->Classify(batch.images.data(), batch_size).classes;

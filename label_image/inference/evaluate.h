@@ -18,6 +18,7 @@ struct ClassMetrics {
 
 struct Metrics {
   int64_t images = 0, correct = 0;
+  int64_t batch_size = 0;  // images that were classified at a time
   std::vector<ClassMetrics> classes;
   // Rows: true classes, columns: predictions. Empty if there are more than kMaxMatrixClasses.
   std::vector<std::vector<int64_t>> confusion;

@@ -7,7 +7,7 @@
 namespace label_image {
 
 Network::Network(Model* model, const NetworkOptions& options)
-    : model_(*model), options_(options), card_(ReadModelCard(model->path())),
+    : model_(*model), options_(options), card_(ReadModelCard(options.card_path)),
       output_(model->path(), model->nodes(), model->source_op(), options.output_kind) {
   if (!node().empty()) {
     input_.emplace(path(), node(), model->nodes().own, model->input(), options);
@@ -34,7 +34,7 @@ void Network::CheckNotRandom() {
 
 void Network::AskForMissing() const {
   std::string missing;
-  for (const std::string& question : model_.nodes().questions) missing += " " + question;
+  for (const std::string& flag : model_.nodes().missing_flags) missing += " " + flag;
   const bool lacks_size =
       input_ && (input_->lacks_size() || (input_->any_size() && options_.only_timed));
   if (lacks_size) missing += " --image_size N";

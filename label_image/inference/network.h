@@ -19,6 +19,7 @@ struct NetworkOptions : InputOptions {
   std::string output_kind;    // see Output
   bool traced = false;        // `Run` will be asked for a trace
   bool only_timed = false;    // the images are random and nobody reads the output
+  std::string card_path;      // the file whose json is read, see ReadModelCard
 };
 
 class Network {
@@ -81,7 +82,7 @@ class Network {
   const NetworkOptions options_;
   const ModelCard card_;
   Output output_;
-  std::optional<ImageInput> input_;  // always there, but for the questions in AskForMissing
+  std::optional<ImageInput> input_;  // always there after AskForMissing
   std::unique_ptr<Session> session_;
 };
 

@@ -199,7 +199,7 @@ std::string Candidates(const std::vector<std::string>& names) {
   return "(candidates: " + (names.empty() ? "none" : list) + ")";
 }
 
-std::string Question(const std::string& flag, const std::vector<std::string>& names) {
+std::string MissingFlag(const std::string& flag, const std::vector<std::string>& names) {
   return "--" + flag + " NAME " + Candidates(names);
 }
 
@@ -231,12 +231,12 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
     if (outputs.size() == 1) fed = Decoder(graph, fed);
     nodes.input = fed->name;
   } else {
-    nodes.questions.push_back(Question("node", Names(inputs)));
+    nodes.missing_flags.push_back(MissingFlag("node", Names(inputs)));
   }
   if (outputs.size() == 1) {
     nodes.output = outputs[0]->name;
   } else {
-    nodes.questions.push_back(Question("output", Names(outputs)));
+    nodes.missing_flags.push_back(MissingFlag("output", Names(outputs)));
   }
   if (!fed || outputs.size() != 1) return nodes;
   nodes.own = nodes.input == "images";
@@ -253,7 +253,7 @@ Nodes FindNodes(const Graph& graph, const std::string& input, const std::string&
       continue;
     }
     if (node->op == "PlaceholderWithDefault") nodes.defaults.emplace_back(node->name);
-    if (IsFed(*node)) nodes.questions.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
+    if (IsFed(*node)) nodes.missing_flags.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
   }
   std::sort(nodes.defaults.begin(), nodes.defaults.end());
   std::sort(nodes.assumed.begin(), nodes.assumed.end());

@@ -9,8 +9,8 @@
 namespace label_image {
 
 struct Nodes {
-  std::string input, output;           // "" if it cannot be found; then there is a question
-  std::vector<std::string> questions;  // flags that are missing, with the candidates
+  std::string input, output;           // "" if it cannot be found; then a flag is missing
+  std::vector<std::string> missing_flags;  // with the candidates
   std::vector<std::string> defaults;   // other placeholders, which have a default value
   std::vector<std::string> assumed;    // NAME=VALUE of others, which every inference sets so
   bool own = false;  // fed uint8 `images`, as the graphs of freeze_graph.py are; see backend.h
@@ -20,7 +20,7 @@ struct Nodes {
 std::string Candidates(const std::vector<std::string>& names);
 
 // Return "--flag NAME (candidates: a, b)": what to add to the command.
-std::string Question(const std::string& flag, const std::vector<std::string>& names);
+std::string MissingFlag(const std::string& flag, const std::vector<std::string>& names);
 
 // Find the nodes of `graph`. `input` and `output` are names, also with ":0", or "".
 //

@@ -82,7 +82,7 @@ void LimitMemory(int megabytes) {
   // Private memory that can be written. RLIMIT_AS would also count what TensorFlow only reserves.
   if (getrlimit(RLIMIT_DATA, &limit) != 0) return;
   if (!limited) soft_before = limit.rlim_cur;
-  limit.rlim_cur = std::min<rlim_t>(*used + more, limit.rlim_max);
+  limit.rlim_cur = std::min({static_cast<rlim_t>(*used + more), soft_before, limit.rlim_max});
   if (setrlimit(RLIMIT_DATA, &limit) != 0) return;
   limited = true;
   std::set_new_handler(OnOutOfMemory);

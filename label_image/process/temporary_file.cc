@@ -1,10 +1,13 @@
 #include "process/temporary_file.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "error.h"
 #include "file.h"
@@ -15,12 +18,27 @@ namespace {
 // Signal handlers cannot read strings that another thread may be changing.
 char last_directory[PATH_MAX], last_path[PATH_MAX];
 
+void OnSignal(int number) {
+  RemoveTemporaryFile();
+  signal(number, SIG_DFL);
+  raise(number);
+}
+
+void RemoveAfterSignals() {
+  for (int number : {SIGHUP, SIGINT, SIGTERM}) {
+    if (signal(number, OnSignal) == SIG_IGN) signal(number, SIG_IGN);  // as nohup asks
+  }
+}
+
 }  // namespace
 
 TemporaryFile::TemporaryFile(const std::string& bytes) {
   const char* folder = getenv("TMPDIR");
   directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
-  if (!mkdtemp(directory_.data())) throw Error(directory_, ": cannot make this directory");
+  if (!mkdtemp(directory_.data())) {
+    throw Error(directory_, ": ", strerror(errno), ": set TMPDIR to a directory that you can write");
+  }
+  RemoveAfterSignals();
   path_ = directory_ + "/graph.pb";
   snprintf(last_directory, sizeof(last_directory), "%s", directory_.c_str());
   snprintf(last_path, sizeof(last_path), "%s", path_.c_str());

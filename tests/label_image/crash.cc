@@ -1,4 +1,4 @@
-// Crashes, or runs out of memory, while a temporary file is there.
+// Crashes, gets a signal, or runs out of memory, while a temporary file is there.
 #include <csignal>
 #include <cstdint>
 #include <cstring>
@@ -13,5 +13,8 @@ int main(int, char** argv) {
   label_image::LimitMemory(100);
   const label_image::TemporaryFile file("graph");
   if (!strcmp(argv[1], "crash")) raise(SIGSEGV);
+  if (!strcmp(argv[1], "TERM")) raise(SIGTERM);
+  if (!strcmp(argv[1], "INT")) raise(SIGINT);
+  if (!strcmp(argv[1], "HUP")) raise(SIGHUP);
   delete[] new char[int64_t{1} << 40];
 }

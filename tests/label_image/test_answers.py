@@ -1,5 +1,6 @@
 """What label_image prints of a graph and its classes, as eval.py does."""
 
+import hashlib
 import json
 import os
 import sys
@@ -21,16 +22,44 @@ from tests.label_image.foreign_graphs import (
     sigmoids,
     two_of_each,
 )
-from tests.label_image.program import ENGINES, OWN, PROGRAM, ROOT, execute, write_graph
+from tests.label_image.program import (
+    ENGINES,
+    FOLDER,
+    OWN,
+    PROGRAM,
+    ROOT,
+    execute,
+    write_graph,
+)
 
 
-@pytest.mark.parametrize('is_of_this_graph', [False, True])
-def test_the_answer_names_the_model_and_accuracy_of_the_json(is_of_this_graph, program, picture,
-                                                             tmp_path):
+@pytest.fixture(scope='module')
+def checksum(program, tmp_path_factory):
+    """Return checksum(path), which calls Sha256OfFile."""
+    del program  # it builds the objects
+    folder = tmp_path_factory.mktemp('checksum')
+    (folder / 'main.cc').write_text(
+        '#include <cstdio>\n#include "sha256.h"\nint main(int, char** argv) {\n'
+        '  puts(label_image::Sha256OfFile(argv[1]).c_str());\n}\n')
+    objects = [os.path.join(FOLDER, 'build', name + '.o') for name in ('error', 'sha256')]
+    built = execute('g++', '-std=c++17', '-I' + FOLDER, '-o', folder / 'main', folder / 'main.cc',
+                    *objects)
+    assert built.returncode == 0, built.stderr
+    return lambda path: execute(folder / 'main', path).stdout.strip()
+
+
+@pytest.mark.parametrize('is_of_this_graph, changes', [
+    (True, {}), (False, {'bytes': 7}), (False, {'sha256': '0' * 64}), (True, {'sha256': None})])
+def test_the_answer_names_the_model_and_accuracy_of_the_json(is_of_this_graph, changes, program,
+                                                             picture, tmp_path):
+    """Class names as long as ImageNet's are printed whole."""
     path = write_graph(tmp_path / 'a.pb', renamed)
+    with open(path, 'rb') as stream:
+        digest = hashlib.sha256(stream.read()).hexdigest()
     (tmp_path / 'a.json').write_text(json.dumps({
-        'model': 'm\x1b', 'accuracy': 0.5, 'bytes': os.path.getsize(path) - 1 + is_of_this_graph,
-        'classes': [f'\u00e9{i}\n"' for i in range(10)], 'x': [{'y': None}, -1e9, True, {}, []]}))
+        'model': 'm\x1b', 'accuracy': 0.5, 'bytes': os.path.getsize(path), 'sha256': digest,
+        'classes': [f'\u00e9{i}\n"' + 'x' * 121 + '\u00a0\u3000' for i in range(10)],
+        'x': [{'y': None}, -1e9, True, {}, []], **changes}))
     printed = program('--graph=' + path, OWN, '--top=10', picture)
     assert printed == evaluated_images(path, [str(picture)])
     assert printed.startswith(f'graph: {path}' + r' (m\x1b, accuracy 0.5000)' * is_of_this_graph
@@ -125,3 +154,10 @@ def test_the_byte_order_mark_of_a_labels_file_is_no_name(program, graph, picture
     answer = json.loads(program('--graph=' + graph, OWN, '--json', picture,
                                 f'--labels={tmp_path}/labels.txt'))
     assert {top['label'] for top in answer['images'][0]['top']} == {'one', 'two', 'three'}
+
+
+@pytest.mark.parametrize('size', [0, 1, 55, 56, 63, 64, 65, 119, 120, 2 ** 16, 10 ** 6])
+def test_a_checksum_is_that_of_hashlib(size, checksum, tmp_path):
+    content = os.urandom(size)
+    (tmp_path / 'file').write_bytes(content)
+    assert checksum(tmp_path / 'file') == hashlib.sha256(content).hexdigest()

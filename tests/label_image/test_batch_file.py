@@ -56,7 +56,8 @@ def test_metrics_and_predictions_equal_numpy(program, graph, tmp_path):
     np.add.at(confusion, (labels, expected.argmax(1)), 1)
     assert answer['confusion'] == confusion.tolist() and answer['labels'] == LABELS
     assert answer['correct'] == confusion.trace() and answer['images'] == 53
-    assert json.loads(program(*flags, '--limit=7', '--json'))['images'] == 7
+    few = json.loads(program(*flags, '--limit=7', '--json'))
+    assert (few['images'], few['batch_size']) == (7, 7)
     name, totals = program(*flags).splitlines()[:2]
     assert name == 'graph: ' + graph
     assert totals.startswith(f'{confusion.trace()} of 53 images correct')

@@ -1,6 +1,7 @@
 """label_image --compare: several models in turn, in one table."""
 
 import json
+import os
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -46,6 +47,14 @@ def test_table(program, graph, batch):
         assert [entry['graph'] for entry in named['models']] == ['other', models[1]]
 
 
+def test_a_pipe_is_not_for_several_models(error_line, graph, tmp_path):
+    """The first would empty it."""
+    os.mkfifo(str(tmp_path / 'pipe'))
+    with open(os.open(str(tmp_path / 'pipe'), os.O_RDWR), 'wb'):
+        line = error_line(1, '--compare', graph, graph, OWN, '--batch_file', tmp_path / 'pipe')
+    assert line.endswith('each model reads it: save it to a file first\n')
+
+
 def test_peak_memory_is_that_of_the_timed_batch_size(program, tmp_path):
     """The evaluation, in batches of 100, is later. This graph makes 5 MB of an image."""
     def build():
@@ -88,7 +97,7 @@ def test_a_configuration_leaves_no_precision_to_choose(error_line, graph, tmp_pa
     precision = [] if name else ['--precision=bfloat16']
     line = error_line(2, '--compare', name + graph, OWN, '--session_config', tmp_path / 'config',
                       *precision)
-    assert 'give either --precision bfloat16 or --session_config' in line
+    assert '--precision bfloat16 and --session_config exclude each other' in line
 
 
 def test_predictions_are_of_a_single_model(error_line, graph, batch, tmp_path):

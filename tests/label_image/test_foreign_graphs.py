@@ -140,6 +140,16 @@ def test_rows_whose_width_depends_on_the_batch_are_refused(error_line, synthetic
                                  '--batch_size=300', '--output_kind=raw', *RAW)
 
 
+def test_a_placeholder_for_labels_is_not_the_names_of_the_classes(program, synthetic, tmp_path):
+    def with_labels():
+        tf.placeholder(tf.int64, [None], name='labels')
+        renamed()
+
+    path, (batch_file,) = write_graph(tmp_path / 'a.pb', with_labels), synthetic.splits['test']
+    assert evaluate_in_python(path, RAW, synthetic)[0]['images'] > 0
+    assert ' images correct' in program('--graph=' + path, OWN, '--batch_file', batch_file, *RAW)
+
+
 def evaluate_in_python(path, flags, dataset):
     """Return the metrics of eval.py, and {first word: line} of what it says that it assumed."""
     stated = {}
@@ -168,7 +178,9 @@ def evaluate_in_python(path, flags, dataset):
     (renamed, ['--image_size=28'], 'expects images of 32x32, but --image_size is 28x28'),
     (maps, RAW, 'not a row of floats for each'),
     (rectified, RAW, '3 numbers by Relu: give --output_kind'),
-    (bytes_of_any_size, RAW, 'receives pixels as they are')],
+    (bytes_of_any_size, RAW, 'receives pixels as they are'),
+    (bytes_of_any_size, ['--crop_size=24'], 'receives whole images: give --image_size'),
+    (renamed, RAW + ['--image_size=32', '--input_width=32'], 'use one or the other')],
     ids=lambda value: getattr(value, '__name__', None))
 def test_both_programs_ask_for_the_same_in_one_line(build, flags, message, error_line, synthetic,
                                                     tmp_path):

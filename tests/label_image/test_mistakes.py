@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tests.label_image.program import OWN, PROGRAM, mean_colour, noise, write_graph
+from tests.label_image.program import OWN, PROGRAM, execute, mean_colour, noise, write_graph
 
 LIBM, *_ = glob.glob('/lib/*/libm.so.6')  # any library without TensorFlow's symbols
 
@@ -86,6 +86,13 @@ def files(tmp_path_factory, graph):
     (2, ['--graph=colours.pb', '--limit=3', 'i.png'], '--batch_file'),
     (2, ['--graph=colours.pb', '--warmup=3', '--repeats=5', 'i.png'],
      '--warmup, --runs and --repeats require --benchmark or --compare'),
+    (2, ['--graph=colours.pb', '--benchmark', '--top=2'], '--top requires images'),
+    (2, ['--graph=colours.pb', '--benchmark', '--labels=two.txt'], '--labels requires images or'),
+    (2, ['--compare', 'colours.pb', '--graph_name=a'], '--graph_name requires --graph'),
+    (2, ['--graph=colours.pb', '--session_config=i.png', '--threads=2', 'i.png'],
+     '--threads has no effect with --session_config'),
+    (2, ['--graph=colours.pb', '--image_size=32', '--input_width=32', 'i.png'],
+     '--image_size and --crop_size exclude --input_width and --input_height'),
     (2, ['--graph=colours.pb', '--crop_size=24', 'i.png'], "without a node 'images'"),
     (2, ['--graph=colours.pb', '--input_mean=1', 'i.png'], 'receives pixels as they are'),
     (2, ['--graph=colours.pb', '--input_std=0', 'i.png'], 'must be a number above 0'),
@@ -152,6 +159,12 @@ def test_output_that_cannot_be_written_is_an_error(graph, program):
     with open('/dev/full', 'w') as full:
         process = subprocess.run(flags, stdout=full, stderr=subprocess.PIPE, timeout=570,
                                  universal_newlines=True)
+    assert (process.returncode, process.stderr) == (1, 'label_image: cannot write to stdout\n')
+
+
+def test_an_answer_is_not_lost_in_a_closed_output(graph, program, picture):
+    """The first file that is opened has the number of stdout then."""
+    process = execute('bash', '-c', '"$@" >&-', 'bash', PROGRAM, '--graph=' + graph, OWN, picture)
     assert (process.returncode, process.stderr) == (1, 'label_image: cannot write to stdout\n')
 
 

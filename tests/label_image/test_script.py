@@ -262,6 +262,12 @@ def test_an_environment_that_cannot_be_linked_is_not_built(tmp_path):
     assert process.stderr.startswith(f'setup: cannot write to {tmp_path}/.venv/. ')
 
 
+def test_a_graph_is_named_once(compared):
+    process = compared[0]('net', 'i.png', '--', '--graph=other.pb')
+    assert (process.returncode, process.stderr.partition('net.pb')[2]) == (
+        2, ' and --graph=other.pb: name one graph\n')
+
+
 def test_a_directory_that_is_no_model_is_named(compared):
     process = compared[0]('litert', 'i.png')
     assert (process.returncode, process.stderr) == (

@@ -1,6 +1,7 @@
 """A temporary file of label_image is gone however the program ends."""
 
 import os
+import signal
 
 import pytest
 
@@ -8,8 +9,9 @@ from tests.label_image.program import FOLDER, ROOT, execute
 
 
 @pytest.mark.parametrize('end, message', [
-    ('crash', 'crashed while it was loaded: signal 11'), ('memory', 'not enough memory')])
-def test_a_crash_leaves_no_file(program, tmp_path, monkeypatch, end, message):
+    ('crash', 'crashed while it was loaded: signal 11'), ('memory', 'not enough memory'),
+    ('TERM', ''), ('INT', ''), ('HUP', '')])
+def test_no_end_leaves_a_file(program, tmp_path, monkeypatch, end, message):
     del program  # it builds the objects
     objects = [os.path.join(FOLDER, 'build', name + '.o') for name in (
         'error', 'file', 'process/control_groups', 'process/crash_handler', 'process/memory_limit',
@@ -21,5 +23,6 @@ def test_a_crash_leaves_no_file(program, tmp_path, monkeypatch, end, message):
     folder.mkdir()
     monkeypatch.setenv('TMPDIR', str(folder))
     done = execute(path, end)
-    assert done.returncode == 1 and message in done.stderr
+    number = getattr(signal, 'SIG' + end, None)
+    assert done.returncode == (-number if number else 1) and message in done.stderr
     assert os.listdir(str(folder)) == []

@@ -90,7 +90,7 @@ class LiteRtModel : public Model {
   template <typename Count, typename Name>
   std::vector<std::string> Names(LiteRtSignatureT* signature, Count count, Name name) const {
     size_t size = 0;
-    litert_.Check(count(signature, &size), "cannot count");
+    litert_.Check(count(signature, &size), "cannot list the inputs or outputs");
     std::vector<std::string> names(size);
     for (size_t i = 0; i < size; ++i) {
       const char* text = nullptr;

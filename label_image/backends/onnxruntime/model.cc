@@ -130,7 +130,7 @@ class OnnxModel : public Model {
   template <typename Count, typename Name>
   std::vector<std::string> Names(Count count, Name name) const {
     size_t size = 0;
-    ort_.Check(count(session_.get(), &size), "cannot count");
+    ort_.Check(count(session_.get(), &size), "cannot list the inputs or outputs");
     std::vector<std::string> names;
     for (size_t i = 0; i < size; ++i) {
       char* text = nullptr;

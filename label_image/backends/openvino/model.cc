@@ -67,7 +67,7 @@ class OpenVinoSession : public Session {
     if (!result_.data) {  // the shape is fixed, and so is the tensor
       ov_tensor* tensor = nullptr;
       ov_.Check(ov_.infer_request_get_output_tensor_by_index(request_, output_, &tensor),
-                "returns nothing");
+                "returns no output");
       result_ = Wrap(tensor);
     }
     return result_;
@@ -153,7 +153,7 @@ class OpenVinoModel : public Model {
   template <typename Count, typename Port>
   std::vector<std::string> Names(Count count, Port port) const {
     size_t size = 0;
-    ov_.Check(count(model_.get(), &size), "cannot count");
+    ov_.Check(count(model_.get(), &size), "cannot list the inputs or outputs");
     std::vector<std::string> names;
     for (size_t i = 0; i < size; ++i) {
       ov_output_const_port* found = nullptr;

@@ -41,7 +41,7 @@ class TensorFlowModel : public GraphModel {
 
  private:
   std::string Config(bool traced) const {
-    if (!options_.config.empty()) return options_.config;
+    if (options_.config) return *options_.config;
     const bool simple = !traced && !options_.allow_any_op && !graph_->HasControlFlow();
     return SessionConfig(options_.threads, simple, options_.precision == "bfloat16");
   }

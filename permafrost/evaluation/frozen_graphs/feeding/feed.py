@@ -3,7 +3,7 @@
 label_image/feed.cc has the same rules.
 """
 
-from typing import Sequence
+from typing import Sequence, Set
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -20,11 +20,16 @@ def feed_constants(definition: tf.GraphDef, path: str, feeds: Sequence[str]) -> 
     changed = tf.GraphDef()
     changed.CopyFrom(definition)
     nodes = {node.name: node for node in changed.node}
+    fed: Set[str] = set()
     for feed in feeds:
         name, equals, text = feed.partition('=')
-        node = nodes.get(name[:-2] if name.endswith(':0') else name)
+        name = name[:-2] if name.endswith(':0') else name
+        node = nodes.get(name)
         if not equals:
             raise UsageError(f"--feed must be NAME=VALUE, such as keep_prob=1, not '{feed}'")
+        if name in fed:
+            raise UsageError(f"--feed gives '{name}' twice")
+        fed.add(name)
         if node is None or not node.op.startswith('Placeholder'):
             raise UserError(f"{path} has no placeholder '{name}' for --feed")
         dtype = output_type(node)

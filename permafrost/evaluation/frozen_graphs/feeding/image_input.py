@@ -68,6 +68,9 @@ class ImageInput:
         if options.crop_size and self.is_own:
             raise UsageError("--crop_size is for graphs without a node 'images': "
                              f'{self._path} crops images itself')
+        if options.crop_size and self.is_raw:
+            raise UsageError('--crop_size is for graphs that are fed floats: '
+                             f'{self._path} receives whole images: give --image_size')
         is_larger = bool(None not in in_graph and flag and not options.crop_size and not self.is_raw
                          and not dataset_size and size[0] > in_graph[0] and size[1] > in_graph[1])
         if flag and not is_larger and any(
@@ -144,7 +147,13 @@ class ImageInput:
 
 def _stated_size(options: GraphOptions
                  ) -> Tuple[Optional[str], Tuple[Optional[int], Optional[int]]]:
-    """Return the flag that states the size of what is fed, and the size."""
+    """Return the flag that states the size of what is fed, and the size.
+
+    Raises UsageError if two flags do.
+    """
+    if (options.crop_size or options.image_size) and (options.input_width or options.input_height):
+        raise UsageError('--image_size and --crop_size exclude --input_width and --input_height: '
+                         'use one or the other')
     for flag, side in (('crop_size', options.crop_size), ('image_size', options.image_size)):
         if side:
             return flag, (side, side)
