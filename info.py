@@ -12,11 +12,9 @@ interpreter.check()
 
 from absl import flags
 
-from permafrost.cli import trained_models
 from permafrost.entry_point import run_script
-from permafrost.errors import UsageError
 from permafrost.experiments import model_info
-from permafrost.flags import define_dataset_flag, explicitly_set
+from permafrost.flags import define_dataset_flag
 
 flags.DEFINE_string('model', None, 'Model to show, layer by layer.')
 flags.DEFINE_bool('all', False, 'Show the counts of every model, one per line.')
@@ -33,26 +31,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    if FLAGS.all and FLAGS.model is not None:
-        raise UsageError('use --model or --all, not both')
-    for name in ('graph', 'run', 'recipes'):
-        others = {'all', 'model', 'image_size', 'dataset', 'layers', 'graph', 'run',
-                  'recipes'} - {name}
-        if name == 'graph':
-            others -= {'image_size'}
-        if FLAGS[name].value and others & set(explicitly_set(FLAGS)):
-            more = ' and --image_size' * (name == 'graph')
-            raise UsageError('--' + name + ' can be combined with --json' + more + ' only')
-    if FLAGS.graph:
-        model_info.show_graph(FLAGS.graph, FLAGS.json, FLAGS.image_size)
-    elif FLAGS.run:
-        model_info.show_run(FLAGS.run, FLAGS.json)
-    elif FLAGS.recipes:
-        model_info.show_recipes(FLAGS.json)
-    elif not explicitly_set(FLAGS):
-        model_info.show_models(trained_models.FOLDER)
-    else:
-        model_info.show(FLAGS.model, FLAGS.image_size, FLAGS.layers, FLAGS.json, FLAGS.dataset)
+    model_info.run(FLAGS)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ def train_chief(train_setup, session_config, **options):
 
 
 def with_teacher(train_setup, session_config):
-    from permafrost.export import teachers
+    from permafrost.transfer import teachers
     return teachers.with_teacher(train_setup, session_config)
 
 

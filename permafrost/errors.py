@@ -56,3 +56,8 @@ def printable(text: str) -> str:
     """
     return ''.join(each if each.isprintable() else each.encode('unicode_escape').decode()
                    for each in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return '1 step', '2 steps' and such."""
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -20,7 +20,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The rooms whose slow tests CI runs with both TensorFlow 1.15 and 2.
 OF_ENGINE = tuple(os.path.join(ROOT, 'tests', room, '')
-                  for room in ('cluster', 'evaluation', 'export', 'training'))
+                  for room in ('cluster', 'evaluation', 'export', 'training', 'transfer'))
 
 
 def pytest_collection_modifyitems(items):
@@ -80,3 +80,12 @@ def default_graph():
     _use_graphs()
     with tf.Graph().as_default():
         yield
+
+
+@pytest.fixture(scope='session')
+def trained_normed(synthetic, tmp_path_factory):
+    """A run of 60 steps of the batch-normalized network."""
+    directory = str(tmp_path_factory.mktemp('frozen') / 'normed')
+    from tests import networks  # imports TensorFlow
+    networks.train(synthetic, directory, 60)
+    return directory

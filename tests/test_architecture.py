@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # permafrost's files and rooms: each imports only those before it.
 ORDER = ['errors', 'cli', 'files', 'schema', 'machine', 'engines', 'recipes', 'config', 'runs',
          'flags', 'entry_point', 'datasets', 'inputs', 'training', 'cluster', 'evaluation',
-         'export', 'experiments']
+         'export', 'transfer', 'experiments']
 ROOMS = sorted(str(path.parent.relative_to(ROOT)) for folder in ('permafrost', 'models')
                for path in (ROOT / folder).glob('*/**/__init__.py'))
 # Modules without a test file of their own, and why.

@@ -26,3 +26,8 @@ def test_one_line_joins_lines_and_cuts():
 def test_names_from_files_cannot_write_to_the_terminal():
     assert errors.printable('gr\xfcn \x1b]0;title\x07\n\udce9') == (
         'gr\xfcn \\x1b]0;title\\x07\\n\\udce9')
+
+
+def test_a_noun_follows_its_number():
+    assert [errors.counted(number, 'step') for number in (0, 1, 2)] == [
+        '0 steps', '1 step', '2 steps']

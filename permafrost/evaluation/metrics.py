@@ -49,17 +49,13 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
         _check_finite(logits[0], first)
         averaged = np.average(logits, 0, weights)
         correct_tta += int((averaged.argmax(1) == truth).sum())
-        predicted = logits[0].argmax(1)
-        np.add.at(confusion, (truth, predicted), 1)
-        shifted = logits[0] - logits[0].max(1, keepdims=True)
-        log_sums = np.log(np.exp(shifted).sum(1))
-        cross_entropy += np.sum(log_sums - shifted[np.arange(len(truth)), truth])
-        mistakes += [{'index': first + int(row), 'label': int(truth[row]),
-                      'predicted': int(predicted[row]),
-                      'probability': round(float(np.exp(-log_sums[row])), 6)}
-                     for row in np.flatnonzero(predicted != truth) if num_mistakes]
-        mistakes = sorted(mistakes, key=lambda each: (-each['probability'], each['index']))
-        del mistakes[num_mistakes:]
+        np.add.at(confusion, (truth, logits[0].argmax(1)), 1)
+        log_probabilities = _log_softmax(logits[0])
+        cross_entropy -= np.sum(log_probabilities[np.arange(len(truth)), truth])
+        if num_mistakes:
+            mistakes += _mistakes(log_probabilities, truth, first)
+            mistakes.sort(key=lambda each: (-each['probability'], each['index']))
+            del mistakes[num_mistakes:]
     count, correct = int(confusion.sum()), int(confusion.trace())
     metrics = {'images': count, 'correct': correct, 'accuracy': correct / count,
                'cross_entropy': cross_entropy / count,
@@ -74,6 +70,21 @@ def compute_metrics(session: tf.Session, inference: Union[InferenceGraph, Classi
     if tta != 'none':
         metrics.update(tta=tta, correct_tta=correct_tta, accuracy_tta=correct_tta / count)
     return metrics
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the probabilities that `logits` [N, classes] mean."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+
+def _mistakes(log_probabilities: np.ndarray, truth: np.ndarray, first: int
+              ) -> List[Dict[str, Any]]:
+    """Return the wrong answers of a batch, whose first image has the number `first`."""
+    predicted = log_probabilities.argmax(1)
+    return [{'index': first + int(row), 'label': int(truth[row]), 'predicted': int(predicted[row]),
+             'probability': round(float(np.exp(log_probabilities[row].max())), 6)}
+            for row in np.flatnonzero(predicted != truth)]
 
 
 def _check_finite(logits, first):

@@ -16,8 +16,6 @@ import tensorflow.compat.v1 as tf
 from permafrost import files
 from permafrost.config import Config
 from permafrost.errors import UsageError, one_line, printable
-from permafrost.export.teachers import with_teacher
-from permafrost.export.trained_weights import with_trained_weights
 from permafrost.flags import check_file
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
@@ -26,6 +24,8 @@ from permafrost.training.graph import build
 from permafrost.training.setup import TrainSetup
 from permafrost.training.signals import Signals
 from permafrost.training.strategy import SINGLE_PROCESS, local_session
+from permafrost.transfer.teachers import with_teacher
+from permafrost.transfer.trained_weights import with_trained_weights
 
 LOWEST, HIGHEST = 1e-4, 1e2  # times the learning rate of the recipe
 MAX_STEPS = 500

@@ -34,11 +34,14 @@ def three_digits(value: float) -> str:
     return f'{value:.0f}' if value >= 99.95 else f'{value:#.3g}'
 
 
-def picture(path: str, alt: str, width: str) -> List[str]:
-    """Return the lines that show <path>-light.svg or <path>-dark.svg, by the reader's theme."""
+def picture(path: str, alt: str) -> List[str]:
+    """Return the lines that show <path>-light.svg or <path>-dark.svg, by the reader's theme.
+
+    Two pictures fit side by side.
+    """
     return ['<picture>',
             f'  <source media="(prefers-color-scheme: dark)" srcset="{path}-dark.svg">',
-            f'  <img src="{path}-light.svg" width="{width}"',
+            f'  <img src="{path}-light.svg" width="49%"',
             f'    alt="{alt}">', '</picture>']
 
 

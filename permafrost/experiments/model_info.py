@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import models
 from permafrost import engines, runs
+from permafrost.cli import trained_models
 from permafrost.cli.commands import next_command
 from permafrost.datasets import registry
 from permafrost.errors import UsageError, UserError, one_line, printable, unknown_name_error
@@ -15,6 +16,7 @@ from permafrost.evaluation.frozen_graphs import file_kinds
 from permafrost.evaluation.frozen_graphs.reading import isolation, model_card
 from permafrost.evaluation.runtimes import client
 from permafrost.experiments import markdown
+from permafrost.flags import explicitly_set
 from permafrost.recipes import catalog
 
 CONVENTION = '''For one image. ops: 2 per multiply-accumulate, ReLU, ELU, erf or sigmoid, 1 per
@@ -27,6 +29,28 @@ known (--image_size).'''
 COUNTS = ('params', 'ops', 'macs')
 
 Size = Dict[str, Any]  # COUNTS, 'layers' and what was measured
+
+
+def run(values: Any) -> None:
+    """Print what the flags of info.py (absl FlagValues) ask for. Raises UsageError."""
+    given = explicitly_set(values)
+    if values.all and values.model is not None:
+        raise UsageError('use --model or --all, not both')
+    for name, with_flags in (('graph', ('image_size', 'json')), ('run', ('json',)),
+                             ('recipes', ('json',))):
+        if values[name].value and set(given) - {name, *with_flags}:
+            raise UsageError(f'--{name} can be combined with --json'
+                             f"{' and --image_size' if name == 'graph' else ''} only")
+    if values.graph:
+        show_graph(values.graph, values.json, values.image_size)
+    elif values.run:
+        show_run(values.run, values.json)
+    elif values.recipes:
+        show_recipes(values.json)
+    elif not given:
+        show_models(trained_models.FOLDER)
+    else:
+        show(values.model, values.image_size, values.layers, values.json, values.dataset)
 
 
 def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: bool = False,

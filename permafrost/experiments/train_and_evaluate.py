@@ -4,10 +4,10 @@ from typing import Any
 
 from permafrost.evaluation import evaluation_hook
 from permafrost.experiments.reports import run_report
-from permafrost.export import teachers, trained_weights
 from permafrost.training import loop
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 from permafrost.training.tensorboard import hparams
+from permafrost.transfer import teachers, trained_weights
 
 
 def train(setup: Any, session_config: Any = None, strategy: Strategy = SINGLE_PROCESS) -> int:

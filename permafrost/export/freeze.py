@@ -56,25 +56,31 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     if not has_test:  # an accuracy of the training images would mislead
         metrics = dict(dict.fromkeys(metrics), images=0)
     result = dict(
-        _measure(graph, content), model=config.model, run=os.path.normpath(run), step=step,
-        weights=weights, recipe=config.recipe.name, dataset=data.name,
-        dataset_identity=data.identity, classes=list(data.classes),
-        image_shape=list(data.image_shape), image_size=config.recipe.image_size,
-        trained_with=extra.get('versions', []), engine=engines.installed(),
-        versions=engines.versions(), date=runs.utc_now(), accuracy=metrics['accuracy'],
-        correct=metrics['correct'], images=metrics['images'],
+        _measure(graph, content), **_describe_run(run, data), step=step, weights=weights,
+        engine=engines.installed(), versions=engines.versions(), date=runs.utc_now(),
+        accuracy=metrics['accuracy'], correct=metrics['correct'], images=metrics['images'],
         accuracy_of='this file, on the test images', largest_difference=difference)
     write({output: content, description: files.json_text(result)}, output)
-    print(f'frozen: {printable(output)}, {len(content)} bytes: ' + (
-        f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
-        f"{metrics['accuracy']:.4f}" if has_test else
-        f'{data.name} has no test images, so the accuracy is unknown'))
+    accuracy = (f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
+                f"{metrics['accuracy']:.4f}" if has_test else
+                f'{data.name} has no test images, so the accuracy is unknown')
+    print(f'frozen: {printable(output)}, {len(content)} bytes: {accuracy}')
     if step < config.steps and runs.read_status(run).get('state') != 'done':
         print(f'note: {printable(run)} is at step {step} of {config.steps}')
     if saved_model:
         saved_models.write(graph, saved_model, session_config)
         print(f'saved_model: {printable(saved_model)}')
     return result
+
+
+def _describe_run(run: str, data: loading.Dataset) -> Dict[str, Any]:
+    """Return what the json file says of the training of `run`, which used `data`."""
+    config, extra = runs.read_config(run)
+    return dict(
+        model=config.model, run=os.path.normpath(run), recipe=config.recipe.name,
+        dataset=data.name, dataset_identity=data.identity, classes=list(data.classes),
+        image_shape=list(data.image_shape), image_size=config.recipe.image_size,
+        trained_with=extra.get('versions', []))
 
 
 def _measure(graph: tf.GraphDef, content: bytes) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Layer counts: parameters and operations of a frozen graph, by the convention of models.net."""
+"""Parameters and operations of a frozen graph, by the convention of models.layers.net."""
 
 import collections
 import re

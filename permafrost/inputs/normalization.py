@@ -2,7 +2,7 @@
 
 The statistics that `fit` returns travel in config.json, so a run does not depend on their cache.
 Each `apply` uses operations that a frozen graph may hold (export/verify.py lists ALLOWED_OPS).
-setup.py fits before threads are chosen, so TensorFlow is imported where it is used.
+training/setup.py fits before threads are chosen, so TensorFlow is imported where it is used.
 """
 
 import abc

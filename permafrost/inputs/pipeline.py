@@ -87,6 +87,18 @@ def training_batches(dataset: loading.Dataset, config: Config, step: tf.Tensor, 
         return ready.dequeue()
 
 
+def _next_epoch(step: tf.Tensor, batch_size: int, count: int) -> Tuple[tf.Tensor, tf.Tensor]:
+    """Return the number of the next epoch, one more each time, and how many images it leaves out.
+
+    An epoch has `count` images. A training that begins at `step` leaves out those that its first
+    epoch had already.
+    """
+    start = _local_variable('start', tf.cast(step, tf.int64) * batch_size)
+    next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * batch_size // count)
+    epoch = next_epoch.assign_add(1) - 1
+    return epoch, tf.maximum(start - epoch * count, 0)
+
+
 def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.Tensor,
                  shard: Shard) -> RawBatch:
     """Return the next batch of the endless sequence of epochs: each has every image once.
@@ -96,25 +108,22 @@ def _from_memory(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
     count = dataset.counts['train']
     loading.check_memory(dataset, 'train', len(dataset.held_out))
     images, labels = _load(dataset)
-    start = _local_variable('start', tf.cast(step, tf.int64) * batch_size)
-    next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * batch_size // count)
-    epoch = next_epoch.assign_add(1) - 1
-    skip = tf.maximum(start - epoch * count, 0)
+    epoch, skip = _next_epoch(step, batch_size, count)
     positions = epoch * count + tf.range(count, dtype=tf.int64)
     # Making the order of 50,000 images takes 10 ms; the queue lasts for 30.
     queue = tf.FIFOQueue(16 * batch_size, [tf.int32, tf.int64], [[], []])
     order = _epoch_permutation(count, seed, epoch)
     _add_queue_runner(queue, queue.enqueue_many([order[skip:], positions[skip:]]))
     rows, positions = queue.dequeue_many(batch_size)
-    files_rows = None if not dataset.held_out else tf.constant(np.delete(
-        np.arange(count + len(dataset.held_out), dtype=np.int32), dataset.held_out))
     index = positions[0] // batch_size
     rows, epochs = (tf.split(values, shard.count)[shard.index]
                     for values in (rows, positions // count))
+    # The name is part of the seed: another one would flip other images.
     flip_first = tf.random.stateless_uniform([count], random_seeds.seeds(seed, 'turn')) < 0.5
     flip_now = tf.not_equal(tf.gather(flip_first, rows), tf.equal(epochs % 2, 1))
-    if files_rows is not None:
-        rows = tf.gather(files_rows, rows)
+    if dataset.held_out:  # then `images` has more rows
+        rows = tf.gather(np.delete(np.arange(count + len(dataset.held_out), dtype=np.int32),
+                                   dataset.held_out), rows)
     return RawBatch(tf.gather(images, rows), tf.gather(labels, rows), index, flip_now)
 
 
@@ -130,11 +139,8 @@ def _from_stream(dataset: loading.Dataset, batch_size: int, seed: int, step: tf.
                       max(int(SHUFFLE_BYTES / record_bytes), 4 * batch_size))
     read_size = max(1, min(READ_BATCH, int(1e6 / record_bytes)))
     size, count = batch_size // shard.count, dataset.counts['train']
-    start = _local_variable('start', tf.cast(step, tf.int64) * size)
-    next_epoch = _local_variable('epoch', tf.cast(step, tf.int64) * size // count)
-    epoch = next_epoch.assign_add(1) - 1
-    skip = tf.maximum(start - epoch * count, 0) * len(files) // count  # files that were read
-    order = _epoch_permutation(len(files), seed, epoch)[skip:]
+    epoch, skip = _next_epoch(step, size, count)
+    order = _epoch_permutation(len(files), seed, epoch)[skip * len(files) // count:]
     names = tf.FIFOQueue(len(files), [tf.string], [[]])
     _add_queue_runner(names, names.enqueue_many(
         [tf.gather(tf.constant([os.fsencode(path) for path in files]), order)]))

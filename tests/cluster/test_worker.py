@@ -15,11 +15,11 @@ from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
-from permafrost.export import teachers
 from permafrost.inputs.augmentation import WHOLE_BATCH, Shard
 from permafrost.training import loop, strategy
 from permafrost.training.checkpoints import finding
 from permafrost.training.graph import build
+from permafrost.transfer import teachers
 from tests import in_process, networks
 from tests.cluster import helpers
 

@@ -1,7 +1,6 @@
 """The results in results/: complete, of today's recipes, on target, and as the pages say."""
 
 import glob
-import json
 import os
 
 import pytest
@@ -46,7 +45,6 @@ def test_recorded_settings_are_those_of_the_recipes():
         changed = {name for name in settings if settings[name] != recorded[name]}
         assert all(name == 'compute_dtype' or f'{name}=' in os.path.basename(path)
                    for name in changed), (path, changed)
-        json.dumps(settings)
 
 
 @pytest.mark.parametrize('model, recipe, steps, accuracy, minimum', [

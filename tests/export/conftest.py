@@ -14,14 +14,6 @@ def run(synthetic, tmp_path_factory):
     return directory
 
 
-@pytest.fixture(scope='session')
-def trained_normed(synthetic, tmp_path_factory):
-    """A run of 60 steps of the batch-normalized network."""
-    directory = str(tmp_path_factory.mktemp('frozen') / 'normed')
-    networks.train(synthetic, directory, 60)
-    return directory
-
-
 @pytest.fixture
 def normed_run(trained_normed):
     """That run; its network is registered as a model during the test."""

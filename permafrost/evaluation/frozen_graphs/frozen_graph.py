@@ -44,7 +44,7 @@ class FrozenGraph(Classifier):
         graph = feed_constants(graph, path, self._nodes.assumed)
         self.output = Output(path, self._nodes, find_source_op(graph, self._nodes.output),
                              options.output_kind)
-        self.labels = class_names(graph, path, options.labels)
+        self.labels = class_names(graph, options.labels)
         fed = next(node for node in graph.node if node.name == self._nodes.input)
         size = dataset and dataset.image_shape[:2]
         self.input = ImageInput(path, fed.name, output_type(fed),

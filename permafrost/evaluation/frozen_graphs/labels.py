@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.errors import UserError
 
 
-def class_names(definition: tf.GraphDef, path: str, labels: Optional[str]) -> List[str]:
+def class_names(definition: tf.GraphDef, labels: Optional[str] = None) -> List[str]:
     """Return the lines of the file `labels`, else the strings in the Const `labels`, or none."""
     if labels:
         try:

@@ -49,7 +49,7 @@ class ConvertedModel(Classifier):
         nodes = Nodes(name, _plain(self._fetched), is_own=self.input.is_own)
         self.output = Output(path, nodes, facts.get('source_ops', {}).get(self._fetched, ''),
                              options.output_kind)
-        self.labels = class_names(tf.GraphDef(), path, options.labels) or facts['labels']
+        self.labels = class_names(tf.GraphDef(), options.labels) or facts['labels']
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""

@@ -103,7 +103,7 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     for name in ('operations', 'latency'):
         lines += markdown.picture(
             f'{pictures}/{name}', f'Accuracy on the test images of CIFAR-10 against {name}, '
-            'logarithmic', '49%')
+            'logarithmic')
     cpu = measured['machine'].get('cpu')
     if cpu:
         where = markdown.escape(f"{cpu}, TensorFlow {measured['versions'].get('tensorflow', '')}")

@@ -47,7 +47,7 @@ def update(page: str, folder: str, pictures: str, check: bool = False) -> None:
         for file, alt, data, draw in _pictures(name, comparison):
             picture = os.path.join(pictures, file)
             svg.update_pictures(picture, data, draw, check)
-            lines += markdown.picture(os.path.relpath(picture, os.path.dirname(page)), alt, '49%')
+            lines += markdown.picture(os.path.relpath(picture, os.path.dirname(page)), alt)
         markdown.update_block(page, f'study {name}', lines, check)
 
 

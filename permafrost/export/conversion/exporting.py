@@ -97,7 +97,7 @@ def read_source(path: str, dataset: loading.Dataset,
     graph = graph_def.read_graph(path)
     network.extract(graph, 'images', path)  # report a foreign graph at once
     _check_size(path, graph, dataset)
-    classes = class_names(graph, path, None)
+    classes = class_names(graph)
     check_classes(path, classes, dataset)
     calibration = loading.evenly_spaced(dataset, 'train', CALIBRATION_IMAGES)
     is_test = bool(dataset.counts['test'])

@@ -12,11 +12,11 @@ from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluator
-from permafrost.export import trained_weights
 from permafrost.recipes import durations, overrides
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
 from permafrost.training.optimization.optimizers import OPTIMIZERS
+from permafrost.transfer import trained_weights
 from tests import networks
 from tests.training.helpers import train_graph
 

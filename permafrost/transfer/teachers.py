@@ -57,7 +57,7 @@ def read(source: str, dataset: Dataset, session_config: Optional[tf.ConfigProto]
         if name.endswith('.pbtxt'):
             content = graph.SerializeToString(deterministic=True)
     _check_input(graph, name, dataset)
-    classes = tuple(labels.class_names(graph, name, None))
+    classes = tuple(labels.class_names(graph))
     if classes not in ((), tuple(dataset.classes)):
         raise UserError(f'the teacher {printable(name)} names other classes than {dataset.name} '
                         f'has ({_first(classes)}, not {_first(dataset.classes)}): train a teacher '

@@ -12,8 +12,9 @@ from permafrost import engines, runs
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import train_and_evaluate
-from permafrost.export import freeze, teachers
+from permafrost.export import freeze
 from permafrost.training.checkpoints import finding
+from permafrost.transfer import teachers
 from tests import networks
 from tests.export.helpers import logits_of, some_images
 

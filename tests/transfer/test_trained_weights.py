@@ -10,11 +10,12 @@ from permafrost import runs
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
-from permafrost.export import freeze, trained_weights
+from permafrost.export import freeze
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, overrides
 from permafrost.training import initialization, setup
 from permafrost.training.graph import build_train_graph
+from permafrost.transfer import trained_weights
 from tests import networks
 from tests.export.helpers import logits_of, some_images
 

@@ -45,7 +45,7 @@ def read(source: str, config: Config, dataset: Dataset,
         return _read_run(source, config)
     path = find_graph(source, 'init_from')
     graph = graph_def.read_graph(path)
-    classes = tuple(labels.class_names(graph, path, None))
+    classes = tuple(labels.class_names(graph))
     try:
         values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
                   if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
