@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import threading
 
 import numpy as np
@@ -18,6 +17,7 @@ from permafrost.datasets.download import Source, extract_npm_package, extract_ta
 from permafrost.errors import UsageError, UserError
 from tests import in_process
 from tests.datasets.helpers import contents, flip_bit, tar_gz, write_cifar100
+from tests.environment import small_disk
 
 CLOSED = 'http://127.0.0.1:9/cifar-10-binary.tar.gz'  # nothing listens on the discard port
 
@@ -232,17 +232,12 @@ def test_a_small_disk(small, tmp_path):
     canonical, archives = small
     directory = tmp_path / 'data'
     directory.mkdir()
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=20k', 'tmpfs', str(directory)]
-    if subprocess.call(mount, stderr=subprocess.DEVNULL):
-        pytest.skip('mounting a small tmpfs needs root')
-    try:
+    with small_disk(directory, '20k'):
         with pytest.raises(UserError, match='No space left on device'):
             prepare(directory, source_of(extract_tarball, archives[extract_tarball]))
         complete = contents(directory)
         assert 1 <= len(complete) < 3
         assert all(canonical[name] == content for name, content in complete.items())
-    finally:
-        subprocess.check_call(['umount', str(directory)])
 
 
 def test_a_second_process_waits(small, tmp_path, capsys, monkeypatch):

@@ -3,7 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
 
 import pytest
 from PIL import Image
@@ -14,6 +13,7 @@ from permafrost.datasets.images import image
 from permafrost.errors import UserError
 from tests import processes
 from tests.datasets.helpers import contents, make_images, pack, read_manifest
+from tests.environment import small_disk
 
 SCRIPT = 'tools/make_tfrecords.py'
 
@@ -135,14 +135,9 @@ def test_a_full_disk_is_reported_and_the_next_run_continues(images, small_shards
 def test_a_small_disk(tmp_path):
     make_images(tmp_path / 'in', 60)
     (tmp_path / 'out').mkdir()
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=60k', 'tmpfs', str(tmp_path / 'out')]
-    if subprocess.call(mount, stderr=subprocess.DEVNULL):
-        pytest.skip('mounting a small tmpfs needs root')
-    try:
+    with small_disk(tmp_path / 'out', '60k'):
         with pytest.raises(UserError, match='No space left on device; fix that'):
             pack(tmp_path / 'in', tmp_path / 'out', image_size=32)
-    finally:
-        subprocess.check_call(['umount', str(tmp_path / 'out')])
 
 
 def test_a_second_process_is_refused(images, tmp_path):

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from permafrost.experiments import model_info
 from permafrost.export import freeze, layer_counts, verify
 from permafrost.training.checkpoints import finding
 from tests import in_process, networks, processes
+from tests.environment import small_disk
 from tests.export.helpers import logits_of, read_json, some_images, untrained
 
 TRAINING_OPS = re.compile(
@@ -270,16 +270,11 @@ def test_a_failed_write_leaves_the_old_files(run, tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_the_old_files(run, tmp_path):
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(tmp_path)]
-    if subprocess.call(mount, stderr=subprocess.DEVNULL):
-        pytest.skip('only root can mount a small tmpfs')
-    try:
+    with small_disk(tmp_path, '64k'):
         old = _write_old_files(tmp_path)
         with pytest.raises(UserError, match='No space left on device'):
             freeze.freeze(run, None, output=str(tmp_path / 'a.pb'))
         assert _contents(tmp_path) == old
-    finally:
-        subprocess.check_call(['umount', str(tmp_path)])
 
 
 # Saves the logits of each frozen file, after a comparison with those of its SavedModel, if any.

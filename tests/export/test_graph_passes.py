@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import engines
 from permafrost.config import Config
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.export import freeze, graph_passes, layer_counts
 from permafrost.recipes import overrides
 from tests import networks
+from tests.environment import needs_bfloat16
 from tests.export.helpers import logits_of, read_json
 from tests.processes import ROOT
 
@@ -128,7 +128,7 @@ def test_preprocessing_stays_in_float32():
     assert sorted(types) == [tf.float32.as_datatype_enum, tf.bfloat16.as_datatype_enum]
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_convolutions_and_products_in_bfloat16_are_near_those_in_float32():
     x_value = _random(2, 6, 6, 4)
     with tf.Graph().as_default() as graph, tf.Session() as session:

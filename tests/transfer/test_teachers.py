@@ -8,7 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
 
-from permafrost import engines, runs
+from permafrost import runs
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.experiments import train_and_evaluate
@@ -16,6 +16,7 @@ from permafrost.export import freeze
 from permafrost.training.checkpoints import finding
 from permafrost.transfer import teachers
 from tests import networks
+from tests.environment import needs_bfloat16
 from tests.export.helpers import logits_of, some_images
 
 ONE_THREAD = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
@@ -152,7 +153,7 @@ def test_a_taught_run_goes_on_alike_with_its_copy_of_the_teacher(graph, syntheti
         assert not np.array_equal(alone.get_tensor('conv1/weights'), taught)
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_a_teacher_computes_in_the_type_of_the_recipe(graph, synthetic, tmp_path):
     """And the run keeps the file as it was."""
     setup = networks.train_setup(synthetic, str(tmp_path), 1, 'normed',

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 from models.layers import activations, fused_activations
 from models.layers.net import Net
 from permafrost import engines
+from tests.environment import needs_bfloat16
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 
@@ -30,7 +31,7 @@ def test_training_has_the_gradient_of_the_activation():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_the_input_and_the_output_have_any_precision(dtype):
     x = tf.cast(tf.constant(np.linspace(-8, 8, 97), tf.float32), dtype)
@@ -46,7 +47,7 @@ def test_the_input_and_the_output_have_any_precision(dtype):
             np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.001)
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_the_relu_of_a_sum_of_casts_is_fused():
     """As a block of a ResNet has it; the sum is of float32, and so is the output."""
     values = np.random.RandomState(1).randn(3, 2, 4, 4, 8).astype(np.float32)

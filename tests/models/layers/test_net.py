@@ -8,6 +8,7 @@ from models.layers import net as layers_net
 from models.layers.net import Net
 from permafrost import engines
 from tests import networks
+from tests.environment import needs_bfloat16
 from tests.models.helpers import convolved, evaluate, randoms, windows
 
 pytestmark = pytest.mark.usefixtures('default_graph')
@@ -315,7 +316,7 @@ def conv_gradient(compute_dtype, training=True):
             return [graph] + session.run([gradient, y], dict(zip(feeds, arrays)))
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_bfloat16_rounds_convolutions_and_nothing_else():
     graph, *rounded = conv_gradient('bfloat16')
     _, *exact = conv_gradient('float32')
@@ -330,7 +331,7 @@ def test_bfloat16_rounds_convolutions_and_nothing_else():
     assert types - {'ShapeN'} == {'Conv2D', 'Conv2DBackpropFilter', 'Conv2DBackpropInput'}
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypatch):
     """Batch normalization, ReLU and pooling in bfloat16, of numbers that a convolution rounds."""
     def outputs_and_gradients():
@@ -355,7 +356,7 @@ def test_normalization_between_bfloat16_convolutions_computes_the_same(monkeypat
     assert max(map(relative_error, found[1:], expected[1:])) < 0.01
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_biases_and_concatenation_between_bfloat16_convolutions(monkeypatch):
     """They are rounded as convolutions are; the logits are not."""
     def outputs_and_gradients(compute_dtype='bfloat16'):

@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from permafrost import runs
 from permafrost.errors import UserError
 from permafrost.training.checkpoints import finding, saving
 from tests import networks
+from tests.environment import small_disk
 from tests.evaluation.helpers import evaluate
 from tests.training import power_cut
 from tests.training.checkpoints.helpers import steps
@@ -231,10 +231,7 @@ def test_a_folder_with_the_name_of_a_checkpoint_is_named(saved):
 
 
 def test_a_real_full_disk_loses_nothing(synthetic, tmp_path):
-    mount = ['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(tmp_path)]
-    if os.geteuid() or subprocess.run(mount, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip('only root can mount a small tmpfs')
-    try:
+    with small_disk(tmp_path, '400k'):
         run = str(tmp_path / 'run')
         with pytest.raises(UserError, match=f'cannot write {run}[ /].*free disk space') as error:
             networks.train(synthetic, run, 1000, 'tiny', save_steps=1, max_to_keep=0)
@@ -242,5 +239,3 @@ def test_a_real_full_disk_loses_nothing(synthetic, tmp_path):
         tf.train.load_checkpoint(checkpoint).get_tensor('conv1/weights')
         assert f'step {step}' in str(error.value)
         assert not [name for name in os.listdir(os.path.join(run, 'train')) if 'temp' in name]
-    finally:
-        subprocess.run(['umount', '-l', str(tmp_path)], check=True)

@@ -5,8 +5,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from models.layers import activations
-from permafrost import engines
 from permafrost.training.kernels.sigmoid_gelu import sigmoid_gelu
+from tests.environment import needs_bfloat16
 from tests.training.kernels.helpers import compiled
 
 pytestmark = pytest.mark.usefixtures('default_graph')
@@ -71,7 +71,7 @@ def test_gradients_of_another_shape_are_an_error():
         session.run(gradient, {x: np.ones(3), upstream: np.ones(4)})
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
 def test_outputs_in_float32_are_those_of_xla(dtype):
     y = sigmoid_gelu(tf.zeros([3], dtype), 'float32')

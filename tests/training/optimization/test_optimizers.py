@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost import engines
 from permafrost.errors import UsageError
 from permafrost.recipes.param_groups import ParamGroup
 from permafrost.recipes.recipe import Recipe
 from permafrost.training.optimization import optimizers
+from tests.environment import needs_bfloat16
 from tests.training.helpers import train_graph
 
 RATE, DECAY, MOMENTUM = 0.1, 0.02, 0.8
@@ -247,7 +247,7 @@ def test_a_learning_rate_may_have_any_number_of_digits():
         assert session.run(variable) == np.float32(1 - np.float32(rate))
 
 
-@pytest.mark.skipif(engines.installed() != 'tf2', reason='only tf2 has bfloat16')
+@needs_bfloat16
 def test_orthogonalize_in_bfloat16_is_nearly_the_same():
     matrix = np.random.RandomState(2).randn(40, 8).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
