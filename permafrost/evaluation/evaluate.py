@@ -145,7 +145,8 @@ def check_classes(path: str, labels: Sequence[str], data: loading.Dataset) -> No
     else:
         label, ours, its = next((number, *pair) for number, pair in
                                 enumerate(zip(data.classes, labels)) if pair[0] != pair[1])
-        order = ', the same in another order' * (sorted(labels) == sorted(data.classes))
+        is_reordered = sorted(labels) == sorted(data.classes)
+        order = ', the same in another order' if is_reordered else ''
         difference = f"class {label} is {printable(its)} there and {printable(ours)} here{order}"
     raise UserError(f'{path} has different classes than {data.name} ({difference}): name the '
                     'dataset that it was trained on with --dataset')

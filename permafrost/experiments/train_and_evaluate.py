@@ -5,12 +5,14 @@ from typing import Any
 from permafrost.evaluation import evaluation_hook
 from permafrost.experiments.reports import run_report
 from permafrost.training import loop
+from permafrost.training.setup import TrainSetup
 from permafrost.training.strategy import SINGLE_PROCESS, Strategy
 from permafrost.training.tensorboard import hparams
 from permafrost.transfer import teachers, trained_weights
 
 
-def train(setup: Any, session_config: Any = None, strategy: Strategy = SINGLE_PROCESS) -> int:
+def train(setup: TrainSetup, session_config: Any = None,
+          strategy: Strategy = SINGLE_PROCESS) -> int:
     """Train as loop.train does, from the weights of --init_from, distilled from --teacher.
 
     Evaluate, and update report.html and what TensorBoard shows, while training and at the end.

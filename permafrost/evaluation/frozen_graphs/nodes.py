@@ -240,5 +240,6 @@ def missing_flag(flag: str, names: Sequence[str]) -> str:
 def candidates(names: Sequence[str]) -> str:
     """Return the first of `names`, for a message."""
     shown = [printable(name)[:50] for name in names[:MAX_CANDIDATES]]
-    shown += ['...'] * (len(names) > MAX_CANDIDATES)
+    if len(names) > MAX_CANDIDATES:
+        shown.append('...')
     return f"(candidates: {', '.join(shown) or 'none'})"

@@ -5,7 +5,7 @@ import dataclasses
 import gzip
 import os
 import sys
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -30,23 +30,8 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
     and a run of each row is frozen and timed. What it does is printed on stderr. Raises UserError
     if nothing can be compared.
     """
-    selected, notes = selection.select(arguments)
-    entries: List[Entry] = []
-    for each in selected:
-        try:
-            entries += (entry_files.read_result(each) if each.is_result
-                        else [entry_files.read_run(each)])
-        except UserError as error:
-            notes.append(f'left out: {error}')
-        except OSError as error:
-            notes.append(f'left out: {error.filename}: {error.strerror}')
-    if not entries:
-        raise UserError('; '.join(notes))
-    if split is None:
-        split = 'validation' if all(each.validation for each in entries) else 'test'
-    if split != 'test' and any(not each.is_run for each in entries):
-        raise UserError('results/*.json contain only test accuracies: leave out --split, or '
-                        'name only runs')
+    entries, notes = _read_entries(arguments)
+    split = _choose_split(entries, split)
     group(entries, by_run, baseline)  # refuses an unknown baseline before anything is evaluated
     with contextlib.redirect_stdout(sys.stderr):  # only the answer goes to stdout
         session_config = engines.prepare()
@@ -71,6 +56,33 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
         title=', '.join(dict.fromkeys(printable(os.path.normpath(each)) for each in arguments)),
         rows=tuple(rows), settings=tuple(groups[0].settings), split=split,
         latency_of=_describe(times), notes=tuple(notes))
+
+
+def _read_entries(arguments: Sequence[str]) -> Tuple[List[Entry], List[str]]:
+    """Return what `arguments` name, and notes on what was left out. Raises UserError if all was."""
+    selected, notes = selection.select(arguments)
+    entries: List[Entry] = []
+    for each in selected:
+        try:
+            entries += (entry_files.read_result(each) if each.is_result
+                        else [entry_files.read_run(each)])
+        except UserError as error:
+            notes.append(f'left out: {error}')
+        except OSError as error:
+            notes.append(f'left out: {error.filename}: {error.strerror}')
+    if not entries:
+        raise UserError('; '.join(notes))
+    return entries, notes
+
+
+def _choose_split(entries: Sequence[Entry], split: Optional[str]) -> str:
+    """Return `split` or the default. Raises UserError if an entry lacks its accuracies."""
+    if split is None:
+        split = 'validation' if all(each.validation for each in entries) else 'test'
+    if split != 'test' and any(not each.is_run for each in entries):
+        raise UserError('results/*.json contain only test accuracies: leave out --split, or '
+                        'name only runs')
+    return split
 
 
 def _evaluated(entry: Entry, split: str, session_config: Any, notes: List[str]) -> Entry:

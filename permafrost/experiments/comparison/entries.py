@@ -81,9 +81,13 @@ def read_run(selected: Selected) -> Entry:
     settings[exports.SETTING] = selected.export or 'pb'
     if config.steps != durations.num_steps(config.recipe, config.train_images):
         changed += ('steps',)
-    changed += (*others, *['patience'] * bool(config.patience))
-    changed += ('average_statistics',) * (not config.average_statistics)  # of an early run
-    changed += (exports.SETTING,) * bool(selected.export)
+    changed += tuple(others)
+    if config.patience:
+        changed += ('patience',)
+    if not config.average_statistics:  # of an early run
+        changed += ('average_statistics',)
+    if selected.export:
+        changed += (exports.SETTING,)
     return Entry(
         run, selected.variant, config.model, config.seed, settings, changed,
         config.recipe.image_size, len(extra['classes']), engine, export=selected.export,
@@ -128,9 +132,11 @@ def read_result(selected: Selected) -> List[Entry]:
          'steps': str(result['steps']), 'weights': result['weights'],
          **{name: to_text(result.get(name, getattr(Config, name, None)))
             for name in results.OTHER_SETTINGS}}, recipe)
-    changed += ('weights',) * (result['weights'] != recipe.default_weights)
+    if result['weights'] != recipe.default_weights:
+        changed += ('weights',)
     images = result['steps'] * recipe.batch_size / max(result['epochs'], 0.01)  # of an epoch
-    changed += ('steps',) * (result['steps'] != durations.num_steps(recipe, round(images)))
+    if result['steps'] != durations.num_steps(recipe, round(images)):
+        changed += ('steps',)
     changed += tuple(name for name in results.OTHER_SETTINGS if result.get(name))
     return [Entry(
         selected.path, '', result['model'], seed, settings, changed, recipe.image_size,

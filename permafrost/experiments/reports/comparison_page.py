@@ -117,7 +117,7 @@ def _curves(rows: Sequence[Row]) -> List[Any]:
     if not accuracies:
         return []
     splits = ' and '.join(sorted({curve.split for row in rows for curve in row.curves} - {''}))
-    title = 'Accuracy while training' + f', {splits} images' * bool(splits)
+    title = f'Accuracy while training, {splits} images' if splits else 'Accuracy while training'
     return [charts.curves('accuracies', title, 'accuracy, %',
                           accuracies, 100),
             charts.curves('losses', 'Training loss', 'cross entropy', losses, log=True)]

@@ -130,9 +130,10 @@ class _Pool:
         self._time = time.monotonic()
         running = [(each.run, each.step()) for each in self.running]
         details = [f'{run.label} at step {step}/{run.config.steps}' for run, step in running]
-        details = details or ['waiting for the runs of another process']
-        print(', '.join([self._source.progress(running), *details[:len(details) * with_runs]]),
-              flush=True)
+        if not details:
+            details = ['waiting for the runs of another process']
+        text = self._source.progress(running)
+        print(', '.join([text, *details]) if with_runs else text, flush=True)
 
     def stop(self) -> None:
         """Let all trainings save and end."""

@@ -48,7 +48,8 @@ class RunQueue(RunSource):
     def progress(self, running: List[Tuple[PlannedRun, int]]) -> str:
         done = sum(run.is_done() for run in self._planned)
         parts = [f'{done} of {len(self._planned)} runs done']
-        parts += [f'{len(self.problems)} failed'] * bool(self.problems)
+        if self.problems:
+            parts.append(f'{len(self.problems)} failed')
         speeds, steps = speed.recorded(self._planned), dict((r.directory, s) for r, s in running)
         left = [run for run in self._planned
                 if (run in self._pending or run.directory in steps) and not run.is_done()]

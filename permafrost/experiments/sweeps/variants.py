@@ -105,7 +105,8 @@ def parse_range(setting: str, text: str) -> Optional[Range]:
     """
     is_log = text.startswith('log:')
     try:
-        low, high = map(setting_text.parse_number, text[4 * is_log:].split('..'))
+        limits = text[len('log:'):] if is_log else text
+        low, high = map(setting_text.parse_number, limits.split('..'))
     except ValueError:
         return None  # one value; it may be a path such as ../images
     if not low < high or (is_log and low <= 0):

@@ -48,10 +48,13 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
     url = _with_driver(url)
     options = {'connect_args': {'timeout': LOCK_SECS}} if url.startswith('sqlite') else {}
     for tries_left in reversed(range(OPEN_TRIES)):
-        with contextlib.suppress(*[sqlalchemy.exc.DBAPIError] * (tries_left > 0)):
+        try:
             return optuna.storages.RDBStorage(
                 url, options, heartbeat_interval=HEARTBEAT_SECS, grace_period=GRACE_SECS,
                 **{_CALLBACK: RetryCallback(max_retry=RETRIES)})
+        except sqlalchemy.exc.DBAPIError:
+            if not tries_left:
+                raise
         time.sleep(1)
     raise AssertionError('the last try returns or raises')
 
