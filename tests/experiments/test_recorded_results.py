@@ -58,6 +58,7 @@ def test_recorded_settings_are_those_of_the_recipes():
     ('resnet20', 'resnet', 4000, 'accuracy', 0.9125),
     ('nin_bn', 'nin_bn', 8000, 'accuracy', 0.92),
     ('resnet32', 'resnet_deep', 6000, 'accuracy', 0.9249),
+    ('resnet56', 'resnet_deep', 6000, 'accuracy', 0.93),
     ('alex4', 'tutorial_muon', 30000, 'accuracy', 0.875),
     ('tuto', 'tutorial_muon', 30000, 'accuracy_tta', 0.872),
     ('sprint', 'sprint', 400, 'accuracy_tta', 0.94)])

@@ -56,6 +56,8 @@ def test_the_accuracy_of_a_description_is_that_of_the_model_in_its_command():
         model, = re.findall(r'permafrost train --model (\w+)', recipe.description)
         described |= {(model, name, accuracy)
                       for accuracy in re.findall(r'Accuracy: ([\d.]+)', recipe.description)}
+        described |= {(other, name, accuracy) for other, accuracy in re.findall(
+            r'(\w+): ([\d.]+) ', recipe.description) if other in models.ALL}
     assert described and described <= recorded
 
 
