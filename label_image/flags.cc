@@ -171,8 +171,8 @@ void CheckFlags(const Flags& flags) {
   }
   const NetworkOptions& network = flags.network;
   if ((network.image_size || network.crop_size) && (network.input_width || network.input_height)) {
-    throw UsageError("--image_size and --crop_size exclude --input_width and --input_height: use "
-                     "one or the other");
+    throw UsageError("--image_size and --crop_size cannot be combined with --input_width and "
+                     "--input_height");
   }
 }
 

@@ -17,7 +17,7 @@ namespace {
 void CheckRuntime(const Flags& flags, const std::string& runtime) {
   if (flags.model.precision == "bfloat16") {
     if (!flags.session_config.empty()) {
-      throw UsageError("--precision bfloat16 and --session_config exclude each other: leave one out");
+      throw UsageError("--precision bfloat16 and --session_config cannot be combined");
     }
     if (runtime != "tensorflow" && runtime != "openvino") {
       throw UsageError("--precision bfloat16 is for the runtimes tensorflow and openvino, not ",

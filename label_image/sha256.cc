@@ -10,8 +10,8 @@
 namespace label_image {
 namespace {
 
-constexpr size_t kBlock = 64;           // bytes
-constexpr size_t kPiece = 64 << 10;     // bytes to read at a time: whole blocks
+constexpr size_t kBlock = 64;              // bytes
+constexpr size_t kPiece = 64 << 10;        // bytes to read at a time: whole blocks
 constexpr size_t kLengthAt = kBlock - 8;  // in the last block
 
 constexpr std::array<uint32_t, 64> kConstants = {

@@ -58,6 +58,6 @@ def printable(text: str) -> str:
                    for each in text)
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Return '1 step', '2 steps' and such."""
     return f"{number} {noun}{'s' * (number != 1)}"

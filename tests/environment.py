@@ -1,4 +1,4 @@
-"""What some tests need: a small disk, an engine with bfloat16."""
+"""Helpers for tests that need a small disk, or an engine with bfloat16."""
 
 import contextlib
 import os

@@ -29,5 +29,5 @@ def test_names_from_files_cannot_write_to_the_terminal():
 
 
 def test_a_noun_follows_its_number():
-    assert [errors.counted(number, 'step') for number in (0, 1, 2)] == [
+    assert [errors.pluralize(number, 'step') for number in (0, 1, 2)] == [
         '0 steps', '1 step', '2 steps']

@@ -106,8 +106,7 @@ int CompareModels(const Flags& flags) {
       throw Error(path, ": ", strerror(errno));
     }
     if (flags.compared.size() > 1 && !S_ISREG(status.st_mode)) {
-      throw Error(path, ": is not a file, but a pipe or device, and each model reads it: save it to a "
-                  "file first");
+      throw Error(path, ": is a pipe or device, but each model must read it: save it to a file first");
     }
   }
   std::vector<TimedModel> models;

@@ -9,11 +9,11 @@ from typing import Any, Dict, Optional
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
                   signal.SIGXCPU)
 
-# Sent to a child that saves before it ends. Unlike SIGTERM, it may come again: from its parent, and
-# when its parent ends.
+# Asks a child process to save and end. Unlike SIGTERM, it may arrive twice: from the parent, and
+# again when the parent ends.
 REQUEST_TO_END = signal.SIGUSR1
 
-_exit_code: Optional[int] = None  # of the signal that came while exit_on_ending_signals counted
+_exit_code: Optional[int] = None  # set by the first signal after exit_on_ending_signals
 
 
 def on_ending_signals(handler: Any) -> Dict[int, Any]:
@@ -41,6 +41,6 @@ def exit_on_ending_signals() -> None:
 
 
 def exit_if_signalled() -> None:
-    """Raise SystemExit with the code of the ending signal that came before, if one came."""
+    """Raise SystemExit again if an ending signal has arrived."""
     if _exit_code is not None:
         sys.exit(_exit_code)

@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 import tqdm
 
 from permafrost import runs
-from permafrost.errors import UserError, counted, one_line, printable
+from permafrost.errors import UserError, one_line, pluralize, printable
 from permafrost.evaluation import history
 from permafrost.evaluation.evaluator import Evaluator
 from permafrost.evaluation.history import EpochRow
@@ -208,5 +208,5 @@ class EvaluationHook(FinalHook):
         count = history.evaluations_without_improvement(self._rows)
         if 0 < self._config.patience <= count:
             self._training.stop.reason = (
-                f"no better validation accuracy in {counted(count, 'evaluation')}; the best "
+                f"no better validation accuracy in {pluralize(count, 'evaluation')}; the best "
                 f'checkpoint is at step {history.best(self._rows).step}')

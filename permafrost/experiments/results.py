@@ -14,7 +14,7 @@ from permafrost.cli.commands import next_command
 from permafrost.cluster import cluster_spec
 from permafrost.config import Config
 from permafrost.datasets import registry
-from permafrost.errors import UsageError, UserError, counted, printable
+from permafrost.errors import UsageError, UserError, pluralize, printable
 from permafrost.evaluation.frozen_graphs.reading import model_card
 from permafrost.experiments import model_info
 from permafrost.recipes import overrides
@@ -216,8 +216,8 @@ def _cluster(run: str) -> Optional[str]:
     if not saved:
         return None
     workers, backups = len(saved['workers']), saved.get('backup_workers', 0)
-    backup_text = f" {counted(backups, 'backup')}" if backups else ''
-    return f"{saved.get('mode', 'async')} {counted(workers, 'worker')}{backup_text}"
+    backup_text = f" {pluralize(backups, 'backup')}" if backups else ''
+    return f"{saved.get('mode', 'async')} {pluralize(workers, 'worker')}{backup_text}"
 
 
 def changes(result: Result) -> List[str]:

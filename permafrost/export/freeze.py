@@ -56,9 +56,10 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     if not has_test:  # an accuracy of the training images would mislead
         metrics = dict(dict.fromkeys(metrics), images=0)
     result = dict(
-        _measure(graph, content), **_describe_run(run, data), step=step, weights=weights,
-        engine=engines.installed(), versions=engines.versions(), date=runs.utc_now(),
-        accuracy=metrics['accuracy'], correct=metrics['correct'], images=metrics['images'],
+        _measure(graph, content), **_describe_run(run, config, extra, data), step=step,
+        weights=weights, engine=engines.installed(), versions=engines.versions(),
+        date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
+        images=metrics['images'],
         accuracy_of='this file, on the test images', largest_difference=difference)
     write({output: content, description: files.json_text(result)}, output)
     accuracy = (f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
@@ -73,9 +74,9 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     return result
 
 
-def _describe_run(run: str, data: loading.Dataset) -> Dict[str, Any]:
-    """Return what the json file says of the training of `run`, which used `data`."""
-    config, extra = runs.read_config(run)
+def _describe_run(run: str, config: Config, extra: Dict[str, Any],
+                  data: loading.Dataset) -> Dict[str, Any]:
+    """Return the fields of the json file about `run`, its config.json and its dataset."""
     return dict(
         model=config.model, run=os.path.normpath(run), recipe=config.recipe.name,
         dataset=data.name, dataset_identity=data.identity, classes=list(data.classes),

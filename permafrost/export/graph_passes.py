@@ -133,13 +133,10 @@ def strip_default_attrs(graph: tf.GraphDef) -> tf.GraphDef:
 def convolve_in_bfloat16(graph: tf.GraphDef) -> tf.GraphDef:
     """Cast what convolutions and matrix products multiply to bfloat16, and the results back.
 
-    What computes the node `inputs`, the preprocessing, stays as it is: bfloat16 has too few digits
-    for pixels.
+    The preprocessing stays in float32: bfloat16 has too few digits for pixels.
     """
     result = tf.GraphDef(versions=graph.versions)
-    is_ours = any(node.name == 'inputs' for node in graph.node)
-    kept = {node.name for node in graph_def.extract_subgraph(
-        graph, ['inputs'] if is_ours else []).node}
+    kept = {node.name for node in graph_def.preprocessing(graph).node}
     for node in graph.node:
         copy = result.node.add()
         copy.CopyFrom(node)

@@ -62,8 +62,7 @@ def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
     """
     graph = _between_input_and_output(graph, image_size)
     nodes = {node.name: node for node in graph.node}
-    preprocessing = graph_def.extract_subgraph(graph, ['inputs'] if 'inputs' in nodes else [])
-    skipped = {node.name for node in preprocessing.node}
+    skipped = {node.name for node in graph_def.preprocessing(graph).node}
     heads = _heads(nodes)
     groups: Dict[str, List[tf.NodeDef]] = collections.OrderedDict()  # the nodes of each layer
     for node in graph.node:

@@ -12,7 +12,7 @@ from permafrost import runs
 from permafrost.cli import trained_models
 from permafrost.config import Config, merged_for_resume
 from permafrost.datasets import loading, registry
-from permafrost.errors import UsageError, UserError, counted, printable, shown
+from permafrost.errors import UsageError, UserError, pluralize, printable, shown
 from permafrost.flags import explicitly_set
 from permafrost.inputs import normalization
 from permafrost.recipes import catalog, checks, durations, overrides
@@ -57,7 +57,7 @@ def prepare_training(
     if run and runs.exists(run):
         config = _resumed_config(values, run)
         print(f'resuming {printable(run)}: {config.model}, recipe '
-              f"{overrides.describe_changes(config.recipe)}, {counted(config.steps, 'step')}",
+              f"{overrides.describe_changes(config.recipe)}, {pluralize(config.steps, 'step')}",
               flush=True)
         dataset = loading.open_for_run(config)
         train_setup = TrainSetup(config, dataset, run=run, resume=True)
@@ -152,7 +152,7 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     base = overrides.base_from_flags(values)
     description = overrides.describe_changes(recipe, base).replace(
         recipe.name, recipe.name + source, 1)
-    print(f"recipe: {description}, {counted(config.steps, 'step')}", flush=True)
+    print(f"recipe: {description}, {pluralize(config.steps, 'step')}", flush=True)
     for line in checks.settings_without_effect(recipe, base):
         print(f'note: {line}', flush=True)
     _check(config)
@@ -239,10 +239,10 @@ def _note_length(config: Config, where: str = '') -> None:
     quantized, sparse = durations.first_quantized_step(config), durations.prune_steps(config)[1]
     problems = []
     if steps < end and recipe.schedule != Constant():
-        problems.append(f"cuts the schedule of {counted(end, 'step')} short")
+        problems.append(f"cuts the schedule of {pluralize(end, 'step')} short")
     elif steps > end and recipe.schedule != Constant():
         rate = durations.learning_rate_at(config, end)
-        problems.append(f"continues after the schedule of {counted(end, 'step')}, at a learning "
+        problems.append(f"continues after the schedule of {pluralize(end, 'step')}, at a learning "
                         f'rate of {rate:.3g}')
     if recipe.quantization_aware_epochs and steps <= quantized:
         problems.append(f'ends before quantization-aware training begins at step {quantized:g}')

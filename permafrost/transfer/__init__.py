@@ -1,1 +1,1 @@
-"""Transfer: what a training takes from an earlier one, its weights (--init_from) or its answers."""
+"""Transfer from earlier trainings: their weights (--init_from) or their predictions (--teacher)."""

@@ -1,4 +1,4 @@
-"""What label_image prints of a graph and its classes, as eval.py does."""
+"""label_image prints the same facts about a graph and its classes as eval.py."""
 
 import hashlib
 import json

@@ -52,7 +52,7 @@ def test_a_pipe_is_not_for_several_models(error_line, graph, tmp_path):
     os.mkfifo(str(tmp_path / 'pipe'))
     with open(os.open(str(tmp_path / 'pipe'), os.O_RDWR), 'wb'):
         line = error_line(1, '--compare', graph, graph, OWN, '--batch_file', tmp_path / 'pipe')
-    assert line.endswith('each model reads it: save it to a file first\n')
+    assert line.endswith('each model must read it: save it to a file first\n')
 
 
 def test_peak_memory_is_that_of_the_timed_batch_size(program, tmp_path):
@@ -97,7 +97,7 @@ def test_a_configuration_leaves_no_precision_to_choose(error_line, graph, tmp_pa
     precision = [] if name else ['--precision=bfloat16']
     line = error_line(2, '--compare', name + graph, OWN, '--session_config', tmp_path / 'config',
                       *precision)
-    assert '--precision bfloat16 and --session_config exclude each other' in line
+    assert '--precision bfloat16 and --session_config cannot be combined' in line
 
 
 def test_predictions_are_of_a_single_model(error_line, graph, batch, tmp_path):

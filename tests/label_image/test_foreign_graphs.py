@@ -180,7 +180,8 @@ def evaluate_in_python(path, flags, dataset):
     (rectified, RAW, '3 numbers by Relu: give --output_kind'),
     (bytes_of_any_size, RAW, 'receives pixels as they are'),
     (bytes_of_any_size, ['--crop_size=24'], 'receives whole images: give --image_size'),
-    (renamed, RAW + ['--image_size=32', '--input_width=32'], 'use one or the other')],
+    (renamed, RAW + ['--image_size=32', '--input_width=32'],
+     '--image_size and --crop_size cannot be combined with --input_width and --input_height')],
     ids=lambda value: getattr(value, '__name__', None))
 def test_both_programs_ask_for_the_same_in_one_line(build, flags, message, error_line, synthetic,
                                                     tmp_path):

@@ -92,7 +92,7 @@ def files(tmp_path_factory, graph):
     (2, ['--graph=colours.pb', '--session_config=i.png', '--threads=2', 'i.png'],
      '--threads has no effect with --session_config'),
     (2, ['--graph=colours.pb', '--image_size=32', '--input_width=32', 'i.png'],
-     '--image_size and --crop_size exclude --input_width and --input_height'),
+     '--image_size and --crop_size cannot be combined with --input_width and --input_height'),
     (2, ['--graph=colours.pb', '--crop_size=24', 'i.png'], "without a node 'images'"),
     (2, ['--graph=colours.pb', '--input_mean=1', 'i.png'], 'receives pixels as they are'),
     (2, ['--graph=colours.pb', '--input_std=0', 'i.png'], 'must be a number above 0'),

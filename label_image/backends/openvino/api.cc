@@ -55,7 +55,7 @@ OpenVino LoadOpenVino(const std::vector<std::string>& libraries) {
 #undef LABEL_IMAGE_FIND
   LoadTbbBind(std::filesystem::path(openvino.path).parent_path());
   ov_version version = {};
-  openvino.Check(openvino.get_openvino_version(&version), "does not tell its version");
+  openvino.Check(openvino.get_openvino_version(&version), "does not report its version");
   openvino.version = version.build_number;  // 2026.4.1-22166-abc
   openvino.version = openvino.version.substr(0, openvino.version.find('-'));
   if (std::atoi(openvino.version.c_str()) < kOldestVersion) {

@@ -43,6 +43,12 @@ def read_graph(path: str, session_config: Optional[tf.ConfigProto] = None) -> tf
     return graph
 
 
+def preprocessing(graph: tf.GraphDef) -> tf.GraphDef:
+    """Return the nodes of `graph` that compute its node `inputs`; none if it has no such node."""
+    has_inputs = any(node.name == 'inputs' for node in graph.node)
+    return extract_subgraph(graph, ['inputs'] if has_inputs else [])
+
+
 def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
                      feeds: Iterable[str] = ()) -> tf.GraphDef:
     """Return the nodes of `graph` that compute `outputs` from `feeds`, float nodes.

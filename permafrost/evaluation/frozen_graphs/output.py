@@ -8,7 +8,7 @@ from typing import Optional
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from permafrost.errors import UsageError, UserError, counted, printable
+from permafrost.errors import UsageError, UserError, pluralize, printable
 from permafrost.evaluation.frozen_graphs.nodes import Nodes, node_name
 
 KINDS = ('logits', 'softmax', 'sigmoid', 'raw')
@@ -92,7 +92,7 @@ class Output:
                 np.float16, np.float32, np.float64):
             shape = ', '.join(map(str, values.shape))
             raise UserError(f"{self._path}: node '{self._node}' returns {values.dtype} [{shape}] "
-                            f"for {counted(count, 'image')}, not a row of floats for each")
+                            f"for {pluralize(count, 'image')}, not a row of floats for each")
         values = values.astype(np.float32).astype(np.float64).reshape(count, -1)
         if self._columns not in (0, values.shape[1]):  # a row may depend on the batch
             raise UserError(f"{self._path}: node '{self._node}' returns rows of {self._columns} "
@@ -116,7 +116,7 @@ class Output:
             return 'logits'
         operation = f' by {printable(self._op)[:50]}' if self._op else ''
         raise UsageError(f"{self._path} does not say what its output '{self._node}' means, "
-                         f"{counted(self._columns, 'number')}{operation}: give "
+                         f"{pluralize(self._columns, 'number')}{operation}: give "
                          '--output_kind logits, softmax, sigmoid or raw')
 
     def _check(self, values):

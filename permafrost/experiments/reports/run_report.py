@@ -5,7 +5,7 @@ import time
 from typing import Any, Dict, List, Sequence, Tuple
 
 from permafrost import files, runs
-from permafrost.errors import UserError, counted, one_line, printable
+from permafrost.errors import UserError, one_line, pluralize, printable
 from permafrost.evaluation import history
 from permafrost.recipes import catalog, overrides
 
@@ -144,7 +144,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
     if latency:
         threads = latency.get('threads', 1)
         tiles.append(('latency in C++', f"{latency['latency_ms']:.3g}",
-                      f"ms, {counted(threads, 'thread')}, {latency.get('engine', '')}"))
+                      f"ms, {pluralize(threads, 'thread')}, {latency.get('engine', '')}"))
     return tiles
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from permafrost import files, machine
 from permafrost.cli import commands
-from permafrost.errors import UsageError, UserError, counted, printable
+from permafrost.errors import UsageError, UserError, pluralize, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.run_queue import RunQueue
@@ -29,7 +29,7 @@ def run(values: Any, folder: str) -> int:
     planned = plan.plan(the_study, variants.variants_of(the_study), folder, values)
     num_variants, method = len({each.variant for each in planned}), the_study.method
     print(f"study: {printable(folder)}, {method.replace('_', ' ')}: "
-          f"{counted(num_variants, 'variant')} x {counted(len(the_study.seeds), 'seed')}, "
+          f"{pluralize(num_variants, 'variant')} x {pluralize(len(the_study.seeds), 'seed')}, "
           f'{planned[0].config.validation} validation images', flush=True)
     if 'validation' not in the_study.base and not planned[0].config.validation:
         print('note: study.json holds out no images, so accuracies are on the test images. To '
@@ -66,8 +66,8 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
             raise UsageError(f'--search draws {name} from one range or from a list of values, not '
                              f'from {",".join(values_of_name)}: give one of them')
     _check_values(the_study, values)
-    print(f"search: {printable(folder)}, {counted(the_study.count, 'trial')} of at most "
-          f"{config.steps} steps, {counted(len(the_study.seeds), 'seed')}, {config.validation} "
+    print(f"search: {printable(folder)}, {pluralize(the_study.count, 'trial')} of at most "
+          f"{config.steps} steps, {pluralize(len(the_study.seeds), 'seed')}, {config.validation} "
           'validation images', flush=True)
     url = database.url_of(values.storage or the_study.storage, folder)
     if values.dry_run:
@@ -142,7 +142,7 @@ def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], paralle
               f'{speeds[speed.kind_of(each)]:.0f} images/s', flush=True)
     times *= trials
     total = speed.duration(speed.total_seconds(times, parallel))
-    print(f"{counted(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
+    print(f"{pluralize(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
     return 0
 
 

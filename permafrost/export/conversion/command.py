@@ -55,7 +55,7 @@ def _check_graph(values: flags.FlagValues, targets: Sequence[formats.Target]) ->
     """Raise UserError if --graph names no frozen graph, or other flags do not fit it."""
     given = [name for name in RUN_FLAGS if values[name].present]
     if given or not targets:
-        raise UsageError(f'--{given[0]} is for a run: leave out one of the two' if given else
+        raise UsageError(f'--{given[0]} is for a run, not for --graph: leave one out' if given else
                          '--graph is already frozen: choose e.g. --formats tflite')
     if os.path.isdir(values.graph):
         raise UsageError('--graph must be a .pb file that freeze_graph.py wrote, not a directory')

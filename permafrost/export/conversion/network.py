@@ -34,7 +34,7 @@ def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.Gra
     if missing:
         raise UserError(f"{printable(path)} has no node {', '.join(missing)}: only frozen "
                         'graphs that freeze_graph.py wrote can be converted')
-    inside = {each.name for each in graph_def.extract_subgraph(graph, ['inputs']).node}
+    inside = {each.name for each in graph_def.preprocessing(graph).node}
     inside -= set(INTERFACE)
     renamed = tf.GraphDef(versions=graph.versions)
     for each in graph.node:

@@ -152,8 +152,8 @@ def _stated_size(options: GraphOptions
     Raises UsageError if two flags do.
     """
     if (options.crop_size or options.image_size) and (options.input_width or options.input_height):
-        raise UsageError('--image_size and --crop_size exclude --input_width and --input_height: '
-                         'use one or the other')
+        raise UsageError('--image_size and --crop_size cannot be combined with --input_width and '
+                         '--input_height')
     for flag, side in (('crop_size', options.crop_size), ('image_size', options.image_size)):
         if side:
             return flag, (side, side)
