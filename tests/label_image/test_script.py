@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -233,12 +234,13 @@ def test_a_comparison_needs_frozen_graphs(compared, name, arguments):
 def test_a_signal_leaves_no_temporary_graph(compared, number):
     """To the whole group, as Ctrl-C is sent."""
     root = compared[1]
-    for folder in ('tmp', '.venv/default/bin'):
-        os.mkdir(f'{root}/{folder}')
+    for folder in ('tmp', 'tools', '.venv/default/bin'):
+        os.makedirs(f'{root}/{folder}', exist_ok=True)
     open(root + '/a.pbtxt', 'w').close()
-    with open(root + '/.venv/default/bin/python', 'w') as stream:
-        stream.write('#!/bin/bash\ntouch started\nexec sleep 60\n')
-    os.chmod(stream.name, 0o755)
+    # Not a shell: that goes on if the command that it waits for has just ended.
+    os.symlink(sys.executable, root + '/.venv/default/bin/python')
+    with open(root + '/tools/write_graph.py', 'w') as stream:
+        stream.write('import time\nopen("started", "w").close()\ntime.sleep(60)\n')
     process = subprocess.Popen(
         ['./label_image.sh', 'a.pbtxt', 'i.png'], cwd=root, start_new_session=True,
         env=dict(os.environ, ENGINE='', TMPDIR=root + '/tmp'),
