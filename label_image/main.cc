@@ -17,11 +17,12 @@ namespace label_image {
 namespace {
 
 int Run(int argc, char** argv) {
-  const Flags flags = ParseFlags(argc, argv);
+  Flags flags = ParseFlags(argc, argv);
   if (flags.help) {
     fputs(HelpText().c_str(), stdout);
     return 0;
   }
+  if (!flags.session_config.empty()) ReadSessionConfig(&flags);
   if (!flags.compared.empty()) return CompareModels(flags);
   return RunWithModel(flags, RunCommand);
 }

@@ -38,6 +38,13 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
 
 }  // namespace
 
+void ReadSessionConfig(Flags* flags) {
+  const std::string config = ReadFile(flags->session_config);
+  const int threads = NamingFile(flags->session_config, [&] { return ConfiguredThreads(config); });
+  flags->model.threads = threads > 0 ? threads : CountProcessors();
+  flags->model.config = config;
+}
+
 int RunWithModel(Flags flags, const Command& command) {
   // Read the files first: loading TensorFlow takes about a second, and mistakes show up sooner.
   const std::string name = flags.graph_name.empty() ? flags.graph : flags.graph_name;
@@ -46,7 +53,6 @@ int RunWithModel(Flags flags, const Command& command) {
   LimitMemory(flags.memory_limit);
   ModelFile file = NamingFile(
       name, [&] { return ReadModelFile(flags.graph, runtime, flags.feeds, name); });
-  if (!flags.session_config.empty()) flags.model.config = ReadFile(flags.session_config);
   // label_image.sh converts these, and names what it has converted.
   const bool is_converted = std::filesystem::is_directory(name) || EndsWith(name, ".pbtxt");
   flags.network.card_path = is_converted ? name : flags.graph;

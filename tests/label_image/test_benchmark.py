@@ -57,3 +57,13 @@ def test_feeding_inputs_skips_preprocessing(program, graph):
     assert first.startswith('inputs -> predictions, batch size 1, 1 thread, TensorFlow ')
     answer = json.loads(program(*flags, '--json'))
     assert answer['input_shape'] == [1, 32, 32, 3] and 'profile' not in answer
+
+
+@pytest.mark.parametrize('config, threads', [(b'\x10\x03', 3), (b'', machine.cores())])
+def test_the_threads_of_a_session_configuration_are_stated(
+        program, graph, tmp_path, config, threads):
+    (tmp_path / 'config').write_bytes(config)  # intra_op_parallelism_threads is field 2
+    for command in ('--benchmark', '--compare'):
+        answer = json.loads(program('--graph=' + graph, OWN, command, '--json', '--runs=1',
+                                    f'--session_config={tmp_path}/config', '--repeats=1'))
+        assert answer['threads'] == threads

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "error.h"
 #include "graph/wire.h"
 
 namespace label_image {
@@ -39,6 +40,14 @@ std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloa
   config.Varint(kInterOp, static_cast<uint64_t>(int64_t{-1}));
   experimental.Bytes(kExecutorType, "SINGLE_THREADED_EXECUTOR");
   return config.Bytes(kExperimental, experimental.str()).str();
+}
+
+int ConfiguredThreads(const std::string& config) {
+  try {
+    return static_cast<int32_t>(wire::LastVarint(config, kIntraOp));
+  } catch (const Error&) {
+    throw Error("not a session configuration: a serialized ConfigProto is needed");
+  }
 }
 
 }  // namespace label_image
