@@ -216,6 +216,28 @@ _RECIPES = (
         ema_every=5,
         ema_epochs=2.,
         compute_dtype='bfloat16'),
+    # Chosen on 5,000 validation images, in one run: 95.18 % with --tta flip. After 60 steps, beta's
+    # rates of 16 and 64 differed little (loss 1.416 and 1.423).
+    Recipe(
+        name='davidnet_tricks_muon',
+        description="""davidnet_tricks in ten epochs with Muon, without averaged weights.
+            `bin/permafrost train --model davidnet_tricks --recipe davidnet_tricks_muon`;
+            `bin/permafrost eval --tta flip`. Accuracy: not measured yet.""",
+        published=_published(_CIFAR10_FAST, davidnet_tricks='94.1 in 10 epochs (flip)'),
+        augmentation=('alternate_flip', 'reflect_crop:3'),
+        normalize='per_channel',
+        batch_size=512,
+        epochs=10,
+        optimizer='muon',
+        learning_rate=0.09,
+        schedule=Linear([0, 1, 10], [0.2, 1, 0]),
+        weight_decay=5e-4,
+        param_groups=(
+            ParamGroup('weights', weight_decay=0.),
+            ParamGroup('beta', learning_rate=16., weight_decay=5e-6),
+            ParamGroup('fc/weights', learning_rate=0.6)),
+        label_smoothing=0.2,
+        compute_dtype='bfloat16'),
     # Published for the sum of the gradients of a batch, here for the mean of 1,000 images: the last
     # layer 0.67 * 1000 = 670, biases 0.08 * 1000 = 80 (0.053 for batches of 2,000). The published
     # weight decay, 2e-6 * 1000 = 0.002, is not multiplied by the learning rate, so it is divided by
