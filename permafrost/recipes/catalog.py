@@ -222,7 +222,8 @@ _RECIPES = (
         name='davidnet_tricks_muon',
         description="""davidnet_tricks in ten epochs with Muon, without averaged weights.
             `bin/permafrost train --model davidnet_tricks --recipe davidnet_tricks_muon`;
-            `bin/permafrost eval --tta flip`. Accuracy: not measured yet.""",
+            `bin/permafrost eval --tta flip`.
+            Accuracy: 94.22 %, 94.78 % with --tta flip (1 seed, 26 minutes, tf2).""",
         published=_published(_CIFAR10_FAST, davidnet_tricks='94.1 in 10 epochs (flip)'),
         augmentation=('alternate_flip', 'reflect_crop:3'),
         normalize='per_channel',
