@@ -36,9 +36,9 @@ export PERMAFROST_COMMAND="${ENGINE:+ENGINE=$ENGINE }bin/permafrost"
 if python3 -c 'import models' 2>/dev/null; then
   python3 - "$model" <<'END' || exit 2
 import sys
-from models import MODELS
+from models import ALL, MODELS
 from permafrost.errors import unknown_name_error
-if sys.argv[1] not in MODELS:
+if sys.argv[1] not in ALL:
     sys.exit(f'run.sh: {unknown_name_error("model", sys.argv[1], MODELS)}')
 END
 fi
@@ -47,15 +47,17 @@ fi
 # to end, and exits with its code unless that is 0.
 signals='TERM INT HUP QUIT USR1 XCPU'
 stage() {
-  local code signalled signal
-  set -m  # own group: otherwise Ctrl-C would reach it from the terminal and from here
-  "$@" &
-  local child=$!
-  set +m
+  local code signal signalled='' early='' child=''
+  forward() { signalled=1; kill "-$1" -- "-$child" 2>/dev/null || true; }
   for signal in $signals; do
     # shellcheck disable=SC2064  # expands now
-    trap "signalled=1; kill -$signal -- -$child 2>/dev/null || true" "$signal"
+    trap "if [ -n \"\$child\" ]; then forward $signal; else early=$signal; fi" "$signal"
   done
+  set -m  # own group: otherwise Ctrl-C would reach it from the terminal and from here
+  "$@" &
+  child=$!
+  set +m
+  [ -z "$early" ] || forward "$early"  # it came before the child was known
   # A signal ends the wait too: then wait again (bash remembers the code of a child that has ended).
   while signalled=; code=0; wait "$child" || code=$?; [ -n "$signalled" ]; do :; done
   # shellcheck disable=SC2086  # a list

@@ -86,12 +86,14 @@ check_data() {
 
 # label_image installs no signal handlers, and the kernel does not stop process 1 without one.
 run_label_image() {
-  "$root/bin/permafrost" label "$@" <&0 &  # bash gives a background job no input
-  child=$!
-  stop() { kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; exit "$1"; }
+  stop() {  # first, for a signal may come at once
+    [ -z "${!-}" ] || { kill -TERM "$!" 2>/dev/null || true; wait "$!" || true; }
+    exit "$1"
+  }
   trap 'stop 143' TERM
   trap 'stop 130' INT
-  wait "$child"
+  "$root/bin/permafrost" label "$@" <&0 &  # bash gives a background job no input
+  wait "$!"
 }
 
 command=${1:-help}
