@@ -49,8 +49,9 @@ def run_script(main: Callable[..., Optional[int]], max_arguments: int = 0,
     `prints_result`, that is if it is all that the script makes.
     """
     console.install()
-    # On its very first import, matplotlib looks for the fonts of the machine, and logs that.
-    logging.getLogger('matplotlib').setLevel(logging.WARNING)
+    # On its very first import, matplotlib looks for the fonts of the machine, and warns that this
+    # takes a moment.
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)
 
     def guarded(argv: List[str]) -> int:
         exit_on_ending_signals()  # until training installs its own handler

@@ -104,7 +104,7 @@ class LocalCluster:
         names = names or tuple(self.tasks)
         codes = {name: self.tasks[name].wait(timeout) for name in names}
         for name in names:
-            self._readers[name].join(1.)
+            self._readers[name].join(10.)  # a child of the task may keep the pipe open
         return codes
 
     def send(self, number: int, *names: str) -> None:

@@ -38,7 +38,8 @@ STUBBORN = '''
 import signal, sys
 sys.path.insert(0, {root!r})
 from permafrost.cluster import local_cluster
-IGNORE = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready', flush=True); "
+IGNORE = ("import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); "
+          "print('ready', flush=True); ")
 start = local_cluster.LocalCluster.__init__
 def with_prefix(self, *args, **kwargs):
     start(self, *args, prefix=lambda name: [sys.executable, '-c', IGNORE + 'time.sleep(600)'],
@@ -156,6 +157,8 @@ def test_a_second_signal_ends_the_tasks_at_once():
             assert 'ready' in tool.stdout.readline()
         tool.send_signal(signal.SIGINT)
         assert 'again to end at once' in tool.stdout.readline()
+        time.sleep(1)
+        assert tool.poll() is None
         tool.send_signal(signal.SIGINT)
         assert tool.wait(30) != 0
 

@@ -75,11 +75,13 @@ def _listening(answer=None):
         listening.listen(16)
 
         def serve():
-            with contextlib.suppress(OSError):
-                while True:
+            while True:
+                try:
                     connection, _ = listening.accept()
+                except OSError:  # it is closed
+                    return
+                with contextlib.suppress(OSError), connection:  # the other side may have left
                     connection.sendall(answer)
-                    connection.close()
         if answer is not None:
             threading.Thread(target=serve, daemon=True).start()
         yield f'127.0.0.1:{listening.getsockname()[1]}'

@@ -208,7 +208,8 @@ def test_failures_while_closing_do_not_matter(watcher):
     assert _exit(watcher) == (143, '')
 
 
-def test_its_thread_receives_signals_although_the_main_thread_handles_them():
+def test_its_thread_receives_signals_although_the_main_thread_handles_them(monkeypatch):
+    monkeypatch.setattr(watchdog, 'exit_process', lambda *unused: None)  # after a long pause
     handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
     try:
         with watchdog.Watchdog({}, {}, 100.) as watcher:

@@ -172,7 +172,7 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
         synthetic, tmp_path, long_run, shell, name, code):
     """A closed terminal, a reader that ends, a full disk, and streams that are closed."""
     run = tmp_path / 'run'
-    arguments = processes.train_command(synthetic, run, '--steps=80', '--deterministic')
+    arguments = processes.train_command(synthetic, run, '--steps=200', '--deterministic')
     terminal, end = pty.openpty()
 
     def open_terminal():
@@ -195,7 +195,7 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
     if terminal is not None:
         os.close(terminal)
     stopped = finding.last_step(str(run))
-    assert stopped == max(processes.losses(run)) and 11 <= stopped < 80
+    assert stopped == max(processes.losses(run)) and 11 <= stopped < 200
     assert runs.read_status(str(run))['state'] == 'stopped'
     processes.finish([*arguments, '--resume'])
     assert processes.losses(run) == processes.losses(long_run)

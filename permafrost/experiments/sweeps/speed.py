@@ -8,7 +8,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from permafrost import runs
 from permafrost.cli import commands
-from permafrost.errors import UserError
+from permafrost.errors import UserError, pluralize
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.training_process import TrainingProcess, error_of
 
@@ -56,7 +56,7 @@ def measure(run: PlannedRun, more_arguments: Sequence[str]) -> float:
         raise UserError(f'{run.label}: {problem}: train it alone to see why: {command}')
     if not steps_per_second:
         raise UserError(f'{run.label} ends before its speed is known: leave out --dry_run, or give '
-                        f'more than {run.config.steps} steps')
+                        f"more than {pluralize(run.config.steps, 'step')}")
     return steps_per_second * run.config.recipe.batch_size
 
 

@@ -80,8 +80,9 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
         study.write(folder, the_study)
         print(f'{printable(search.name)} in {database.shown(url)}', flush=True)
         code = pool.run_all(search, values.parallel)
-        code = code or int(not search.print_trials())
-    script = 'sweep.py' if code > 1 else 'compare.py'
+        has_trials = search.print_trials()
+    script = 'compare.py' if has_trials and code <= 1 else 'sweep.py'
+    code = code or int(not has_trials)
     print(f'next: {commands.next_command(script, folder)}', flush=True)
     return code
 

@@ -78,7 +78,7 @@ def test_a_study_without_held_out_images_says_what_its_accuracies_are(synthetic,
                                                                       monkeypatch):
     monkeypatch.setattr(speed, 'MEASURED_SECS', .1)
     settings = {'model': 'lenet5', 'dataset': 'synthetic', 'data_dir': synthetic.directory,
-                'batch_size': 32, 'steps': 20}
+                'batch_size': 32, 'steps': 3000}
     for folder, base, notes in (
             ('without', settings, 1), ('zero', {**settings, 'validation': 0}, 0),
             ('some', {**settings, 'validation': 100}, 0)):
@@ -93,7 +93,7 @@ def test_a_study_without_held_out_images_says_what_its_accuracies_are(synthetic,
 def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(speed, 'MEASURED_SECS', .1)
     flags = helpers.data_flags(synthetic, '--vary=learning_rate=log:0.01..1', '--search=50',
-                               '--seeds=2', '--dry_run')
+                               '--steps=3000', '--seeds=2', '--dry_run')
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
     out = capsys.readouterr().out
     assert 'baseline' not in out
@@ -109,7 +109,7 @@ def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, m
         search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
     out = capsys.readouterr().out
-    assert '50 trials of at most 20 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
+    assert '50 trials of at most 3000 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
     assert re.search(r'^2 runs to train, 1 at once: ', out, re.M)
     search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0

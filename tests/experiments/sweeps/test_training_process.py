@@ -36,7 +36,8 @@ def test_a_training_is_started_stopped_and_continued(run):
             time.sleep(.05)
         process.stop()
         os.kill(process._process.pid, REQUEST_TO_END)  # as when the sweep ends meanwhile
-        assert wait(process) == 138
+        # A second one, while Python ends, has its default action.
+        assert wait(process) in (138, -REQUEST_TO_END)
         step = run.step()
         assert step >= 10 and runs.read_status(run.directory)['state'] == 'stopped'
         process = TrainingProcess(long, ['--log_steps=7'])
