@@ -46,7 +46,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     for environment in ('tf2', *client.RUNTIMES):
         client.python(environment)
-    _run(['make', '-s', '-C', 'label_image'])
+    _run(['flock', 'label_image', 'make', '-s', '-C', 'label_image'])
     rows: Dict[str, List[Dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         batch_file = os.path.join(folder, 'test.bin')

@@ -46,7 +46,7 @@ class Setting(NamedTuple):
 def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record."""
     dataset = loading.open_dataset(options.dataset, options.data_dir)
-    _call('make', '-s', '-C', 'label_image')
+    _call('flock', 'label_image', 'make', '-s', '-C', 'label_image')
     for engine in ENGINES:
         client.python(engine)
     seconds, figures = options.seconds / 8, {}

@@ -94,8 +94,8 @@ def merged_for_resume(config: Config, recipe: Recipe, changes: Mapping[str, Any]
                    for name, value in config.recipe.to_json().items()
                    if fields[name] != value and name != 'compute_dtype']
     if differences:
-        raise UsageError(f"this run was started with another recipe ({'; '.join(differences)}): "
-                         'start another run, or leave these flags out')
+        raise UsageError('this run was started with a different recipe '
+                         f"({'; '.join(differences)}): start another run, or leave these flags out")
     same = dataclasses.replace(config.recipe, compute_dtype=recipe.compute_dtype)
     return dataclasses.replace(config, recipe=same,
                                **{n: changes[n] for n in RESUMABLE if n in changes})

@@ -250,7 +250,7 @@ def explicitly_set(values: flags.FlagValues) -> Dict[str, Any]:
 
 
 def unexpected_argument(argument: str, values: flags.FlagValues, otherwise: str) -> str:
-    """Return the error of an `argument` that needs a flag: which one, or `otherwise`."""
+    """Return the error for a stray `argument`: the flag that it belongs to, or `otherwise`."""
     for name, is_meant in (('run', runs.exists(argument)),
                            ('graph', argument.endswith(('.pb', '.tflite', '.onnx'))),
                            ('model', argument in models.ALL)):

@@ -203,7 +203,7 @@ def check_data(run: str, extra: Dict[str, Any], dataset: Any, resuming: bool = F
             f'{_summary(dataset.classes)}: name the dataset of the run with --data_dir')
     identity = extra.get('dataset_identity', dataset.identity)
     if identity != dataset.identity:
-        change = (f'{directory} has changed since {run} was started '
+        change = (f'{directory} has changed since {run} was started, or is another dataset '
                   f'({dataset.identity[:12]}... instead of {identity[:12]}...)')
         if resuming:
             raise UserError(f'{change}: restore it, or start another run')
@@ -267,7 +267,7 @@ def is_running(run: str) -> bool:
     if 'updated' not in status:
         return False
     age = time.time() - calendar.timegm(time.strptime(status['updated'], DATE))
-    return abs(age) < STALE_SECS  # a time to come is as old as one gone by: a clock was set
+    return abs(age) < STALE_SECS  # a clock may be ahead
 
 
 def state(run: str, config: Config) -> Tuple[str, int]:

@@ -51,7 +51,7 @@ def test_a_resumed_run_may_not_change_what_is_trained(run_config, name, value):
 def test_a_resumed_run_keeps_its_recipe(run_config):
     other = dataclasses.replace(run_config.recipe, batch_size=7)
     size = run_config.recipe.batch_size
-    with pytest.raises(UsageError, match=fr'another recipe \(batch_size is {size}, not 7\)'):
+    with pytest.raises(UsageError, match=fr'a different recipe \(batch_size is {size}, not 7\)'):
         config.merged_for_resume(run_config, other, {})
 
 

@@ -24,7 +24,8 @@ from permafrost.errors import UsageError
 flags.DEFINE_integer('image_size', 32, 'Side of the packed images in pixels. The central square of '
                      'each image is resized to it.', 1, packing.MAX_IMAGE_SIZE)
 flags.DEFINE_float('test_fraction', 0.1, 'Fraction of the images to hold out as test images. '
-                   'Ignored if DIR has folders train and test, or TFRecord files of both.', 0., 0.9)
+                   'Ignored if DIR has folders train and test, or TFRecord files of train and of '
+                   'test or validation.', 0., 0.9)
 flags.DEFINE_integer('threads', None, 'Threads that decode images. Default: one per core.', 1,
                      256)
 flags.DEFINE_alias('processes', 'threads')

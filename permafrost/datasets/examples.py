@@ -74,7 +74,7 @@ def scan(directory: str, names: List[str], test_fraction: float) -> ImageFolder:
             label, text, _ = _parse(content, where)
             if found and (label is None) != bool(numbers):
                 raise UserError(f"{where} has {'no' if label is None else 'a'} image/class/label, "
-                                'unlike those before: write all records in one way')
+                                'unlike those before: write all records the same way')
             if label is None:
                 label = numbers.setdefault(text, len(numbers))
             texts[label] = texts.get(label) or text

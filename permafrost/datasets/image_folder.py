@@ -102,6 +102,10 @@ def _check_classes(directory: str, classes: List[str], missing: List[str], is_sp
                         f'{unusable}')
     like_splits = [name for name in classes if name.lower() in LIKE_SPLITS]
     if not is_split and (like_splits == classes or len(like_splits) > 1):
+        if len(classes) == 1:
+            raise UserError(f'{directory} has only the split {printable(classes[0])}: give that '
+                            "folder instead, or move it next to the other split's, as train and "
+                            'test')
         names = ', '.join(map(printable, like_splits))
         raise UserError(f'{directory} has the folders {names}, which look like splits: rename them '
                         'to train and test, and move or remove the others')
@@ -160,8 +164,8 @@ def _find_images(root: str, directory: str, real_folders: Dict[str, str], bad: D
                 ignored['hidden'] += 1
             elif name.lower() in SYSTEM_NAMES:
                 ignored[f'named {name}'] += 1
-            elif os.path.islink(path) and _leaves_class(path, root, directory, real_folders):
-                bad[relative] = _leaves_class(path, root, directory, real_folders)
+            elif os.path.islink(path) and _leaves_class(path, root, real_folders):
+                bad[relative] = _leaves_class(path, root, real_folders)
             elif name in folders:
                 if parent == root:
                     images[name] = []
@@ -179,11 +183,11 @@ def _find_images(root: str, directory: str, real_folders: Dict[str, str], bad: D
     return {name: paths for name, paths in images.items() if paths}
 
 
-def _leaves_class(link: str, root: str, directory: str, real_folders: Dict[str, str]) -> str:
+def _leaves_class(link: str, root: str, real_folders: Dict[str, str]) -> str:
     """Return why a symbolic link cannot be followed; '' if it can.
 
-    A link may lead out of `directory`, but not to another class or split of the dataset, wherever
-    that is: see _real_folders.
+    It may lead anywhere but to another class or split of the dataset, wherever that is: see
+    _real_folders.
     """
     if os.path.isdir(link) and any(os.path.samefile(link, folder)
                                    for folder in pathlib.Path(link).parents):
@@ -193,8 +197,6 @@ def _leaves_class(link: str, root: str, directory: str, real_folders: Dict[str, 
     if class_folder != link:
         if _is_in(target, os.path.realpath(class_folder)):
             return ''
-        if _is_in(target, os.path.realpath(directory)):
-            return LINKED_TWICE
     elif not os.path.isdir(link):
         return ''  # a file outside of class folders
     parents = [target, *map(str, pathlib.Path(target).parents)]

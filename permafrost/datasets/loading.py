@@ -153,7 +153,10 @@ def find_size_problems(spec: DatasetSpec, directory: str) -> Dict[DataFile, str]
 
 
 def find_problems(spec: DatasetSpec, directory: str) -> Dict[DataFile, str]:
-    """Return {file: problem} of the files with a wrong size, checksum or label."""
+    """Return {file: problem} of the files with a wrong size, checksum or label.
+
+    Of more than MAX_HASHED_BYTES, it checks the sizes alone.
+    """
     problems = find_size_problems(spec, directory)
     rest = [file for file in spec.files if file not in problems]
     if sum(file.count for file in rest) * spec.record_format.record_bytes <= MAX_HASHED_BYTES:
@@ -279,6 +282,7 @@ def check_memory(dataset: Dataset, split: str, held_out: int = 0) -> None:
     if memory is None:
         memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     if needed > 0.7 * memory:
-        raise UserError(f'{needed / 1e9:.1f} GB of {split} images do not fit in {memory / 1e9:.1f} '
-                        'GB of memory: train with --source=stream; for evaluation, make a smaller '
-                        'dataset')
+        advice = ('train with --source=stream' if split == 'train' else
+                  'make a dataset with fewer of them')
+        raise UserError(f'{needed / 1e9:.1f} GB of {split} images need more than 70 % of '
+                        f'{memory / 1e9:.1f} GB of free memory: {advice}')

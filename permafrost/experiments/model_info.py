@@ -115,7 +115,8 @@ def show_run(run: str, as_json: bool = False) -> None:
     """
     config, extra = runs.read_config(run)
     state, step = runs.state(run, config)
-    facts = {'run': run, 'recipe': config.recipe.name, 'dataset': config.dataset,
+    facts = {'run': run, 'recipe': config.recipe.name,
+             'dataset': registry.display_name(config.dataset, config.data_dir),
              'state': state, 'step': step, 'steps': config.steps}
     _prepare_runtime()
     size = measure_model(config.model, config.recipe.image_size, len(extra['classes']))

@@ -80,7 +80,7 @@ def teacher_view(images: tf.Tensor, recipe: Recipe, seed: int, step: Numbers,
     rows, columns = height - recipe.image_size, width - recipe.image_size
     images = tf.pad(images, [[0, 0], [rows // 2, rows - rows // 2],
                              [columns - columns // 2] * 2, [0, 0]], 'REFLECT')
-    # Of an odd number of columns, the one more is on the right; a flip swaps right and left.
+    # If the number of columns is odd, the extra one is on the right; a flip moves it to the left.
     shift = columns % 2 * (1. - tf.cast(params.flip, tf.float32)) * [[0., 1.]]
     views = apply_params(images, params._replace(offset=params.offset + shift), height, width)
     return tf.saturate_cast(tf.round(views), tf.uint8)

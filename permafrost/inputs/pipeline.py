@@ -26,7 +26,7 @@ PREFETCH = 4  # batches that wait for the training step
 READ_BATCH = 256  # records read from a file at a time
 SHUFFLE_BUFFER = 50000  # records that the stream source draws from: 154 MB of CIFAR-10
 SHUFFLE_BYTES = 256e6  # the largest buffer, unless that is less than four batches
-FILL_BATCH = 500  # records decoded into memory at a time: touching new memory takes the time
+FILL_BATCH = 500  # records decoded at a time; most of the time goes into touching new memory
 SAMPLE = 5000  # images from which whitening filters are computed
 WORKER_SEED = 1000003  # between the seeds of two workers
 

@@ -110,8 +110,8 @@ def _note_layer_weight_decay(config: Config, net: Net) -> None:
     recipe = config.recipe
     own = catalog.RECIPES.get(recipe.name, Recipe(recipe.name)).layer_weight_decay
     if recipe.layer_weight_decay not in (0., own) and not net.weight_decay_vars:
-        print(f'note: layer_weight_decay has no effect: {config.model} names no layer for it '
-              'that is trained', flush=True)
+        print(f'note: layer_weight_decay has no effect: {config.model} trains none of the layers '
+              'that it applies to', flush=True)
 
 
 def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Tensor,

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import math
 import os
+import sys
 import time
 from typing import Any, Optional
 
@@ -82,8 +83,10 @@ class LoggingHook(tf.train.SessionRunHook):
             self._step = step - 1  # a worker that joins late did not make the steps before
             print(f'first step after {_process_age():.1f} s', flush=True)
             self._log_time, self._log_step = time.monotonic(), step
-            self._bar = tqdm.tqdm(total=self._config.steps, initial=step, unit='step',
-                                  dynamic_ncols=True, disable=None)  # None: unless on a terminal
+            # The bar is on stderr, the lines are on stdout: None asks whether stderr is a terminal.
+            self._bar = tqdm.tqdm(
+                total=self._config.steps, initial=step, unit='step', dynamic_ncols=True,
+                disable=None if sys.stdout.isatty() else True)
         self._bar.update(step - self._bar.n)
         if (durations.crossed_multiple_of(self._config.log_steps, self._step, step)
                 or step >= self._config.steps):

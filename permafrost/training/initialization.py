@@ -56,7 +56,7 @@ def check_freeze(config: Config, variables: List[tf.Variable]) -> None:
 def _check_frozen_statistics(config: Config) -> None:
     """Raise UsageError if muon scales weights whose outputs frozen statistics normalize.
 
-    Statistics of the batch undo that scaling; moving ones, which are of before, do not.
+    Statistics of the batch undo that scaling; moving averages, which are older, do not.
     """
     weights, frozen = '', is_frozen(config)
     for variable in tf.global_variables():

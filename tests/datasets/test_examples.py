@@ -212,7 +212,7 @@ def test_numbered_and_named_records_are_not_mixed(tmp_path, is_numbered, word):
     (tmp_path / 'in').mkdir()
     write(tmp_path / 'in/x.tfrecord', *records[::1 if is_numbered else -1])
     with pytest.raises(UserError, match=f'^x.tfrecord: record 1 has {word} image/class/label, '
-                                        'unlike those before: write all records in one way$'):
+                                        'unlike those before: write all records the same way$'):
         scan(tmp_path / 'in')
 
 

@@ -80,6 +80,10 @@ def test_links_and_other_formats(copied, tmp_path):
     (copied / 'green/other.png').symlink_to(copied / os.path.join('red', '0002.png'))
     (copied / 'green/own.png').symlink_to('0001.png')
     (copied / 'green/disk').symlink_to(elsewhere)
+    (copied / '.annex').mkdir()
+    stored = max((copied / 'red').glob('*.png'))
+    stored.rename(copied / '.annex/1.png')
+    stored.symlink_to('../.annex/1.png')  # from where it is not packed
     (elsewhere / 'back').symlink_to(copied)
     shutil.copy(str(copied / 'green/0001.png'), str(elsewhere))
     (copied / 'red/photo.webp').write_bytes(b'RIFF')
@@ -100,7 +104,8 @@ def test_links_and_other_formats(copied, tmp_path):
     assert folder.bad['red/loop'] == 'a symbolic link to a folder that contains it'
     for name in ('red/side', 'yellow', 'purple'):
         assert 'whose images would be packed twice' in folder.bad[name]
-    assert {'green/own.png', 'green/disk/0001.png'} <= found and len(found) == 90 + 30 + 2
+    assert {'green/own.png', 'green/disk/0001.png', f'red/{stored.name}'} <= found
+    assert len(found) == 90 + 30 + 2
 
 
 def test_splits_and_their_classes_do_not_share_images(images, tmp_path):
@@ -147,7 +152,7 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
     shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'one/red'))
     for name in ('Train', 'val'):
         shutil.copytree(str(images[0] / 'red'), str(tmp_path / 'splits' / name / 'red'))
-    for name in ('more/docs', 'more/train', 'more/val', 'webp/red'):
+    for name in ('more/docs', 'more/train', 'more/val', 'webp/red', 'lone/train/red'):
         shutil.copytree(str(images[0] / 'red'), str(tmp_path / name))
     for name in ('webp/blue/a', 'webp/blue/b', 'nothing/blue/a'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -158,6 +163,7 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
             ('flat', 'has no class folders'), ('one', 'has only one class, red'),
             ('splits', 'has the folders Train, val, which look like splits'),
             ('more', 'has the folders train, val, which look like splits'),
+            ('lone', 'has only the split train: give that folder instead, or move it next to'),
             ('webp', 'has only one class, red: a classifier needs at least two folders of images. '
              'Files that cannot be used: 2, such as blue/a.webp: a webp image: save it as PNG'),
             ('nothing', 'train and test with those. Files that cannot be used: 1, such as '

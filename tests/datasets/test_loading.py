@@ -163,7 +163,7 @@ def test_an_empty_split_is_refused(packed):
 
 def test_a_split_larger_than_memory_is_refused_before_it_is_read(packed):
     dataset = loading.open_dataset(packed[0])
-    with pytest.raises(UserError, match='do not fit in .* GB of memory: .*source=stream'):
+    with pytest.raises(UserError, match='more than 70 % of .* GB of free memory: .*source=stream'):
         loading.load(dataset._replace(counts={'train': 10 ** 12}), 'train')
 
 

@@ -160,6 +160,6 @@ def test_a_model_that_needs_one_image_size_says_so(default_graph):
 def test_a_layer_weight_decay_without_a_layer_is_noted(recipe, model, changes, has_note,
                                                        default_graph, capsys):
     train_graph(recipe, changes, model=model)
-    note = f'note: layer_weight_decay has no effect: {model} names no layer for it '
-    note += 'that is trained\n'
+    note = f'note: layer_weight_decay has no effect: {model} trains none of the layers '
+    note += 'that it applies to\n'
     assert capsys.readouterr().out.count(note) == has_note

@@ -139,10 +139,10 @@ def test_a_run_is_only_continued_with_resume(prepare, lenet5_run):
     (['--model=tuto'], 'is a run of lenet5, not of tuto: name another --run'),
     (['--model=lenet5', '--seed=5'], '--seed=1, not 5'),
     (['--model=lenet5', '--set=learning_rate=0.5', '--set=augmentation=flip,crop'],
-     'another recipe (augmentation is crop,flip,brightness,contrast, not flip,crop; learning_rate '
-     'is 0.05, not 0.5): start another run, or leave these flags out'),
+     'a different recipe (augmentation is crop,flip,brightness,contrast, not flip,crop; '
+     'learning_rate is 0.05, not 0.5): start another run, or leave these flags out'),
     (['--schedule=linear 0:1 9:0'], 'schedule is constant, not linear 0:1 9:0'),
-    (['--recipe=tutorial'], 'another recipe (batch_size is 32, not 128; learning_rate is 0.05'),
+    (['--recipe=tutorial'], 'a different recipe (batch_size is 32, not 128; learning_rate is 0.05'),
     (['--model=lenet5', '--dataset=cifar100'], '--dataset=synthetic, not cifar100')])
 def test_a_resumed_run_trains_the_same(prepare, lenet5_run, arguments, message):
     with pytest.raises(UsageError) as error:
@@ -284,7 +284,7 @@ def test_a_resumed_run_may_repeat_its_length(prepare, synthetic, tmp_path):
         resume = ['--resume', f'--run={run}']
         assert prepare(*resume, '--epochs=5').config.recipe == config.recipe
         assert prepare(*resume, *flags_of_run).config.recipe == config.recipe
-        with pytest.raises(UsageError, match=r'another recipe \(epochs is 5, not 6'):
+        with pytest.raises(UsageError, match=r'a different recipe \(epochs is 5, not 6'):
             prepare(*resume, '--epochs=6')
 
 
@@ -295,9 +295,9 @@ def test_a_resumed_run_may_repeat_the_flags_of_its_recipe(prepare, lenet5_run):
                  ['--set=images=1280000'], ['--train_images=1280000', '--learning_rate=0.05']):
         assert prepare(*run, *same).config.recipe.batch_size == 32
     for other, message in (
-            (['--batch_size=64'], r'another recipe \(batch_size is 32, not 64\)'),
-            (['--set=images=9'], r'another recipe \(train_images is 1280000, not 9\)'),
-            ([recipe, '--momentum=0.5', '--optimizer=momentum'], 'started with another recipe')):
+            (['--batch_size=64'], r'a different recipe \(batch_size is 32, not 64\)'),
+            (['--set=images=9'], r'a different recipe \(train_images is 1280000, not 9\)'),
+            ([recipe, '--momentum=0.5', '--optimizer=momentum'], 'a different recipe')):
         with pytest.raises(UsageError, match=message):
             prepare(*run, *other)
     for other in ('--freeze=conv', '--init_from=a', '--teacher=a'):

@@ -52,7 +52,7 @@ expect 1 'owner: user .* --user' run train --steps=1
 chmod 1777 "$work"
 expect 1 '/data has no cifar10/' "$docker" run --rm --network none --tmpfs /work "$image" train --steps=1
 expect 2 '/work/runs is not on a volume' "$docker" run --rm --network none "$image" train --steps=1
-expect 2 'usage: .* permafrost label GRAPH' run label
+expect 2 'usage: .* permafrost label \[GRAPH\]' run label
 
 say 'not root'
 expect 0 '^1000$' "$docker" run --rm --network none --entrypoint id "$image" -u
@@ -90,7 +90,7 @@ expect 0 'step 20: ' run eval --run runs/lenet5/1
 say 'stop, and resume'
 "$docker" run -d --name "$name" "${sandbox[@]}" "$image" train --model=tuto --steps=100000 >/dev/null
 for _ in $(seq 240); do
-  if "$docker" logs "$name" 2>&1 | grep -qE 'step [0-9]*[1-9]'; then break; fi
+  if "$docker" logs "$name" 2>&1 | grep -E 'step [0-9]*[1-9]' >/dev/null; then break; fi
   sleep 0.5
 done
 "$docker" stop -t 60 "$name" >/dev/null

@@ -62,7 +62,7 @@ def decode(content: bytes) -> Image.Image:
         if content.startswith(signature):
             try:
                 return decoder(content)
-            except BadImage:
+            except (BadImage, MemoryError):  # which says nothing of the file
                 raise
             except Exception as error:  # Pillow raises almost anything on damaged files
                 reason = one_line(error) or 'damaged'

@@ -5,6 +5,7 @@ import time
 from typing import Any, Dict, List, Sequence, Tuple
 
 from permafrost import files, runs
+from permafrost.datasets import registry
 from permafrost.errors import UserError, one_line, pluralize, printable
 from permafrost.evaluation import history
 from permafrost.recipes import catalog, overrides
@@ -80,8 +81,9 @@ def page(run: str) -> str:
         versions.append(('dataset', extra['dataset_identity'][:16], None))
     return pages.render(
         'run.html', run=os.path.normpath(run), model=config.model, recipe=config.recipe.name,
-        dataset=config.dataset, state=state, live=is_live, step=step, steps=config.steps,
-        reload_secs=RELOAD_SECS, date=runs.utc_now(), charts=_charts(rows),
+        dataset=registry.display_name(config.dataset, config.data_dir), state=state, live=is_live,
+        step=step, steps=config.steps, reload_secs=RELOAD_SECS, date=runs.utc_now(),
+        charts=_charts(rows),
         tiles=_tiles(run, config, classes, rows, by_split, status, is_live), classes=by_class,
         classes_of=metrics and (f"Step {metrics['step']:,}, {metrics['images']:,} {split} images, "
                                 f"accuracy {100 * metrics['accuracy']:.2f} %."),

@@ -94,13 +94,13 @@ def find_checkpoint(run: str, step: Union[int, str, None] = None) -> Checkpoint:
             why = ('it made no evaluation' if runs.read_config(run)[0].validation else
                    'train.py --validation N chooses one by images that are held out')
             raise UsageError(f'{run} has no best checkpoint: {why}; name another --step')
-    if step is None:
-        newest = newest_checkpoint(run)
-        if newest is None:
-            raise UserError(f'no checkpoint in {runs.train_dir(run)} yet: train first, or wait for '
-                            'the first save')
-        return newest
     checkpoints = list_checkpoints(run)
+    newest = newest_checkpoint(run) if step is None else None
+    if newest is not None:
+        return newest
+    if step is None or not checkpoints:
+        raise UserError(f'no checkpoint in {runs.train_dir(run)} yet: train first, or wait for '
+                        'the first save')
     if step not in checkpoints:
         raise UsageError(f'no checkpoint at step {step} in {runs.train_dir(run)} (choose from: '
                          f'{", ".join(map(str, checkpoints))})')
