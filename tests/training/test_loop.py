@@ -148,9 +148,9 @@ def test_sigterm_ends_a_training_whose_queue_is_filling(synthetic, tmp_path, mon
 
 @pytest.fixture(scope='module')
 def long_run(synthetic, tmp_path_factory):
-    """A deterministic run of 80 steps."""
+    """A deterministic run of 200 steps."""
     run = str(tmp_path_factory.mktemp('long') / 'run')
-    processes.finish(processes.train_command(synthetic, run, '--steps=80', '--deterministic'))
+    processes.finish(processes.train_command(synthetic, run, '--steps=200', '--deterministic'))
     return run
 
 
