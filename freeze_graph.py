@@ -22,9 +22,10 @@ from permafrost.export.conversion import command
 from permafrost.flags import define_checkpoint_flags, define_run_dataset_flags
 
 define_checkpoint_flags()
-define_run_dataset_flags()
+define_run_dataset_flags(' With --graph: cifar10.')
 flags.DEFINE_string('output', None, 'File to write, ending in .pb; a json file next to it '
-                    'describes it. Default: <run>/<model>.pb. Other formats get its name.')
+                    'describes it. Default: <run>/<model>.pb; with --graph, next to '
+                    'it. Other formats get its name.')
 formats.define_flags()
 FLAGS = flags.FLAGS
 

@@ -60,6 +60,8 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     run, graph = None, ''
     if values.results and os.path.isfile(values.results):
         raise UsageError(f'--results={printable(values.results)} is a file: name a folder')
+    if values.results and values.split != 'test':
+        raise UsageError('--results records test accuracy: leave out --split')
     if values['top'].present:
         raise UsageError('--top needs --images')
     if not shared_flags.uses_frozen_graph(values):

@@ -134,7 +134,7 @@ def show_graph(path: str, as_json: bool = False, image_size: Optional[int] = Non
     `image_size` is that of the images if the graph leaves it open.
     """
     path = file_kinds.graph_file(path)
-    if os.path.splitext(path)[1] in client.RUNTIME_OF:
+    if os.path.exists(path) and os.path.splitext(path)[1] in client.RUNTIME_OF:
         is_described = os.path.exists(path + '.json')
         hint = f'see {path}.json' if is_described else 'name the .pb file it was made from'
         raise UserError(f'{path} is not a TensorFlow graph, so its operations cannot be counted: '

@@ -10,8 +10,9 @@ import tensorflow.compat.v1 as tf
 from models.layers import net
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import allowed_ops, graph_def
+from permafrost.evaluation.frozen_graphs.feeding.layout import layout_of
 from permafrost.evaluation.frozen_graphs.graph_def import MATMUL_OPS
-from permafrost.evaluation.frozen_graphs.nodes import find_nodes, node_name
+from permafrost.evaluation.frozen_graphs.nodes import find_nodes, node_name, output_shape
 
 # Operations counted for each output element.
 ELEMENTWISE_OPS = {'LRN': net.LRN_OPS, **dict.fromkeys(
@@ -94,8 +95,8 @@ def totals(layers: List[net.Layer]) -> Dict[str, Optional[int]]:
 
 
 def _between_input_and_output(graph: tf.GraphDef, image_size: Optional[int]) -> tf.GraphDef:
-    """Return the part of `graph` that classifies, fed images of `image_size`; all of it if the
-    nodes to feed and to fetch cannot be found."""
+    """Return the part of `graph` that classifies, fed images of `image_size` if it takes
+    any size; all of it if the nodes to feed and to fetch cannot be found."""
     try:
         nodes = find_nodes(graph, 'the graph')
     except UserError:
@@ -105,10 +106,10 @@ def _between_input_and_output(graph: tf.GraphDef, image_size: Optional[int]) -> 
     keep_type = any(node.name == nodes.input and node.op == 'Placeholder' for node in graph.node)
     graph = graph_def.extract_subgraph(graph, [nodes.output], [] if keep_type else [nodes.input])
     for node in graph.node:
-        if node.name == nodes.input and image_size is not None:
-            sizes = [dimension.size for dimension in node.attr['shape'].shape.dim][3:] or [3]
-            node.attr['shape'].shape.CopyFrom(
-                tf.TensorShape([None, image_size, image_size, *sizes]).as_proto())
+        layout = layout_of(output_shape(node)) if node.name == nodes.input and image_size else None
+        if layout and None in (layout.height, layout.width):
+            shape = layout.sized(image_size, image_size).shape(layout.batch)
+            node.attr['shape'].shape.CopyFrom(tf.TensorShape(shape).as_proto())
     return graph
 
 
@@ -149,7 +150,7 @@ def _shapes(graph: tf.GraphDef) -> Shapes:
         if operation.outputs and operation.outputs[0].shape.ndims:
             batch, *others = operation.outputs[0].shape.as_list()
             if None not in others:
-                shapes[operation.name] = [batch or 1] + others
+                shapes[operation.name] = [1 if batch is None else batch] + others
     return shapes
 
 

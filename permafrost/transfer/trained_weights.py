@@ -63,11 +63,14 @@ def _read_run(run: str, config: Config) -> TrainedWeights:
     theirs, extra = runs.read_config(run)
     step, checkpoint = finding.find_checkpoint(run)
     average = '/' + weight_averaging.NAME
-    with finding.open_checkpoint(checkpoint) as reader:
-        names = reader.get_variable_to_shape_map()
-        values = {name: pruning.masked(reader, name, reader.get_tensor(
-            name + average if name + average in names else name))
-                  for name in names if not name.endswith(average)}
+    try:
+        with finding.open_checkpoint(checkpoint) as reader:
+            names = reader.get_variable_to_shape_map()
+            values = {name: pruning.masked(reader, name, reader.get_tensor(
+                name + average if name + average in names else name))
+                      for name in names if not name.endswith(average)}
+    except (OSError, tf.errors.OpError) as error:  # a training may have just deleted it
+        raise UserError(f'cannot read {checkpoint} ({one_line(error)}): try again')
     for field in ('normalize', 'image_size'):
         old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)
         if old != new:

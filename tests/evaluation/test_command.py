@@ -69,6 +69,9 @@ def test_results_are_recorded_in_a_folder(run, synthetic, tmp_path):
                             f'--data_dir={synthetic.directory}')
     assert result.code == 2 and 'file is a file: name a folder' in result.stderr
     assert 'images correct' not in result.stdout  # refused before it evaluates
+    result = in_process.run('eval.py', f'--run={run}', f'--results={tmp_path}', '--split=train')
+    assert result.code == 2 and 'records test accuracy: leave out --split' in result.stderr
+    assert 'images correct' not in result.stdout
 
 
 def test_a_run_trained_on_since_it_was_frozen_is_noted_once(run, synthetic, tmp_path):

@@ -122,3 +122,22 @@ def test_zeros_are_counted_among_weights_alone():
         tf.matmul(tf.reshape(y, [-1, 4]), tf.constant([[1.], [0.], [2.], [3.]]))
     assert layer_counts.sparsity(graph.as_graph_def()) == pytest.approx(3 / 7)
     assert layer_counts.sparsity(tf.GraphDef()) == 0
+
+
+@pytest.mark.parametrize('shape, ops', [
+    ([None, None, None, None], 5 * 5 * 3), ([None, None, None, 3], 5 * 5 * 3),
+    ([None, 4, 4, 3], 4 * 4 * 3), ([None, 3, None, None], 5 * 5 * 3)])
+def test_images_have_the_size_that_is_given_if_the_graph_takes_any(shape, ops):
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, shape, name='images')
+        y = tf.reduce_mean(tf.nn.relu(x), [1, 2, 3], keepdims=True)
+        tf.nn.softmax(tf.matmul(tf.reshape(y, [-1, 1]), tf.ones([1, 10])), name='predictions')
+    layers, _ = layer_counts.count_layers(graph.as_graph_def(), image_size=5)
+    assert [layer.ops for layer in layers if layer.name == 'Relu'] == [2 * ops]
+
+
+def test_an_empty_constant_has_no_params():
+    with tf.Graph().as_default() as graph:
+        tf.concat([tf.constant([1., 2.]), tf.constant([], tf.float32)], 0)
+    layers, _ = layer_counts.count_layers(graph.as_graph_def())
+    assert layer_counts.totals(layers)['params'] == 2

@@ -70,6 +70,8 @@ def check_graph_file(path: str) -> None:
         except OSError as error:
             raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph; '
                             'freeze_graph.py makes one of a run')
+    if kind and path.endswith(('.tflite', '.onnx')):
+        kind = f"{kind.partition(':')[0]}: name the .pb file that it was made from"
     if kind:
         raise UserError(f'{path} is not a frozen graph: it {kind}')
 

@@ -114,6 +114,15 @@ def runtime(name: str) -> Child:
     return Child(f'permafrost.evaluation.runtimes.{name}_server', name)
 
 
+def save(path: str, array: np.ndarray) -> None:
+    """Write an array to a temporary file. Raises UserError if it does not fit on the disk."""
+    try:
+        np.save(path, array)
+    except OSError as error:  # of NumPy's own, without errno
+        raise UserError(f'cannot write {array.nbytes / 1e6:.0f} MB to {os.path.dirname(path)} '
+                        f'({error}): free disk space, or set TMPDIR') from error
+
+
 def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH_SIZE,
             output: Optional[str] = None) -> np.ndarray:
     """Return the outputs [N, classes], in their own type, of the file at `path` for `images`.
@@ -123,7 +132,7 @@ def predict(child: Child, path: str, images: np.ndarray, batch_size: int = BATCH
     run the file.
     """
     source, target = (os.path.join(child.folder, name) for name in ('images.npy', 'output.npy'))
-    np.save(source, images)
+    save(source, images)
     child.ask(predict=os.path.abspath(path), images=source, output=target, batch_size=batch_size,
               fetch=output)
     return np.load(target)

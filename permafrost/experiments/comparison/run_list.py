@@ -30,6 +30,8 @@ def list_runs(arguments: Sequence[str]) -> str:
             rows.append(_row(entries.read_run(each)))
         except UserError as error:
             notes.append(f'{printable(each.path)}: {error}')
+        except OSError as error:
+            notes.append(f'{printable(each.path)}: {error.strerror}')
     return '\n'.join(markdown.aligned(rows) + notes)
 
 

@@ -62,7 +62,7 @@ def convert(format: str, graph: tf.GraphDef, output: str, quantize: str = 'none'
         with open(source, 'wb') as stream:
             stream.write(part.SerializeToString())
         if calibration is not None:
-            np.save(images, calibration)
+            client.save(images, calibration)
         child.ask(graph=source, output=os.path.abspath(output), node=node, quantize=quantize,
                   calibration=None if calibration is None else images,
                   metadata={'labels': '\n'.join(labels)} if labels else {})

@@ -23,14 +23,14 @@ def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.Gra
     """Return one of our frozen graphs from `node`, `images` or `inputs`, to the logits.
 
     The shape of `node` is that of a batch, [-1, H, W, 3]. Converters keep the names of nodes, so
-    the quantizers find what preprocesses by PREPROCESSING. Raises UserError if `graph`, from the
-    file at `path`, has no such nodes.
+    the quantizers recognize preprocessing nodes by PREPROCESSING. Raises UserError if `graph`,
+    from the file at `path`, has no such nodes.
     """
     import tensorflow.compat.v1 as tf
 
     from permafrost.evaluation.frozen_graphs import graph_def
     names = {each.name for each in graph.node}
-    missing = [name for name in INTERFACE if name not in names]
+    missing = [name for name in (*INTERFACE, 'probabilities') if name not in names]
     if missing:
         raise UserError(f"{printable(path)} has no node {', '.join(missing)}: only frozen "
                         'graphs that freeze_graph.py wrote can be converted')

@@ -42,7 +42,7 @@ def convert(source: 'SourceGraph', path: str, session_config: Optional[tf.Config
             print(f'note: running {len(source.images)} images in TensorFlow Lite Micro takes about '
                   f'{minutes:.0f} min', flush=True)
         scale, zero_point = facts['input']['scale'], facts['input']['zero_point']
-        np.save(arrays, np.concatenate([
+        client.save(arrays, np.concatenate([
             before.quantize(before.apply(source.images[first:first + BATCH_SIZE]), scale,
                             zero_point)
             for first in range(0, len(source.images), BATCH_SIZE)]))

@@ -69,3 +69,9 @@ def test_the_suffix_or_the_user_chooses_the_runtime(path, stated, expected):
 def test_a_runtime_that_does_not_run_a_file_is_refused(path, stated, hint):
     with pytest.raises(UsageError, match=f"{stated} does not run '{path}': use .*{hint}"):
         client.runtime_of(path, stated)
+
+
+def test_images_that_do_not_fit_on_the_disk_are_one_line(tmp_path):
+    (tmp_path / 'full.npy').symlink_to('/dev/full')
+    with pytest.raises(UserError, match='cannot write 4 MB to .*: free disk space, or set TMPDIR'):
+        client.save(str(tmp_path / 'full.npy'), np.zeros(1000000, np.float32))

@@ -22,6 +22,14 @@ def test_every_run_is_a_line(folder):
     assert not any('\x1b' in line for line in lines)
 
 
+def test_a_config_that_cannot_be_read_is_a_line(folder):
+    config = folder / 'runs/tiny/killed/config.json'
+    config.unlink()
+    config.mkdir()
+    lines = run_list.list_runs([str(folder / 'study'), str(folder / 'runs')]).splitlines()
+    assert sum(line.startswith(str(folder / 'runs/tiny/killed')) for line in lines) == 1
+
+
 def test_a_result_is_no_line(folder):
     result = os.path.join(ROOT, 'results', 'sprint-sprint-400.json')
     lines = run_list.list_runs([str(folder / 'study'), result]).splitlines()

@@ -56,5 +56,5 @@ def test_a_graph_without_a_crop_remains_as_it_is(synthetic):
 def test_a_graph_of_someone_else_is_refused_in_one_line():
     graph = tf.GraphDef()
     graph.node.add(name='images', op='Placeholder')
-    with pytest.raises(UserError, match='x.pb has no node inputs, predictions: only frozen'):
+    with pytest.raises(UserError, match='x.pb has no node inputs, predictions, probabilities: '):
         network.extract(graph, 'images', 'x.pb')

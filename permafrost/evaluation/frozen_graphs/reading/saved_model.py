@@ -39,6 +39,9 @@ def read_saved_model(directory: str, session_config: Optional[tf.ConfigProto] = 
             graph = _without_calls(session.graph.as_graph_def(), outputs)
             _check_nodes(_readers(graph), meta.graph_def, directory)
             return tf.graph_util.convert_variables_to_constants(session, graph, outputs)
+        except OSError as error:
+            raise UserError(f'{error.filename or directory}: {error.strerror}: copy the whole '
+                            'SavedModel, with its variables')
         except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
             raise UserError(f'TensorFlow {tf.__version__} cannot load the SavedModel {directory}: '
                             f'{one_line(error, 300)}')

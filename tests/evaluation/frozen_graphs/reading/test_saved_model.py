@@ -1,5 +1,7 @@
 """SavedModels: variables become constants, calls become nodes, and nothing else runs."""
 
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -95,3 +97,10 @@ def test_what_is_no_model_for_serving_is_one_line(tmp_path):
     (tmp_path / 'saved_model.pb').write_bytes(b'')
     with pytest.raises(UserError, match="has 0 graphs with the tag 'serve'"):
         read_saved_model(str(tmp_path))
+
+
+def test_a_copy_without_its_variables_is_one_line(tmp_path):
+    save(str(tmp_path / 'saved'))
+    shutil.rmtree(str(tmp_path / 'saved/variables'))
+    with pytest.raises(UserError, match='variables: No such file or directory: copy the whole'):
+        read_saved_model(str(tmp_path / 'saved'))
