@@ -14,8 +14,9 @@ from permafrost.datasets.synthetic import make_synthetic
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-# Tests send SIGHUP to scripts, which would inherit nohup's decision to ignore it.
+# Tests send these to scripts, which would inherit that nohup, or a shell with &, ignores them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The rooms whose slow tests CI runs with both TensorFlow 1.15 and 2.
