@@ -14,7 +14,7 @@ from permafrost.datasets.synthetic import make_synthetic
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-# Tests send these to scripts, which would inherit that nohup, or a shell with &, ignores them.
+# Tests send these to scripts, which inherit that nohup ignores SIGHUP and that `&` ignores SIGINT.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

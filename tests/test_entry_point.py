@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -74,8 +73,7 @@ def script(tmp_path_factory):
         if head:
             command = ['bash', '-c', '"$@" | head -c 1; exit ${PIPESTATUS[0]}', 'bash', *command]
         done = subprocess.run(
-            command, stdout=stdout, stderr=subprocess.PIPE, universal_newlines=True,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
+            command, stdout=stdout, stderr=subprocess.PIPE, universal_newlines=True)
         return done.returncode, done.stdout, done.stderr
     return run
 

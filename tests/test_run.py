@@ -175,7 +175,8 @@ def test_a_signalled_training_is_given_time_to_save(checkout, number):
 def test_a_signal_right_after_the_fork_reaches_the_training(checkout):
     """When run.sh does not know yet which process that is."""
     (checkout.folder / 'trap.sh').write_text(
-        'set -T\ntrap \'case "$BASH_COMMAND ${2-}" in "child="*train.py) kill $$ ;; esac\' DEBUG\n')
+        'set -T\n'
+        'trap \'case "$BASH_COMMAND ${2-}" in *"child=\\$! train.py") kill $$ ;; esac\' DEBUG\n')
     checkout.environment.update(TRAIN_WAITS='1', BASH_ENV=str(checkout.folder / 'trap.sh'))
     code, _, _ = checkout.run('run.sh')
     assert code in (43, 143)  # before and after the training has its own handler

@@ -103,9 +103,8 @@ def _check_classes(directory: str, classes: List[str], missing: List[str], is_sp
     like_splits = [name for name in classes if name.lower() in LIKE_SPLITS]
     if not is_split and (like_splits == classes or len(like_splits) > 1):
         if len(classes) == 1:
-            raise UserError(f'{directory} has only the split {printable(classes[0])}: give that '
-                            "folder instead, or move it next to the other split's, as train and "
-                            'test')
+            raise UserError(f'{directory} has only the split {printable(classes[0])}: name that '
+                            'folder instead, or add the other split: folders train and test')
         names = ', '.join(map(printable, like_splits))
         raise UserError(f'{directory} has the folders {names}, which look like splits: rename them '
                         'to train and test, and move or remove the others')

@@ -74,8 +74,8 @@ def pack(directory: str, output: str, image_size: int, test_fraction: float, thr
         raise UserError(f'{error.filename or output}: {error.strerror}; fix that and run this '
                         'again: it continues where it stopped') from error
     except MemoryError as error:
-        raise UserError('out of memory: use fewer --threads; this continues where it stopped'
-                        ) from error
+        raise UserError('out of memory: run this again with fewer --threads: it continues where it '
+                        'stopped') from error
     except SystemExit:
         _log('stopped; run this again to continue')
         raise

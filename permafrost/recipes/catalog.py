@@ -177,21 +177,14 @@ _RECIPES = (
             (2 seeds, 111 minutes, tf2).""",
         default_for=('davidnet',),
         published=_published(_CIFAR10_FAST, davidnet='94 in 24 epochs'),
-        augmentation=('alternate_flip', 'reflect_crop:3'),
-        normalize='per_channel',
-        batch_size=1000,
-        epochs=12,
-        optimizer='muon',
-        learning_rate=0.12,
-        schedule=Linear([0, 1, 12], [0.2, 1, 0]),
-        weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('gamma', learning_rate=0.6),
-            ParamGroup('beta', learning_rate=5., weight_decay=5e-5),
-            ParamGroup('fc/weights', learning_rate=0.15)),
-        label_smoothing=0.2,
-        compute_dtype='bfloat16'),
+        **_muon(
+            12, augmentation=('alternate_flip', 'reflect_crop:3'), batch_size=1000,
+            learning_rate=0.12, schedule=Linear([0, 1, 12], [0.2, 1, 0]), label_smoothing=0.2,
+            param_groups=(
+                ParamGroup('weights', weight_decay=0.),
+                ParamGroup('gamma', learning_rate=0.6),
+                ParamGroup('beta', learning_rate=5., weight_decay=5e-5),
+                ParamGroup('fc/weights', learning_rate=0.15)))),
     # The scale of the batch normalization is not trained; its beta learns 64 times as fast. Page
     # leaves cutout out of ten epochs: with cutout:8, one seed reached 93.65 % with --tta flip.
     Recipe(
@@ -225,20 +218,13 @@ _RECIPES = (
             `bin/permafrost eval --tta flip`.
             Accuracy: 94.22 %, 94.78 % with --tta flip (1 seed, 26 minutes, tf2).""",
         published=_published(_CIFAR10_FAST, davidnet_tricks='94.1 in 10 epochs (flip)'),
-        augmentation=('alternate_flip', 'reflect_crop:3'),
-        normalize='per_channel',
-        batch_size=512,
-        epochs=10,
-        optimizer='muon',
-        learning_rate=0.09,
-        schedule=Linear([0, 1, 10], [0.2, 1, 0]),
-        weight_decay=5e-4,
-        param_groups=(
-            ParamGroup('weights', weight_decay=0.),
-            ParamGroup('beta', learning_rate=16., weight_decay=5e-6),
-            ParamGroup('fc/weights', learning_rate=0.6)),
-        label_smoothing=0.2,
-        compute_dtype='bfloat16'),
+        **_muon(
+            10, augmentation=('alternate_flip', 'reflect_crop:3'), batch_size=512,
+            learning_rate=0.09, schedule=Linear([0, 1, 10], [0.2, 1, 0]), label_smoothing=0.2,
+            param_groups=(
+                ParamGroup('weights', weight_decay=0.),
+                ParamGroup('beta', learning_rate=16., weight_decay=5e-6),
+                ParamGroup('fc/weights', learning_rate=0.6)))),
     # Published for the sum of the gradients of a batch, here for the mean of 1,000 images: the last
     # layer 0.67 * 1000 = 670, biases 0.08 * 1000 = 80 (0.053 for batches of 2,000). The published
     # weight decay, 2e-6 * 1000 = 0.002, is not multiplied by the learning rate, so it is divided by

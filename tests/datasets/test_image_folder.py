@@ -163,7 +163,7 @@ def test_directories_without_a_dataset_are_refused(images, tmp_path):
             ('flat', 'has no class folders'), ('one', 'has only one class, red'),
             ('splits', 'has the folders Train, val, which look like splits'),
             ('more', 'has the folders train, val, which look like splits'),
-            ('lone', 'has only the split train: give that folder instead, or move it next to'),
+            ('lone', 'has only the split train: name that folder instead, or add the other'),
             ('webp', 'has only one class, red: a classifier needs at least two folders of images. '
              'Files that cannot be used: 2, such as blue/a.webp: a webp image: save it as PNG'),
             ('nothing', 'train and test with those. Files that cannot be used: 1, such as '

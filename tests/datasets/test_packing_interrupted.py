@@ -58,6 +58,18 @@ def test_an_interrupted_run_continues_to_the_same_bytes(images, reference, tmp_p
     assert reader.calls <= 90 - limit + 15 + 10, 'finished shards are not packed again'
 
 
+def test_memory_that_runs_out_does_not_make_an_image_bad(images, reference, tmp_path, monkeypatch):
+    def fail(content):
+        raise MemoryError
+
+    out = tmp_path / 'out'
+    with monkeypatch.context() as patched:
+        patched.setattr(image, 'DECODERS', [(begin, fail) for begin, _ in image.DECODERS])
+        with pytest.raises(UserError, match='^out of memory: run this again with fewer --threads'):
+            pack(images[0], out)
+    assert pack(images[0], out) == 0 and contents(out) == reference
+
+
 def test_a_second_run_reads_no_images(images, reference, tmp_path, monkeypatch):
     monkeypatch.setattr(image, 'read', None)
     assert pack(images[0], tmp_path / 'reference') == 0

@@ -243,8 +243,7 @@ def test_a_signal_leaves_no_temporary_graph(compared, number):
         stream.write('import time\nopen("started", "w").close()\ntime.sleep(60)\n')
     process = subprocess.Popen(
         ['./label_image.sh', 'a.pbtxt', 'i.png'], cwd=root, start_new_session=True,
-        env=dict(os.environ, ENGINE='', TMPDIR=root + '/tmp'),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        env=dict(os.environ, ENGINE='', TMPDIR=root + '/tmp'))
     while not os.path.exists(root + '/started'):
         assert process.poll() is None
         time.sleep(0.01)

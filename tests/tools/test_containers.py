@@ -218,8 +218,7 @@ def test_label_reads_its_input(container, tmp_path):
 @pytest.mark.parametrize('number, code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_label_and_its_program(container, number, code):
     write_script(container.image / 'label_image.sh', 'echo $$; exec sleep 60')
-    process = container.start(
-        'label', preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = container.start('label')
     child = int(process.stdout.readline())
     process.send_signal(number)
     process.communicate(timeout=30)

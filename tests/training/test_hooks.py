@@ -1,6 +1,7 @@
 """Hooks: progress, stopping."""
 
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +24,7 @@ def test_images_per_second_are_of_the_steps_since_the_last_line(synthetic, monke
     """Of the steps after the first, which includes the start; without excluded seconds."""
     clock = SimpleNamespace(now=100.)
     monkeypatch.setattr(hooks, 'time', SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)  # stdout is not: `train | tee log`
     config = networks.train_setup(synthetic, None, 40, log_steps=10).config
     graph = SimpleNamespace(step=None, scalars={'loss': None, 'accuracy': None})
     logging = hooks.LoggingHook(graph, config, run=None)

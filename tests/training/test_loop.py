@@ -178,8 +178,6 @@ def test_no_finished_step_is_lost_whatever_becomes_of_the_output(
     def open_terminal():
         os.setsid()
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # or in the background
     process = subprocess.Popen(['bash', '-c', shell, 'bash', *arguments], cwd=str(tmp_path),
                                stdin=end, stdout=end, stderr=end, preexec_fn=open_terminal)
     os.close(end)

@@ -65,7 +65,7 @@ def test_each_kind_is_named_with_what_to_do(tmp_path):
 @pytest.mark.parametrize('name, content', [
     ('a.tflite', b'\x1c\0\0\0TFL3' + bytes(50)),
     ('a.onnx', b'\x08\x08\x12\x07pytorch' + bytes(50))])
-def test_of_the_file_of_another_runtime_the_graph_is_asked_for(tmp_path, name, content):
+def test_a_file_for_another_runtime_is_refused_with_advice(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=' model: name the .pb file that it was made from$'):
         file_kinds.check_graph_file(str(tmp_path / name))
