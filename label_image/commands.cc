@@ -156,13 +156,21 @@ int ClassifyImages(const Flags& flags, const Backend& backend, Network* network)
 }
 
 int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) {
-  Batch batch;
-  for (const std::string& path : flags.batch_files) {
-    ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
+  const Batch batch =
+      ReadBatches(flags.batch_files, network->image_size(), flags.limit, flags.label_bytes);
+  const int64_t batch_size = std::min(network->BatchSize(flags.batch_size),
+                                      static_cast<int64_t>(batch.labels.size()));
+  // The first run is not timed: it optimizes the graph and allocates memory. It counts the classes,
+  // so that wrong labels show before all images are classified.
+  const size_t classes = network->Classify(batch.images.data(), batch_size).classes;
+  const std::vector<std::string> names = ClassNames(flags, *network, classes);
+  const Metrics metrics = Evaluate(network, batch, batch_size, !flags.predictions.empty());
+  std::string failure;  // does not lose the metrics
+  try {
+    if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
+  } catch (const Error& error) {
+    failure = error.what();
   }
-  const Metrics metrics = Evaluate(network, batch, network->BatchSize(flags.batch_size));
-  const auto names = ClassNames(flags, *network, metrics.classes.size());
-  if (!flags.predictions.empty()) WriteFile(flags.predictions, PredictionLines(batch, metrics));
   if (flags.json) {
     json::Object members = {{"preprocessing", network->preprocessing()},
                             {"output_kind", network->meaning().kind_name()},
@@ -179,6 +187,7 @@ int EvaluateFiles(const Flags& flags, const Backend& backend, Network* network) 
     PrintHead(flags, backend, *network);
     fputs(FormatMetrics(metrics, names).c_str(), stdout);
   }
+  if (!failure.empty()) throw Error(failure);
   return 0;
 }
 
@@ -189,6 +198,7 @@ int RunBenchmark(const Flags& flags, const Backend& backend, Network* network) {
   if (flags.profile) {
     NetworkOptions options = flags.network;
     options.traced = true;
+    options.card_path.clear();  // it has been read, with a note if it is damaged
     Network traced(&network->model(), options);
     profile = Profile(&traced, flags.batch_size, flags.runs);
   }

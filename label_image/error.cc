@@ -10,6 +10,23 @@ namespace label_image {
 
 int error_fd = STDERR_FILENO;
 
+namespace {
+char handler_name[400] = "";  // with ": "
+}
+
+void NameInHandlers(const std::string& name) {
+  snprintf(handler_name, sizeof(handler_name), "%s: ", OneLine(name).c_str());
+}
+
+void WriteError(std::initializer_list<std::string_view> texts) {
+  const auto write_text = [](std::string_view text) {
+    return write(error_fd, text.data(), text.size()) >= 0;
+  };
+  bool written = write_text("label_image: ") && write_text(handler_name);
+  for (std::string_view text : texts) written = written && write_text(text);
+  if (written) write_text("\n");
+}
+
 std::string WithPath(const std::string& path, const std::string& message) {
   const auto ends = [&message](size_t at, std::string_view characters) {
     return at >= message.size() || characters.find(message[at]) != characters.npos;

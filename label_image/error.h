@@ -1,6 +1,7 @@
 // Errors: each is one line on stderr and an exit code.
 #pragma once
 
+#include <initializer_list>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -69,5 +70,11 @@ void PrintError(const std::string& message);
 
 // The file descriptor that PrintError writes to. InstallCrashHandler changes it.
 extern int error_fd;
+
+// Let handlers that cannot allocate memory begin their line with "label_image: `name`: ".
+void NameInHandlers(const std::string& name);
+
+// Write the line "label_image: NAME: " + `texts` to error_fd. Signal handlers may call it.
+void WriteError(std::initializer_list<std::string_view> texts);
 
 }  // namespace label_image

@@ -26,7 +26,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
   return {
       {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite, .onnx or .xml"},
       {"graph_name", &flags->graph_name,
-       "name to show for it in messages and output; default: the path"},
+       "name to show for it; one that is a directory or a .pbtxt file is what the graph was converted "
+       "from, and its json is read; default: the path"},
       {"runtime", &flags->runtime,
        "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino (.xml)"},
       {"library", &flags->libraries,
@@ -54,7 +55,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"precision", &model->precision,
        "float32 (default), or bfloat16 on a processor with bfloat16 instructions: faster for some "
        "models"},
-      {"profile", &flags->profile, "with --benchmark: also print the time of each operation"},
+      {"profile", &flags->profile, "with --benchmark and the runtime tensorflow: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
       {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},
       {"output", &model->output,
@@ -85,7 +86,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"memory_limit", &flags->memory_limit,
        "memory for the graph, in MB; default: three quarters of the available memory"},
       {"session_config", &flags->session_config,
-       "file with a serialized ConfigProto, to use instead of the default"},
+       "file with a serialized ConfigProto for the runtime tensorflow, instead of the default"},
       {"help", &flags->help, "print this text and exit; also -h"},
   };
 }
@@ -140,7 +141,7 @@ void CheckFlags(const Flags& flags) {
   const int commands = flags.compare ? 1 + flags.benchmark
                                      : !flags.images.empty() + !flags.batch_files.empty() +
                                            flags.benchmark;
-  if (commands == 0) throw UsageError("nothing to do: give images, --batch_file or --benchmark");
+  if (commands == 0) throw UsageError("nothing to do: give images, --batch_file, --benchmark or --compare");
   if (commands > 1) {
     throw UsageError("give only one of images, --batch_file, --benchmark and --compare");
   }
@@ -184,6 +185,7 @@ Flags ParseFlags(int argc, char** argv) {
   bool only_images = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
+    if (argument.empty()) throw UsageError("an argument is empty: is a shell variable unset?");
     if (only_images || argument.size() < 2 || argument[0] != '-') {
       flags.images.push_back(argument);
       continue;

@@ -1,4 +1,4 @@
-// label_image: classifies images with a frozen graph, evaluates the graph, or measures its latency.
+// label_image: classifies images with a model, evaluates it, or measures the latency of several.
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,6 +1,7 @@
 #include "open.h"
 
 #include <filesystem>
+#include <system_error>
 
 #include "backends/load.h"
 #include "backends/processor.h"
@@ -50,11 +51,14 @@ int RunWithModel(Flags flags, const Command& command) {
   const std::string name = flags.graph_name.empty() ? flags.graph : flags.graph_name;
   const std::string runtime = ChooseRuntime(flags.graph, flags.runtime);
   CheckRuntime(flags, runtime);
+  NameInHandlers(name);
   LimitMemory(flags.memory_limit);
   ModelFile file = NamingFile(
       name, [&] { return ReadModelFile(flags.graph, runtime, flags.feeds, name); });
   // label_image.sh converts these, and names what it has converted.
-  const bool is_converted = std::filesystem::is_directory(name) || EndsWith(name, ".pbtxt");
+  std::error_code ignored;  // a name need not be that of a file
+  const bool is_converted =
+      std::filesystem::is_directory(name, ignored) || EndsWith(name, ".pbtxt");
   flags.network.card_path = is_converted ? name : flags.graph;
   flags.network.only_timed = flags.benchmark || (flags.compare && flags.batch_files.empty());
   InstallCrashHandler();

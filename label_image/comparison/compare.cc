@@ -90,10 +90,16 @@ int TimeInTurn(const Flags& flags, std::vector<TimedModel>* models) {
       if (!model.TakeTurn()) return std::max(model.Stop(), 1);
     }
   }
-  for (TimedModel& model : *models) {
-    if (!flags.batch_files.empty() && !model.Evaluate()) return std::max(model.Stop(), 1);
-  }
   return 0;
+}
+
+// Return the first exit code that is not 0.
+int EvaluateInTurn(std::vector<TimedModel>* models) {
+  int code = 0;
+  for (TimedModel& model : *models) {
+    if (!model.Evaluate() && code == 0) code = std::max(model.Stop(), 1);
+  }
+  return code;
 }
 
 }  // namespace
@@ -105,17 +111,20 @@ int CompareModels(const Flags& flags) {
     if (access(path.c_str(), R_OK) != 0 || stat(path.c_str(), &status) != 0) {
       throw Error(path, ": ", strerror(errno));
     }
+    if (S_ISDIR(status.st_mode)) throw Error(path, ": ", strerror(EISDIR));
     if (flags.compared.size() > 1 && !S_ISREG(status.st_mode)) {
       throw Error(path, ": is a pipe or device, but each model must read it: save it to a file first");
     }
   }
   std::vector<TimedModel> models;
   for (const std::string& text : flags.compared) models.emplace_back(flags, text);
-  const int code = TimeInTurn(flags, &models);
+  int code = TimeInTurn(flags, &models);
+  const bool all_timed = code == 0;
+  if (all_timed && !flags.batch_files.empty()) code = EvaluateInTurn(&models);
   for (TimedModel& model : models) model.Stop();
-  if (code != 0) return code;
+  if (!all_timed) return code;
   flags.json ? PrintJson(flags, models) : PrintTable(flags, models);
-  return 0;
+  return code;  // without an accuracy, the latencies are still printed
 }
 
 }  // namespace label_image

@@ -12,7 +12,6 @@
 
 #include "backends/load.h"
 #include "error.h"
-#include "file.h"
 #include "images/batch.h"
 #include "inference/benchmark.h"
 #include "inference/evaluate.h"
@@ -42,6 +41,7 @@ Flags ParseModel(const Flags& flags, const std::string& text) {
     throw UsageError(text, ": the precision must be float32 or bfloat16");
   }
   result.graph = text.substr(equals + 1);
+  if (result.graph.empty()) throw UsageError(text, " names no file");
   if (!named) result.graph_name = result.graph;
   return result;
 }
@@ -68,11 +68,9 @@ bool WriteAll(int descriptor, const void* data, size_t size) {
 }
 
 Accuracy MeasureAccuracy(const Flags& flags, Network* network) {
-  Batch batch;
-  for (const std::string& path : flags.batch_files) {
-    ReadBatch(ReadFile(path), path, network->image_size(), flags.limit, flags.label_bytes, &batch);
-  }
-  const Metrics metrics = Evaluate(network, batch, kEvaluationBatch);
+  const Batch batch =
+      ReadBatches(flags.batch_files, network->image_size(), flags.limit, flags.label_bytes);
+  const Metrics metrics = Evaluate(network, batch, network->BatchSize(kEvaluationBatch), false);
   return {metrics.images, metrics.correct};
 }
 

@@ -146,6 +146,7 @@ std::optional<Shape> Graph::OutputShape(const Node& node) const {
   if (DecodesImages(node)) {
     const auto channels = node.Attribute("channels", kAttrInt);
     const auto count = static_cast<int64_t>(channels ? channels->AsVarint() : 0);
+    if (count > 3) return Shape{-1, -1, -1, count};  // [-1, -1, 4] would be grey images of width 4
     return Shape{-1, -1, count ? count : 3};  // 0: as many as there are in the file
   }
   if (const auto shape = node.Attribute("shape", kAttrShape)) {

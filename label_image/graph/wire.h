@@ -1,4 +1,4 @@
-// The protobuf wire format, as far as GraphDef, ConfigProto, RunMetadata and tf.Example need it.
+// The protobuf wire format, as far as the messages of TensorFlow and ONNX here need it.
 // https://protobuf.dev/programming-guides/encoding/
 #pragma once
 

@@ -109,6 +109,14 @@ void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t
   }
 }
 
+Batch ReadBatches(const std::vector<std::string>& paths, int side, size_t limit, int label_bytes) {
+  Batch batch;
+  for (const std::string& path : paths) {
+    ReadBatch(ReadFile(path), path, side, limit, label_bytes, &batch);
+  }
+  return batch;
+}
+
 std::string ImageName(const Batch& batch, size_t index) {
   auto file = batch.files.rbegin();
   while (file->first > index) ++file;  // the first file begins at 0

@@ -28,6 +28,9 @@ struct Batch {
 void ReadBatch(std::string_view bytes, const std::string& path, int side, size_t limit,
                int label_bytes, Batch* batch);
 
+// Return the first `limit` images of several files. Throws Error like ReadBatch.
+Batch ReadBatches(const std::vector<std::string>& paths, int side, size_t limit, int label_bytes);
+
 // Return "FILE: image K" for messages: K counts the images of that file, from 0.
 std::string ImageName(const Batch& batch, size_t index);
 

@@ -12,23 +12,23 @@ constexpr size_t kMaxPrintedClasses = 20;  // of the confusion matrix
 
 }  // namespace
 
-Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
+Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size,
+                 bool keep_probabilities) {
   Metrics metrics;
   metrics.images = static_cast<int64_t>(batch.labels.size());
   const size_t size = size_t{3} * network->image_size() * network->image_size();
   batch_size = metrics.batch_size = std::min(batch_size, metrics.images);
-  // The first run is not timed: it optimizes the graph and allocates memory. Nor is a last batch of
-  // another size: OpenVINO compiles the model for it.
-  const size_t classes = network->Classify(batch.images.data(), batch_size).classes;
+  // A last batch of another size is not timed: OpenVINO compiles the model for it.
   const int64_t timed = metrics.images / batch_size * batch_size;
-  metrics.classes.resize(classes);
-  if (classes <= kMaxMatrixClasses) {
-    metrics.confusion.assign(classes, std::vector<int64_t>(classes));
-  }
   const auto start = std::chrono::steady_clock::now();
   for (int64_t first = 0; first < metrics.images; first += batch_size) {
     const int64_t count = std::min(batch_size, metrics.images - first);
     const Probabilities probabilities = network->Classify(&batch.images[first * size], count);
+    const size_t classes = probabilities.classes;
+    metrics.classes.resize(classes);
+    if (first == 0 && classes <= kMaxMatrixClasses) {
+      metrics.confusion.assign(classes, std::vector<int64_t>(classes));
+    }
     for (int64_t i = 0; i < count; ++i) {
       const size_t label = batch.labels[first + i];
       if (label >= classes) {
@@ -44,8 +44,10 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size) {
       metrics.classes[label].correct += predicted == label;
       metrics.correct += predicted == label;
     }
-    metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
-                                 probabilities.values.end());
+    if (keep_probabilities) {
+      metrics.probabilities.insert(metrics.probabilities.end(), probabilities.values.begin(),
+                                   probabilities.values.end());
+    }
     if (first + count == timed) {
       const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
       metrics.images_per_second = timed / time.count();

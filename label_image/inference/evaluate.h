@@ -23,18 +23,18 @@ struct Metrics {
   // Rows: true classes, columns: predictions. Empty if there are more than kMaxMatrixClasses.
   std::vector<std::vector<int64_t>> confusion;
   std::vector<int> predicted;                   // class of each image
-  std::vector<float> probabilities;             // [images, classes]
-  double images_per_second = 0;                 // in batches of one size, without the first run
+  std::vector<float> probabilities;             // [images, classes], if they are kept
+  double images_per_second = 0;                 // in batches of one size
 
   double accuracy() const { return static_cast<double>(correct) / images; }
 };
 
 // Classify all images of `batch`, `batch_size` at a time. Throws Error if a label is not less than
 // the number of classes of the network.
-Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size);
+Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size, bool keep_probabilities);
 
 // Return a line per image: index, true label, predicted label and probabilities, with spaces in
-// between.
+// between. `metrics` must have kept the probabilities.
 std::string PredictionLines(const Batch& batch, const Metrics& metrics);
 
 // Return the metrics as text, with the accuracy of each class and, of few classes, the confusion

@@ -22,13 +22,13 @@ bool ReturnsIndices(const Node& node) {
 }
 
 bool HasFloats(const Graph& graph, const Node& node) {
-  static constexpr std::string_view kComparisons[] = {
+  static constexpr std::string_view kWithoutFloats[] = {
       "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "InTopK", "InTopKV2",
       "Shape", "ShapeN", "Size", "Rank", "Assert", "NoOp"};
   const int type = graph.OutputType(node);
   return node.op == "Dequantize" ||
          ((type == kFloat || type == kHalf || type == kDouble || type == 0) &&
-          !IsOneOf(node.op, kComparisons));
+          !IsOneOf(node.op, kWithoutFloats));
 }
 
 const Node* FirstInput(const Graph& graph, const Node& node) {

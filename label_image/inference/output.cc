@@ -44,13 +44,23 @@ bool AreFractions(const std::vector<float>& values) {
   });
 }
 
-bool RowsSumToOne(const std::vector<float>& values, size_t columns) {
+bool RowsSumToOne(const std::vector<float>& values, size_t columns,
+                  double tolerance = kSumTolerance) {
   for (size_t i = 0; i < values.size(); i += columns) {
     double sum = 0;
     for (size_t j = 0; j < columns; ++j) sum += values[i + j];
-    if (std::abs(sum - 1) > kSumTolerance) return false;
+    if (std::abs(sum - 1) > tolerance) return false;
   }
   return true;
+}
+
+// Return how far from 1 a row of a softmax may sum. In TensorFlow Lite, an int8 softmax returns
+// multiples of 1/256, each rounded, of which the highest is 255/256.
+double SoftmaxTolerance(const std::vector<float>& values, size_t columns) {
+  const bool quantized = std::all_of(values.begin(), values.end(), [](float value) {
+    return value * 256 == std::floor(value * 256);
+  });
+  return quantized ? (columns / 2. + 1) / 256 : kSumTolerance;
 }
 
 }  // namespace
@@ -125,7 +135,8 @@ void Output::Check(const std::vector<float>& values) const {
   }
   const bool probabilities = kind_ == OutputKind::kSoftmax || kind_ == OutputKind::kSigmoid;
   if ((probabilities && !AreFractions(values)) ||
-      (kind_ == OutputKind::kSoftmax && !RowsSumToOne(values, columns_))) {
+      (kind_ == OutputKind::kSoftmax &&
+       !RowsSumToOne(values, columns_, SoftmaxTolerance(values, columns_)))) {
     throw Error(path_, ": node ", Quote(node_), " does not return probabilities ",
                 kind_ == OutputKind::kSoftmax ? "that sum to 1" : "from 0 to 1",
                 ": give another --output_kind");

@@ -55,11 +55,7 @@ void OnCrash(int number) {
     line = line.substr(line.rfind('\n') + 1, 300);
   }
   if (line.empty()) line = SignalName(number);
-  for (std::string_view text : {std::string_view("label_image: "), std::string_view(crash_runtime),
-                                std::string_view(" crashed "), std::string_view(crash_phase),
-                                std::string_view(": "), line, std::string_view("\n")}) {
-    if (write(error_fd, text.data(), text.size()) < 0) break;
-  }
+  WriteError({crash_runtime, " crashed ", crash_phase, ": ", line});
   RemoveTemporaryFile();
   _exit(1);
 }

@@ -44,10 +44,7 @@ int64_t ReadStatistic(const std::filesystem::path& path, const std::string& key)
 }
 
 void OnOutOfMemory() {
-  for (std::string_view text : {std::string_view("label_image: not enough memory "),
-                                std::string_view(hint), std::string_view("\n")}) {
-    if (write(error_fd, text.data(), text.size()) < 0) break;
-  }
+  WriteError({"not enough memory ", hint});
   RemoveTemporaryFile();
   _exit(1);
 }

@@ -10,7 +10,6 @@
 #include <cstring>
 
 #include "error.h"
-#include "file.h"
 
 namespace label_image {
 namespace {
@@ -42,12 +41,14 @@ TemporaryFile::TemporaryFile(const std::string& bytes) {
   path_ = directory_ + "/graph.pb";
   snprintf(last_directory, sizeof(last_directory), "%s", directory_.c_str());
   snprintf(last_path, sizeof(last_path), "%s", path_.c_str());
-  try {
-    WriteFile(path_, bytes);
-  } catch (...) {  // the destructor does not run
-    RemoveTemporaryFile();
-    throw;
-  }
+  // Not with WriteFile, which renames: OnSignal would not know the other name.
+  FILE* file = fopen(path_.c_str(), "wbx");
+  bool written = file && fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  if (file) written = fclose(file) == 0 && written;
+  if (written) return;
+  const Error error(path_, ": ", strerror(errno));
+  RemoveTemporaryFile();  // the destructor does not run
+  throw error;
 }
 
 TemporaryFile::~TemporaryFile() { RemoveTemporaryFile(); }

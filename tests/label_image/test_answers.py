@@ -130,6 +130,15 @@ def test_a_binary_score_is_of_two_classes(program, picture, tmp_path):
     assert float(scores['dog']) > 50 and float(scores['cat']) + float(scores['dog']) == 100
 
 
+def test_a_softmax_in_int8_may_sum_to_less_than_1(program, picture, tmp_path):
+    def build():
+        images = tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images')
+        zero = tf.reduce_mean(tf.cast(images, tf.float32), [1, 2, 3])[:, None] * 0
+        tf.identity(zero + [1 / 256, 0, 253 / 256], name='y')
+    path = write_graph(tmp_path / 'a.pb', build)
+    assert ' 98.83 %  2\n' in program('--graph=' + path, OWN, picture, '--output_kind=softmax')
+
+
 def test_names_are_printed_escaped_and_json_is_valid(program, tmp_path):
     def build():
         tf.constant([b'\x1b[31mred', b'caf\xe9', 'grün'.encode()], name='labels')

@@ -81,6 +81,23 @@ def test_predictions_go_to_stderr(program, graph, tmp_path):
     assert [line.split()[0] for line in process.stderr.splitlines()] == ['0', '1']
 
 
+def test_predictions_that_cannot_be_written_do_not_lose_the_accuracy(program, graph, tmp_path):
+    (tmp_path / 'batch.bin').write_bytes(bytes(2 * 3073))
+    process = execute(PROGRAM, '--graph=' + graph, OWN, f'--batch_file={tmp_path}/batch.bin',
+                      '--predictions', tmp_path / 'none' / 'p')
+    assert process.returncode == 1
+    assert process.stderr == f'label_image: {tmp_path}/none/p: No such file or directory\n'
+    assert ' of 2 images correct' in process.stdout
+
+
+def test_wrong_class_names_end_it_before_all_images_are_classified(error_line, graph, tmp_path):
+    (tmp_path / 'labels').write_text('one\ntwo\n')
+    (tmp_path / 'batch.bin').write_bytes(bytes(3073) + bytes([77]) + bytes(3072))
+    line = error_line(1, '--graph=' + graph, OWN, f'--batch_file={tmp_path}/batch.bin',
+                      f'--labels={tmp_path}/labels')
+    assert f'{tmp_path}/labels: 2 labels for 3 classes' in line  # else: the label 77
+
+
 @pytest.mark.parametrize('classes', [1000, 1001])
 def test_a_large_confusion_matrix_is_left_out(program, tmp_path, classes):
     def build():

@@ -91,6 +91,21 @@ def test_a_missing_batch_file_ends_it_before_the_first_turn(error_line, graph):
     assert line == 'label_image: none.bin: No such file or directory\n'
 
 
+def test_a_directory_is_no_batch_file(error_line, graph, tmp_path):
+    for models in ([graph], [graph, graph]):
+        line = error_line(1, '--compare', *models, OWN, f'--batch_file={tmp_path}')
+        assert line == f'label_image: {tmp_path}: Is a directory\n'
+
+
+def test_a_batch_of_another_size_does_not_lose_the_latencies(program, graph, tmp_path):
+    (tmp_path / 'batch.bin').write_bytes(bytes(3 * 1000))
+    process = execute(PROGRAM, '--compare', graph, OWN, '--runs=1',
+                      f'--batch_file={tmp_path}/batch.bin')
+    assert process.returncode == 1
+    assert f'{tmp_path}/batch.bin: 3000 bytes are not whole records' in process.stderr
+    assert process.stdout.splitlines()[-1].startswith(graph)
+
+
 @pytest.mark.parametrize('name', ['', 'tensorflow/bfloat16='])
 def test_a_configuration_leaves_no_precision_to_choose(error_line, graph, tmp_path, name):
     (tmp_path / 'config').write_bytes(b'')

@@ -64,6 +64,8 @@ def files(tmp_path_factory, graph):
     write_graph(folder / 'disconnected.pb', lambda: (
         tf.placeholder(tf.uint8, [None, 32, 32, 3], name='images'),
         tf.constant([[1.]], name='predictions')))
+    write_graph(folder / 'rgba.pb', lambda: mean_colour(tf.io.decode_png(
+        tf.placeholder(tf.string, [], name='images'), 4)[None, :, :, :3]))
     for count in (0, 10 ** 9):
         write_graph(folder / f'batch{count}.pb', lambda count=count: mean_colour(
             tf.placeholder(tf.uint8, [count, 32, 32, 3], name='images')))
@@ -76,6 +78,9 @@ def files(tmp_path_factory, graph):
     (2, ['--graph'], '--graph needs a value'),
     (2, ['--graph='], '--graph is empty'),
     (2, ['--graph=colours.pb'], 'nothing to do'),
+    (2, ['--graph=colours.pb', ''], 'an argument is empty'),
+    (2, ['--compare', 'litert='], 'litert= names no file'),
+    (1, ['--graph=colours.pb', '--graph_name=' + 300 * 'n', 'none.png'], 'none.png: No such file'),
     (2, ['--graph=colours.pb', '--benchmark', 'i.png'], 'only one of images'),
     (2, ['--graph=colours.pb', '--benchmark=yes'], 'takes no value'),
     (2, ['--graph=colours.pb', '--benchmark', '--runs=0'], 'from 1 to'),
@@ -110,6 +115,7 @@ def files(tmp_path_factory, graph):
     (1, ['--graph=batch0.pb', '--benchmark'], '[0, 32, 32, 3], but only images'),
     (1, ['--graph=batch1000000000.pb', '--benchmark'],
      '[1000000000, 32, 32, 3], but at most 100000 images can be fed at a time'),
+    (1, ['--graph=rgba.pb', 'i.png'], '[N, ?, ?, 4], but only images'),
     (1, ['--graph=scalar.pb', 'i.png'], 'not a row of floats for each'),
     (1, ['--graph=disconnected.pb', 'i.png'], "does not depend on 'images'"),
     (1, ['--graph=colours.pb', '--node=imagse', 'i.png'], "did you mean images?"),
@@ -178,7 +184,7 @@ def test_crash_of_the_library_is_one_line(graph, program):
     process.send_signal(signal.SIGABRT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and err.count('\n') == 1, err
-    assert err.startswith('label_image: TensorFlow crashed while ') and 'signal 6' in err
+    assert err.startswith(f'label_image: {graph}: TensorFlow crashed while ') and 'signal 6' in err
 
 
 def test_a_crash_does_not_lose_the_images_before_it(graph, picture, program):

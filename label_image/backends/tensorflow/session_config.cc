@@ -19,7 +19,7 @@ enum ExperimentalField { kExecutorType = 3 };
 
 void SetEnvironment(int threads) {
   setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
-  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 0);
+  setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);  // as the output states
   setenv("KMP_BLOCKTIME", "1", 0);
   setenv("KMP_SETTINGS", "0", 0);
 #ifdef __x86_64__

@@ -102,7 +102,9 @@ def output_type(node: tf.NodeDef) -> int:
 def output_shape(node: tf.NodeDef) -> Shape:
     """Return the shape of the first output of `node`, as far as its attributes say it."""
     if node.op in DECODE_OPS:
-        return [None, None, node.attr['channels'].i or 3]
+        channels = node.attr['channels'].i or 3
+        # [None, None, 4] would be grey images of width 4.
+        return [None] * (2 if channels <= 3 else 3) + [channels]
     if 'shape' in node.attr:
         shape = node.attr['shape'].shape
     elif '_output_shapes' in node.attr and node.attr['_output_shapes'].list.shape:

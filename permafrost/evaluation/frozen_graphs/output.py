@@ -124,7 +124,7 @@ class Output:
             raise UserError(f"{self._path}: node '{self._node}' is a softmax of one column, which "
                             'is always 1')
         if (self.kind in ('softmax', 'sigmoid') and not _are_fractions(values)) or (
-                self.kind == 'softmax' and not _sum_to_one(values)):
+                self.kind == 'softmax' and not _sum_to_one(values, _softmax_tolerance(values))):
             which = 'that sum to 1' if self.kind == 'softmax' else 'from 0 to 1'
             raise UserError(f"{self._path}: node '{self._node}' does not return probabilities "
                             f'{which}: give another --output_kind')
@@ -149,5 +149,12 @@ def _are_fractions(values):
     return bool((values > -1e-6).all() and (values < 1 + 1e-6).all())
 
 
-def _sum_to_one(values):
-    return bool((np.abs(values.sum(1) - 1) <= SUM_TOLERANCE).all())
+def _sum_to_one(values, tolerance=SUM_TOLERANCE):
+    return bool((np.abs(values.sum(1) - 1) <= tolerance).all())
+
+
+def _softmax_tolerance(values):
+    # In TensorFlow Lite, an int8 softmax returns multiples of 1/256, each rounded, of which the
+    # highest is 255/256.
+    quantized = (values * 256 == np.floor(values * 256)).all()
+    return (values.shape[1] / 2 + 1) / 256 if quantized else SUM_TOLERANCE

@@ -77,6 +77,8 @@ def test_encoded_images_are_fed_after_their_decoder():
     assert nodes_of(network) == nodes_of(network, 'bytes') == Nodes('decoded', 'y')
     decoder = next(node for node in build(network).node if node.name == 'decoded')
     assert (output_type(decoder), output_shape(decoder)) == (tf.uint8, [None, None, 3])
+    decoder.attr['channels'].i = 4  # else: grey images of width 4
+    assert output_shape(decoder) == [None, None, None, 4]
 
 
 def test_variables_are_not_frozen():

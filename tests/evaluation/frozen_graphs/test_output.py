@@ -59,6 +59,16 @@ def test_one_column_is_the_probability_of_the_second_class(value, function, kind
     np.testing.assert_allclose(softmax(logits), [[1 - probability, probability]], rtol=1e-5)
 
 
+def test_a_softmax_in_int8_may_sum_to_less_than_1():
+    values = np.array([[255, 0, 0], [254, 0, 0]], np.float32) / 256
+    output, logits = read(values, None, 'softmax')
+    assert output.kind == 'softmax' and (logits.argmax(1) == 0).all()
+    with pytest.raises(UserError, match='that sum to 1'):
+        read(values - np.float32([.01, 0, 0]), None, 'softmax')
+    with pytest.raises(UserError, match='does not say what'):  # not without being told
+        read(values, tf.nn.relu)
+
+
 @pytest.mark.parametrize('values, function, kind, message', [
     ([[np.nan, 1]], None, None, r'returns NaN \(column 0\)'),
     ([[0, np.inf]], None, 'raw', r'returns infinity \(column 1\)'),
