@@ -28,10 +28,11 @@ find_output() {
   local word name flag='' positional=()
   output=$1
   for word in "${@:2}"; do
+    case $word in -[!-]*) word=-$word ;; esac  # -run is --run
     case $word in
       --*=*) flag=${word%%=*} ;;
       -*)
-        flag=$word name=${word#-} name=${name#-}
+        flag=$word name=${word#--}
         case $booleans in *" $name "*|*" ${name#no} "*) flag='' ;; esac
         continue ;;
     esac
@@ -58,10 +59,13 @@ outlives_container() {
   return 1
 }
 check_volume() {  # $1: the volume to add; the rest: as for find_output
+  local volume=$1
   find_output "${@:2}"
   if ! outlives_container; then
+    case $output/ in "$volume"/*) ;; *) volume=$output ;; esac
     echo "permafrost: $output is not on a volume, so docker run --rm would delete it with the" \
-      "container. Add -v DIR:$1 to docker run. To discard the results, use --tmpfs $1." >&2
+      "container. Add -v DIR:$volume to docker run. To discard the results, use --tmpfs" \
+      "$volume." >&2
     exit 2
   fi
   check_writable "$output"

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -195,9 +196,14 @@ def locked(path: str, on_wait: Callable[[], None]) -> Iterator[None]:
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            print(f'note: {printable(_folder(path))} is on a file system without locks: make sure '
-                  'that no second process writes there', flush=True)
+            _note_missing_locks(_folder(path))
         yield
+
+
+@functools.lru_cache(maxsize=None)  # once for each folder
+def _note_missing_locks(folder: str) -> None:
+    print(f'note: {printable(folder)} is on a file system without locks: make sure that no second '
+          'process writes there', flush=True)
 
 
 def is_locked(path: str) -> Optional[bool]:

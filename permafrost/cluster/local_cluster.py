@@ -19,6 +19,7 @@ from permafrost.cluster import cluster_spec
 from permafrost.flags import explicitly_set
 from permafrost.recipes import checks
 from permafrost.training import setup
+from permafrost.training.signals import INSISTENT
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Of a chief that has saved after a signal, or that the signal itself ended before it trained.
@@ -174,12 +175,9 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
     with LocalCluster(servers, workers, arguments, on_line=Printer(),
                       environment={cluster_spec.LOCAL_CLUSTER: own_flags}) as cluster:
         def end(number: int, unused_frame: Any) -> None:
-            if signals:
-                cluster.send(signal.SIGKILL)
-            else:
-                print('stopping: waiting until the chief has saved; again to end at once',
-                      flush=True)
             signals.append(number)
+            if len(signals) > 1 and number in INSISTENT:
+                cluster.send(signal.SIGKILL)
 
         on_ending_signals(end)
         cluster.start(*cluster.names, *(['evaluator'] if evaluator else []))
@@ -187,6 +185,12 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
         while not signals and None in codes and not any(codes):
             time.sleep(.2)
             codes = [task.poll() for task in cluster.tasks.values()]
+        if signals:
+            print('stopping: waiting until the chief has saved; again to end at once', flush=True)
+        elif any(codes):
+            name, code = next(item for item in zip(cluster.tasks, codes) if item[1])
+            how = f'was killed by signal {-code}' if code < 0 else f'ended with exit code {code}'
+            print(f'{name} {how}: ending the others', flush=True)
         chief_code = cluster.stop(REQUEST_TO_END)['worker 0']
     if signals and chief_code in (0, *SAVED_CODES):
         return 128 + signals[0]

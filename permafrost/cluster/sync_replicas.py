@@ -1,8 +1,7 @@
 """Synchronous steps: the mean of all workers' gradients makes one update.
 
-The workers split each batch, so a recipe means the same as for one process: n workers follow its
-steps except for rounding, dropout, the crops of progressive resizing, and the statistics of batch
-normalization, which each worker computes over its own shard.
+The workers split each batch, so a recipe means the same as for one process, but for what
+docs/cluster.md lists, such as dropout and the statistics of batch normalization.
 
     worker i:  gradients -> accumulators (one a variable) ... token from queue i -> next step
     chief:     accumulators -> mean -> update -> the new step, a token, to the queue of each worker

@@ -49,7 +49,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
         with_teacher: WithTeacher) -> int:
     """Run the task that the flags (absl FlagValues) ask for; return the exit code.
 
-    `train_chief` is loop.train, with the hooks of the script. `with_teacher` reads the teacher of a
+    `train_chief` is experiments.train_and_evaluate.train. `with_teacher` reads the teacher of a
     TrainSetup. The evaluator calls `evaluate`: it evaluates the checkpoints of a run until its
     training ends, and waits restart_timeout seconds for a training that has stopped to start again.
     """
@@ -147,6 +147,11 @@ def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
     is_running = runs.is_running(run_dir)
     evaluate(run_dir, session_config,
              options.wait_secs if is_running else deadline - time.monotonic())
+    status = runs.read_status(run_dir)
+    if status.get('state') != 'done':
+        raise UserError(f"the training in {printable(run_dir)} ended at step "
+                        f"{status.get('step', 0)}, before its last: start the chief again, then "
+                        'the evaluator')
 
 
 def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:

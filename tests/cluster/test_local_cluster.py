@@ -157,10 +157,24 @@ def test_a_second_signal_ends_the_tasks_at_once():
             assert 'ready' in tool.stdout.readline()
         tool.send_signal(signal.SIGINT)
         assert 'again to end at once' in tool.stdout.readline()
+        tool.send_signal(signal.SIGHUP)  # a closed terminal sends several
         time.sleep(1)
         assert tool.poll() is None
         tool.send_signal(signal.SIGINT)
         assert tool.wait(30) != 0
+
+
+def test_a_task_that_fails_is_named(monkeypatch, capsys):
+    start = local_cluster.LocalCluster.__init__
+
+    def with_prefix(self, *args, **kwargs):
+        start(self, *args, prefix=lambda name: [sys.executable, '-c', (
+            'import os, signal, time; os.kill(os.getpid(), signal.SIGKILL)' if name == 'worker 1'
+            else 'import time; time.sleep(600)')], **kwargs)
+
+    monkeypatch.setattr(local_cluster.LocalCluster, '__init__', with_prefix)
+    assert local_cluster.run(1, 2, False, []) == 1
+    assert 'worker 1 was killed by signal 9: ending the others\n' in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -276,11 +276,21 @@ def _evaluator_flags(**fields):
         'deterministic': False, 'intra_op_threads': 0, 'inter_op_threads': 0}, **fields))
 
 
-def test_the_evaluator_evaluates_the_run_of_the_chief(tmp_path):
+@pytest.mark.parametrize('state', ['done', 'stopped', 'failed'])
+def test_the_evaluator_evaluates_the_run_of_the_chief(tmp_path, state):
     (tmp_path / 'config.json').touch()
     calls = []
-    task.evaluate_run(task.TaskOptions('async', 0, 60.), _evaluator_flags(run=str(tmp_path)),
-                      lambda *arguments: calls.append(arguments))
+
+    def evaluate(*arguments):
+        calls.append(arguments)
+        runs.write_status(str(tmp_path), state=state, step=7)
+
+    flags = task.TaskOptions('async', 0, 60.), _evaluator_flags(run=str(tmp_path))
+    if state == 'done':
+        task.evaluate_run(*flags, evaluate)
+    else:  # with another exit code: its checkpoints to come are not evaluated
+        with pytest.raises(UserError, match=f'{tmp_path} ended at step 7, before its last'):
+            task.evaluate_run(*flags, evaluate)
     (run, _, restart_timeout), = calls
     assert run == str(tmp_path) and 0 < restart_timeout <= 60
 

@@ -18,7 +18,8 @@ def test_no_end_leaves_a_file(program, tmp_path, monkeypatch, end, message):
         'process/proc_file', 'process/temporary_file')]
     path, folder = str(tmp_path / 'end'), tmp_path / 'temporary'
     built = execute('g++', '-std=c++17', '-I' + FOLDER, '-o', path,
-                    os.path.join(ROOT, 'tests', 'label_image', 'crash.cc'), *objects, '-ldl', '-pthread')
+                    os.path.join(ROOT, 'tests', 'label_image', 'crash.cc'), *objects, '-ldl',
+                    '-pthread')
     assert built.returncode == 0, built.stderr
     folder.mkdir()
     monkeypatch.setenv('TMPDIR', str(folder))

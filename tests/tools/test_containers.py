@@ -147,6 +147,11 @@ def test_without_a_volume_nothing_is_started(container, outside, arguments):
             ) in one_line(stderr)
 
 
+def test_the_volume_to_add_is_one_that_would_have_the_output(container, outside):
+    _, code, _, stderr = container.run('train', '-run', f'{outside}/a')
+    assert code == 2 and f'Add -v DIR:{outside}/a to docker run.' in one_line(stderr)
+
+
 def test_data_and_freeze_say_that_their_output_is_lost(container, outside):
     _, code, stdout, stderr = container.run('data', '--data_dir', outside)
     assert (code, stdout) == (2, '') and f'{outside} is not on a volume' in one_line(stderr)
@@ -159,7 +164,7 @@ def test_data_and_freeze_say_that_their_output_is_lost(container, outside):
 @pytest.mark.parametrize('arguments', [
     ['sweep', f'{VOLUME}/study', '--grid'], ['train', f'--run={VOLUME}/a'],
     ['sweep', '--grid', f'{VOLUME}/study'], ['sweep', '--nogrid', f'{VOLUME}/study'],
-    ['train', '--resume', '--run', f'{VOLUME}/a'],
+    ['train', '--resume', '--run', f'{VOLUME}/a'], ['train', f'-run={VOLUME}/a', '-steps', '3'],
     ['train', '--log_dir', VOLUME], ['train', '--help'],
     ['pack', '/a', f'{VOLUME}/b'], ['pack', '--image_size=24', '/a', f'{VOLUME}/b'],
     ['samples', f'--output={VOLUME}/a'], ['info'], ['eval', '--graph=a.pb']])

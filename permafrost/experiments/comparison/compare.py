@@ -42,15 +42,15 @@ def compare(arguments: Sequence[str], baseline: Optional[str] = None, split: Opt
         times = latency.time_in_turn(list(graphs.values())) if graphs else {}
         sizes: Dict[Any, Dict[str, Any]] = {}
         rows = [_row(each, sizes, notes) for each in groups]
-    for number, graph in graphs.items():
-        rows[number] = dataclasses.replace(
-            rows[number], **_measured_size(groups[number], graph),
-            latency=times[graph].latency_ms if graph in times else None)
-        if graph in times and graph.endswith('.pb'):
-            run = os.path.dirname(graph)
-            latency.record(run, graph, times[graph])
-            if os.path.exists(os.path.join(run, run_report.NAME)):
-                run_report.write(run)  # it shows the latency
+        for number, graph in graphs.items():
+            rows[number] = dataclasses.replace(
+                rows[number], **_measured_size(groups[number], graph),
+                latency=times[graph].latency_ms if graph in times else None)
+            if graph in times and graph.endswith('.pb'):
+                run = os.path.dirname(graph)
+                latency.record(run, graph, times[graph])
+                if os.path.exists(os.path.join(run, run_report.NAME)):
+                    run_report.write(run)  # it shows the latency
     rows = [rows[0], *(_with_difference(row, rows[0]) for row in rows[1:])]
     return Comparison(
         title=', '.join(dict.fromkeys(printable(os.path.normpath(each)) for each in arguments)),

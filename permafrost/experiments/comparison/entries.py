@@ -109,10 +109,12 @@ def with_accuracy(entry: Entry, split: str) -> Entry:
 
 
 def last_accuracy(entry: Entry) -> Tuple[Optional[float], str]:
-    """Return the newest accuracy of a run and its split: the held-out images or else test."""
+    """Return the accuracy of the highest evaluated step, and the split: held-out or test images."""
     for split in ('validation', 'test'):
-        for metrics in history.newest_metrics(entry.path, split, entry.weights):
-            return metrics['accuracy'], split
+        last = max(history.newest_metrics(entry.path, split, entry.weights),
+                   key=lambda metrics: metrics['step'], default=None)
+        if last:
+            return last['accuracy'], split
     return None, ''
 
 

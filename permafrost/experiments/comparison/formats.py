@@ -72,14 +72,15 @@ def csv_text(comparison: Comparison) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
     writer.writerow([
-        'variant', *comparison.settings, 'split', 'seeds', 'accuracies', 'accuracy', 'std', 'low',
-        'high', 'difference', 'difference_low', 'difference_high', 'method', 'params', 'ops',
-        'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'gpu', 'runs'])
+        'variant', *comparison.settings, 'split', 'images', 'seeds', 'accuracies', 'accuracy',
+        'std', 'low', 'high', 'difference', 'difference_low', 'difference_high', 'method',
+        'params', 'ops', 'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'gpu',
+        'runs'])
     for row in comparison.rows:
         change = row.difference
         writer.writerow([
             _cell(row.name), *(_cell(row.settings[name]) for name in comparison.settings),
-            comparison.split, ' '.join(map(str, row.seeds)),
+            comparison.split, row.images, ' '.join(map(str, row.seeds)),
             ' '.join(f'{each:.6g}' for each in row.accuracies),
             *map(_number, (row.mean, row.std, *(row.interval or (None, None)))),
             *map(_number, (change.value, *change.interval) if change else (None,) * 3),

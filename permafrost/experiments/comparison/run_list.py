@@ -21,7 +21,8 @@ def list_runs(arguments: Sequence[str]) -> str:
     """
     selected, notes = selection.select(arguments)
     rows: List[Sequence[str]] = [HEADER]
-    for each in selected:
+    # A run is one line, whatever exports the sweep made of it.
+    for each in dict.fromkeys(each._replace(variant='', export='') for each in selected):
         if each.is_result:
             notes.append(f'{printable(each.path)}: a result, not a run; to show it, leave out '
                          '--list')

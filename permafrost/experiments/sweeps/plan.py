@@ -5,32 +5,31 @@ import copy
 import dataclasses
 import functools
 import io
-import os
 from typing import Any, Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from absl import flags
 
-from permafrost import files, runs
+from permafrost import runs
 from permafrost.config import RESUMABLE, Config
 from permafrost.datasets import loading
 from permafrost.entry_point import expanded
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.evaluation import history
 from permafrost.experiments.sweeps import exports
-from permafrost.experiments.sweeps.study import Settings, Study
+from permafrost.experiments.sweeps.study import Settings, Study, run_directory
 from permafrost.experiments.sweeps.variants import Variant
 from permafrost.recipes import overrides
 from permafrost.training import setup
 from permafrost.training.setup import TrainSetup
 
-# Fields of Config that follow from others, or do not change the weights.
+# Fields of Config that follow from others, or that a finished run may change: how long it trains.
 NOT_COMPARED = {*RESUMABLE, 'statistics', 'train_images', 'average_statistics'}
 # They follow from the processor, unless the study asks for float32, which every processor has.
 PRECISION = ('compute_dtype', 'earlier_compute_dtype')
 FLOAT32 = '--set=compute_dtype=float32'
 MIXED_PRECISIONS = (
-    'note: the study mixes {}, for not every processor that trained it has bfloat16: to train all '
-    'of it alike, give --compute_dtype=float32 and another STUDY')
+    'note: the study mixes {}: some processors lack bfloat16. To train all of it in float32, start '
+    'a new STUDY with --compute_dtype=float32')
 # It reads all files of the dataset: once, not for each variant.
 _open_once = functools.lru_cache(maxsize=8)(loading.open_and_hold_out)
 
@@ -141,8 +140,7 @@ def _note_precisions(planned: Sequence[PlannedRun]) -> None:
 def planned_run(study: Study, variant: Variant, seed: int, folder: str, prepared: TrainSetup
                 ) -> PlannedRun:
     """Return a run of `variant`; `prepared` is that of any of its seeds."""
-    directory = os.path.join(folder, 'runs', files.safe_name(variant.name), f'seed{seed}')
-    return PlannedRun(variant.name, seed, directory,
+    return PlannedRun(variant.name, seed, run_directory(folder, variant.name, seed),
                       tuple(arguments_of(study, variant.settings, seed)),
                       dataclasses.replace(prepared.config, seed=seed),
                       prepared.dataset.identity)

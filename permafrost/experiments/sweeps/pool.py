@@ -64,7 +64,7 @@ def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
 
     A run that states its threads, or is deterministic, keeps its own.
     """
-    if any('_op_threads' in each or each == '--deterministic=true' for each in run.arguments):
+    if run.config.deterministic or any('_op_threads' in each for each in run.arguments):
         return []
     if parallel < 2 and not runs.exists(run.directory):
         return []

@@ -50,7 +50,8 @@ class RunQueue(RunSource):
         parts = [f'{done} of {len(self._planned)} runs done']
         if self.problems:
             parts.append(f'{len(self.problems)} failed')
-        speeds, steps = speed.recorded(self._planned), dict((r.directory, s) for r, s in running)
+        speeds = speed.recorded(self._planned, self._parallel)
+        steps = {run.directory: step for run, step in running}
         left = [run for run in self._planned
                 if (run in self._pending or run.directory in steps) and not run.is_done()]
         if speeds and left:

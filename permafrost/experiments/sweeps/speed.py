@@ -1,15 +1,18 @@
 """Speed: images per second of a study's trainings, measured, and the time that runs will take."""
 
+import contextlib
 import datetime
 import os
 import tempfile
 import time
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from permafrost import runs
+from permafrost import machine, runs
 from permafrost.cli import commands
+from permafrost.config import Config
 from permafrost.errors import UserError, pluralize
 from permafrost.experiments.sweeps.plan import PlannedRun
+from permafrost.experiments.sweeps.pool import thread_flags
 from permafrost.experiments.sweeps.training_process import TrainingProcess, error_of
 
 START_SECS = 10.  # of a process: the import of TensorFlow, the graph, the data, the first step
@@ -17,21 +20,25 @@ MEASURED_SECS = 10.  # after the first step
 Kind = Tuple[str, ...]  # what a speed holds for
 
 
-def kind_of(run: PlannedRun) -> Kind:
-    """Return the settings that decide the speed of a run."""
-    recipe = run.config.recipe
-    return (run.config.model, run.config.dataset, run.config.source, str(recipe.image_size),
-            str(recipe.batch_size), recipe.compute_dtype, str(run.config.deterministic),
-            str(run.config.teacher))
+def kind_of(config: Config) -> Kind:
+    """Return the settings that decide most of the speed of a run."""
+    recipe = config.recipe
+    return (config.model, config.dataset, config.source, str(recipe.image_size),
+            str(recipe.progressive_resizing), str(recipe.batch_size), recipe.compute_dtype,
+            recipe.optimizer, str(config.deterministic), str(config.teacher))
 
 
-def recorded(planned: Iterable[PlannedRun]) -> Dict[Kind, float]:
-    """Return {kind: images per second} of the runs that have trained already."""
+def recorded(planned: Iterable[PlannedRun], parallel: int) -> Dict[Kind, float]:
+    """Return {kind: images per second} of the runs that have trained `parallel` at once."""
     speeds = {}
     for run in planned:
         speed = runs.read_status(run.directory).get('images_per_second')
-        if speed:
-            speeds[kind_of(run)] = speed
+        with contextlib.suppress(UserError):
+            config, _ = runs.read_config(run.directory)
+            flags = thread_flags(run, parallel, machine.cores())
+            threads = int(flags[0].partition('=')[2]) if flags else run.config.intra_op_threads
+            if speed and config.intra_op_threads == threads:
+                speeds[kind_of(config)] = speed
     return speeds
 
 
@@ -81,7 +88,7 @@ def seconds_left(run: PlannedRun, step: int, speeds: Dict[Kind, float]) -> float
 
     A kind that is not measured is as fast as the mean of the others.
     """
-    speed = speeds.get(kind_of(run)) or sum(speeds.values()) / len(speeds)
+    speed = speeds.get(kind_of(run.config)) or sum(speeds.values()) / len(speeds)
     return max(0, run.config.steps - step) * run.config.recipe.batch_size / speed
 
 

@@ -101,9 +101,14 @@ def define_flags() -> None:
     flags.DEFINE_integer('seeds', None, 'Train each variant with the seeds 1 to N. Default: 1.', 1,
                          MAX_SEEDS)
     flags.DEFINE_integer('parallel', 1, 'Number of trainings at once; they share the cores.', 1)
-    flags.DEFINE_bool('dry_run', False, 'List the runs and their estimated time, from a speed '
-                      'measured now; train nothing.')
+    flags.DEFINE_bool('dry_run', False, 'List the runs and their estimated time; train '
+                      'nothing. A speed that no run has recorded is measured now.')
     flags.DEFINE_string('template', None, 'Start from a study file, such as studies/tutorial.json.')
+
+
+def run_directory(folder: str, variant: str, seed: int) -> str:
+    """Return the directory of a run of the study in `folder`."""
+    return os.path.join(folder, 'runs', files.safe_name(variant), f'seed{seed}')
 
 
 def to_text(value: Any) -> str:

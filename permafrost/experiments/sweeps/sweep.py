@@ -35,7 +35,7 @@ def run(values: Any, folder: str) -> int:
         print('note: study.json holds out no images, so accuracies are on the test images. To '
               f'choose settings, add "validation": {study.VALIDATION} to its base.', flush=True)
     if values.dry_run:
-        return _dry_run(planned, speed.recorded(planned), values.parallel)
+        return _dry_run(planned, speed.recorded(planned, values.parallel), values.parallel)
     study.write(folder, the_study)
     queue = RunQueue(planned, values.parallel)
     code = pool.run_all(queue, values.parallel)
@@ -133,14 +133,15 @@ def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], paralle
         if each.is_done():
             print(f'{each.label}: done')
             continue
-        if speed.kind_of(each) not in speeds:
-            speeds[speed.kind_of(each)] = speed.measure(
+        kind = speed.kind_of(each.config)
+        if kind not in speeds:
+            speeds[kind] = speed.measure(
                 each, pool.thread_flags(each, parallel, machine.cores()))
         step = each.step()
         times.append(speed.seconds_left(each, step, speeds))
         print(f'{each.label}: {each.config.model}, {each.config.steps} steps'
               f"{f', continues at {step}' * (step > 0)}, {speed.duration(times[-1])} at "
-              f'{speeds[speed.kind_of(each)]:.0f} images/s', flush=True)
+              f'{speeds[kind]:.0f} images/s', flush=True)
     times *= trials
     total = speed.duration(speed.total_seconds(times, parallel))
     print(f"{pluralize(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
@@ -154,8 +155,8 @@ def _dry_run_search(the_study: study.Study, folder: str, prepared: TrainSetup, p
     planned = [plan.planned_run(the_study, trial, seed, folder, prepared)
                for seed in the_study.seeds]
     places = glob.glob(os.path.join(glob.escape(folder), 'runs', 'trial*'))
-    speeds = speed.recorded(each._replace(directory=os.path.join(place, f'seed{each.seed}'))
-                            for each in planned for place in places)
+    speeds = speed.recorded((each._replace(directory=os.path.join(place, f'seed{each.seed}'))
+                             for each in planned for place in places), parallel)
     return _dry_run(planned, speeds, parallel, the_study.count, begun)
 
 

@@ -53,14 +53,16 @@ class TrainingProcess:
 
     def step(self) -> int:
         """Return the last step in the log, or that of the last save."""
-        steps = re.findall(r'^(?:step|resuming at step) (\d+)', _tail(self.run), re.MULTILINE)
+        steps = re.findall(r'^(?:step|resuming at step) (\d+)', _this_try(self.run),
+                           re.MULTILINE)
         return max(int(steps[-1]) if steps else 0, self.run.step())
 
 
-def _tail(run: PlannedRun) -> str:
+def _this_try(run: PlannedRun) -> str:
+    """Return the end of the log, from the last start on."""
     with contextlib.suppress(OSError), open(os.path.join(run.directory, LOG), 'rb') as stream:
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
-        return stream.read().decode(errors='replace')
+        return stream.read().decode(errors='replace').rpartition(START)[2]
     return ''
 
 
@@ -71,9 +73,9 @@ def reason_of_failure(run: PlannedRun, code: int) -> str:
 
 def error_of(run: PlannedRun, code: int) -> str:
     """Return why a training ended: a signal, the error in its log, or its exit code."""
-    this_try = _tail(run).rpartition(START)[2]
     # the last line of a stack trace, too
-    errors = re.findall(r'^(?:error: |(?=[\w.]*(?:Error|Exception): ))(.*)', this_try, re.MULTILINE)
+    errors = re.findall(r'^(?:error: |(?=[\w.]*(?:Error|Exception): ))(.*)', _this_try(run),
+                        re.MULTILINE)
     if code < 0:
         return f'killed by signal {-code}'
     return printable(one_line(errors[-1])) if errors else f'exit code {code}'

@@ -3,8 +3,10 @@
 import itertools
 import math
 import random
+import typing
 from typing import Dict, List, NamedTuple, Optional
 
+from permafrost.config import Config
 from permafrost.errors import UsageError
 from permafrost.experiments.sweeps.study import Settings, Study
 from permafrost.recipes import catalog, overrides, setting_text
@@ -76,12 +78,19 @@ def _random(study: Study) -> List[Variant]:
     """Return `study.count` different variants. A larger count begins with the same ones."""
     source = random.Random(0)
     found: Dict[str, Variant] = {}
+    combinations: float = 1
+    for name, values in study.vary.items():
+        has_range = any(parse_range(name, value) for value in values)
+        combinations *= math.inf if has_range else len(set(values))
     for _ in range(100 * study.count):
         variant = with_same_recipe(study, Variant('', draw(study, source)))
         name = name_of(variant.settings)
         found.setdefault(name, variant._replace(name=name))
-        if len(found) == study.count:
+        if len(found) == min(study.count, combinations):
             break
+    if len(found) < study.count:
+        print(f'note: the values of the study allow only {len(found)} of {study.count} '
+              'combinations', flush=True)
     return list(found.values())
 
 
@@ -94,10 +103,12 @@ class Range(NamedTuple):
 
     def at(self, share: float) -> str:
         """Return the number at `share` (0 to 1) of the range, with four digits."""
-        low, high = (math.log(end) if self.is_log else end for end in (self.low, self.high))
+        # Whole numbers are rounded down, so that the ends are as likely as the others.
+        end = self.high + 1 if self.is_whole else self.high
+        low, high = (math.log(each) if self.is_log else each for each in (self.low, end))
         number = low + share * (high - low)
         number = math.exp(number) if self.is_log else number
-        return str(round(number)) if self.is_whole else f'{number:.4g}'
+        return str(min(int(number), int(self.high))) if self.is_whole else f'{number:.4g}'
 
 
 def parse_range(setting: str, text: str) -> Optional[Range]:
@@ -112,4 +123,5 @@ def parse_range(setting: str, text: str) -> Optional[Range]:
     if not low < high or (is_log and low <= 0):
         raise UsageError(f'{setting}={text}: a range is LOW..HIGH; that of log:LOW..HIGH begins '
                          'above 0')
-    return Range(low, high, is_log, overrides.FIELDS.get(setting) is not float)
+    kind = overrides.FIELDS.get(setting, typing.get_type_hints(Config).get(setting))
+    return Range(low, high, is_log, kind is not float)

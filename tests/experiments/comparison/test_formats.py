@@ -62,6 +62,7 @@ def test_compressed_size_and_zeros_are_shown_where_they_are_known():
 def test_csv_has_every_number():
     rows = list(csv.DictReader(io.StringIO(formats.csv_text(COMPARISON))))
     assert [each['learning_rate'] for each in rows] == ['0.1', '0.05', '1', '9']
+    assert rows[0]['images'] == str(COMPARISON.rows[0].images)
     assert rows[0]['accuracies'] == '0.8 0.82' and rows[0]['accuracy'] == '0.81'
     assert (rows[0]['bytes'], rows[0]['latency_ms'], rows[0]['train_seconds']) == (
         '4276533', '0.4567', '1636.4')

@@ -6,6 +6,7 @@ import pytest
 
 from permafrost.errors import UserError
 from permafrost.experiments.comparison import run_list
+from tests.experiments.comparison.test_selection import write_study
 from tests.processes import ROOT
 
 
@@ -20,6 +21,13 @@ def test_every_run_is_a_line(folder):
     assert sum('momentum=2' in line and 'config.json' in line for line in lines) == 1
     assert len(lines) == 1 + 4 + 2 + 2  # header, the study, killed and hostile, two notes
     assert not any('\x1b' in line for line in lines)
+
+
+def test_exports_of_a_run_are_no_lines_of_their_own(folder):
+    write_study(folder, {}, int8={'export': 'int8.tflite'})
+    lines = run_list.list_runs([str(folder / 'study')]).splitlines()
+    assert sum('/baseline/seed1 ' in line for line in lines) == 1
+    assert not any('int8' in line for line in lines)
 
 
 def test_a_config_that_cannot_be_read_is_a_line(folder):

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 from permafrost import machine, runs
 from permafrost.experiments.sweeps import pool
@@ -11,12 +12,13 @@ from tests.experiments.sweeps import helpers
 
 
 def test_cores_are_shared_out():
-    def flags(parallel, cores, *arguments):
-        return pool.thread_flags(PlannedRun('a', 1, '', arguments, None, ''), parallel, cores)
+    def flags(parallel, cores, *arguments, deterministic=False):
+        config = SimpleNamespace(deterministic=deterministic)
+        return pool.thread_flags(PlannedRun('a', 1, '', arguments, config, ''), parallel, cores)
     assert flags(1, 8) == []
     assert flags(3, 8) == ['--intra_op_threads=2', '--inter_op_threads=2']
     assert flags(4, 2) == ['--intra_op_threads=1', '--inter_op_threads=1']
-    assert flags(4, 2, '--intra_op_threads=2') == flags(4, 2, '--deterministic=true') == []
+    assert flags(4, 2, '--intra_op_threads=2') == flags(4, 2, deterministic=True) == []
 
 
 def test_a_run_that_goes_on_alone_has_all_cores(synthetic, tmp_path, monkeypatch):

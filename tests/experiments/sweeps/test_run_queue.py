@@ -39,9 +39,9 @@ def test_two_sweeps_share_the_runs_and_take_over(synthetic, tmp_path):
 
 def test_progress_has_the_time_that_is_left(synthetic, tmp_path):
     runs_ = planned(synthetic, tmp_path)
-    queue = RunQueue(runs_, 2)
+    queue = RunQueue(runs_, 1)
     assert queue.progress([]) == '0 of 3 runs done'
     finish(runs_[0])
     queue.next(), queue.next()
-    # 20 and 10 steps of 32 images at 64 images/s, and 10 s to start each, two at once
-    assert queue.progress([(runs_[1], 0), (runs_[2], 10)]) == '1 of 3 runs done, ETA 0:00:20'
+    # 20 and 10 steps of 32 images at 64 images/s, and 10 s to start each
+    assert queue.progress([(runs_[1], 0), (runs_[2], 10)]) == '1 of 3 runs done, ETA 0:00:35'

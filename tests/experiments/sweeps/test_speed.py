@@ -57,11 +57,12 @@ def test_a_kind_without_a_speed_is_as_fast_as_the_mean(synthetic, tmp_path):
     runs = helpers.planned_runs(tmp_path, *helpers.data_flags(
         synthetic, '--vary=batch_size=64,128', '--vary=model=tuto,alex2'))
     finish(runs[0]), finish(runs[1], images_per_second=32.)
-    speeds = speed.recorded(runs)
+    speeds = speed.recorded(runs, parallel=1)
     assert sorted(speeds.values()) == [32., 64.]
     assert speed.seconds_left(runs[0], 10, speeds) == 10 * 32 / 64
     assert speed.seconds_left(runs[1], 0, speeds) == 20 * 64 / 32
     assert speed.seconds_left(runs[2], 0, speeds) == 20 * 128 / 48
+    assert speed.recorded(runs, parallel=2) == {}, 'each has only a share of the cores'
 
 
 def test_totals():

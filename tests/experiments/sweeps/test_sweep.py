@@ -101,9 +101,10 @@ def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, m
     assert re.search(r'^100 runs to train, 1 at once: ', out, re.M)
     assert not (tmp_path / 'study').exists()
     monkeypatch.setattr(speed, 'measure', None)  # it is known
-    run = tmp_path / 'study' / 'runs' / 'trial0' / 'seed1'
-    run.mkdir(parents=True)
-    runs.write_status(str(run), images_per_second=9., state='done')
+    alike = helpers.planned_runs(tmp_path, *helpers.data_flags(synthetic))[0]
+    trial = alike._replace(directory=str(tmp_path / 'study' / 'runs' / 'trial0' / 'seed1'))
+    write_run(trial)
+    runs.write_status(trial.directory, images_per_second=9., state='done')
     search = optuna.create_study(storage=f'sqlite:///{tmp_path}/study/search.db')
     for _ in range(49):  # some repeat settings, so they have no run
         search.ask()

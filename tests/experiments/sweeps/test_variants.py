@@ -41,7 +41,7 @@ def test_another_model_keeps_the_recipe_of_the_baseline():
     assert settings(Study(variants=both))[1] == both['both']
 
 
-def test_random_draws_are_different_the_same_each_time_and_extended():
+def test_random_draws_are_different_the_same_each_time_and_extended(capsys):
     vary = {'learning_rate': ('log:0.001..1',), 'optimizer': ('sgd', 'adam')}
     few, more = (settings(Study(vary=vary, method='random', count=n)) for n in (20, 40))
     assert more[:20] == few and len({str(each) for each in more}) == 40
@@ -49,8 +49,9 @@ def test_random_draws_are_different_the_same_each_time_and_extended():
     assert all(0.001 <= rate <= 1 for rate in rates)
     assert 8 < sum(rate < 0.0316 for rate in rates) < 32  # half of a log scale
     assert {each['optimizer'] for each in more} == {'sgd', 'adam'}
-    one = Study(vary={'optimizer': ('sgd', 'adam')}, method='random', count=9)
+    one = Study(vary={'optimizer': ('sgd', 'adam')}, method='random', count=9999)
     assert sorted(each['optimizer'] for each in settings(one)) == ['adam', 'sgd']
+    assert 'only 2 of 9999 combinations' in capsys.readouterr().out
 
 
 def test_ranges():
@@ -60,6 +61,10 @@ def test_ranges():
     log = parse_range('weight_decay', 'log:1e-5..1e-3')
     assert [log.at(0), log.at(0.5)] == ['1e-05', '0.0001']
     assert parse_range('batch_size', 'log:32..512').at(0.5) == '128'
+    whole = parse_range('patience', '1..3')
+    shares = [whole.at(share / 12) for share in range(12)]
+    assert shares == 4 * ['1'] + 4 * ['2'] + 4 * ['3'] and whole.at(1) == '3'
+    assert parse_range('eval_epochs', '0.5..2').at(0.5) == '1.25'
     for wrong in ('2..1', 'log:0..1', 'log:-1..1'):
         with pytest.raises(UsageError, match='LOW..HIGH'):
             parse_range('learning_rate', wrong)
