@@ -25,7 +25,8 @@ from permafrost.cluster import cluster_spec
 from permafrost.datasets import loading, registry
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
-from permafrost.experiments import accuracy_tables, benchmark_tables, results
+from permafrost.experiments import results
+from permafrost.experiments.tables import accuracy, inference, training
 from permafrost.inputs import normalization
 from tests.processes import ROOT
 
@@ -215,13 +216,13 @@ def _synthetic(folder):
 
 def _result(folder):
     path = shutil.copy(os.path.join(ROOT, 'results', 'sprint-sprint-400.json'), folder)
-    return path, lambda: _one_table(accuracy_tables.table(results.load(folder)))
+    return path, lambda: _one_table(accuracy.table(results.load(folder)))
 
 
 def _benchmark(name):
     def prepare(folder):
         path = shutil.copy(os.path.join(ROOT, 'results', f'benchmark-{name}.json'), folder)
-        tables = {**benchmark_tables.TABLES, **benchmark_tables.DEPLOY_TABLES}
+        tables = {**training.TABLES, **inference.TABLES, **inference.DEPLOY_TABLES}
         table = tables[name.split('-')[0]]
         return path, lambda: _one_table(table(folder))
     return prepare

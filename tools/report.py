@@ -14,8 +14,9 @@ from absl import flags
 
 from permafrost import engines
 from permafrost.entry_point import run_script
-from permafrost.experiments import accuracy_tables, benchmark_tables, markdown, results
+from permafrost.experiments import markdown, results
 from permafrost.experiments.reports import readme_pictures, recorded_studies
+from permafrost.experiments.tables import accuracy, inference, training
 
 PAGES = {'readme': 'README.md', 'speed': 'docs/speed.md', 'deploy': 'docs/deploy.md'}
 for name, page in PAGES.items():
@@ -32,8 +33,9 @@ def main():
     if not named:
         readme_pictures.update(PAGES['readme'], folder, readme_pictures.FOLDER, check)
         recorded_studies.update('docs/experiments.md', folder, readme_pictures.FOLDER, check)
-    tables = {'readme': {'results': lambda folder: accuracy_tables.table(results.load(folder))},
-              'speed': benchmark_tables.TABLES, 'deploy': benchmark_tables.DEPLOY_TABLES}
+    tables = {'readme': {'results': lambda folder: accuracy.table(results.load(folder))},
+              'speed': {**training.TABLES, **inference.TABLES},
+              'deploy': inference.DEPLOY_TABLES}
     for name, path in (named or PAGES).items():
         for block, table in tables[name].items():
             markdown.update_block(path, block, table(folder), check)

@@ -10,9 +10,10 @@ from permafrost.cluster import cluster_spec
 from permafrost.datasets import registry
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluate
-from permafrost.experiments import accuracy_tables, model_info, results
+from permafrost.experiments import model_info, results
 from permafrost.experiments.comparison import entries
 from permafrost.experiments.comparison.selection import Selected
+from permafrost.experiments.tables import accuracy
 from permafrost.export import freeze
 from tests import networks
 
@@ -102,11 +103,11 @@ def test_a_seed_without_tta_leaves_that_of_the_others(run, tmp_path, capsys):
     assert result['accuracy_tta'] == {'mean': 0.6, 'std': 0., 'values': [0.6], 'seeds': [1]}
     assert f'{path} has an accuracy with --tta flip_shift only for seed 1' in (
         capsys.readouterr().out)
-    assert not any('60.00' in line for line in accuracy_tables.table([result]))
+    assert not any('60.00' in line for line in accuracy.table([result]))
     results.record(folder, other, dict(TTA, accuracy_tta=0.8))
     result, = results.load(folder)
     assert result['accuracy_tta']['values'] == [0.6, 0.8] and results.has_tta(result)
-    assert any('/ 70.00' in line for line in accuracy_tables.table([result]))
+    assert any('/ 70.00' in line for line in accuracy.table([result]))
 
 
 def test_a_result_without_versions_is_extended(run, tmp_path):
@@ -115,7 +116,7 @@ def test_a_result_without_versions_is_extended(run, tmp_path):
     del result['versions']
     files.write_json(path, result)
     assert results.gpu(results.read(path)) == ''
-    assert any('tiny' in line for line in accuracy_tables.table([results.read(path)]))
+    assert any('tiny' in line for line in accuracy.table([results.read(path)]))
     other = _copy(run, tmp_path / 'run', lambda value: value['config'].update(seed=7))
     results.record(str(tmp_path / 'results'), other, METRICS)
     assert results.read(path)['versions'] == runs.read_config(run)[1]['versions']
@@ -248,14 +249,14 @@ def test_other_weights_or_images_to_begin_with_are_a_result_of_their_own(
     assert plain != path and os.path.dirname(path) == str(tmp_path / 'results')
     assert results.read(path)[field] == value and field not in results.read(plain)
     shown = f' {value})' if field == 'earlier_compute_dtype' else f'{field}={value}'
-    assert any(shown in line for line in accuracy_tables.table([results.read(path)]))
+    assert any(shown in line for line in accuracy.table([results.read(path)]))
     entry, = entries.read_result(Selected(path, is_result=True))
     assert entry.settings[field] == str(value) and field in entry.changed
 
 
 def test_raw_weights_are_named_in_the_table(run, tmp_path):
     path = results.record(str(tmp_path), run, dict(METRICS, weights='raw'))
-    assert any(', weights=raw)' in line for line in accuracy_tables.table([results.read(path)]))
+    assert any(', weights=raw)' in line for line in accuracy.table([results.read(path)]))
 
 
 def test_seeds_of_another_engine_are_refused(run, tmp_path):

@@ -176,7 +176,7 @@ MEASURES: Dict[str, Callable[[Row], str]] = {
     'ops M': lambda row: _millions(row.ops),
     'file MB': lambda row: _millions(row.bytes),
     'gzip MB': lambda row: _millions(row.gzip_bytes),
-    'zeros %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
+    'sparsity %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
     'ms': lambda row: NONE if row.latency is None else markdown.three_digits(row.latency),
     'training': training}
 

@@ -12,7 +12,7 @@ COSTS: Tuple[Tuple[str, str, float, Callable[[float], str]], ...] = (
     ('operations (million)', 'ops', 1e6, lambda value: f'{value:,.2f}'),
     ('bytes', 'bytes', 1, lambda value: f'{value:,.0f}'),
     ('bytes, gzip', 'gzip_bytes', 1, lambda value: f'{value:,.0f}'),
-    ('zeros (%)', 'sparsity', 0.01, lambda value: f'{value:.1f}'),
+    ('sparsity (%)', 'sparsity', 0.01, lambda value: f'{value:.1f}'),
     ('latency in C++ (ms)', 'latency', 1, lambda value: f'{value:.3g}'),
     ('training (minutes)', 'train_seconds', 60, lambda value: f'{value:.1f}'))
 CHARTS = (  # of accuracy against a field of Row

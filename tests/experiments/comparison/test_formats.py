@@ -53,8 +53,8 @@ def test_compressed_size_and_zeros_are_shown_where_they_are_known():
     pruned = Comparison('runs', (
         row('dense', '1', gzip_bytes=550000), row('sparse', '2', gzip_bytes=160256, sparsity=.776)))
     lines = formats.text(pruned).splitlines()
-    assert 'gzip MB  zeros %' in lines[0]
-    assert ' 0.55        –' in lines[1] and ' 0.16     77.6' in lines[2]
+    assert 'gzip MB  sparsity %' in lines[0]
+    assert ' 0.55           –' in lines[1] and ' 0.16        77.6' in lines[2]
     rows = list(csv.DictReader(io.StringIO(formats.csv_text(pruned))))
     assert (rows[1]['gzip_bytes'], rows[1]['sparsity']) == ('160256', '0.776')
 

@@ -8,7 +8,8 @@ import pytest
 
 import models
 from permafrost import files
-from permafrost.experiments import accuracy_tables, model_info, results
+from permafrost.experiments import model_info, results
+from permafrost.experiments.tables import accuracy
 from permafrost.recipes import catalog, durations, overrides
 from tests import in_process
 from tests.processes import ROOT
@@ -92,7 +93,7 @@ def _tuto(**changes):
 
 def test_results_are_rows_in_the_order_of_the_recipes():
     tta = {'mean': 0.9345, 'std': 0.001, 'values': [0.9335, 0.9355]}
-    lines = accuracy_tables.table([
+    lines = accuracy.table([
         _result(recipe='mine', settings=dict(catalog.RECIPES['sprint'].to_json(), name='mine')),
         _result(), _result(tta='flip_shift', accuracy_tta=tta),
         _result(tta='flip', accuracy_tta=tta), _tuto(), _tuto(dataset='photos')])
@@ -112,13 +113,13 @@ def test_minutes_of_a_gpu_say_so():
     gpu, cpu = {'engine': 'tf2', 'gpu': 'NVIDIA H200'}, {'engine': 'tf2'}
     for versions, expected in (((gpu, gpu), '10 min on NVIDIA H200 |'), ((cpu, cpu), '10 min |'),
                                ((gpu, cpu), '10 min on CPU and NVIDIA H200 |')):
-        assert f'10 epochs, {expected}' in accuracy_tables.table([_result(versions=versions)])[2]
+        assert f'10 epochs, {expected}' in accuracy.table([_result(versions=versions)])[2]
 
 
 def test_what_was_changed_is_shown():
     settings = overrides.get_recipe(
         'tutorial', ['learning_rate=0.05', 'compute_dtype=bfloat16']).to_json()
-    lines = accuracy_tables.table([_tuto(), _tuto(settings=settings)])
+    lines = accuracy.table([_tuto(), _tuto(settings=settings)])
     assert lines[3].startswith('| tuto | tutorial (learning_rate=0.05, bfloat16) | 1.97')
 
 
@@ -126,7 +127,7 @@ def test_what_was_changed_is_shown():
     'a|b', '<script>alert(1)</script>', '[x](https://example.org)', 'https://example.org',
     '<!-- end of results -->', '`a`', 'a\nb\r', '\x1b]0;x\x07', '**b**', '&lt;', '\\|'])
 def test_a_name_from_a_file_stays_text(name):
-    plain, hostile = (accuracy_tables.table([_tuto(dataset=each)]) for each in ('photos', name))
+    plain, hostile = (accuracy.table([_tuto(dataset=each)]) for each in ('photos', name))
     assert len(hostile) == len(plain)
     row = hostile[2].replace(' | 1.97 /', '').split('tutorial on ')[1].split('1.97')[0]
     assert not re.search(r'[<>|\[\]`*\x00-\x1f]|://', row.split('|')[0]), row
@@ -134,11 +135,11 @@ def test_a_name_from_a_file_stays_text(name):
 
 
 def test_models_without_a_result_are_listed():
-    text = ' '.join(accuracy_tables.table([_result()])[-5:])
+    text = ' '.join(accuracy.table([_result()])[-5:])
     assert '`davidnet`' in text and '`resnet110`' in text and '`sprint`' not in text
     assert '(' not in text.split('No result yet')[1]  # no network like them was trained
     every = [_result(model=model) for model in models.MODELS]
-    assert 'No result yet' not in '\n'.join(accuracy_tables.table(every))
+    assert 'No result yet' not in '\n'.join(accuracy.table(every))
 
 
 def test_hours_of_models_without_a_result_are_those_of_their_family():
@@ -149,14 +150,14 @@ def test_hours_of_models_without_a_result_are_those_of_their_family():
     hours = durations.num_steps(recipe) * recipe.batch_size * ops / 25e9 / 3600
     assert hours > 2
     slower = dict(trained, model='resnet110', ops=5e9, train_seconds=1e6)  # less similar
-    text = ' '.join(accuracy_tables.table([_result(**trained), _result(**slower)]))
+    text = ' '.join(accuracy.table([_result(**trained), _result(**slower)]))
     assert f'`resnet32` ({hours:.0f} h)' in text and '`sprint`,' in text
     gpu, cpu = {'engine': 'tf2', 'gpu': 'H200'}, {'engine': 'tf2'}
     for versions in ([gpu], [gpu, cpu]):
         on_gpu = _result(versions=versions, **trained)
-        assert '`resnet32`,' in ' '.join(accuracy_tables.table([on_gpu]))
+        assert '`resnet32`,' in ' '.join(accuracy.table([on_gpu]))
 
 
 def test_a_published_accuracy_is_shown_for_the_same_length():
-    assert '81.0 to 81.4' not in '\n'.join(accuracy_tables.table([_tuto(steps=300)]))
-    assert '94.01 in 8 epochs' in '\n'.join(accuracy_tables.table([_result(steps=300)]))
+    assert '81.0 to 81.4' not in '\n'.join(accuracy.table([_tuto(steps=300)]))
+    assert '94.01 in 8 epochs' in '\n'.join(accuracy.table([_result(steps=300)]))

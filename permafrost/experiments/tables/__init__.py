@@ -1,0 +1,1 @@
+"""Tables: those of README.md and docs/ that show recorded results, in Markdown."""
