@@ -48,9 +48,9 @@ def define_train_flags() -> None:
                       'memory: all images are loaded first. stream: images are read from files '
                       'through a shuffle queue.')
     integer('seed', 'Seed for the initial weights, image order, augmentation and dropout.')
-    flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical. Uses one '
-                      'thread, unless --intra_op_threads or --inter_op_threads are given, so it '
-                      'is slower. Requires --source=memory.')
+    flags.DEFINE_bool('deterministic', False, 'Make the losses of two runs bit-identical, on the '
+                      'CPU. Uses one thread, unless --intra_op_threads or --inter_op_threads are '
+                      'given, so it is slower. Requires --source=memory.')
     integer('validation', 'Hold out N training images, stratified by class and chosen by '
             '--seed. Training evaluates on them, not on the test images, and keeps the best '
             'checkpoint.')

@@ -45,7 +45,7 @@ def require_private(addresses: Iterable[str], allow_public: bool) -> None:
                 'can reach the port can run code')
         if not allow_public:
             raise UsageError(f'{risk}. Use private addresses or a tunnel (docs/cluster.md), or '
-                             'add --allow_public if a firewall keeps strangers out.')
+                             'add --allow_public if a firewall blocks other hosts.')
         print('warning: ' + risk, flush=True)
 
 

@@ -76,8 +76,8 @@ def start(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto) -> tf.t
     try:
         return tf.train.Server(jobs, task.job, task.index, config=session_config)
     except tf.errors.OpError as error:
-        raise UserError(f'{task} cannot listen on {address} ({one_line(error)}): is the port in '
-                        'use by another process?')
+        raise UserError(f'{task} cannot listen on {address} ({one_line(error)}): if another '
+                        'process uses the port, stop it, or choose another port')
 
 
 def refuse_second(address: str, task: Task, server: tf.train.Server) -> None:

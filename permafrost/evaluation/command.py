@@ -48,7 +48,7 @@ def define_flags() -> None:
     shared_flags.define_graph_flags()
     flags.DEFINE_bool('allow_any_op', False, 'With --graph, in TensorFlow: also run operations '
                       'that inference does not need. They can write files: do not use it for '
-                      'graphs from strangers.')
+                      'untrusted graphs.')
 
 
 def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:

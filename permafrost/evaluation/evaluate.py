@@ -50,7 +50,8 @@ def evaluate_run(run: str, session_config: Optional[tf.ConfigProto],
                         [evaluator.evaluate(*finding.find_checkpoint(run, step))]):
             print(format_totals(metrics), flush=True)
         if metrics is None:
-            raise UserError(f'the training in {run} ended without a checkpoint')
+            raise UserError(f'the training in {run} ended without a checkpoint: continue it with '
+                            '--resume, then evaluate again')
         print(format_classes(metrics, evaluator.classes), flush=True)
         if profile:
             trace = evaluator.profile(metrics['step'])

@@ -52,5 +52,5 @@ def verify(content: bytes, session_config: Optional[tf.ConfigProto], images: np.
                            max(1., np.abs(expected_logits).max()))
         if not (difference <= TOLERANCE and np.allclose(probabilities.sum(1), 1, atol=1e-4)):
             raise UserError("not written: the logits of the frozen graph differ from eval's by "
-                            f'{difference:g} (allowed: {TOLERANCE:g})')
+                            f'{difference:g} (allowed: {TOLERANCE:g}): freeze with another ENGINE')
         return compute_metrics(session, inference, images, labels), difference

@@ -126,7 +126,7 @@ def check_images(recipe: Recipe, height: int, width: int) -> None:
                              f'use at most {side - 1}')
         if name == 'cutout' and numbers[0] > recipe.image_size:
             raise UsageError(f'cutout:{numbers[0]:g} does not fit into images of '
-                             f'{recipe.image_size} pixels')
+                             f'{recipe.image_size} pixels: use at most {recipe.image_size}')
 
 
 def check_augmentation(recipe: Recipe) -> None:
@@ -188,5 +188,5 @@ def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
                        + [number.default for number in numbers[len(digits):]]))
         if name == 'contrast' and parsed[-1][1][0] > parsed[-1][1][1]:
             raise UsageError(f'the upper bound of augmentation {shown(text)} is below the lower '
-                             'bound')
+                             'bound: swap them')
     return parsed

@@ -59,8 +59,8 @@ class Recipe:
         "by epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or "
         "constant.")
     momentum: float = limited(
-        0.9, minimum=0, below=1, text='Momentum of the optimizers momentum, nesterov and '
-        'muon_unscaled; with muon, of all but the convolutions.')
+        0.9, minimum=0, below=1, text='Momentum, except of sgd and adam. With muon, it is '
+        'that of all variables but the convolutions, which have 0.6.')
     weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 regularization: adds weight_decay * variable to the '
         'gradient.')
@@ -70,7 +70,7 @@ class Recipe:
         'rescales them.')
     layer_weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 regularization of the layers that the model '
-        'chooses, divided by the number of their weights.')
+        'chooses; the term of each layer is divided by its number of weights.')
     param_groups: Tuple[ParamGroup, ...] = limited(
         (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Parameter groups: '
         "learning rate or weight decay of the variables whose names match, such as "
@@ -90,9 +90,9 @@ class Recipe:
         'float32', names=COMPUTE_DTYPES, earlier='precision', text='Data type of '
         'convolutions in training (mixed precision).')
     progressive_resizing: ProgressiveResizing = limited(
-        ProgressiveResizing(), hint=str, count=(0, 2000), text="Smaller training images in the "
-        "first epochs: epoch:pixels after crop (a random part) or resize, such as "
-        "'crop 0:28 6:32', or none. Rescaled with --epochs.")
+        ProgressiveResizing(), hint=str, count=(0, 2000), text="Train on smaller images at first: "
+        "MODE EPOCH:PIXELS ..., such as 'crop 0:28 6:32', or none. MODE is crop (a random crop) or "
+        "resize. Rescaled with --epochs.")
     quantization_aware_epochs: float = limited(
         0., minimum=0, maximum=1e9, text='Train the last epochs with weights and activations '
         'rounded to 8 bits, for int8 files (arXiv:1712.05877). 0: none.')

@@ -206,7 +206,8 @@ class ProgressiveResizing:
         if self.epochs and self.epochs[-1] >= num_epochs:
             raise UsageError(
                 f'progressive_resizing {shown(str(self))} reaches the full size at epoch '
-                f'{self.epochs[-1]:g}, and the training ends at epoch {num_epochs:g}')
+                f'{self.epochs[-1]:g}, and the training ends at epoch {num_epochs:g}: use '
+                'earlier epochs, or raise --epochs')
 
     def __str__(self) -> str:
         return _points_text(self.mode, self.epochs, self.sizes) if self.sizes else 'none'

@@ -82,7 +82,7 @@ def prepare_training(
     if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
         print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
               'smaller --image_size to move them', flush=True)
-    if 2 * size < max(height, width):
+    if 2 * size <= max(height, width):
         print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
               '(--image_size=N changes this)', flush=True)
     return train_setup

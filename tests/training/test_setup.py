@@ -60,10 +60,10 @@ def test_a_new_run_takes_the_flags_and_the_dataset(prepare, synthetic, tmp_path,
 
 
 def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare, tmp_path, capsys):
-    prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=12', '--steps=7')
+    prepare('--model=lenet5', '--recipe=lenet5', '--set=image_size=16', '--steps=7')
     output = capsys.readouterr().out
-    assert 'recipe: lenet5, image_size=12 (not 32), 7 steps\n' in output
-    assert 'note: the recipe crops images of 32x32 to 12x12 (--image_size=N' in output
+    assert 'recipe: lenet5, image_size=16 (not 32), 7 steps\n' in output
+    assert 'note: the recipe crops images of 32x32 to 16x16 (--image_size=N' in output
     assert 'note: --steps=7 cuts the schedule of ' in output
     note = 'note: crop has no effect on images of 32x32: use pad_crop:4 or a smaller --image_size'
     prepare('--model=lenet5', '--augmentation=crop,flip')

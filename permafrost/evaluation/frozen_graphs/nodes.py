@@ -51,7 +51,7 @@ class _Graph:
             raise UsageError(f'--{flag}={name}: only the first output of a node, NAME or NAME:0, '
                              'can be used')
         if base not in self.nodes:
-            raise UserError(f"{self.path} has no node '{base}'")
+            raise UserError(f"{self.path} has no node '{base}': info.py --graph lists its layers")
         return self.nodes[base]
 
     def first_input(self, node: tf.NodeDef) -> Optional[tf.NodeDef]:

@@ -43,7 +43,7 @@ class Classifier(abc.ABC):
         if logits.shape[1] != self.num_classes:
             raise UserError(f'{self.path} returns {logits.shape[1]} classes, but '
                             f'{self._dataset.name if self._dataset else ""} has '
-                            f'{self.num_classes}')
+                            f'{self.num_classes}: name its dataset with --dataset')
         return logits
 
     def probabilities(self, session: Optional[tf.Session], images: np.ndarray) -> np.ndarray:

@@ -83,7 +83,8 @@ def choose(path: str, names: Sequence[str], flag: str, stated: Optional[str],
 def _input(path: str, inputs: List[Dict[str, Any]], options: GraphOptions) -> Dict[str, Any]:
     """Return the input to feed. Raises UserError if there is not one, or has another name."""
     if len(inputs) != 1:
-        raise UserError(f'{path} has {len(inputs)} inputs, but only models with one can be fed')
+        raise UserError(f'{path} has {len(inputs)} inputs, but only models with one can be fed: '
+                        'export it with one')
     choose(path, [inputs[0]['name']], 'node', options.node)
     return inputs[0]
 

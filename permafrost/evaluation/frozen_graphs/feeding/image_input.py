@@ -101,7 +101,7 @@ class ImageInput:
         if fed[0] and fed[1] and (fed[0] > size[0] or fed[1] > size[1]
                                   or (self.is_raw and fed != size)):
             raise UserError(f'{self._path} expects images of {_size_text(fed)}, but those of '
-                            f'{name} are {_size_text(size)}')
+                            f'{name} are {_size_text(size)}: name its dataset with --dataset')
 
     @property
     def takes_any_size(self) -> bool:
