@@ -52,6 +52,10 @@ class Config:
     # of the training images: inputs.normalization.fit
     statistics: Tuple[float, ...] = limited((), minimum=-1e6, maximum=1e6, count=(0, 10**8))
 
+    def epoch_of(self, step: int) -> float:
+        """Return the epochs of training images that the first `step` steps see."""
+        return step * self.recipe.batch_size / self.train_images
+
     def to_json(self) -> Dict[str, Any]:
         """Return a value that json can write; from_json reads it back."""
         return dict(dataclasses.asdict(self), recipe=self.recipe.to_json(),

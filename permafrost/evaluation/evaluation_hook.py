@@ -122,9 +122,8 @@ class EvaluationHook(FinalHook):
         return step >= self._config.steps and not self._training.stop.reason
 
     def _is_due(self, step):
-        images = self._config.eval_epochs * self._config.train_images
-        batch_size = self._config.recipe.batch_size
-        before, now = (int(each * batch_size / images + 1e-9) for each in (self._last_step, step))
+        before, now = (int(self._config.epoch_of(each) / self._config.eval_epochs + 1e-9)
+                       for each in (self._last_step, step))
         return now > before and not self._training.stop.signals.code
 
     def _evaluate(self, session: tf.Session, step: int) -> None:
@@ -150,7 +149,8 @@ class EvaluationHook(FinalHook):
         finally:
             self._exclude(time.monotonic() - start)
         row = EpochRow(
-            self._epoch(step), step, self._means.cross_entropy, self._means.accuracy, self._split,
+            round(self._config.epoch_of(step), 4), step,
+            self._means.cross_entropy, self._means.accuracy, self._split,
             float(metrics['cross_entropy']), metrics['accuracy'],
             durations.learning_rate_at(self._config, max(step - 1, 0)),
             round(images_per_second, 1), round(train_seconds, 3))
@@ -177,9 +177,6 @@ class EvaluationHook(FinalHook):
     def _exclude(self, seconds: float) -> None:
         self._training.progress.exclude(seconds)
         self._training.save.exclude(seconds)
-
-    def _epoch(self, step: int) -> float:
-        return round(step * self._config.recipe.batch_size / self._config.train_images, 4)
 
     def _images_per_second(self, step: int) -> float:
         """Return the speed since the last row, or of the run if no step was made since."""

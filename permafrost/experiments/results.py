@@ -127,8 +127,7 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
                                            if each not in before]
             for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
                 result[name] = max(result[name], previous[name])
-        result['epochs'] = round(
-            result['steps'] * config.recipe.batch_size / config.train_images, 2)
+        result['epochs'] = round(config.epoch_of(result['steps']), 2)
         result.update(_with_seed(previous, config.seed, metrics))
         files.write_json(path, result)
     if 'tta' in result and not has_tta(result):

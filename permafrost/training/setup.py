@@ -252,6 +252,5 @@ def _note_length(config: Config, where: str = '') -> None:
     if recipe.ema_decay and recipe.ema_epochs and steps <= averaged:
         problems.append(f'ends before the averages start at step {averaged:g}')
     if problems:
-        epochs = steps * recipe.batch_size / config.train_images
-        print(f"note: --steps={steps} {' and '.join(problems)}; {where}--epochs={epochs:.6g} would "
-              'rescale it', flush=True)
+        print(f"note: --steps={steps} {' and '.join(problems)}; {where}"
+              f'--epochs={config.epoch_of(steps):.6g} would rescale it', flush=True)
