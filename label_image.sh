@@ -41,17 +41,18 @@ for argument; do  # perhaps an unset variable
   [ "$argument" != -- ] || break
   [ -n "$argument" ] || fail 2 'an argument is empty: leave it out, or give it a value'
 done
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+file=$(readlink -f "${BASH_SOURCE[0]}")  # there may be a link to it, for example in ~/bin
+root=$(cd "$(dirname "$file")" && pwd)
 
 # Prints the frozen graph of the run $1, or fails.
 graph_of_run() {
-  local graphs=() file command="python ${0%label_image.sh}freeze_graph.py"
+  local graphs=() file command
   for file in "$1"/*.pb; do  # a teacher is what the run learnt from
     case $file in */teacher.pb) ;; *) graphs+=("$file") ;; esac
   done
   if [ ${#graphs[@]} -gt 1 ]; then fail 2 "$1 has several frozen graphs: name one: ${graphs[*]}"; fi
-  [ -z "${PERMAFROST_COMMAND-}" ] || command="$PERMAFROST_COMMAND freeze"
-  command="$command --run $(printf %q "$1")"
+  command=${PERMAFROST_COMMAND-$(printf %q "$root/bin/permafrost")}
+  command="$command freeze --run $(printf %q "$1")"
   [ -e "${graphs[0]-}" ] || fail 1 "$1 is not frozen: freeze it first: $command"
   if [ "$1/train/checkpoint" -nt "${graphs[0]}" ]; then
     echo "note: $1 has been trained on since it was frozen; to freeze it again: $command" >&2
@@ -66,19 +67,22 @@ is_image() {
   return 1
 }
 
-# Sets $graph to the file of the model $1: a name in trained_models/, a run, or a file. The program
+# Sets $graph to the file of the model $1: a run, a file, or a name in trained_models/. The program
 # says of a file that is no graph what it is.
 find_graph() {
   local models
-  if [ -e "$root/trained_models/$1.pb" ]; then
-    graph=$root/trained_models/$1.pb
-  elif [ -e "$root/trained_models/$1.int8.tflite" ]; then
-    graph=$root/trained_models/$1.int8.tflite
-  elif [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
+  local name=${1//\//:}  # no name of a model if it has a /
+  if [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
     graph=$(graph_of_run "${1%/}")
   elif [ -d "$1" ] && [ ! -e "$1/saved_model.pb" ] && [ ! -e "$1/saved_model.pbtxt" ]; then
     fail 2 "$1 is not a run, a graph or a SavedModel"
-  elif [ -e "$1" ] || [[ $1 == *.pb ]]; then
+  elif [ -e "$1" ]; then
+    graph=$1
+  elif [ -e "$root/trained_models/$name.pb" ]; then
+    graph=$root/trained_models/$name.pb
+  elif [ -e "$root/trained_models/$name.int8.tflite" ]; then
+    graph=$root/trained_models/$name.int8.tflite
+  elif [[ $1 == *.pb ]]; then
     graph=$1
   else
     models=$(cd "$root/trained_models" 2>/dev/null && ls ./*.pb ./*.int8.tflite 2>/dev/null |
@@ -144,7 +148,7 @@ if [ -n "$compare" ]; then
     if names_runtime "$model"; then prefix=${model%%=*}=; fi
     find_graph "${model#"$prefix"}"
     ! needs_conversion "$graph" || fail 2 "$graph: --compare needs a frozen graph; write one first:\
- python ${0%label_image.sh}tools/write_graph.py $(printf %q "$graph") FILE.pb"
+ python $(printf %q "$root/tools/write_graph.py") $(printf %q "$graph") FILE.pb"
     models+=("$prefix$graph")
   done
   files=(${models[@]+"${models[@]}"})

@@ -88,7 +88,6 @@ def _call(main: Callable[..., Optional[int]], arguments: List[str]) -> int:
 
 def _parse(max_arguments: int, argv: List[str]) -> List[str]:
     """Parse the flags in `argv`; exit with code 2 and one line if one is wrong."""
-    script = os.path.relpath(argv[0])
     if any(argument in HELP_FLAGS for argument in argv[1:]):
         print((sys.modules['__main__'].__doc__ or '').strip() + _help(argv[0]))
         sys.exit(0)
@@ -108,11 +107,18 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
         return rest[:1] + [expanded('an argument', value) for value in rest[1:]]
     except flags.UnrecognizedFlagError as error:
         hint = _hint(error.flagname, argv)
-        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} ({script} --help lists the '
-                              'flags)', 2))
+        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} '
+                              f'({_shown_script(argv[0])} --help lists the flags)', 2))
     except (flags.Error, UsageError) as error:
         message = one_line(error).replace('flag --', '--')
-        sys.exit(_print_error(f'{message} ({script} --help lists the flags)', 2))
+        sys.exit(_print_error(f'{message} ({_shown_script(argv[0])} --help lists the flags)', 2))
+
+
+def _shown_script(path: str) -> str:
+    try:
+        return os.path.relpath(path)
+    except FileNotFoundError:  # the working directory has been removed
+        return path
 
 
 def _help(script: str) -> str:

@@ -38,6 +38,7 @@ def write_atomically(path: str, content: Content) -> None:
 def write_files_atomically(contents: Dict[str, Content]) -> None:
     """Write several files, {path: content}: all to temporary files first, then rename each."""
     temporary: Dict[str, str] = {}
+    path = ''
     try:
         for path, content in contents.items():
             _check_replaceable(path)
@@ -52,7 +53,8 @@ def write_files_atomically(contents: Dict[str, Content]) -> None:
             del temporary[path]
     except OSError as error:
         names = {name: path for path, name in temporary.items()}
-        error.filename = names.get(error.filename, error.filename)  # which the user knows
+        # A failed write names no file, others a temporary one: the user knows `path`.
+        error.filename = names.get(error.filename, error.filename) or path
         raise
     finally:
         for path in temporary.values():

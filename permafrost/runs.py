@@ -85,7 +85,7 @@ def create(log_dir: str, model: str, directory: Optional[str] = None) -> str:
 
 def _make_next_number(parent: str) -> str:
     files.make_folder(parent)
-    number = max([int(name) for name in os.listdir(parent) if name.isdigit()], default=0)
+    number = max([int(name) for name in os.listdir(parent) if name.isdecimal()], default=0)
     while True:
         number += 1
         with contextlib.suppress(FileExistsError):  # another training has just taken that number
@@ -163,7 +163,9 @@ def write_config(run: str, config: Config, extra: Dict[str, Any]) -> None:
     """
     value = config.to_json()
     if config.data_dir is not None:
-        value['data_dir'] = os.path.relpath(config.data_dir, run)
+        # Of the real paths: `run` may be reached by a link.
+        value['data_dir'] = os.path.relpath(os.path.realpath(config.data_dir),
+                                            os.path.realpath(run))
     files.write_json(os.path.join(run, 'config.json'), dict(extra, config=value))
 
 
@@ -185,7 +187,7 @@ def read_config(run: str) -> Tuple[Config, Dict[str, Any]]:
     except UsageError as error:
         raise UserError(f'{printable(path)} is damaged ({error}): {DAMAGED}') from None
     if config.data_dir is not None:
-        data_dir = os.path.normpath(os.path.join(run, config.data_dir))
+        data_dir = os.path.normpath(os.path.join(os.path.realpath(run), config.data_dir))
         config = dataclasses.replace(config, data_dir=data_dir)
     return config, extra
 

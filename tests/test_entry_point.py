@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests import in_process
+from tests.processes import ROOT
 
 SCRIPT = '''
 """Do one thing."""
@@ -96,6 +97,15 @@ def test_the_first_chart_of_a_user_is_drawn_quietly(script, tmp_path, monkeypatc
 def test_the_old_name_of_a_flag_still_works(script):
     assert script('--data_set=x', 'a')[1] == "a 3 {'dataset': 'x'}\n"
     assert script('--dataset=x', 'a')[1] == "a 3 {'dataset': 'x'}\n"
+
+
+def test_the_working_directory_may_be_gone(tmp_path):
+    script = f'cd {tmp_path}; rmdir {tmp_path}; {sys.executable} {ROOT}/tools/sample_images.py '
+    for flag, code in (('--help', 0), ('--cuont=3', 2)):
+        done = subprocess.run(['bash', '-c', script + flag], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True)
+        assert (done.returncode, 'Traceback' in done.stderr) == (code, False), done.stderr
+        tmp_path.mkdir()
 
 
 def test_a_whole_number_may_have_an_exponent(script):

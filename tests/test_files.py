@@ -101,8 +101,9 @@ def test_a_failed_write_changes_nothing_and_leaves_nothing(tmp_path, monkeypatch
     def fail(handle):
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr(os, 'fsync', fail)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as full:
         files.write_files_atomically({first: 'new', second: 'new'})
+    assert full.value.filename == first
     assert open(first).read() == open(second).read() == 'old'
     with pytest.raises(FileNotFoundError) as error:
         files.write_atomically(str(tmp_path / 'none' / 'first'), 'new')

@@ -114,6 +114,13 @@ def test_a_run_and_its_dataset_can_be_moved_together(tmp_path, config, synthetic
     with open(os.path.join(run, 'config.json')) as stream:
         stored = json.load(stream)['config']['data_dir']
     assert stored == os.path.relpath(synthetic.directory, run)
+    (tmp_path / 'disk' / 'runs').mkdir(parents=True)
+    (tmp_path / 'runs').symlink_to(tmp_path / 'disk' / 'runs')
+    linked = runs.create('', '', str(tmp_path / 'runs' / 'a'))
+    _write(linked, config)
+    with networks.registered():
+        for path in (linked, str(tmp_path / 'disk' / 'runs' / 'a')):
+            assert runs.read_config(path)[0] == config
 
 
 def test_a_config_of_an_earlier_version_is_read(tmp_path, config):

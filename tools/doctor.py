@@ -19,14 +19,14 @@ from typing import Dict, List
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from permafrost import machine
+from permafrost import files, machine
 from permafrost.cli import console, interpreter
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 BATCHES = [f'data_batch_{i}.bin' for i in range(1, 6)] + ['test_batch.bin']
 BATCH_BYTES = 30_730_000
 FREE_MB = 2500  # the largest environment (1.9 GB), the data and its archive
-CACHE = os.path.expanduser(os.environ.get('PERMAFROST_CACHE') or '~/.cache/permafrost')
+CACHE = files.cache_dir()
 PROGRAM = os.path.join(ROOT, 'label_image', 'build', 'label_image')
 LINES: Dict[str, List[str]] = {'ok': [], 'note': [], 'FAIL': []}
 
@@ -41,7 +41,7 @@ def run(*command, text=''):
     """Return (exit code, output) of a command; the code is 127 if it does not start."""
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              input=text.encode(), timeout=60, cwd=ROOT)
+                              input=text.encode(), timeout=600, cwd=ROOT)
     except (OSError, subprocess.SubprocessError):
         return 127, ''
     return done.returncode, done.stdout.decode(errors='replace').strip()
@@ -120,9 +120,9 @@ def check_variables():
              for path in glob.glob(f'{glob.escape(folder)}/libtensorflow*')]
     report('libraries', other and f'LD_LIBRARY_PATH has another TensorFlow, {other[0]}: '
            '`unset LD_LIBRARY_PATH`', 'LD_LIBRARY_PATH has no TensorFlow')
-    for name in ('PYTHONHOME', 'PYTHONOPTIMIZE'):
-        if os.environ.get(name, '') not in ('', '1'):  # Python ignores an empty one
-            report(name, f'is {os.environ[name]}: `unset {name}`', '', name == 'PYTHONHOME')
+    if os.environ.get('PYTHONOPTIMIZE', '') not in ('', '1'):
+        report('PYTHONOPTIMIZE', f"is {os.environ['PYTHONOPTIMIZE']}, but TensorFlow 1.15 needs "
+               'docstrings: `unset PYTHONOPTIMIZE`', '', False)
 
 
 def check_tools():

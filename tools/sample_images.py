@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Write images of the test set as PNG files: python tools/sample_images.py --output DIR."""
 
+import io
 import os
 import sys
 
@@ -32,7 +33,9 @@ def main():
     for i, (image, label) in enumerate(zip(images, labels)):
         name = files.safe_name('-'.join([str(i), dataset.classes[label]]))
         path = os.path.join(FLAGS.output, name + '.png')
-        Image.fromarray(image).save(path)
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, 'png')
+        files.write_atomically(path, stream.getvalue())
         print(path)
 
 

@@ -6,8 +6,9 @@
 #   tools/setup.sh pytorch            for `python -m benchmarks training`
 #   tools/setup.sh --find ENGINE      prints the Python that ENGINE would use
 #   tools/setup.sh --versions ENGINE  prints the versions of Python that ENGINE supports, best first
-# The first engine set up becomes .venv/default. Does nothing if the environment is up to date.
+# The first engine set up becomes .venv/default. Writes nothing if the environment is up to date.
 set -euo pipefail
+: "${HOME:=$(cd ~ && pwd)}"  # cron and systemd may not set it
 unset CDPATH  # cd would look for directories there, and print them
 start_dir=$PWD
 cd "$(dirname "$0")/.."
@@ -95,7 +96,7 @@ requirements=requirements/$engine.txt
 hash=$({ sha256sum "$requirements" 2>/dev/null || shasum -a 256 "$requirements"; } | cut -c1-8)
 link() {  # links .venv/ENGINE to the environment $1
   mkdir -p .venv
-  ln -sfn "$1" ".venv/$engine"
+  [ "$(readlink ".venv/$engine" || true)" = "$1" ] || ln -sfn "$1" ".venv/$engine"
   case $engine in tf1*|tf2) [ -L .venv/default ] || ln -s "$engine" .venv/default ;; esac
 }
 ready() { [ -f "$1/.complete" ] && "$1/bin/python" -c '' 2>/dev/null; }
@@ -108,7 +109,7 @@ fi
 folder=$PWD  # of the link, which is made after the download
 [ ! -e .venv ] || folder=$PWD/.venv/
 [ -w "$folder" ] ||
-  die "cannot write to $folder. Make it writable, or give label_image a library with --library."
+  die "cannot write to $folder. Make it writable; label_image alone also runs with --library."
 
 must_find_python
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -117,11 +118,16 @@ version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # The same rules as cache_dir() in permafrost/files.py.
 cache=${PERMAFROST_CACHE:-$HOME/.cache/permafrost}
-cache=${cache/#\~\//"${HOME-}/"}
+case $cache in \~|\~/*) cache=$HOME${cache#\~} ;; esac
 case $cache in /*) ;; *) cache=$start_dir/$cache ;; esac
 root=$cache/venv
 venv=$root/$engine-$version-$hash
 cannot_write() { die "cannot write to $root. Make it writable, or set PERMAFROST_CACHE."; }
+if ready "$venv"; then  # also where $root is read-only
+  link "$venv"
+  say "$engine is ready in .venv/$engine ($("$venv/bin/python" -V))"
+  exit
+fi
 mkdir -p "$root" 2>/dev/null || cannot_write
 exec 9>"$venv.lock" || cannot_write
 # pip inherits the lock: if this script is killed, the next one waits until pip has ended too.

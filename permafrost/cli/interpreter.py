@@ -9,8 +9,8 @@ import signal
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
-NEEDED = ('absl', 'numpy', 'tensorflow')
-PACKAGES = NEEDED + ('google', 'PIL', 'tqdm')  # that other Pythons often have
+NEEDED = ('absl', 'numpy', 'PIL', 'tqdm', 'tensorflow')
+PACKAGES = NEEDED + ('google',)  # that other Pythons often have
 STARTED_AGAIN = 'PERMAFROST_STARTED_AGAIN'
 
 
@@ -35,7 +35,9 @@ def check():
         return
     engine = os.environ.get('ENGINE', '')
     python = os.path.join(ROOT, '.venv', engine or 'default', 'bin', 'python')
-    if own or started_again:
+    # Not another environment, such as lint, that happens to be active.
+    is_engine = own and os.path.basename(os.path.realpath(sys.prefix)).startswith(('tf1', 'tf2'))
+    if is_engine or started_again:
         _exit(problem + ': run make doctor in ' + ROOT)
     if not os.access(python, os.X_OK):
         _exit(problem + ': run make setup' + (engine and ' ENGINE=' + engine) + ' in ' + ROOT)

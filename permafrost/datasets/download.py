@@ -93,6 +93,8 @@ def _install_from_any(sources: Sequence[Source], name: str, directory: str, down
     """Install the missing and damaged files of a dataset. Raise UserError if no source has them."""
     spec = registry.describe(name)
     problems = loading.find_problems(spec, directory)
+    if not problems:  # another process has just installed them
+        return
     reasons = '; '.join(problem[len(directory) + 1:] for problem in problems.values())
     attempts = [f'{directory} ({reasons})']
     log(attempts[0])

@@ -64,6 +64,15 @@ def test_without_an_environment_one_line_says_how_to_make_it(checkout):
     assert one_line(err).endswith(f'has no absl: run make setup ENGINE=tf2 in {checkout}\n')
 
 
+@pytest.mark.parametrize('name, code', [('lint-3.13-1', 7), ('tf1-3.7-1', 1)])
+def test_an_active_environment_without_tensorflow_is_left(checkout, tmp_path, name, code):
+    """But not that of an engine, which is damaged: the user has chosen it."""
+    folder = tmp_path / name
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', str(folder)], check=True)
+    (folder / '.complete').write_text('')
+    assert run([folder / 'bin/python', 'train.py'], checkout)[1] == code
+
+
 def test_a_script_starts_itself_again_once(checkout):
     """Its environment may be damaged."""
     write_script(checkout / '.venv/default/bin/python', f'exec {sys.executable} -S "$@"')

@@ -269,6 +269,14 @@ def test_a_failed_write_leaves_the_old_files(run, tmp_path, monkeypatch):
     assert _contents(tmp_path) == old
 
 
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / 'served').mkdir()
+    (tmp_path / 'a.pb').symlink_to(tmp_path / 'served' / 'current.pb')
+    path = str(tmp_path / 'a.pb')
+    freeze.write({path: 'graph', path + '.json': '{}'}, path)
+    assert os.path.islink(path) and _contents(tmp_path / 'served') == {'current.pb': 'graph'}
+
+
 def test_a_full_disk_leaves_the_old_files(run, tmp_path):
     with small_disk(tmp_path, '64k'):
         old = _write_old_files(tmp_path)

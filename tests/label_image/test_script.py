@@ -66,8 +66,8 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
     (run / 'config.json').write_text('{}')
     process = label(run, picture)
     assert process.returncode == 1 and not process.stdout
-    assert 'is not frozen: freeze it first: python ' in process.stderr
-    assert f'freeze_graph.py --run {tmp_path}/a\\ run\n' in process.stderr
+    assert (f'is not frozen: freeze it first: {ROOT}/bin/permafrost freeze --run {tmp_path}/a\\ run'
+            '\n') in process.stderr
     for name in ('b.pb', 'teacher.pb'):  # the run learnt from the second
         shutil.copy(graph, str(run / name))
     assert label(str(run) + '/', picture).stdout.startswith(f'graph: {run}/b.pb\n')
@@ -87,6 +87,23 @@ def test_the_first_argument_never_ends_in_the_answer_of_another_graph(
         path = tmp_path / name
         process = label(path if path.exists() else name, picture)
         assert process.returncode == code and message in process.stderr and not process.stdout
+
+
+@pytest.mark.skipif(not ENGINES, reason='there is no engine in .venv')
+def test_a_run_is_preferred_to_the_model_of_its_name(program, graph, picture, tmp_path,
+                                                     monkeypatch):
+    """As in eval.py --graph. A link to the script finds the models."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tuto' / 'train').mkdir(parents=True)
+    (tmp_path / 'tuto' / 'config.json').write_text('{}')
+    shutil.copy(graph, str(tmp_path / 'tuto' / 'tuto.pb'))
+    (tmp_path / 'link.sh').symlink_to(os.path.join(ROOT, 'label_image.sh'))
+    for name, start in (('tuto', 'graph: tuto/tuto.pb\n'), ('./tuto', 'graph: ./tuto/tuto.pb\n'),
+                        ('alex2', f'graph: {ROOT}/trained_models/alex2.pb ')):
+        process = execute('./link.sh', name, picture, ENGINE=ENGINES[0])
+        assert process.stdout.startswith(start), process.stderr
+    process = execute('./link.sh', './alex2', picture, ENGINE=ENGINES[0])
+    assert process.returncode == 2 and "image './alex2'" in process.stderr
 
 
 @pytest.fixture
@@ -227,7 +244,7 @@ def test_a_comparison_needs_frozen_graphs(compared, name, arguments):
     process = run(*arguments, '--', '--compare')
     assert (process.returncode, process.stderr) == (
         2, f'label_image.sh: {name}: --compare needs a frozen graph; write one first: '
-        f'python ./tools/write_graph.py {name} FILE.pb\n')
+        f'python {root}/tools/write_graph.py {name} FILE.pb\n')
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

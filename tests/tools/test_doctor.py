@@ -20,7 +20,7 @@ INSTALLED = {'tensorflow': '1.15.5', 'numpy': '1.18.5', 'pillow': '9.5.0', 'absl
 def checkout(tmp_path, monkeypatch):
     names = [f'requirements/{engine}.txt' for engine in ('tf1', 'tf1-mkl', 'tf2')]
     names += [f'permafrost/{name}.py' for name in (
-        '__init__', 'cli/__init__', 'cli/console', 'cli/interpreter', 'errors', 'machine')]
+        '__init__', 'cli/__init__', 'cli/console', 'cli/interpreter', 'errors', 'files', 'machine')]
     copy = Checkout(tmp_path, 'tools/doctor.py', 'tools/setup.sh', *names)
     for name in ('PYTHONPATH', 'LD_LIBRARY_PATH', 'PYTHONOPTIMIZE'):
         monkeypatch.delenv(name, raising=False)

@@ -102,7 +102,16 @@ def test_an_interrupted_build_is_repeated_and_a_complete_one_kept(checkout, tmp_
     link = checkout.folder / '.venv/lint'
     assert (link / 'bin/python').exists() and not (checkout.folder / '.venv/default').exists()
     (link / 'mark').write_text('')
+    (checkout.bin / 'ln').unlink()  # as if .venv were read-only
     assert checkout.run('tools/setup.sh', 'lint') == (0, '', '')
+    (checkout.bin / 'ln').symlink_to(shutil.which('ln'))
+    lock = os.readlink(str(link)) + '.lock'  # as if the cache were read-only
+    os.unlink(lock)
+    os.mkdir(lock)
+    link.unlink()
+    code, _, err = checkout.run('tools/setup.sh', 'lint')
+    assert code == 0 and 'lint is ready in .venv/lint' in one_line(err)
+    os.rmdir(lock)
     assert (link / 'mark').exists()
     (link / '.complete').unlink()  # it is written last
     assert checkout.run('tools/setup.sh', 'lint')[0] == 0

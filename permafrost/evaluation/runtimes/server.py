@@ -23,6 +23,8 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 
+from permafrost import machine
+
 MAX_LABEL_BYTES = 1 << 20
 
 
@@ -41,7 +43,7 @@ def serve_inference(version: str, load: Callable[[str, int, Optional[str]], Call
         key = (path, output, os.path.exists(path) and os.path.getmtime(path))
         if key not in last:
             last.clear()
-            last[key] = load(path, len(os.sched_getaffinity(0)), output)
+            last[key] = load(path, machine.cores(), output)
         return last[key]
 
     def answer(request):

@@ -76,6 +76,9 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
             except UserError as error:
                 failed.append(str(error))
                 continue
+            except OSError as error:  # a full disk for temporary files
+                failed.append(f'{printable(place)}: {error.strerror}')
+                continue
             file = place + '.cc' if target.format == 'tflm' else place
             print(_text(file, result, source), flush=True)
             results.append(result)

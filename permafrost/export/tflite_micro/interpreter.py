@@ -20,6 +20,7 @@ import numpy as np
 from tflite_micro import runtime
 from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
+from permafrost import machine
 from permafrost.cli import child_process
 from permafrost.evaluation.runtimes import server
 
@@ -35,15 +36,11 @@ def answer(request: Dict[str, Any]) -> Dict[str, Any]:
         return _describe(_read(request['describe']))
     inputs = np.load(request['inputs'])
     with concurrent.futures.ProcessPoolExecutor(
-            _processes(), initializer=_load,
+            machine.cores(), initializer=_load,
             initargs=(_read(request['predict']), request['arena_bytes'])) as workers:
         outputs = list(workers.map(_run, inputs, chunksize=50))
     np.save(request['output'], np.concatenate(outputs))
     return {}
-
-
-def _processes():
-    return len(os.sched_getaffinity(0))
 
 
 def _read(path):
@@ -58,7 +55,7 @@ def _describe(model):
     interpreter.set_input(np.zeros(source['shape'], source['dtype']), 0)
     start = time.monotonic()
     interpreter.invoke()  # this arena is enough for that too
-    seconds = (time.monotonic() - start) / _processes()
+    seconds = (time.monotonic() - start) / machine.cores()
     operators = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model)).operatorCodes
     codes = {max(each.builtinCode, each.deprecatedBuiltinCode) for each in operators}
     return {'arena_bytes': arena_bytes, 'ops': sorted(OPS[code] for code in codes),
