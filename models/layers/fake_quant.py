@@ -57,7 +57,7 @@ class FakeQuant:
         return self._rounded[x.name]
 
     def same_range(self, y: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """Return `y`, which has only values of `x` and zeros: it is on the grid of `x`."""
+        """Return `y`, which in inference has only values of `x` and zeros: it is on its grid."""
         if x.name in self._rounded:
             self._rounded[y.name] = y
         return y

@@ -82,6 +82,9 @@ def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
     if not recipe.sparsity and not recipe.structured_sparsity and end:
         raise UsageError('prune_start_epoch and prune_epochs have no effect without a sparsity: '
                          'add --sparsity=0.8 or --structured_sparsity=0.5')
+    if recipe.sparsity_scope == 'global' and recipe.structured_sparsity:
+        raise UsageError('sparsity_scope is for sparsity, not for structured_sparsity: leave it '
+                         'out')
     if recipe.sparsity_scope == 'global' and not recipe.sparsity:
         raise UsageError('sparsity_scope=global has no effect without a sparsity: add '
                          '--sparsity=0.8')

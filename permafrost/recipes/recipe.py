@@ -34,7 +34,11 @@ def _about(**default: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. Durations are in images or epochs and hold at any batch size."""
+    """How a model is trained.
+
+    Durations are in images or epochs and hold at any batch size, but for ema_every and ema_decay,
+    which are per step.
+    """
     name: str = limited(test=PLAIN_NAME, meaning='a plain name')
     image_size: int = limited(
         32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')

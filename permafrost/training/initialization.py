@@ -40,12 +40,17 @@ def is_frozen(config: Config) -> Callable[[str], bool]:
 
 
 def check_freeze(config: Config, variables: List[tf.Variable]) -> None:
-    """Raise UsageError if --freeze matches none or all of the trainable `variables`.
+    """Raise UsageError if --freeze matches all of the trainable `variables`, or nothing.
 
-    Also if it keeps the statistics of a batch normalization whose input muon scales.
+    Statistics of batch normalization count, too. Also raises if --freeze keeps those of a batch
+    normalization whose input muon scales.
     """
     frozen = sum(is_frozen(config)(variable.op.name) for variable in variables)
-    if config.freeze is not None and frozen in (0, len(variables)):
+    has_statistics = any(
+        variable.op.name.endswith('/moving_mean') and is_frozen(config)(variable.op.name)
+        for variable in tf.global_variables())
+    if config.freeze is not None and (
+            frozen == len(variables) or not frozen and not has_statistics):
         names = ', '.join(variable.op.name for variable in variables)
         share = 'all' if frozen else 'none'
         raise UsageError(f'--freeze {shown(config.freeze)} matches {share} of the variables that '

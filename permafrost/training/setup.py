@@ -85,6 +85,9 @@ def prepare_training(
     if 2 * size <= max(height, width):
         print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
               '(--image_size=N changes this)', flush=True)
+    if recipe.quantization_aware_epochs and recipe.compute_dtype != 'float32':
+        print(f'note: {recipe.compute_dtype} has 8 significant bits, so training rounds more '
+              'coarsely than an int8 file: --compute_dtype=float32 rounds as it does', flush=True)
     return train_setup
 
 
@@ -251,6 +254,10 @@ def _note_length(config: Config, where: str = '') -> None:
     averaged = end - recipe.ema_epochs * durations.steps_per_epoch(config)
     if recipe.ema_decay and recipe.ema_epochs and steps <= averaged:
         problems.append(f'ends before the averages start at step {averaged:g}')
+    sizes = recipe.progressive_resizing
+    full = (sizes.epochs or (0,))[-1] * durations.steps_per_epoch(config)
+    if sizes.epochs and steps <= full:
+        problems.append(f'ends before the full image size is reached at step {full:g}')
     if problems:
         print(f"note: --steps={steps} {' and '.join(problems)}; {where}"
               f'--epochs={config.epoch_of(steps):.6g} would rescale it', flush=True)

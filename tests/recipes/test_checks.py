@@ -97,7 +97,8 @@ def test_two_kinds_of_weight_decay_are_refused():
 @pytest.mark.parametrize('changes, message', [
     ({'sparsity': .5, 'structured_sparsity': .5}, 'has two kinds of pruning'),
     ({'prune_epochs': 3.}, 'have no effect without a sparsity'),
-    ({'structured_sparsity': .5, 'sparsity_scope': 'global'}, 'has no effect without a sparsity'),
+    ({'structured_sparsity': .5, 'sparsity_scope': 'global'}, 'not for structured_sparsity'),
+    ({'sparsity_scope': 'global'}, 'has no effect without a sparsity'),
     ({'sparsity': .5, 'prune_start_epoch': 20., 'prune_epochs': 6.},
      'pruning ends at epoch 26, and the training at epoch 25.6'),
     ({'structured_sparsity': .5, 'prune_start_epoch': 25.6},

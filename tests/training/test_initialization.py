@@ -165,7 +165,8 @@ def test_statistics_stay_only_where_muon_does_not_scale_the_weights_before_them(
     with pytest.raises(UsageError, match='keeps the statistics conv1/.*muon scales conv1/weights'):
         graph_of(config(freeze='bn|moving', **muon))
     for settings in (config(freeze='conv1', **muon), config(freeze='beta', **muon),
-                     config(freeze='bn|moving', changes=['optimizer=muon_unscaled'])):
+                     config(freeze='bn|moving', changes=['optimizer=muon_unscaled']),
+                     config(freeze='moving_', changes=['optimizer=nesterov'])):
         with tf.Graph().as_default():
             graph_of(settings)
 

@@ -87,7 +87,10 @@ def test_notes_say_what_the_recipe_does_with_the_images_and_the_schedule(prepare
     (['ema_epochs=1'], 15, 'ends before the averages start at step 15;'),
     (['ema_epochs=1'], 16, ''),
     (['sparsity=0.5', 'prune_epochs=3'], 14, 'ends before the sparsity is reached at step 15;'),
-    (['structured_sparsity=0.5', 'prune_epochs=3'], 15, '')])
+    (['structured_sparsity=0.5', 'prune_epochs=3'], 15, ''),
+    (['progressive_resizing=crop 0:16 3:24'], 15, 'ends before the full image size is reached at '
+     'step 15;'),
+    (['progressive_resizing=crop 0:16 3:24'], 16, '')])
 def test_a_note_says_which_compression_the_steps_leave_out(settings, steps, note, prepare, capsys):
     prepare('--model=tuto', f'--steps={steps}', *(
         f'--set={setting}' for setting in ['batch_size=128', 'epochs=4', *settings]))

@@ -22,9 +22,9 @@ def nan_error(config: Config, run: Optional[str], step: int) -> UserError:
     if run is not None:
         runs.write_status(run, state='failed')
         newest = finding.newest_checkpoint(run)
-        if newest is None:
-            return UserError(f'loss or weights are NaN or infinite at step {step}, before the '
-                             'first checkpoint: check --init_from, --teacher and the dataset')
+        if newest is None or step <= 1:
+            return UserError(f'loss or weights are NaN or infinite at step {step}: check '
+                             '--init_from, --teacher, the dataset and the learning rate')
         checkpoint = f'Last good checkpoint: {newest.path} (step {newest.step})'
     rate = durations.learning_rate_at(config, max(step - 1, 0))  # of the update that made this step
     return UserError(

@@ -23,7 +23,6 @@ NORMS = ('FusedBatchNorm', 'FusedBatchNormV2', 'FusedBatchNormV3')
 
 class Use(NamedTuple):
     """A parameter, a variable or constant, one axis of which has channels."""
-    operation: str  # that uses it
     parameter: str
     axis: int
     ids: Ids
@@ -147,8 +146,8 @@ class Channels:
         unread = self._is_zero(weights, shape, axis)
         self._read.update(self._ids[x][~self._zero[x] & ~unread])
         ids = self._new(shape[-1])
-        self._note(self.uses, Use(operation.name, weights, axis, self._ids[x]))
-        self._note(self.uses, Use(operation.name, weights, axis + 1, ids, makes=True))
+        self._note(self.uses, Use(weights, axis, self._ids[x]))
+        self._note(self.uses, Use(weights, axis + 1, ids, makes=True))
         return ids, self._is_zero(weights, shape, -1, ~self._zero[x])
 
     def _depthwise(self, operation, inputs):
@@ -156,7 +155,7 @@ class Channels:
         shape = operation.inputs[1].shape.as_list()
         if x not in self._ids or weights in self._ids or shape[3] != 1:
             return None
-        self._note(self.uses, Use(operation.name, weights, 2, self._ids[x]))
+        self._note(self.uses, Use(weights, 2, self._ids[x]))
         return self._ids[x], self._zero[x] | self._is_zero(weights, shape, 2)
 
     def _combine(self, operation, inputs):
@@ -179,13 +178,13 @@ class Channels:
             zero = self._zero[x] | constant if operation.type == 'Mul' else (
                 self._zero[x] if operation.type == 'RealDiv' else self._zero[x] & constant)
         if shape == [count]:
-            self._note(self.uses, Use(operation.name, parameter, 0, self._ids[x]))
+            self._note(self.uses, Use(parameter, 0, self._ids[x]))
         return self._ids[x], zero
 
     def _normalize(self, operation, inputs):
         x, *parameters = inputs
         for parameter in parameters:
-            self._note(self.uses, Use(operation.name, parameter, 0, self._ids[x]))
+            self._note(self.uses, Use(parameter, 0, self._ids[x]))
         return self._ids[x], np.zeros(len(self._ids[x]), bool)  # freezing folds it
 
     def _concat(self, operation, inputs):
@@ -206,7 +205,7 @@ class Channels:
         ids = np.concatenate([self._new(before), self._ids[inputs[0]], self._new(after)])
         zero = np.ones(len(ids), bool)
         zero[before:len(ids) - after] = self._zero[inputs[0]]
-        self._note(self.pads, Use(operation.name, inputs[1], 0, ids))
+        self._note(self.pads, Use(inputs[1], 0, ids))
         return ids, zero
 
     def _slice(self, operation, inputs):
@@ -230,7 +229,7 @@ class Channels:
                 return None
             times = shape[-1] // len(ids)  # positions, each with all channels
         ids = np.tile(ids, times)
-        self._note(self.reshapes, Use(operation.name, inputs[1], 0, ids))
+        self._note(self.reshapes, Use(inputs[1], 0, ids))
         return ids, np.tile(zero, times)
 
 

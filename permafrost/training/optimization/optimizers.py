@@ -15,6 +15,8 @@ from permafrost.recipes.param_groups import ParamGroup, param_group_for
 from permafrost.recipes.recipe import Recipe
 from permafrost.training.optimization.gradients import gradients
 
+STRONG_DECAY = 0.05  # of a variable in a step
+
 
 class Sgd(tf.train.Optimizer):
     """w -= learning_rate * (gradient + decoupled_weight_decay * w): the base class of the others.
@@ -190,7 +192,24 @@ def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
     _note_unmatched_groups(recipe)
+    _note_strong_decay(recipe)
     return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen, masks)
+
+
+def _note_strong_decay(recipe: Recipe) -> None:
+    """Print which variables weight decay would soon make zero.
+
+    A recipe may have groups for the variables of one model, and a weight decay for no other's.
+    """
+    shares = {}
+    for variable in tf.trainable_variables():
+        group = param_group_for(recipe, variable.op.name)
+        shares[variable.op.name] = group.learning_rate * group.weight_decay
+    names = [name for name, share in shares.items() if share >= STRONG_DECAY]
+    if names:
+        shown_names = ', '.join(names[:3]) + ', ...' * (len(names) > 3)
+        print(f'note: weight decay takes {shares[names[0]]:.0%} of {shown_names} in each step at '
+              'the peak learning rate: lower --weight_decay, or give a parameter group', flush=True)
 
 
 def _note_unmatched_groups(recipe: Recipe) -> None:

@@ -142,8 +142,8 @@ def test_weights_that_are_not_finite_from_the_start_are_said_to_be(tmp_path, syn
     config = networks.train_setup(synthetic, None, 5).config
     run = runs.create('', '', str(tmp_path / 'run'))
     assert str(checkpoint_hook.nan_error(config, run, 0)) == (
-        'loss or weights are NaN or infinite at step 0, before the first checkpoint: check '
-        '--init_from, --teacher and the dataset')
+        'loss or weights are NaN or infinite at step 0: check --init_from, --teacher, the dataset '
+        'and the learning rate')
 
 
 def test_a_worker_without_a_run_directory_points_to_the_chief(synthetic):

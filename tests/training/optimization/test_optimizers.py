@@ -193,6 +193,16 @@ def test_a_group_that_matches_no_variable_is_noted(name, groups, noted, capsys, 
         for group in noted]
 
 
+def test_a_weight_decay_that_makes_variables_zero_is_noted(capsys):
+    recipe = Recipe('test', weight_decay=1., param_groups=(ParamGroup('v', weight_decay=.4),))
+    with tf.Graph().as_default():
+        for name in 'vw':
+            tf.get_variable(name, [1])
+        step = tf.train.get_or_create_global_step()
+        optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step)
+    assert capsys.readouterr().out.startswith('note: weight decay takes 10% of w in each step')
+
+
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(UsageError, match='did you mean nesterov'):
         optimizers.create(Recipe('test', optimizer='nestrov'), None, None, None)
