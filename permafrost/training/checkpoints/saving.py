@@ -155,7 +155,8 @@ def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
             step = newest.step if newest else step
             runs.write_status(run, state='stopped')
         advice, verb = reasons[match.group(2)], 'write'
-        if not os.path.abspath(path).startswith(os.path.join(os.path.abspath(run), '')):
+        place, inside = (os.path.join(os.path.abspath(each), '') for each in (path, run))
+        if not place.startswith(inside):
             advice, verb = advice.replace('writable', 'readable'), 'read'
         raise UserError(f'cannot {verb} {path} ({match.group(2)}): {advice}, then continue with '
                         f'--resume; last checkpoint: step {step}')

@@ -149,7 +149,7 @@ def test_calibration_images_are_training_images_of_all_parts(file, synthetic, mo
 def test_images_of_another_size_are_refused(file, synthetic):
     data = synthetic._replace(image_shape=(40, 40, 3))
     with pytest.raises(UserError, match='^.*pb expects images of 32x32, but those of synthetic '
-                                        'are 40x40$'):
+                                        'are 40x40: name its dataset'):
         exporting.read_source(file, data, None)
 
 

@@ -192,6 +192,9 @@ def test_a_dataset_that_cannot_be_read_is_to_be_made_readable(copied):
                                         'readable, then'):
         with saving.explain_disk_errors(copied):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), '/data/a.bin')
+    with pytest.raises(UserError, match='^cannot read .*run0/a.bin'):  # next to the run
+        with saving.explain_disk_errors(copied):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), f'{copied}0/a.bin')
 
 
 def test_a_dataset_that_is_removed_is_named(trained):
