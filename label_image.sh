@@ -41,7 +41,8 @@ for argument; do  # perhaps an unset variable
   [ "$argument" != -- ] || break
   [ -n "$argument" ] || fail 2 'an argument is empty: leave it out, or give it a value'
 done
-file=$(readlink -f "${BASH_SOURCE[0]}")  # there may be a link to it, for example in ~/bin
+file=${BASH_SOURCE[0]}
+[ ! -L "$file" ] || file=$(readlink -f "$file")  # a link to it, for example in ~/bin
 root=$(cd "$(dirname "$file")" && pwd)
 
 # Prints the frozen graph of the run $1, or fails.
