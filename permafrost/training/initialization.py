@@ -59,9 +59,10 @@ def check_freeze(config: Config, variables: List[tf.Variable]) -> None:
 
 
 def _check_frozen_statistics(config: Config) -> None:
-    """Raise UsageError if muon scales weights whose outputs frozen statistics normalize.
+    """Raise UsageError if frozen statistics normalize what muon scales or what may be pruned.
 
-    Statistics of the batch undo that scaling; moving averages, which are older, do not.
+    Statistics of the batch undo that scaling; moving averages, which are older, do not. They give a
+    filter that is pruned a constant output; inference, which prunes the mean too, gives 0.
     """
     weights, frozen = '', is_frozen(config)
     for variable in tf.global_variables():
@@ -74,6 +75,10 @@ def _check_frozen_statistics(config: Config) -> None:
             raise UsageError(f'--freeze {shown(config.freeze)} keeps the statistics {name}, but '
                              f'muon scales {weights} before each update: use '
                              '--optimizer=muon_unscaled, or freeze these weights too')
+        elif (config.recipe.structured_sparsity and name.endswith('/moving_mean') and frozen(name)
+              and not frozen(name[:-len('moving_mean')] + 'beta')):
+            raise UsageError(f'--freeze {shown(config.freeze)} keeps the statistics {name} of '
+                             'filters that structured_sparsity may prune: freeze its beta too')
 
 
 def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) -> Values:

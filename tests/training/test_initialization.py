@@ -171,6 +171,16 @@ def test_statistics_stay_only_where_muon_does_not_scale_the_weights_before_them(
             graph_of(settings)
 
 
+def test_statistics_of_filters_that_may_be_pruned_are_not_frozen(default_graph):
+    for name in ('conv1/weights', 'conv1/bn/beta'):
+        tf.get_variable(name, [1])
+    tf.get_variable('conv1/bn/moving_mean', [1], trainable=False)
+    pruning = {'changes': ['structured_sparsity=0.5']}
+    with pytest.raises(UsageError, match='keeps the statistics conv1/.* prune: freeze its beta'):
+        initialization.check_freeze(config(freeze='moving_', **pruning), tf.trainable_variables())
+    initialization.check_freeze(config(freeze='bn', **pruning), tf.trainable_variables())
+
+
 @pytest.mark.parametrize('value', ['(', 'a' * 201, '(a+)+', 5])
 def test_a_pattern_of_a_file_is_checked(value):
     settings = dict(config('tuto').to_json(), freeze=value)
