@@ -66,6 +66,18 @@ size_t CharacterLength(std::string_view text) {
   return invalid ? 0 : length;
 }
 
+size_t CountCharacters(std::string_view text) {
+  size_t count = 0;
+  for (; !text.empty(); ++count) {
+    text.remove_prefix(std::max<size_t>(CharacterLength(text), 1));
+  }
+  return count;
+}
+
+std::string Padded(const std::string& text, size_t width) {
+  return text + std::string(width - std::min(width, CountCharacters(text)), ' ');
+}
+
 std::string Printable(std::string_view text) {
   std::string printable;
   for (; !text.empty(); text.remove_prefix(std::max<size_t>(CharacterLength(text), 1))) {

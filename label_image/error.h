@@ -51,6 +51,12 @@ std::string Format(const char* format, ...) __attribute__((format(printf, 1, 2))
 // not valid UTF-8.
 size_t CharacterLength(std::string_view text);
 
+// Return the number of characters of `text`.
+size_t CountCharacters(std::string_view text);
+
+// Return `text` with spaces after it, so that it has at least `width` characters.
+std::string Padded(const std::string& text, size_t width);
+
 // Return `text` with line breaks, control characters, invisible characters and bytes that are not
 // valid UTF-8 as \n, \x1b and such, as permafrost.errors.printable does.
 std::string Printable(std::string_view text);

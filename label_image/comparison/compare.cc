@@ -33,7 +33,7 @@ void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {
          flags.runs, flags.warmup);
   size_t width = 4, runtime_width = 7;
   for (const TimedModel& model : models) {
-    width = std::max(width, Printable(model.name()).size());
+    width = std::max(width, CountCharacters(Printable(model.name())));
     runtime_width = std::max(runtime_width, strlen(model.ready().runtime));
   }
   printf("%-*s  %-*s  %9s  %9s  %8s  %7s  %7s", static_cast<int>(width), "file",
@@ -43,8 +43,8 @@ void PrintTable(const Flags& flags, const std::vector<TimedModel>& models) {
   const double first = Summarize(models[0].times()).median;
   for (const TimedModel& model : models) {
     const double median = Summarize(model.times()).median;
-    printf("%-*s  %-*s  %9.4f  %9.0f  %8.3f  %7.0f  %7.0f", static_cast<int>(width),
-           Printable(model.name()).c_str(), static_cast<int>(runtime_width),
+    printf("%s  %-*s  %9.4f  %9.0f  %8.3f  %7.0f  %7.0f",
+           Padded(Printable(model.name()), width).c_str(), static_cast<int>(runtime_width),
            model.ready().runtime, median, 1000 * flags.batch_size / median, median / first,
            model.peak_mb(), FileSize(model.path()) / 1000.);
     if (model.accuracy().images) {

@@ -75,14 +75,13 @@ std::string FormatMetrics(const Metrics& metrics, const std::vector<std::string>
              static_cast<long long>(metrics.correct), static_cast<long long>(metrics.images),
              metrics.accuracy(), metrics.images_per_second);
   size_t width = 0;
-  for (const std::string& name : class_names) width = std::max(width, name.size());
+  for (const std::string& name : class_names) width = std::max(width, CountCharacters(name));
   const bool matrix = class_names.size() <= kMaxPrintedClasses;
   for (size_t label = 0; label < metrics.classes.size(); ++label) {
     const auto& [images, correct] = metrics.classes[label];
     const std::string percent =
         images ? Format("%6.2f %%", 100. * correct / images) : "     –  ";
-    text += Format("  %-*s %s%s", static_cast<int>(width), class_names[label].c_str(),
-                   percent.c_str(), matrix ? " " : "");
+    text += Concat("  ", Padded(class_names[label], width), " ", percent, matrix ? " " : "");
     if (matrix) {
       for (int64_t count : metrics.confusion[label]) {
         text += Format(" %5lld", static_cast<long long>(count));

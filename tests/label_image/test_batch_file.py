@@ -81,6 +81,16 @@ def test_predictions_go_to_stderr(program, graph, tmp_path):
     assert [line.split()[0] for line in process.stderr.splitlines()] == ['0', '1']
 
 
+def test_the_matrix_is_aligned_by_characters(program, graph, tmp_path):
+    (tmp_path / 'labels').write_text('grün\n猫\nblue\n', encoding='utf-8')
+    (tmp_path / 'batch.bin').write_bytes(bytes(3073))
+    *_, first, second, third = program(
+        '--graph=' + graph, OWN, f'--batch_file={tmp_path}/batch.bin',
+        f'--labels={tmp_path}/labels').splitlines()
+    assert first.startswith('  grün ') and second.startswith('  猫 ')
+    assert len(first) == len(second) == len(third)
+
+
 def test_predictions_that_cannot_be_written_do_not_lose_the_accuracy(program, graph, tmp_path):
     (tmp_path / 'batch.bin').write_bytes(bytes(2 * 3073))
     process = execute(PROGRAM, '--graph=' + graph, OWN, f'--batch_file={tmp_path}/batch.bin',
