@@ -72,17 +72,16 @@ is_image() {
 # says of a file that is no graph what it is.
 find_graph() {
   local models
-  local name=${1//\//:}  # no name of a model if it has a /
   if [ -e "$1/config.json" ] && [ -d "$1/train" ]; then
     graph=$(graph_of_run "${1%/}")
   elif [ -d "$1" ] && [ ! -e "$1/saved_model.pb" ] && [ ! -e "$1/saved_model.pbtxt" ]; then
     fail 2 "$1 is not a run, a graph or a SavedModel"
   elif [ -e "$1" ]; then
     graph=$1
-  elif [ -e "$root/trained_models/$name.pb" ]; then
-    graph=$root/trained_models/$name.pb
-  elif [ -e "$root/trained_models/$name.int8.tflite" ]; then
-    graph=$root/trained_models/$name.int8.tflite
+  elif [[ $1 != */* && -e $root/trained_models/$1.pb ]]; then
+    graph=$root/trained_models/$1.pb
+  elif [[ $1 != */* && -e $root/trained_models/$1.int8.tflite ]]; then
+    graph=$root/trained_models/$1.int8.tflite
   elif [[ $1 == *.pb ]]; then
     graph=$1
   else

@@ -185,7 +185,7 @@ Flags ParseFlags(int argc, char** argv) {
   bool only_images = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument.empty()) throw UsageError("an argument is empty: is a shell variable unset?");
+    if (argument.empty()) throw UsageError("an argument is empty: leave it out, or give it a value");
     if (only_images || argument.size() < 2 || argument[0] != '-') {
       flags.images.push_back(argument);
       continue;

@@ -30,6 +30,14 @@ def cache_dir() -> str:
     return os.path.expanduser(os.environ.get('PERMAFROST_CACHE') or '~/.cache/permafrost')
 
 
+def link_target(path: str) -> str:
+    """Return the file that the link `path` leads to; `path` if it is none.
+
+    Writing atomically to a link would replace it.
+    """
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
 def write_atomically(path: str, content: Content) -> None:
     """Write `content` to a temporary file next to `path`, then rename it to `path`."""
     write_files_atomically({path: content})

@@ -123,11 +123,12 @@ case $cache in /*) ;; *) cache=$start_dir/$cache ;; esac
 root=$cache/venv
 venv=$root/$engine-$version-$hash
 cannot_write() { die "cannot write to $root. Make it writable, or set PERMAFROST_CACHE."; }
-if ready "$venv"; then  # also where $root is read-only
+finish() {
   link "$venv"
   say "$engine is ready in .venv/$engine ($("$venv/bin/python" -V))"
   exit
-fi
+}
+if ready "$venv"; then finish; fi  # also where $root is read-only
 mkdir -p "$root" 2>/dev/null || cannot_write
 exec 9>"$venv.lock" || cannot_write
 # pip inherits the lock: if this script is killed, the next one waits until pip has ended too.
@@ -172,5 +173,4 @@ if ! ready "$venv"; then
   touch "$venv/.complete"  # written last: without it the next set-up starts again
   rm -f "$log"
 fi
-link "$venv"
-say "$engine is ready in .venv/$engine ($("$venv/bin/python" -V))"
+finish

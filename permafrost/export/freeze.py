@@ -101,9 +101,8 @@ def write(contents: Dict[str, files.Content], output: str) -> None:
     try:
         os.makedirs(os.path.dirname(os.path.abspath(output)), exist_ok=True)
         # A link, such as current.pb, stays one: its target is replaced.
-        files.write_files_atomically({
-            os.path.realpath(path) if os.path.islink(path) else path: content
-            for path, content in contents.items()})
+        files.write_files_atomically({files.link_target(path): content
+                                      for path, content in contents.items()})
     except OSError as error:
         raise UserError(f'cannot write {output} ({error.strerror}): name another --output')
 

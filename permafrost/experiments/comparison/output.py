@@ -54,8 +54,7 @@ def show(values: Any, arguments: Sequence[str]) -> None:
     paths = {name: values[name].value for name in TEXTS if values[name].value}
     for name, path in paths.items():
         check_file(name, path)
-    paths = {name: os.path.realpath(path) if os.path.islink(path) else path
-             for name, path in paths.items()}  # else the file would replace the link
+    paths = {name: files.link_target(path) for name, path in paths.items()}
     if len(set(map(os.path.realpath, paths.values()))) < len(paths):
         raise UsageError(f"--{' and --'.join(paths)} name one file twice: name a file for each")
     comparison = compare.compare(arguments, values.baseline, values.split, values.by_run,

@@ -59,18 +59,27 @@ def run_all(source: RunSource, parallel: int) -> int:
     return signals.code or int(pool.failures > 0)
 
 
-def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
-    """Return the flags of `run` that share the cores out among `parallel` trainings, if any.
+def num_threads(run: PlannedRun, parallel: int, num_cores: int) -> int:
+    """Return the intra_op_threads of `run` as one of `parallel`; 0: the best for the engine.
 
     A run that states its threads, or is deterministic, keeps its own.
     """
-    if run.config.deterministic or any('_op_threads' in each for each in run.arguments):
+    if _has_own_threads(run):
+        return run.config.intra_op_threads
+    return max(1, num_cores // parallel) if parallel > 1 else 0
+
+
+def thread_flags(run: PlannedRun, parallel: int, num_cores: int) -> List[str]:
+    """Return the flags of `run` that share the cores out among `parallel` trainings, if any."""
+    # A run that continues alone would keep the share that it had.
+    if _has_own_threads(run) or (parallel < 2 and not runs.exists(run.directory)):
         return []
-    if parallel < 2 and not runs.exists(run.directory):
-        return []
-    # 0: the best for the engine. A run that continues alone would keep the share that it had.
-    share = max(1, num_cores // parallel) if parallel > 1 else 0
+    share = num_threads(run, parallel, num_cores)
     return [f'--intra_op_threads={share}', f'--inter_op_threads={share}']
+
+
+def _has_own_threads(run: PlannedRun) -> bool:
+    return run.config.deterministic or any('_op_threads' in each for each in run.arguments)
 
 
 class _Pool:

@@ -12,7 +12,7 @@ from permafrost.cli import commands
 from permafrost.config import Config
 from permafrost.errors import UserError, pluralize
 from permafrost.experiments.sweeps.plan import PlannedRun
-from permafrost.experiments.sweeps.pool import thread_flags
+from permafrost.experiments.sweeps.pool import num_threads
 from permafrost.experiments.sweeps.training_process import TrainingProcess, error_of
 
 START_SECS = 10.  # of a process: the import of TensorFlow, the graph, the data, the first step
@@ -35,8 +35,7 @@ def recorded(planned: Iterable[PlannedRun], parallel: int) -> Dict[Kind, float]:
         speed = runs.read_status(run.directory).get('images_per_second')
         with contextlib.suppress(UserError):
             config, _ = runs.read_config(run.directory)
-            flags = thread_flags(run, parallel, machine.cores())
-            threads = int(flags[0].partition('=')[2]) if flags else run.config.intra_op_threads
+            threads = num_threads(run, parallel, machine.cores())
             if speed and config.intra_op_threads == threads:
                 speeds[kind_of(config)] = speed
     return speeds

@@ -208,8 +208,9 @@ def _note_strong_decay(recipe: Recipe) -> None:
     names = [name for name, share in shares.items() if share >= STRONG_DECAY]
     if names:
         shown_names = ', '.join(names[:3]) + ', ...' * (len(names) > 3)
-        print(f'note: weight decay takes {shares[names[0]]:.0%} of {shown_names} in each step at '
-              'the peak learning rate: lower --weight_decay, or give a parameter group', flush=True)
+        print(f'note: weight decay shrinks {shown_names} by {shares[names[0]]:.0%} in each step '
+              'at the peak learning rate: lower --weight_decay, or give a parameter group',
+              flush=True)
 
 
 def _note_unmatched_groups(recipe: Recipe) -> None:

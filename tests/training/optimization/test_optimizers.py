@@ -200,7 +200,7 @@ def test_a_weight_decay_that_makes_variables_zero_is_noted(capsys):
             tf.get_variable(name, [1])
         step = tf.train.get_or_create_global_step()
         optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step)
-    assert capsys.readouterr().out.startswith('note: weight decay takes 10% of w in each step')
+    assert capsys.readouterr().out.startswith('note: weight decay shrinks w by 10% in each step')
 
 
 def test_an_unknown_optimizer_is_refused():

@@ -16,7 +16,7 @@ from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.experiments.sweeps import plan, pool
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.search import database
-from permafrost.experiments.sweeps.study import Study
+from permafrost.experiments.sweeps.study import Study, run_directory
 from permafrost.experiments.sweeps.training_process import claim
 from permafrost.experiments.sweeps.variants import Variant, name_of, parse_range, with_same_recipe
 
@@ -224,11 +224,11 @@ class Search(pool.RunSource):
         return os.path.join(self._folder, 'runs', f'trial{number}')
 
     def _first_run(self, number: int) -> str:
-        return os.path.join(self._place(number), f'seed{self._study.seeds[0]}')
+        return run_directory(self._folder, f'trial{number}', self._study.seeds[0])
 
     def _is_training(self, number: int) -> bool:
         """Return whether any seed trains: that of a killed process takes a while to save."""
-        return any(runs.is_running(os.path.join(self._place(number), f'seed{seed}'))
+        return any(runs.is_running(run_directory(self._folder, f'trial{number}', seed))
                    for seed in self._study.seeds)
 
     def _trial_of(self, planned: PlannedRun) -> Trial:
