@@ -94,16 +94,21 @@ def refuse_second(address: str, task: Task, server: tf.train.Server) -> None:
 class Mailbox:
     """The operations on the state of server `index`, and on its queue of messages.
 
-    The variable is a VariableV2, not a resource: its operations are the same in 1.15 and 2.x.
+    The state is in a hash table: a variable of TensorFlow 1 can be read while it is half written,
+    and the operations of a resource variable are not the same in 1.15 and 2.x.
     """
 
     def __init__(self, index: int):
         with tf.device(f'/job:ps/task:{index}/cpu:0'):
-            self.state = tf.raw_ops.VariableV2(
-                shape=[], dtype=tf.string, container='', shared_name='server_state')
+            table = tf.raw_ops.MutableHashTableV2(
+                key_dtype=tf.int64, value_dtype=tf.string, shared_name='server_state')
             messages = tf.FIFOQueue(1 << 16, tf.string, [[]], shared_name='messages')
             self.text = tf.placeholder(tf.string, [])
-            self.publish = tf.raw_ops.Assign(ref=self.state, value=self.text).op
+            key = tf.constant(0, tf.int64)
+            self.publish = tf.raw_ops.LookupTableInsertV2(
+                table_handle=table, keys=key, values=self.text)
+            self.state = tf.raw_ops.LookupTableFindV2(  # '' before the first
+                table_handle=table, keys=key, default_value='')
             self.send, self.size, self.receive = (
                 messages.enqueue(self.text), messages.size(), messages.dequeue())
 
@@ -124,7 +129,7 @@ class Publisher:
     def restart(self) -> None:
         """Publish the state of a server that has just started."""
         self.state = ServerState(engines.installed(), list(self._spec.ps), list(self._spec.workers))
-        self._publish()
+        self.publish()
 
     def poll(self) -> ServerState:
         """Read the messages, publish what they change, and return the state."""
@@ -136,10 +141,11 @@ class Publisher:
             if self.state.run and (before is None or before['id'] != self.state.run['id']):
                 print(f"serving {self.state.run['name']}", flush=True)
         if count:
-            self._publish()
+            self.publish()
         return self.state
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Make the state readable by other tasks."""
         text = json.dumps(dataclasses.asdict(self.state))
         self.session.run(self._mailbox.publish, {self._mailbox.text: text})
 
@@ -168,10 +174,9 @@ class Servers:
         return [self._state(index) for index in range(len(self._mailboxes))]
 
     def _state(self, index: int) -> Optional[ServerState]:
+        text = self._run(index, self._mailboxes[index].state)
         try:
-            return ServerState(**json.loads(self._run(index, self._mailboxes[index].state)))
-        except tf.errors.FailedPreconditionError:  # it is not initialized
-            return None
+            return ServerState(**json.loads(text)) if text else None
         except TypeError:  # other fields
             raise UserError(f'ps {index} runs another version of this program: start all tasks '
                             'with the same one')
@@ -217,8 +222,6 @@ class Servers:
             if index not in self._sessions:
                 self._sessions[index] = self._session(index, fetch.graph)
             return self._sessions[index].run(fetch, feed)
-        except tf.errors.FailedPreconditionError:
-            raise
         except (tf.errors.OpError, RuntimeError) as error:  # RuntimeError: it was closed
             self.close()
             raise tf.errors.UnavailableError(None, None, one_line(error))

@@ -1,5 +1,6 @@
 """The parameter server: its port, its state, and when it ends."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -67,6 +68,29 @@ def test_tasks_read_the_states_and_change_them_by_messages():
         assert [state.run for state in servers.states()] == [None, RUN]
         servers.close()
         assert servers.states()[1].run == RUN  # a new session
+
+
+def test_a_state_is_read_whole_while_it_is_published():
+    spec = helpers.free_spec(1, 1)
+    with helpers.serving(spec) as publishers:
+        servers = parameter_server.Servers(spec, tf.ConfigProto())
+        published = threading.Event()
+
+        def publish():
+            for _ in range(500):
+                with publishers[0].lock:
+                    publishers[0].restart()
+                    publishers[0].state.receive('claim', run=RUN, overwrite=False)
+                    publishers[0].publish()
+            published.set()
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            while not published.is_set():
+                assert servers.states()[0].run in (None, RUN)
+        finally:
+            thread.join()
 
 
 def test_a_message_reaches_the_other_servers_if_one_is_lost(monkeypatch):
