@@ -23,7 +23,7 @@ def conv_fc(net: Net, x: Tensor, convs: List[Tuple[int, int]], units: List[int],
         x = net.lrn(f'norm{i}', x) if lrn else x
         x = net.max_pool(f'pool{i}', x) if i > 1 else x
     for i, count in enumerate(units, 1):
-        x = net.fc(f'fc{i}', x, count, weight_decay=1.)
+        x = net.fc(f'fc{i}', x, count, decay_multiplier=1.)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
@@ -36,8 +36,8 @@ def convone(net: Net, x: Tensor) -> Tensor:
     x = net.conv('conv4', x, 64, 1)
     x = net.lrn('norm2', x)
     x = net.max_pool('pool2', x, size=2)  # the published network did not use it
-    x = net.fc('fc1', x, 384, weight_decay=1.)
-    x = net.fc('fc2', x, 192, weight_decay=1.)
+    x = net.fc('fc1', x, 384, decay_multiplier=1.)
+    x = net.fc('fc2', x, 192, decay_multiplier=1.)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 
@@ -48,9 +48,9 @@ def cifarnet(net: Net, x: Tensor) -> Tensor:
     x = net.conv('conv2', x, 64, 5)
     x = net.lrn('norm2', x)
     x = net.max_pool('pool2', x, size=2)
-    x = net.fc('fc1', x, 384, weight_decay=1.)
+    x = net.fc('fc1', x, 384, decay_multiplier=1.)
     x = net.dropout('dropout1', x, 0.5)
-    x = net.fc('fc2', x, 192, weight_decay=1.)
+    x = net.fc('fc2', x, 192, decay_multiplier=1.)
     return net.fc('logits', x, net.num_classes, activation='linear')
 
 

@@ -76,22 +76,23 @@ class Net:
     layers: List[Layer] = dataclasses.field(default_factory=list)  # as built, in order
     # The variables as the layers have read them, by name.
     reads: Dict[str, Any] = dataclasses.field(default_factory=dict)
-    # Variables and their multipliers of the recipe's weight decay.
+    # Weights and the multipliers of the layer_weight_decay of the recipe.
     weight_decay_vars: List[Tuple[tf.Tensor, float]] = dataclasses.field(default_factory=list)
 
-    def conv(self, name: str, x: tf.Tensor, filters: int, size: int, weight_decay: float = 0.,
+    def conv(self, name: str, x: tf.Tensor, filters: int, size: int, decay_multiplier: float = 0.,
              norm: bool = False, stride: int = 1, bias: bool = True,
              activation: Optional[str] = None, multiple_of: int = 1) -> tf.Tensor:
         """Return convolution, bias or norm, activation: [N, H, W, C] -> [N, H', W', filters].
 
+        `decay_multiplier` multiplies the recipe's layer_weight_decay of the weights.
         With `multiple_of`, H' and W' are rounded down to a multiple, because the VALID pool that
         follows drops the last rows and columns. This needs a stride of 1 and padding SAME.
         """
         x = self.rounded(x)
         with tf.variable_scope(name):
             shape = [size, size, x.shape.as_list()[-1], filters]
-            x = self._conv2d(x, self._weights(shape, weight_decay), stride, self.padding,
-                             multiple_of)
+            weights = self._weights(shape, decay_multiplier)
+            x = self._conv2d(x, weights, stride, self.padding, multiple_of)
             return self._complete('conv', name, x, shape, bias, norm, activation)
 
     def depthwise(self, name: str, x: tf.Tensor, size: int, stride: int = 1) -> tf.Tensor:
@@ -132,7 +133,7 @@ class Net:
             x = self._conv2d(x, weights, 1, padding or self.padding)
             return self._complete('whiten', name, x, shape, bias, activation='linear')
 
-    def fc(self, name: str, x: tf.Tensor, units: int, weight_decay: float = 0.,
+    def fc(self, name: str, x: tf.Tensor, units: int, decay_multiplier: float = 0.,
            activation: Optional[str] = None, bias: bool = True, norm: bool = False,
            initializer: Optional[str] = None) -> tf.Tensor:
         """Return a fully connected layer, completed as conv: [N, ...] -> [N, units]."""
@@ -140,7 +141,7 @@ class Net:
         with tf.variable_scope(name):
             shape = [product(x.shape.as_list()[1:]), units]
             x = tf.reshape(x, [-1, shape[0]]) if x.shape.ndims > 2 else x
-            x = tf.matmul(x, self._weights(shape, weight_decay, initializer))
+            x = tf.matmul(x, self._weights(shape, decay_multiplier, initializer))
             return self._complete('fc', name, x, shape, bias, norm, activation)
 
     def norm(self, name: str, x: tf.Tensor) -> tf.Tensor:
@@ -243,7 +244,7 @@ class Net:
             y = tf.nn.conv2d(x, tf.cast(weights, dtype), [1, stride, stride, 1], padding)
         return tf.cast(y, tf.float32)
 
-    def _weights(self, shape, weight_decay=0., initializer=None, depthwise=False):
+    def _weights(self, shape, decay_multiplier=0., initializer=None, depthwise=False):
         """Return the weights of the current scope; initial values depend on seed and name only."""
         def initial(shape, dtype=None, partition_info=None):
             del dtype, partition_info  # all are float32, none is partitioned
@@ -251,8 +252,8 @@ class Net:
                                            random_seeds.seeds(self.seed, full_name), depthwise)
         full_name = tf.get_variable_scope().name + '/weights'
         weights = tf.get_variable('weights', shape, initializer=initial)
-        if weight_decay and not self.is_frozen(full_name):
-            self.weight_decay_vars.append((weights, weight_decay))
+        if decay_multiplier and not self.is_frozen(full_name):
+            self.weight_decay_vars.append((weights, decay_multiplier))
         if self.fake_quant:
             return (self.fake_quant.depthwise_weights if depthwise else self.fake_quant.weights)(
                 weights)

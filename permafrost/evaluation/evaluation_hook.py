@@ -73,7 +73,7 @@ class EvaluationHook(FinalHook):
         training.save.before_save.append(self._means.save)
         self._rows = history.keep_damaged(training.run)
         self._last_step = max([row.step for row in self._rows], default=0)  # of an evaluation
-        best = history.best(self._rows)
+        best = self._best_saved()
         training.save.best_step = best.step if best else None
 
     def after_create_session(self, session: tf.Session, unused_coord: Any) -> None:
@@ -195,11 +195,16 @@ class EvaluationHook(FinalHook):
 
     def _keep_best(self) -> None:
         """Keep the checkpoint of the best row; say in status.json which it is."""
-        best = history.best(self._rows)
+        best = self._best_saved()
         step, accuracy = (best.step, best.eval_accuracy) if best else (None, None)
         self._training.save.best_step = step
         if best or runs.read_status(self._run).get('best_step') is not None:
             runs.write_status(self._run, best_step=step, best_accuracy=accuracy)
+
+    def _best_saved(self) -> Optional[EpochRow]:
+        """Return the best row with a checkpoint: a user may have deleted that of a better one."""
+        saved = finding.list_checkpoints(self._run)
+        return history.best([row for row in self._rows if row.step in saved])
 
     def _stop_early(self) -> None:
         count = history.evaluations_without_improvement(self._rows)

@@ -1,7 +1,7 @@
 """Tables, in Markdown or for a terminal, and the generated blocks of a page."""
 
 import re
-from typing import Iterable, List, Sequence
+from typing import Iterable, List, Optional, Sequence
 
 from permafrost import files
 from permafrost.errors import UserError, printable
@@ -27,6 +27,11 @@ def aligned(rows: Sequence[Sequence[str]], numbers: int = 0) -> List[str]:
     return ['  '.join(cell.ljust(width) if column < len(widths) - numbers else cell.rjust(width)
                       for column, (cell, width) in enumerate(zip(row, widths))).rstrip()
             for row in rows]
+
+
+def percent(mean: float, std: Optional[float] = None) -> str:
+    """Return an accuracy in percent, with its standard deviation over seeds unless that is None."""
+    return f'{100 * mean:.2f}' + (f' ± {100 * std:.2f}' if std is not None else '')
 
 
 def three_digits(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from permafrost.errors import UsageError, UserError, shown, unknown_name_error
 from permafrost.recipes import durations
-from permafrost.recipes.recipe import DECAY_MODES, Recipe
+from permafrost.recipes.recipe import DECAY_FIELDS, Recipe
 
 
 class Number(NamedTuple):
@@ -33,7 +33,7 @@ WHOLE_IMAGE = ('per_pixel', 'yuv_local')  # normalizations of the image before t
 
 def check(recipe: Recipe) -> None:
     """Raise UsageError if settings of `recipe` do not go together."""
-    decays = {name: getattr(recipe, name) for name in DECAY_MODES.values()}
+    decays = {name: getattr(recipe, name) for name in DECAY_FIELDS}
     if sum(map(bool, decays.values())) > 1:
         values = ', '.join(f'{name}={number:g}' for name, number in decays.items() if number)
         raise UsageError(f'{recipe.name} has two kinds of weight decay ({values}): set one to 0')

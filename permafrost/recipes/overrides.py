@@ -10,7 +10,7 @@ import models
 from permafrost import engines, schema
 from permafrost.errors import UsageError, UserError, printable, shown, unknown_name_error
 from permafrost.recipes import catalog, checks, durations, param_groups
-from permafrost.recipes.recipe import DECAY_MODES, EARLIER_NAMES, Recipe
+from permafrost.recipes.recipe import DECAY_FIELDS, DECAY_MODES, EARLIER_NAMES, Recipe
 from permafrost.recipes.setting_text import parse_number, to_text, whole_number
 
 # Names of the fields in other programs.
@@ -239,7 +239,7 @@ def _set_decay_mode(value: Dict[str, Any], mode: str) -> None:
         raise unknown_name_error('decay_mode', mode, DECAY_MODES)
     setting = '' if mode == 'layers' else rf' {DECAY_MODES[mode]}=\1'
     value.update(
-        decay_mode=mode, weight_decay=max(value.pop(field) for field in DECAY_MODES.values()),
+        decay_mode=mode, weight_decay=max(value.pop(field) for field in DECAY_FIELDS),
         param_groups=[re.sub(r' \w*weight_decay=(\S+)', setting, group)
                       for group in value['param_groups']])
 

@@ -16,6 +16,7 @@ OPTIMIZER_NAMES = ('sgd', 'momentum', 'nesterov', 'adam', 'muon', 'muon_unscaled
 COMPUTE_DTYPES = ('float32', 'bfloat16')
 SPARSITY_SCOPES = ('layer', 'global')
 PLAIN_NAME = re.compile(r'\w[\w.-]{0,99}').fullmatch
+DECAY_FIELDS = ('weight_decay', 'decoupled_weight_decay', 'layer_weight_decay')
 # The field that `weight_decay` stood for, by the earlier field `decay_mode`.
 DECAY_MODES = {'layers': 'layer_weight_decay', 'coupled': 'weight_decay',
                'decoupled': 'decoupled_weight_decay'}

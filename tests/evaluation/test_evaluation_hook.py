@@ -213,6 +213,9 @@ def test_it_stops_without_a_better_accuracy_and_keeps_the_best(synthetic, tmp_pa
     assert history.read(str(tmp_path)) == rows
     assert train(synthetic, tmp_path, 40, resume=True, **dict(options, patience=0)) == 0
     assert [row.step for row in history.read(str(tmp_path))] == [9, 17, 26, 34, 40]
+    saving.delete(str(tmp_path), 9)
+    assert train(synthetic, tmp_path, 60, resume=True, **dict(options, patience=0)) == 0
+    assert finding.find_checkpoint(str(tmp_path), 'best').step == 40  # the best that is left
 
 
 def test_one_evaluation_is_no_evaluations(synthetic, tmp_path, capsys):

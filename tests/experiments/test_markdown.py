@@ -13,6 +13,12 @@ def test_a_table_has_a_header_and_rows():
         '| a | b |', '| --- | --- |', '| 1 | 2 |', '| 3 | 4 |']
 
 
+def test_an_accuracy_has_a_deviation_if_there_are_several_seeds():
+    assert markdown.percent(.91234) == '91.23'
+    assert markdown.percent(.91234, .0005) == '91.23 ± 0.05'
+    assert markdown.percent(.9, 0.) == '90.00 ± 0.00'
+
+
 def test_columns_are_aligned():
     rows = [['name', 'note', 'n'], ['a', '', '10']]
     assert markdown.aligned(rows) == ['name  note  n', 'a           10']

@@ -114,9 +114,7 @@ def _needs_names(comparison: Comparison) -> bool:
 
 def accuracy(row: Row) -> str:
     """Return the mean accuracy in percent, with the deviation over the seeds."""
-    if row.mean is None:
-        return NONE
-    return f'{100 * row.mean:.2f}' + (f' ± {100 * row.std:.2f}' if row.std is not None else '')
+    return NONE if row.mean is None else markdown.percent(row.mean, row.std)
 
 
 def difference(row: Row, comparison: Comparison, marked: str) -> str:

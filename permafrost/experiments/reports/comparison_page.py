@@ -4,6 +4,7 @@ from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 from permafrost import runs
 from permafrost.errors import printable
+from permafrost.experiments import markdown
 from permafrost.experiments.comparison.table import Comparison, Row
 
 # Name, field of Row, what it is divided by, text of the value.
@@ -62,8 +63,7 @@ def page(comparison: Comparison) -> str:
 def _accuracy(row: Row) -> Cell:
     if row.mean is None:
         return Cell('–', is_number=True)
-    spread = f' ± {100 * row.std:.2f}' if row.std is not None else ''
-    return Cell(f'{100 * row.mean:.2f}{spread}', f'{row.mean}', True)
+    return Cell(markdown.percent(row.mean, row.std), f'{row.mean}', True)
 
 
 def _difference(row: Row) -> Cell:

@@ -100,8 +100,7 @@ COLUMNS: Dict[str, Callable[[Result], str]] = {
 
 
 def _percent(summary: Result) -> str:
-    spread = f" ± {100 * summary['std']:.2f}" if len(summary['values']) > 1 else ''
-    return f"{100 * summary['mean']:.2f}{spread}"
+    return markdown.percent(summary['mean'], summary['std'] if len(summary['values']) > 1 else None)
 
 
 def _published(result: Result) -> Optional[Published]:
