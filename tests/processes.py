@@ -46,7 +46,8 @@ def interrupt(arguments, pattern, number=signal.SIGTERM):
             if re.search(pattern, line):
                 process.send_signal(number)
                 break
-        rest, _ = process.communicate(timeout=120)
+        rest = process.stdout.read()  # communicate would lose the lines that are buffered
+        process.wait(120)
     finally:
         process.kill()
     return process.returncode, ''.join(lines) + rest

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -29,12 +31,20 @@ STOP_SECS = 60.  # for a task to save and end, on a busy host too
 
 
 def free_ports(count: int) -> List[int]:
-    """Return ports of the loopback interface on which nobody listens now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(('127.0.0.1', 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Return ports of the loopback interface on which nobody listens now.
+
+    They are below those that systems give to clients: one of these could take the port of a task
+    that is started again.
+    """
+    candidates = random.Random().sample(range(10000, 32768), 20000)
+    return list(itertools.islice(filter(_is_free, candidates), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one, contextlib.suppress(OSError):
+        one.bind(('127.0.0.1', port))
+        return True
+    return False
 
 
 class LocalCluster:
@@ -179,19 +189,22 @@ def run(servers: int, workers: int, evaluator: bool, arguments: Sequence[str]) -
             if len(signals) > 1 and number in INSISTENT:
                 cluster.send(signal.SIGKILL)
 
-        on_ending_signals(end)
+        handlers = on_ending_signals(end)
         cluster.start(*cluster.names, *(['evaluator'] if evaluator else []))
         codes: List[Optional[int]] = [None]
         while not signals and None in codes and not any(codes):
             time.sleep(.2)
             codes = [task.poll() for task in cluster.tasks.values()]
         if signals:
-            print('stopping: waiting until the chief has saved; again to end at once', flush=True)
+            print('stopping: waiting for the chief to save; press Ctrl-C again to end at once',
+                  flush=True)
         elif any(codes):
             name, code = next(item for item in zip(cluster.tasks, codes) if item[1])
             how = f'was killed by signal {-code}' if code < 0 else f'ended with exit code {code}'
             print(f'{name} {how}: ending the others', flush=True)
         chief_code = cluster.stop(REQUEST_TO_END)['worker 0']
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if signals and chief_code in (0, *SAVED_CODES):
         return 128 + signals[0]
     code = next(filter(None, codes), chief_code)

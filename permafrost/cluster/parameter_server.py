@@ -229,7 +229,7 @@ class Servers:
 
 def serve(spec: ClusterSpec, task: Task, session_config: tf.ConfigProto, wait_secs: float) -> int:
     """Serve until the run is saved; return the exit code. Raises UserError without a chief."""
-    with Signals('serving until the chief has saved; again to exit at once') as signals:
+    with Signals('serving until the chief has saved; a second signal exits at once') as signals:
         server = start(spec, task, session_config)
         publisher = Publisher(server.target, spec, task, session_config)
         with publisher.session:

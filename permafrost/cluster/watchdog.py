@@ -5,6 +5,7 @@ waits in a step for a task that is gone, SIGTERM and Ctrl-C have no effect.
 """
 
 import enum
+import math
 import os
 import select
 import signal
@@ -75,6 +76,8 @@ class Watchdog:
 
     def __exit__(self, *unused: object) -> None:
         signal.set_wakeup_fd(self._previous_fd)
+        with self._lock:
+            self._deadline = math.inf  # the thread may be about to check once more
         self._stopped.set()
 
     def heartbeat(self) -> None:

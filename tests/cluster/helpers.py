@@ -3,6 +3,7 @@
 import contextlib
 import re
 import socket
+import subprocess
 import threading
 import time
 
@@ -15,7 +16,7 @@ FLAGS = ('--model=lenet5', '--dataset=synthetic', '--set=batch_size=16',
          '--set=learning_rate=0.001', '--summary_steps=0', '--histogram_steps=0', '--log_steps=1',
          '--wait_secs=150', '--eval_epochs=0')
 TIMEOUT = 240  # seconds after which a cluster is taken to hang
-END_SECS = 30  # for servers and the evaluator, once all workers have ended; they take a few
+END_SECS = 120  # for servers and the evaluator, once all workers have ended; they take a few
 
 
 def make_cluster(dataset, run, *arguments, workers=2, servers=1, **options):
@@ -57,7 +58,10 @@ def wait_for_line(cluster, name, pattern, after=0):
 def assert_ends_well(cluster, timeout=TIMEOUT):
     """Wait for all tasks to end, the workers first, with exit code 0 and no stack trace."""
     cluster.wait(*(name for name in cluster.tasks if name.startswith('worker')), timeout=timeout)
-    codes = cluster.wait(timeout=END_SECS)
+    try:
+        codes = cluster.wait(timeout=END_SECS)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(output(cluster))
     assert not any(codes.values()), f'{codes}\n{output(cluster)}'
     assert 'Traceback' not in output(cluster), output(cluster)
 

@@ -141,6 +141,7 @@ def test_the_tasks_end_with_a_tool_that_is_killed():
     with parent:
         tasks = list(map(int, parent.stdout.readline().split()))
         parent.kill()
+    assert len(tasks) == 2
     for _ in range(600):
         if not any(map(is_alive, tasks)):
             return
@@ -196,8 +197,6 @@ def test_the_tool_merges_logs_and_stops_all_tasks(synthetic, tmp_path):
     for line in (f'worker 0: done at step {last}', 'worker 1: done', 'ps 0: done',
                  f'evaluator: step {last}: '):
         assert line in output
-    processes.finish(arguments + [f'--steps={step + 5}'])  # nothing is left to do: all end
-    assert finding.last_step(str(tmp_path)) == last
 
 
 @pytest.mark.slow

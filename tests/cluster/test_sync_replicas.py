@@ -11,7 +11,7 @@ from permafrost.errors import UsageError
 from permafrost.evaluation import history
 from permafrost.inputs.pipeline import Shard
 from permafrost.training.checkpoints import finding
-from tests import processes
+from tests import in_process, processes
 from tests.cluster import helpers
 
 
@@ -73,11 +73,11 @@ def test_sigterm_saves_although_a_step_waits_for_a_dead_worker(synthetic, tmp_pa
 def test_a_server_that_is_killed_for_good_ends_every_task_with_one_line(synthetic, tmp_path):
     """The other server lives, so that a step may wait there."""
     with helpers.make_cluster(synthetic, tmp_path, '--mode=sync', '--steps=100000',
-                              '--wait_secs=20', servers=2) as cluster:
+                              '--wait_secs=40', servers=2) as cluster:
         cluster.start()
         helpers.wait_for_line(cluster, 'worker 0', '^step 3/')
         cluster.send(signal.SIGKILL, 'ps 1')
-        codes = cluster.wait(timeout=150)
+        codes = cluster.wait(timeout=240)
     assert codes == {'ps 0': 1, 'ps 1': -signal.SIGKILL, 'worker 0': 1, 'worker 1': 1}, (
         helpers.output(cluster))
     assert 'Traceback' not in helpers.output(cluster), helpers.output(cluster)
@@ -98,8 +98,10 @@ def test_two_workers_follow_the_steps_of_one_process(synthetic, tmp_path):
     """
     flags = ('--model=lenet5', '--recipe=tutorial', '--set=batch_size=32',
              '--set=learning_rate=0.0005', '--steps=50', '--deterministic')
-    single = _losses(processes.finish(processes.train_command(
-        synthetic, tmp_path / 'single', '--summary_steps=0', '--histogram_steps=0', *flags)))
+    single = in_process.run('train.py', *processes.train_command(
+        synthetic, tmp_path / 'single', '--summary_steps=0', '--histogram_steps=0', *flags)[2:])
+    assert single.code == 0, single
+    single = _losses(single.stdout)
     with helpers.make_cluster(synthetic, tmp_path / 'cluster', '--mode=sync', *flags) as cluster:
         cluster.start()
         helpers.assert_ends_well(cluster)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import types
 
 import numpy as np
@@ -181,6 +182,7 @@ def test_a_running_training_is_followed_to_its_end(synthetic, tmp_path):
     try:
         while not (runs.exists(run) and finding.list_checkpoints(run)):
             assert training.poll() is None
+            time.sleep(.05)
         with Evaluator(run, None) as evaluator:
             steps = [metrics['step'] for metrics in evaluate_new_checkpoints(evaluator)]
     finally:

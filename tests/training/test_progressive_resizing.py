@@ -64,8 +64,3 @@ def test_a_size_that_is_too_small_for_the_model_is_one_line(default_graph):
     with pytest.raises(UserError, match='for images of 20x20 .*: give --progressive_resizing l'):
         train_graph('sprint', [
             'compute_dtype=float32', 'progressive_resizing=crop 0:20 1:32'], 'sprint')
-
-
-def test_a_model_whose_weights_depend_on_the_size_is_refused(default_graph):
-    with pytest.raises(UserError, match='tuto needs one image size: leave --progres'):
-        train_graph('tutorial', ['progressive_resizing=crop 0:20 1:24'], 'tuto')

@@ -18,10 +18,8 @@ def read(value):
 
 
 def test_a_cell_is_as_dark_as_the_share_of_its_true_class():
-    image = np.asarray(pictures.confusion_matrix(np.array([[99, 1], [50, 50]]), ['cat', 'dog']))
-    blue = tuple(pictures.BLUE)
-    assert tuple(image[-200:, :].reshape(-1, 3).min(0)) <= blue
-    drawn = Image.fromarray(image)
+    image = pictures.confusion_matrix(np.array([[99, 1], [50, 50]]), ['cat', 'dog'])
+    drawn = Image.fromarray(np.asarray(image))
     left, top = 20 + 3 * pictures.WIDTH, 3 * pictures.HEIGHT + 4
     corner = {(row, column): drawn.getpixel((left + 40 * column, top + 40 * row))[0]
               for row in range(2) for column in range(2)}
