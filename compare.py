@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare runs, studies or results: python compare.py runs/tuto/1 runs/alex2/1 'runs/nin*/*'."""
+"""Compare runs, studies or results: bin/permafrost compare runs/tuto/1 'runs/nin*/*'."""
 
 import os
 import sys

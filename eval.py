@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Evaluate a run: python eval.py --run runs/tuto/1; or a graph: --graph FILE [--images *.png]."""
+"""Evaluate a run: bin/permafrost eval --run runs/tuto/1; or a graph: --graph FILE."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Freeze a run into one file, and convert that to TFLite, ONNX, ...: see docs/deploy.md.
 
-python freeze_graph.py --run runs/tuto/1 --formats pb,tflite,onnx --quantize none,int8
+bin/permafrost freeze --run runs/tuto/1 --formats pb,tflite,onnx --quantize none,int8
 """
 
 import os

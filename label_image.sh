@@ -148,7 +148,7 @@ if [ -n "$compare" ]; then
     if names_runtime "$model"; then prefix=${model%%=*}=; fi
     find_graph "${model#"$prefix"}"
     ! needs_conversion "$graph" || fail 2 "$graph: --compare needs a frozen graph; write one first:\
- python $(printf %q "$root/tools/write_graph.py") $(printf %q "$graph") FILE.pb"
+ $(printf %q "$root/tools/write_graph.py") $(printf %q "$graph") FILE.pb"
     models+=("$prefix$graph")
   done
   files=(${models[@]+"${models[@]}"})
@@ -173,7 +173,8 @@ if [ -z "$graph$stated$compare" ]; then find_graph tuto; fi
 named=()
 if needs_conversion "$graph"; then
   python=$root/.venv/${ENGINE:-default}/bin/python
-  [ -x "$python" ] || fail 1 "no TensorFlow in .venv/${ENGINE:-default}: run make setup"
+  [ -x "$python" ] || fail 1 \
+    "no environment .venv/${ENGINE:-default}: run make setup${ENGINE:+ ENGINE=$ENGINE} in $root"
   folder=$(mktemp -d)
   trap 'rm -rf "$folder"' EXIT  # after a signal, too
   "$python" "$root/tools/write_graph.py" "$graph" "$folder/graph.pb" >/dev/null || exit
@@ -191,7 +192,7 @@ need() {
   if [ "$1" = tensorflow ]; then
     environment=${ENGINE:-default}
     [ -e "$root/.venv/$environment" ] ||
-      fail 1 "no TensorFlow in .venv/$environment: run make setup${ENGINE:+ ENGINE=$ENGINE}"
+      fail 1 "no environment .venv/$environment: run make setup${ENGINE:+ ENGINE=$ENGINE} in $root"
   elif [ ! -e "$root/.venv/$environment" ]; then
     "$root/tools/setup.sh" "$environment" >&2 || exit 1
   fi

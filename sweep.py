@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the runs of a study: python sweep.py STUDY --model tuto --vary learning_rate=0.05,0.2."""
+"""Train a study: bin/permafrost sweep STUDY --model tuto --vary learning_rate=0.05,0.2."""
 
 import os
 import sys

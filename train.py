@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a model: python train.py --model tuto --recipe tutorial --steps 10000."""
+"""Train a model: bin/permafrost train --model tuto --recipe tutorial --steps 10000."""
 
 import os
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run one task of a cluster: python train_cluster.py --job_name=worker --task_index=0 ..."""
+"""Run one task of a cluster: bin/permafrost cluster --job_name=worker --task_index=0 ..."""
 
 import os
 import sys

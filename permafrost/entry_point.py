@@ -11,7 +11,7 @@ from typing import Callable, List, Optional
 
 from absl import app, flags
 
-from permafrost.cli import console
+from permafrost.cli import commands, console
 from permafrost.cli.ending_signals import (
     exit_if_signalled,
     exit_on_ending_signals,
@@ -107,18 +107,18 @@ def _parse(max_arguments: int, argv: List[str]) -> List[str]:
         return rest[:1] + [expanded('an argument', value) for value in rest[1:]]
     except flags.UnrecognizedFlagError as error:
         hint = _hint(error.flagname, argv)
-        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} '
-                              f'({_shown_script(argv[0])} --help lists the flags)', 2))
+        sys.exit(_print_error(f'unknown flag --{error.flagname}{hint} ({_help_command(argv[0])} '
+                              'lists the flags)', 2))
     except (flags.Error, UsageError) as error:
         message = one_line(error).replace('flag --', '--')
-        sys.exit(_print_error(f'{message} ({_shown_script(argv[0])} --help lists the flags)', 2))
+        sys.exit(_print_error(f'{message} ({_help_command(argv[0])} lists the flags)', 2))
 
 
-def _shown_script(path: str) -> str:
+def _help_command(script: str) -> str:
     try:
-        return os.path.relpath(path)
+        return commands.next_command(os.path.relpath(script, commands.ROOT), '--help')
     except FileNotFoundError:  # the working directory has been removed
-        return path
+        return f'{script} --help'
 
 
 def _help(script: str) -> str:

@@ -55,8 +55,8 @@ def define_train_flags() -> None:
             '--seed. Training evaluates on them, not on the test images, and keeps the best '
             'checkpoint.')
     flags.DEFINE_float('eval_epochs', None, 'Evaluate every N epochs and at the end; 0: never. '
-                       'Default: 1; for smaller datasets, as many epochs as it takes to see 10,000 '
-                       'images.', 0)
+                       'Default: 1; with fewer than 10,000 training images, as many epochs as it '
+                       'takes to see 10,000.', 0)
     integer('patience', 'Stop after N evaluations in a row without a better validation accuracy '
             '(0: train to the last step). Requires --validation.')
     integer('save_steps', 'Save a checkpoint every N steps (0: only every --save_secs).')
@@ -80,9 +80,9 @@ def _define_transfer_flags() -> None:
                         'frozen graph (its file) or of NAME in trained_models/. The last layer '
                         'is re-initialized if the classes differ.')
     flags.DEFINE_string('freeze', None, 'Freeze the variables whose names match this regular '
-                        'expression, e.g. "conv|fire"; batch normalization among them uses its '
-                        'moving statistics.')
-    flags.DEFINE_string('teacher', None, 'Knowledge distillation: the teacher, a run directory, a '
+                        'expression, e.g. "conv|fire". Batch normalization whose moving mean '
+                        'matches keeps its moving statistics and normalizes with them.')
+    flags.DEFINE_string('teacher', None, 'Teacher for knowledge distillation: a run directory, a '
                         'frozen graph or NAME in trained_models/. It sees the same augmented '
                         'images.')
 
@@ -94,8 +94,9 @@ def define_chart_flags() -> None:
     flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps '
                       'steps (default: an epoch, at most 500), plot the loss to --output, suggest '
                       'a rate and exit.')
-    flags.DEFINE_string('output', None, 'File of --plot or --lr_range_test. Default: '
-                        '<recipe>[-<change>...]-learning-rate.png, <model>-<recipe>-lr-range.svg.')
+    flags.DEFINE_string('output', None, 'File to write the chart to. --plot: a .png, by default '
+                        '<recipe>[-<change>...]-learning-rate.png. --lr_range_test: a .svg or '
+                        '.png, by default <model>-<recipe>-lr-range.svg.')
 
 
 def check_chart_flags(values: flags.FlagValues) -> None:
@@ -159,9 +160,9 @@ def define_run_flags(default_run: str = 'a new one') -> None:
 
 def define_training_cluster_flags() -> None:
     """Define the flags of a cluster training that all its tasks share."""
-    flags.DEFINE_enum('mode', None, ['async', 'sync'], 'async (default): each worker applies its '
-                      'own updates. sync: the workers split each batch and apply one averaged '
-                      'update.')
+    flags.DEFINE_enum('mode', None, ['async', 'sync'], 'async: each worker applies its own '
+                      'updates. sync: the workers split each batch and apply one averaged update. '
+                      'Default: the mode of the resumed run, or else async.')
     flags.DEFINE_integer('backup_workers', None, 'Sync mode: ignore the N slowest workers of each '
                          'step. Default: 0.', 0)
     flags.DEFINE_integer('wait_secs', 600, 'Wait N seconds for missing tasks, then exit.', 1)
@@ -191,8 +192,9 @@ def define_checkpoint_flags() -> None:
     define_run_flags('the most recently used one')
     flags.DEFINE(StepParser(), 'step', None, 'Step of the checkpoint to use, or best: that of the '
                  'best validation accuracy. Default: the last.')
-    flags.DEFINE_enum('weights', None, ['averaged', 'raw'], 'Weights to use: their moving average, '
-                      'or as trained. Default: averaged if the recipe has an average.')
+    flags.DEFINE_enum('weights', None, ['averaged', 'raw'], 'averaged: the moving average of the '
+                      'weights; raw: the last weights. Default: averaged if the recipe keeps an '
+                      'average.')
 
 
 def define_graph_flags() -> None:

@@ -16,6 +16,7 @@ import time
 from typing import Any, ContextManager, Dict, List, Optional, Sequence, Tuple
 
 from permafrost import files, schema
+from permafrost.cli.commands import next_command
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.schema import limited
@@ -152,7 +153,8 @@ def latest_run(log_dir: str) -> str:
     """Return the most recently used run under `log_dir`. Raises UserError if there is none."""
     directories = list_runs(log_dir)
     if not directories:
-        raise UserError(f'no run under {log_dir}: train one with train.py, or name it with --run')
+        raise UserError(f"no run under {log_dir}: train one with {next_command('train.py')}, or name it "
+                        'with --run')
     return directories[-1]
 
 

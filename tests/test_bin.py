@@ -132,7 +132,8 @@ def test_without_an_environment_it_says_how_to_make_one(checkout, command):
     checkout.environment['ENGINE'] = 'tf1-mkl'
     code, out, err = run(checkout, command)
     assert (code, out) == (1, '')
-    assert one_line(err).endswith('/.venv/tf1-mkl: run make setup ENGINE=tf1-mkl there\n')
+    assert one_line(err) == ('permafrost: no environment .venv/tf1-mkl: run make setup '
+                             f'ENGINE=tf1-mkl in {checkout.folder}\n')
 
 
 def test_pythonhome_is_ignored_and_named(checkout):

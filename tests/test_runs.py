@@ -82,7 +82,7 @@ def test_a_directory_that_cannot_be_created_is_named(tmp_path, log_dir, director
 
 
 def test_the_most_recently_used_run_is_the_latest(tmp_path, config):
-    with pytest.raises(UserError, match='no run under .* train one with train.py'):
+    with pytest.raises(UserError, match='no run under .* train one with .*train.py, or name'):
         runs.latest_run(str(tmp_path))
     for i, name in enumerate(['tuto/1', 'tuto/2', 'nin/1']):
         _write(runs.create('', '', str(tmp_path / name)), config)

@@ -21,6 +21,7 @@ sys.path.insert(0, ROOT)
 
 from permafrost import files, machine
 from permafrost.cli import console, interpreter
+from permafrost.errors import pluralize
 
 ENGINES = ('tf1', 'tf1-mkl', 'tf2')
 BATCHES = [f'data_batch_{i}.bin' for i in range(1, 6)] + ['test_batch.bin']
@@ -162,8 +163,8 @@ def main():
     for status in ('ok', 'note', 'FAIL'):
         print(*LINES[status], sep='\n', end='\n' * bool(LINES[status]))
     failures = len(LINES['FAIL'])
-    print(f'doctor: {failures} FAIL. Fix them from the top, then run this again.' if failures else
-          'doctor: the default engine can run.')
+    print(f"doctor: {pluralize(failures, 'check')} failed. Fix them from the top, then run doctor "
+          'again.' if failures else 'doctor: the default engine can run.')
     return int(failures > 0)
 
 

@@ -19,8 +19,8 @@ from permafrost.flags import define_train_flags, define_training_cluster_flags
 
 flags.DEFINE_integer('ps', 1, 'Number of parameter servers.', 1)
 flags.DEFINE_integer('workers', 2, 'Number of workers; the first is the chief.', 1)
-flags.DEFINE_bool('evaluator', False, 'Also evaluate each newest checkpoint. Needs --run or '
-                  '--resume.')
+flags.DEFINE_bool('evaluator', False, 'Also start an evaluator, which evaluates each new '
+                  'checkpoint. Needs --run or --resume.')
 define_train_flags()
 define_training_cluster_flags()
 FLAGS = flags.FLAGS

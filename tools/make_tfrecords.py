@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Pack class folders, or TFRecords written by other programs.
 
-python tools/make_tfrecords.py DIR OUT
+bin/permafrost pack DIR OUT
 """
 
 import os

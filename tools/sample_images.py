@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write images of the test set as PNG files: python tools/sample_images.py --output DIR."""
+"""Write images of the test set as PNG files: bin/permafrost samples --output DIR."""
 
 import io
 import os

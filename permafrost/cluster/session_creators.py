@@ -112,7 +112,7 @@ class Admission:
         # The first server decides between chiefs that start at the same moment.
         only = 0 if states[0] in unclaimed else None
         self.servers.send('claim', only, run=self.claim, overwrite=self.overwrite)
-        return 'a parameter server has not noted the run yet'
+        return 'a parameter server has not accepted the run yet'
 
     def _refuse_other(self, name: str, state: ServerState) -> None:
         """Raise UserError if a server is of another engine, cluster or run than this task."""

@@ -237,7 +237,7 @@ def load(dataset: Dataset, split: str) -> Tuple[np.ndarray, np.ndarray]:
 def _check_not_empty(dataset: Dataset, split: str) -> None:
     """Raise UserError if a split has no images."""
     if not dataset.counts.get(split):
-        advice = {'validation': ': train.py --validation N holds some out',
+        advice = {'validation': ': training with --validation N holds some out',
                   'test': ': pack it with --test_fraction, or name another --split'}.get(split, '')
         raise UserError(f'{printable(dataset.directory)} has no {split} images{advice}')
 

@@ -214,7 +214,8 @@ def _write_manifest(output: str, classes: List[str], image_size: int, notes: Lis
     bad = dict(bad, **{path: reason for note in notes for path, reason in note['bad'].items()})
     counts = {split: int(total(split, 'count')) for split in SPLITS}
     if not counts['train']:
-        reasons = [f'none can be used, such as {path}: {reason}' for path, reason in bad.items()]
+        reasons = [f'no file could be used, for example {path}: {reason}'
+                   for path, reason in bad.items()]
         reasons.append('all are held out; lower --test_fraction')
         raise UserError(f'there are no images to train on: {reasons[0]}')
     values = counts['train'] * image_size ** 2 * 255.

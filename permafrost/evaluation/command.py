@@ -97,7 +97,7 @@ def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
         raise UsageError(shared_flags.unexpected_argument(more_images[0], values,
                                                           'image files follow --images'))
     if not shared_flags.uses_frozen_graph(values):
-        raise UsageError('--images needs --graph: freeze_graph.py makes one of a run')
+        raise UsageError('--images needs --graph: name a frozen graph, or a run that is frozen')
     for name in ('dataset', 'data_dir', 'split', 'batch_size', 'tta'):
         if name in shared_flags.explicitly_set(values):
             raise UsageError(f'--{name} applies to datasets: leave it out with --images')
@@ -126,7 +126,7 @@ def _graph_to_run(values: flags.FlagValues) -> str:
         isolation.continue_in_child(path)
         return path
     if not os.path.isfile(path):
-        raise UserError(f'cannot read {path}: name a file; freeze_graph.py makes one of a run')
+        raise UserError(f'cannot read {path}: name a file, or freeze a run')
     return path
 
 

@@ -88,15 +88,16 @@ def show(model: Optional[str] = None, image_size: Optional[int] = None, layers: 
 
 
 def show_models(trained: str) -> None:
-    """Print each model with its default recipe and, from the folder `trained`, its frozen graph.
+    """Print each model with its default recipe and, from the folder `trained`, its file.
 
     Counts nothing, so that it takes no time.
     """
-    rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'frozen graph')]
+    rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'trained file')]
     for name in models.MODELS:
-        path = os.path.join(trained, name + '.pb')
+        paths = [os.path.join(trained, name + suffix) for suffix in ('.pb', '.int8.tflite')]
+        path = next(filter(os.path.exists, paths), '')
         graph, recipe = '', catalog.default_recipe(name)
-        if os.path.exists(path):
+        if path:
             graph = os.path.relpath(path)
             card = model_card.read_model_card(path)
             if card.accuracy is not None:

@@ -157,7 +157,7 @@ def check_param_groups(recipe: Recipe) -> None:
     for group in recipe.param_groups:
         if not group.settings():
             raise UsageError(f'parameter group {shown(str(group))} sets nothing: add one such as '
-                             'learning_rate=0.1 (commas separate groups, so a pattern has none)')
+                             'learning_rate=0.1 (a pattern has no comma: that separates groups)')
 
 
 def check_batch_size(batch_size: int, shards: int) -> None:

@@ -64,8 +64,8 @@ class Recipe:
         "by epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or "
         "constant.")
     momentum: float = limited(
-        0.9, minimum=0, below=1, text='Momentum, except of sgd and adam. With muon, it is '
-        'that of all variables but the convolutions, which have 0.6.')
+        0.9, minimum=0, below=1, text='Momentum of momentum, nesterov, muon and '
+        'muon_unscaled. With muon, convolutions always use 0.6.')
     weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 regularization: adds weight_decay * variable to the '
         'gradient.')
@@ -79,8 +79,9 @@ class Recipe:
     param_groups: Tuple[ParamGroup, ...] = limited(
         (), hint=Tuple[str, ...], count=(0, 100), earlier='rules', text='Parameter groups: '
         "learning rate or weight decay of the variables whose names match, such as "
-        "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none. The last group that "
-        'matches a variable counts. The flag replaces all groups of the recipe.')
+        "'beta learning_rate=0.5 weight_decay=0,fc freeze_epoch=3', or none. If several "
+        'groups match a variable, the last one applies. The flag replaces all groups of the '
+        'recipe.')
     label_smoothing: float = limited(
         0., minimum=0, below=1, text='Fraction of a label that is spread evenly over all classes.')
     ema_decay: float = limited(

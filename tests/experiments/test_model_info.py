@@ -71,6 +71,7 @@ def test_models_are_listed_without_being_built(tmp_path, capsys):
         (tmp_path / (name + '.pb')).write_text('')
     (tmp_path / 'alex2.json').write_text('{"accuracy": 0.5, "recipe": "tutorial"}')
     (tmp_path / 'alex3.json').write_text('{"accuracy": 0.5, "recipe": "squeeze"}')
+    (tmp_path / 'davidnet.int8.tflite').write_text('')
     (tmp_path / 'alex4.pb').write_text('another graph')
     (tmp_path / 'alex4.json').write_text('{"accuracy": 0.5, "bytes": 7}')
     model_info.show_models(str(tmp_path))
@@ -81,6 +82,7 @@ def test_models_are_listed_without_being_built(tmp_path, capsys):
     assert row[-1] == '0.8750' and row[-3].endswith('nin2.pb,')
     assert rows[-1][-2:] == ['info.py', '--all']
     alex2, alex3 = (next(row for row in rows if row[0] == name) for name in ('alex2', 'alex3'))
+    assert next(row for row in rows if row[0] == 'davidnet')[-1].endswith('davidnet.int8.tflite')
     assert next(row for row in rows if row[0] == 'alex4')[-1].endswith('alex4.pb')
     assert alex2[-1] == '0.5000' and alex3[-3:] == ['0.5000', '(recipe', 'squeeze)']
 

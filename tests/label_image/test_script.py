@@ -244,7 +244,7 @@ def test_a_comparison_needs_frozen_graphs(compared, name, arguments):
     process = run(*arguments, '--', '--compare')
     assert (process.returncode, process.stderr) == (
         2, f'label_image.sh: {name}: --compare needs a frozen graph; write one first: '
-        f'python {root}/tools/write_graph.py {name} FILE.pb\n')
+        f'{root}/tools/write_graph.py {name} FILE.pb\n')
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

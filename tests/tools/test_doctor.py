@@ -41,7 +41,7 @@ def test_a_fresh_checkout_lacks_an_engine_and_the_data(checkout):
     assert re.search(r'^FAIL  data +data_batch_1.bin, .* missing .*`make data`', out, re.MULTILINE)
     assert re.search(r'^note  tf1 +not set up: ', out, re.MULTILINE)
     assert [line.split()[0] for line in out.splitlines()[-3:]] == ['FAIL', 'FAIL', 'doctor:']
-    assert out.endswith('doctor: 2 FAIL. Fix them from the top, then run this again.\n')
+    assert out.endswith('doctor: 2 checks failed. Fix them from the top, then run doctor again.\n')
 
 
 def test_an_engine_that_cannot_be_set_up_says_what_to_install(checkout, monkeypatch):

@@ -14,14 +14,14 @@ from permafrost.cli import trained_models
 from permafrost.cli.commands import next_command
 from permafrost.errors import UserError, printable
 
+EXPORT = "in Keras, call model.export('DIR') and name DIR instead"
 FREEZE = 'python -m tensorflow.python.tools.freeze_graph'
 # (offset, bytes) -> kind
 SIGNATURES = {
     (0, b'\x89PNG\r\n'): 'is an image (PNG)', (0, b'\xff\xd8\xff'): 'is an image (JPEG)',
     (0, b'BM'): 'is an image (BMP)', (0, b'GIF8'): 'is an image (GIF)',
     (4, b'TFL3'): 'is a TensorFlow Lite model: its name must end in .tflite',
-    (0, b'\x89HDF\r\n'): 'is a Keras model or its weights (HDF5): load it in Keras, save it as a '
-                         'SavedModel, and freeze that',
+    (0, b'\x89HDF\r\n'): f'is a Keras model or its weights (HDF5): {EXPORT}',
     (0, b'\x1f\x8b'): 'is compressed: unpack it with gunzip first',
     (0, b'\x80\x02'): 'is a Python pickle, such as a PyTorch model: convert it to TensorFlow first',
     (0, b'\x08\x01\x12'): 'is the file of a SavedModel: name its directory',
@@ -68,8 +68,8 @@ def check_graph_file(path: str) -> None:
                 stream.seek(-min(8, stream.seek(0, os.SEEK_END)), os.SEEK_END)
                 kind = file_kind(begin, stream.read())
         except OSError as error:
-            raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph; '
-                            'freeze_graph.py makes one of a run')
+            raise UserError(f'cannot read {path} ({error.strerror}): name a frozen graph, or '
+                            'freeze a run')
     if kind and path.endswith(('.tflite', '.onnx')):
         kind = f"{kind.partition(':')[0]}: name the .pb file that it was made from"
     if kind:
@@ -85,7 +85,7 @@ def file_kind(begin: bytes, end: bytes) -> Optional[str]:
             return kind
     if begin.startswith(b'PK\x03\x04'):
         if any(name in begin for name in (b'metadata.json', b'config.json', b'model.weights.h5')):
-            return 'is a Keras model: load it in Keras, save it as a SavedModel, and freeze that'
+            return f'is a Keras model: {EXPORT}'
         return ('is a PyTorch model: convert it to TensorFlow first'
                 if b'data.pkl' in begin or b'archive/' in begin else
                 'is a zip archive: unpack it first')

@@ -8,6 +8,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
+from permafrost.cli.commands import next_command
 from permafrost.errors import UsageError, UserError, printable
 
 MAX_CANDIDATES = 8  # to name for a missing flag
@@ -51,7 +52,8 @@ class _Graph:
             raise UsageError(f'--{flag}={name}: only the first output of a node, NAME or NAME:0, '
                              'can be used')
         if base not in self.nodes:
-            raise UserError(f"{self.path} has no node '{base}': info.py --graph lists its layers")
+            layers = next_command('info.py', '--graph', self.path)
+            raise UserError(f"{self.path} has no node '{base}': {layers} lists its layers")
         return self.nodes[base]
 
     def first_input(self, node: tf.NodeDef) -> Optional[tf.NodeDef]:

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from permafrost import engines, machine, runs
+from permafrost.cli.commands import next_command
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.experiments import latency, model_info
@@ -138,8 +139,8 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
         return entry
     problem = _other_graph(entry)
     if problem:
-        notes.append(f'{name}: {problem}: run freeze_graph.py --run {printable(entry.path)} to '
-                     'make it again')
+        again = next_command('freeze_graph.py', '--run', entry.path)
+        notes.append(f'{name}: {problem}: run {again} to make it again')
         return entry
     return dataclasses.replace(entry, accuracy=found['accuracy'], images=found['images'])
 

@@ -122,8 +122,8 @@ def _exported_trainings(folder: str) -> Dict[str, List[Tuple[str, str]]]:
 def _exports_without_run(path: str, found: Sequence[Selected]) -> List[str]:
     """Return a note for each export of the study at `path`, or of those in it, not in `found`."""
     selected = {each.variant for each in found}
-    return [f'{printable(folder)}: {printable(variant)} has no run to export: start sweep.py, or '
-            'write its settings exactly as in the variant that trains the same'
+    return [f'{printable(folder)}: {printable(variant)} has no run to export: sweep the study, '
+            'or write its settings exactly as in the variant that trains the same'
             for folder in ([path] if is_study(path) else _studies_in(path))
             for group in _exported_trainings(folder).values()
             for variant, export in group if export and variant not in selected]

@@ -41,7 +41,7 @@ def run(values: Any, folder: str) -> int:
     code = pool.run_all(queue, values.parallel)
     _print_table(planned)
     if queue.problems:
-        print(f"failed, and to be tried again: {', '.join(queue.problems)}")
+        print(f"failed (the next sweep retries them): {', '.join(queue.problems)}")
     finished = code == 0 and all(each.is_done() for each in planned)
     script = 'compare.py' if finished else 'sweep.py'
     print(f'next: {commands.next_command(script, folder)}', flush=True)

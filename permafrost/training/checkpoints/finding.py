@@ -91,8 +91,9 @@ def find_checkpoint(run: str, step: Union[int, str, None] = None) -> Checkpoint:
     if step == BEST:
         step = runs.read_status(run).get('best_step')
         if step is None:
-            why = ('it made no evaluation' if runs.read_config(run)[0].validation else
-                   'train.py --validation N chooses one by images that are held out')
+            why = ('it has not been evaluated during training yet'
+                   if runs.read_config(run)[0].validation else
+                   'only training with --validation N keeps one')
             raise UsageError(f'{run} has no best checkpoint: {why}; name another --step')
     checkpoints = list_checkpoints(run)
     newest = newest_checkpoint(run) if step is None else None

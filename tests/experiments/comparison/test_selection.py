@@ -53,7 +53,7 @@ def test_an_export_without_a_run_is_a_note(folder):
     write_study(folder, {}, pruned={'sparsity': 0.8, 'export': 'onnx'}, dense={'sparsity': 0.5})
     for argument in ('study', 'study/', '.'):
         note, = selection.select([str(folder / argument), str(folder / 'study')])[1]
-        assert note.startswith(f'{folder}/study: pruned has no run to export: start sweep.py')
+        assert note.startswith(f'{folder}/study: pruned has no run to export: sweep the study, or')
     assert not selection.select([str(folder / 'study/runs/baseline/seed1')])[1]
 
 

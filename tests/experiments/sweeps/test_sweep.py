@@ -45,7 +45,7 @@ def test_a_failed_run_is_named_and_tried_again(synthetic, tmp_path, capsys):
     for _ in range(2):
         assert helpers.run_fast(tmp_path / 'study', *flags) == 1
         out = capsys.readouterr().out
-        assert 'failed, and to be tried again: learning_rate=3 seed 1\n' in out
+        assert 'failed (the next sweep retries them): learning_rate=3 seed 1\n' in out
         assert 'learning_rate=0.1  0.66' in out and 'learning_rate=3    no accuracy' in out
         assert re.search(r'^next: .*sweep\.py', out.splitlines()[-1])
         flags = []

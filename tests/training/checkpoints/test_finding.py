@@ -90,5 +90,5 @@ def test_without_proc_a_link_stands_in(trained, monkeypatch):
 
 def test_the_best_checkpoint_needs_an_evaluation(synthetic, tmp_path):
     networks.train(synthetic, tmp_path, 1, 'tuto', validation=100)
-    with pytest.raises(UsageError, match='has no best checkpoint: it made no evaluation; name '):
+    with pytest.raises(UsageError, match='has no best checkpoint: it has not been evaluated'):
         finding.find_checkpoint(str(tmp_path), 'best')
