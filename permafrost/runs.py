@@ -153,8 +153,8 @@ def latest_run(log_dir: str) -> str:
     """Return the most recently used run under `log_dir`. Raises UserError if there is none."""
     directories = list_runs(log_dir)
     if not directories:
-        raise UserError(f"no run under {log_dir}: train one with {next_command('train.py')}, or name it "
-                        'with --run')
+        train = next_command('train.py')
+        raise UserError(f'no run under {log_dir}: train one with {train}, or name it with --run')
     return directories[-1]
 
 

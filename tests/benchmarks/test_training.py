@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from benchmarks import runner, training
-from benchmarks.runtimes import ablations, client
+from benchmarks.runtimes import ablations, client, server
 from permafrost.config import Config
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client as runtime_client
@@ -46,11 +46,12 @@ FACTS = dict(params=15, macs=1100, layers=LAYERS, loss=2.5, difference=1e-6)
 def benchmark(tmp_path, monkeypatch):
     """Return a function that runs the benchmark with fakes, and `different` facts for PyTorch."""
     def run(models=('tuto',), **different):
-        for number, (name, server) in enumerate(list(client.SERVERS.items())):
+        for number, (name, each) in enumerate(list(client.SERVERS.items())):
             facts = dict(FACTS, **(different if name == training.PYTORCH else {}))
             module = f'fake_{number}'
             (tmp_path / (module + '.py')).write_text(FAKE_SERVER.format(facts=json.dumps(facts)))
-            monkeypatch.setitem(client.SERVERS, name, server._replace(module=module))
+            monkeypatch.setitem(client.SERVERS, name, each._replace(module=module))
+        monkeypatch.setattr(server, 'SIDE', 64)
         monkeypatch.setenv('PYTHONPATH', str(tmp_path))
         monkeypatch.setattr(client, '_has_allocator', lambda: True)
         monkeypatch.setattr(training.engines, 'has_bfloat16', lambda engine: True)

@@ -115,14 +115,15 @@ def test_shards_and_notes_of_an_earlier_packing_are_removed(images, reference, t
                                           (signal.SIGKILL, -9)])
 def test_a_signal_stops_packing_and_the_next_run_continues(tmp_path, number, code):
     make_images(tmp_path / 'in', 1200, sizes=(40, 41))
-    arguments = processes.command(SCRIPT, tmp_path / 'in', tmp_path / 'out', '--threads=2')
+    arguments = processes.command(SCRIPT, tmp_path / 'in', tmp_path / 'out', '--threads=2',
+                                  '--image_size=128')  # which takes some time
     returncode, output = processes.interrupt(arguments, ' images', number)
     assert returncode == code and 'Traceback' not in output, output
     if number != signal.SIGKILL:
         assert 'run this again to continue' in output
     assert not (tmp_path / 'out/manifest.json').exists()
     processes.finish(arguments)
-    assert pack(tmp_path / 'in', tmp_path / 'uninterrupted', 32, 0.1) == 0
+    assert pack(tmp_path / 'in', tmp_path / 'uninterrupted', 128, 0.1) == 0
     assert contents(tmp_path / 'out') == contents(tmp_path / 'uninterrupted')
 
 

@@ -21,7 +21,8 @@ def _built():
 
 
 @pytest.mark.slow
-def test_graphs_are_timed_in_turn_and_damaged_ones_left_out(tmp_path, capsys):
+def test_graphs_are_timed_in_turn_and_damaged_ones_left_out(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(latency, 'MAX_ROUNDS', latency.MIN_ROUNDS)
     (tmp_path / 'bad\n.pb').write_bytes(b'x')
     (tmp_path / 'copy.pb').symlink_to(TUTO)
     graphs = [TUTO, str(tmp_path / 'bad\n.pb'), str(tmp_path / 'copy.pb')]
@@ -32,6 +33,15 @@ def test_graphs_are_timed_in_turn_and_damaged_ones_left_out(tmp_path, capsys):
         assert each.library.startswith(('1.15', '2.')) and each.rounds >= latency.MIN_ROUNDS
     notes = capsys.readouterr().out.splitlines()
     assert len(notes) == 1 and 'bad\\n.pb is not timed' in notes[0]
+
+
+def test_settings_of_this_process_are_not_inherited(monkeypatch):
+    for name in ('OMP_NUM_THREADS', 'KMP_BLOCKTIME', 'TF_CPP_MIN_LOG_LEVEL'):
+        monkeypatch.setenv(name, '1')
+    monkeypatch.setenv('OTHER', '1')
+    environment = latency._environment()
+    assert environment['OTHER'] == '1'
+    assert not any(name.startswith(('OMP_', 'KMP_', 'TF_')) for name in environment)
 
 
 def answers(monkeypatch, take_turns):

@@ -334,7 +334,7 @@ def engines():
 def test_every_engine_loads_the_files_of_every_engine(run, normed_run, engines, synthetic,
                                                       tmp_path):
     """All give the same logits to 1e-4."""
-    images = some_images(synthetic, 100)
+    images = some_images(synthetic, 20)
     files = [str(tmp_path / f'{number}.pb') for number in range(len(engines))]
     for python, path in zip(engines, files):
         processes.finish([python, os.path.join(processes.ROOT, 'freeze_graph.py'), '--run=' + run,
@@ -344,14 +344,7 @@ def test_every_engine_loads_the_files_of_every_engine(run, normed_run, engines, 
     files.append(str(tmp_path / 'normed.pb'))
     freeze.freeze(normed_run, None, output=files[-1])
     expected = [logits_of(path, images) for path in files]
-    for logits in _logits_by_engine(engines, files, images, tmp_path):
-        np.testing.assert_allclose(logits, expected, atol=1e-4)
-
-
-@pytest.mark.slow
-def test_every_engine_has_the_operations_of_few_models(engines, synthetic, tmp_path):
-    images, files, expected = some_images(synthetic, 8), [], []
-    for name in ('activated', 'davidnet_tricks', 'xception_mini'):
+    for name in ('activated', 'davidnet_tricks', 'xception_mini'):  # with operations of few models
         with networks.registered():
             graph, logits = untrained(name, images)
         expected.append(logits)
@@ -360,7 +353,8 @@ def test_every_engine_has_the_operations_of_few_models(engines, synthetic, tmp_p
             stream.write(graph.SerializeToString())
     for found in _logits_by_engine(engines, files, images, tmp_path):
         for logits, those_here in zip(found, expected):
-            np.testing.assert_allclose(logits, those_here, atol=1e-4 * np.abs(those_here).max())
+            np.testing.assert_allclose(logits, those_here,
+                                       atol=1e-4 * max(1., np.abs(those_here).max()))
 
 
 @pytest.mark.parametrize('changes', [

@@ -91,12 +91,17 @@ def _variant(run: str) -> str:
     return ''
 
 
+def _study_of(run: str) -> str:
+    """Return the folder of the study that a run <study>/runs/<variant>/seed<k> is of."""
+    return os.path.abspath(os.path.join(run, *[os.pardir] * 3))
+
+
 def _with_exports(paths: Sequence[str]) -> List[Selected]:
     """Return the runs `paths` and, of studies, the exports of them that are variants, too."""
     trainings: Dict[str, Dict[str, List[Tuple[str, str]]]] = {}
     found = []
     for run in paths:
-        trained, folder = _variant(run), os.path.normpath(os.path.join(run, *[os.pardir] * 3))
+        trained, folder = _variant(run), _study_of(run)
         if trained and folder not in trainings:
             trainings[folder] = _exported_trainings(folder)
         group = trainings.get(folder, {}).get(trained) or [(trained, '')]
@@ -121,12 +126,13 @@ def _exported_trainings(folder: str) -> Dict[str, List[Tuple[str, str]]]:
 
 def _exports_without_run(path: str, found: Sequence[Selected]) -> List[str]:
     """Return a note for each export of the study at `path`, or of those in it, not in `found`."""
-    selected = {each.variant for each in found}
+    selected = {(_study_of(each.path), each.variant) for each in found}
     return [f'{printable(folder)}: {printable(variant)} has no run to export: sweep the study, '
             'or write its settings exactly as in the variant that trains the same'
             for folder in ([path] if is_study(path) else _studies_in(path))
             for group in _exported_trainings(folder).values()
-            for variant, export in group if export and variant not in selected]
+            for variant, export in group
+            if export and (os.path.abspath(folder), variant) not in selected]
 
 
 def is_result(path: str) -> bool:

@@ -57,6 +57,17 @@ def test_an_export_without_a_run_is_a_note(folder):
     assert not selection.select([str(folder / 'study/runs/baseline/seed1')])[1]
 
 
+def test_another_study_does_not_hide_an_export_without_a_run(folder, tmp_path):
+    shutil.copytree(str(folder / 'study'), str(tmp_path / 'all/other'))
+    shutil.copytree(str(folder / 'study'), str(tmp_path / 'all/study'))
+    for name, sparsity in (('study', .8), ('other', .5)):
+        files.write_json(str(tmp_path / 'all' / name / 'study.json'), {
+            'base': {'model': 'lenet5', 'sparsity': .8},
+            'variants': {'int8': {'sparsity': sparsity, 'export': 'int8.tflite'}}})
+    note, = selection.select([str(tmp_path / 'all')])[1]
+    assert note.startswith(f'{tmp_path}/all/other: int8 has no run to export')
+
+
 def test_patterns_and_folders_name_runs_once(folder):
     expected = ['runs/tiny/foreign', 'runs/tiny/killed']
     assert names(folder, 'runs/tiny/[fk]*')[0] == expected

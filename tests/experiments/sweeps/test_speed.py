@@ -17,7 +17,7 @@ def test_a_speed_is_measured_by_a_short_training(synthetic, tmp_path, monkeypatc
     run = run._replace(arguments=(*run.arguments, '--validation=100', '--patience=2'))
     with helpers.fast_trainings():
         measured = speed.measure(run, [])
-    assert 0 < measured <= 6400  # twice that of steps of 10 ms and 32 images
+    assert 0 < measured < 320000  # steps of 10 ms and 32 images: at most 3,200 but for pauses
     assert not (tmp_path / 'runs').exists()
 
 

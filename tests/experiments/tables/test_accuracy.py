@@ -53,14 +53,16 @@ def test_a_page_of_ones_own_is_the_only_one_that_is_written(tmp_path, monkeypatc
     assert result.code == 0 and changed() == set(PAGES)
 
 
+def _percent(summary):
+    spread = f" ± {100 * summary['std']:.2f}" if len(summary['values']) > 1 else ''
+    return f"{100 * summary['mean']:.2f}{spread} %"
+
+
 def _expected_sentence(result):
     """Return what the description of a recipe says of its result."""
-    def percent(summary):
-        spread = f" ± {100 * summary['std']:.2f}" if len(summary['values']) > 1 else ''
-        return f"{100 * summary['mean']:.2f}{spread} %"
-    text = f"Accuracy: {percent(result['accuracy'])}"
+    text = f"Accuracy: {_percent(result['accuracy'])}"
     if 'tta' in result:
-        text += f", {percent(result['accuracy_tta'])} with --tta {result['tta']}"
+        text += f", {_percent(result['accuracy_tta'])} with --tta {result['tta']}"
     seeds = len(result['seeds'])
     gpu = results.gpu(result)
     return (f"{text} ({seeds} seed{'s' * (seeds > 1)}, {result['train_seconds'] / 60:.0f} minutes"
@@ -72,9 +74,16 @@ def test_recipes_give_the_recorded_accuracy(name):
     recorded = [r for r in results.load(os.path.join(ROOT, 'results'))
                 if r['recipe'] == name and r['dataset'] == 'cifar10' and not results.changes(r)
                 and r['steps'] == durations.num_steps(catalog.RECIPES[name])]
-    expected = [_expected_sentence(r) for r in recorded] or ['Accuracy: not measured yet.']
     description = ' '.join(catalog.RECIPES[name].description.split())
-    assert [text for text in expected if text in description]
+    assert recorded or 'Accuracy: not measured yet.' in description
+    named = [r for r in recorded if re.search(rf"\b{r['model']}\b", description)]
+    assert bool(named) == bool(recorded)
+    for result in named:
+        if f"--model {result['model']}" in description:
+            assert _expected_sentence(result) in description
+        else:
+            assert (f"{result['model']}: {_percent(result['accuracy'])}, "
+                    f"{_percent(result['accuracy_tta'])} (") in description
 
 
 def _result(**changes):

@@ -1,6 +1,5 @@
 """Trials as a sweep makes them, without a training."""
 
-
 import optuna
 import sqlalchemy
 
@@ -38,6 +37,16 @@ def heartbeat(search, number):
     with search._storage.engine.connect() as each:
         return each.execute(sqlalchemy.text(
             f'SELECT heartbeat FROM trial_heartbeats WHERE trial_id = {trial._trial_id}')).scalar()
+
+
+def age(search, number):
+    """Let the last heartbeat of a trial be long ago; return its time."""
+    trial = search._optuna.get_trials()[number]
+    with search._storage.engine.begin() as each:
+        each.execute(sqlalchemy.text(
+            "UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00' "
+            f'WHERE trial_id = {trial._trial_id}'))
+    return heartbeat(search, number)
 
 
 def fail(search, *problems):

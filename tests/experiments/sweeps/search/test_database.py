@@ -57,7 +57,8 @@ def test_another_process_may_create_the_tables_in_the_same_moment(tmp_path, monk
     ('postgresql://127.0.0.1:9/x?password=secret', 1, NO_SERVER + '127.0.0.1:9/x'),
     ('postgresql://127.0.0.1:9/x?sslpassword=secret', 1, NO_SERVER + '127.0.0.1:9/x'),
     ('postgresql://me:secret@127.0.0.1:9/x', 1, NO_SERVER + 'me:***@127.0.0.1:9/x (')])
-def test_a_database_that_does_not_work_is_one_line(url, code, reason):
+def test_a_database_that_does_not_work_is_one_line(url, code, reason, monkeypatch):
+    monkeypatch.setattr(database.time, 'sleep', lambda seconds: None)
     with pytest.raises(UserError) as error, database.one_line_errors(url):
         database.open_storage(url)
     assert error.value.exit_code == code and reason in str(error.value)
