@@ -27,14 +27,14 @@ std::vector<std::string> ClassNames(const Flags& flags, const Network& network, 
     for (size_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   }
   if (names.size() == classes) return names;
-  throw Error(in_graph ? network.path() : flags.labels, ": ", names.size(), " labels for ", classes,
+  throw Error(in_graph ? network.name() : flags.labels, ": ", names.size(), " labels for ", classes,
               " classes: give --labels FILE with a name for each class");
 }
 
 // Print one JSON object: the members that every command prints, then `members`.
 void PrintJson(const Flags& flags, const Backend& backend, const Network& network,
                const json::Object& members) {
-  json::Object object = {{"graph", network.path()},
+  json::Object object = {{"graph", network.name()},
                          {"runtime", backend.name},
                          {"version", backend.version},
                          {"precision", flags.model.precision},
@@ -86,7 +86,7 @@ void PrintBenchmark(const Flags& flags, const Backend& backend, const Network& n
                     const BenchmarkResult& result, const std::vector<OperationTime>& profile) {
   const Latency& latency = result.latency_ms;
   printf("graph: %s\n%s -> %s, batch size %d, %d thread%s, %s, %d x %d runs after %d for warm-up\n",
-         GraphTitle(network.path(), network.card()).c_str(), OneLine(network.node()).c_str(),
+         GraphTitle(network.name(), network.card()).c_str(), OneLine(network.node()).c_str(),
          OneLine(network.output()).c_str(), flags.batch_size, flags.model.threads,
          flags.model.threads == 1 ? "" : "s", RuntimeText(backend, flags.model).c_str(),
          flags.repeats, flags.runs, flags.warmup);

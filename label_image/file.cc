@@ -102,7 +102,8 @@ std::vector<std::string> Lines(std::string_view text) {
     text.remove_prefix(std::min(line.size() + 1, text.size()));
     const size_t begin = std::min(line.find_first_not_of(" \r\t"), line.size());
     const size_t end = line.find_last_not_of(" \r\t") + 1;
-    const std::string printed = OneLine(line.substr(begin, end - std::min(begin, end)), kMaxClassName);
+    const std::string printed =
+        OneLine(line.substr(begin, end - std::min(begin, end)), kMaxClassName);
     if (!printed.empty()) lines.push_back(printed);
   }
   return lines;

@@ -10,11 +10,12 @@
 namespace label_image {
 
 // Return the bytes of a file. Throws Error if it cannot be read, is a pipe that the shell has not
-// made, or has more than `max_size` bytes. The default limit of 1 GiB is below protobuf's own, 2 GiB.
+// made, or has more than `max_size` bytes. The default limit of 1 GiB is below protobuf's own of
+// 2 GiB.
 std::string ReadFile(const std::string& path, size_t max_size = size_t{1} << 30);
 
-// Write a temporary file next to `path` and rename it. Standard output and error, devices, pipes and
-// links are written to directly. Throws Error.
+// Write a temporary file next to `path` and rename it. Standard output and error, devices, pipes
+// and links are written to directly. Throws Error.
 void WriteFile(const std::string& path, std::string_view bytes);
 
 // Return whether `text` ends with `end`.

@@ -27,8 +27,8 @@ constexpr Signature kSignatures[] = {
     {0, "GIF8"sv, "is an image (GIF), which goes after the graph"},
     {4, "TFL3"sv, "is a TensorFlow Lite model: its name must end in .tflite, or give --runtime "
                   "litert"},
-    {0, "\x89HDF\r\n"sv, "is a Keras model or its weights (HDF5): load it in Keras, save it as a "
-                         "SavedModel, and freeze that"},
+    {0, "\x89HDF\r\n"sv, "is a Keras model or its weights (HDF5): in Keras, call "
+                         "model.export('DIR') and name DIR instead"},
     {0, "\x1f\x8b"sv, "is compressed: unpack it with gunzip first"},
     {0, "\x80\x02"sv, "is a Python pickle, such as a PyTorch model: convert it to TensorFlow "
                       "first"},
@@ -60,8 +60,8 @@ std::string DirectoryKind(const std::string& path) {
     return stat((path + "/" + name).c_str(), &status) == 0;
   };
   if (has("saved_model.pb") || has("saved_model.pbtxt")) {
-    return Concat("is a SavedModel: label_image.sh runs it, or freeze it: "
-                  "python tools/write_graph.py ", path, " FILE.pb");
+    return Concat("is a SavedModel: label_image.sh runs it, or freeze it: tools/write_graph.py ",
+                  path, " FILE.pb");
   }
   if (has("config.json") && has("train")) {
     return "is a run: freeze it first: freeze_graph.py --run " + path;
@@ -83,7 +83,7 @@ std::string FileKind(std::string_view bytes) {
   if (begin.substr(0, 4) == "PK\3\4") {
     if (Contains(begin, "metadata.json") || Contains(begin, "config.json") ||
         Contains(begin, "model.weights.h5")) {
-      return "is a Keras model: load it in Keras, save it as a SavedModel, and freeze that";
+      return "is a Keras model: in Keras, call model.export('DIR') and name DIR instead";
     }
     return Contains(begin, "data.pkl") || Contains(begin, "archive/")
                ? "is a PyTorch model: convert it to TensorFlow first"

@@ -26,8 +26,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
   return {
       {"graph", &flags->graph, "model to run: a frozen graph (.pb), .tflite, .onnx or .xml"},
       {"graph_name", &flags->graph_name,
-       "name to show for it; one that is a directory or a .pbtxt file is what the graph was converted "
-       "from, and its json is read; default: the path"},
+       "name to show for the graph; default: its path. If it names the SavedModel directory or "
+       ".pbtxt file that the graph was converted from, the .json next to that is read"},
       {"runtime", &flags->runtime,
        "tensorflow (default for .pb), litert (.tflite), onnxruntime (.onnx) or openvino (.xml)"},
       {"library", &flags->libraries,
@@ -37,7 +37,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"batch_file", &flags->batch_files,
        "labelled images to evaluate: CIFAR binary file or TFRecords; may be repeated"},
       {"label_bytes", &flags->label_bytes,
-       "label bytes per CIFAR record, of which the last is used: 1 (default), 2 for CIFAR-100", 1, 2},
+       "label bytes per CIFAR record, of which the last is used: 1 (default), 2 for CIFAR-100",
+       1, 2},
       {"limit", &flags->limit, "evaluate only the first N images"},
       {"predictions", &flags->predictions,
        "file to write: index, label, prediction and probabilities of each image"},
@@ -55,7 +56,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
       {"precision", &model->precision,
        "float32 (default), or bfloat16 on a processor with bfloat16 instructions: faster for some "
        "models"},
-      {"profile", &flags->profile, "with --benchmark and the runtime tensorflow: also print the time of each operation"},
+      {"profile", &flags->profile,
+       "with --benchmark and the runtime tensorflow: also print the time of each operation"},
       {"json", &flags->json, "print one JSON object instead of text"},
       {"node", &model->node, "node to feed; default: images, inputs, or the only placeholder"},
       {"output", &model->output,
@@ -74,7 +76,8 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "width of the images that the graph receives, if the graph leaves it open", 1, 10000},
       {"input_height", &network->input_height, "see --input_width", 1, 10000},
       {"standardize", &network->standardize,
-       "how pixels become floats: per_image (mean 0, standard deviation 1) or none (0 to 255; default)"},
+       "how pixels become floats: per_image (mean 0, standard deviation 1) or none (0 to 255; "
+       "default)"},
       {"input_mean", &network->input_mean,
        "how pixels become floats: (x - mean) / std; one number, or R,G,B; default: 0"},
       {"input_std", &network->input_std, "see --input_mean; default: 1"},
@@ -82,7 +85,7 @@ std::vector<FlagSpec> FlagSpecs(Flags* flags) {
        "what the graph returns: logits, softmax, sigmoid or raw; default: as the graph says"},
       {"allow_any_op", &model->allow_any_op,
        "also run operations that inference does not need, of any size; they can write files: never "
-       "for a graph that you do not trust"},
+       "use it for a graph that you do not trust"},
       {"memory_limit", &flags->memory_limit,
        "memory for the graph, in MB; default: three quarters of the available memory"},
       {"session_config", &flags->session_config,
@@ -141,7 +144,9 @@ void CheckFlags(const Flags& flags) {
   const int commands = flags.compare ? 1 + flags.benchmark
                                      : !flags.images.empty() + !flags.batch_files.empty() +
                                            flags.benchmark;
-  if (commands == 0) throw UsageError("nothing to do: give images, --batch_file, --benchmark or --compare");
+  if (commands == 0) {
+    throw UsageError("nothing to do: give images, --batch_file, --benchmark or --compare");
+  }
   if (commands > 1) {
     throw UsageError("give only one of images, --batch_file, --benchmark and --compare");
   }
@@ -177,17 +182,17 @@ void CheckFlags(const Flags& flags) {
   }
 }
 
-}  // namespace
-
-Flags ParseFlags(int argc, char** argv) {
-  Flags flags;
-  const std::vector<FlagSpec> specs = FlagSpecs(&flags);
+// Set the flags that the arguments give. Those without a dash become images.
+void ReadArguments(int argc, char** argv, Flags* flags) {
+  const std::vector<FlagSpec> specs = FlagSpecs(flags);
   bool only_images = false;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    if (argument.empty()) throw UsageError("an argument is empty: leave it out, or give it a value");
+    if (argument.empty()) {
+      throw UsageError("an argument is empty: leave it out, or give it a value");
+    }
     if (only_images || argument.size() < 2 || argument[0] != '-') {
-      flags.images.push_back(argument);
+      flags->images.push_back(argument);
       continue;
     }
     if (argument == "--") {
@@ -208,6 +213,25 @@ Flags ParseFlags(int argc, char** argv) {
       throw UsageError("--" + name + " needs a value");
     }
   }
+}
+
+// 0 stands for the default until then, so that CheckFlags sees which flags are given.
+void SetDefaults(Flags* flags) {
+  const bool timed = flags->benchmark || flags->compare;
+  if (!flags->top) flags->top = 3;
+  if (!flags->batch_size) flags->batch_size = timed ? 1 : 100;
+  if (!flags->warmup) flags->warmup = 20;
+  if (!flags->runs) flags->runs = 100;
+  if (!flags->repeats) flags->repeats = 5;
+  if (!flags->label_bytes) flags->label_bytes = 1;
+  if (!flags->model.threads) flags->model.threads = timed ? 1 : CountProcessors();
+}
+
+}  // namespace
+
+Flags ParseFlags(int argc, char** argv) {
+  Flags flags;
+  ReadArguments(argc, argv, &flags);
   if (flags.help) return flags;
   if (flags.compare) {
     if (!flags.graph.empty()) flags.compared.push_back(flags.graph);
@@ -215,14 +239,7 @@ Flags ParseFlags(int argc, char** argv) {
     flags.images.clear();
   }
   CheckFlags(flags);
-  const bool timed = flags.benchmark || flags.compare;
-  if (!flags.top) flags.top = 3;
-  if (!flags.batch_size) flags.batch_size = timed ? 1 : 100;
-  if (!flags.warmup) flags.warmup = 20;
-  if (!flags.runs) flags.runs = 100;
-  if (!flags.repeats) flags.repeats = 5;
-  if (!flags.label_bytes) flags.label_bytes = 1;
-  if (!flags.model.threads) flags.model.threads = timed ? 1 : CountProcessors();
+  SetDefaults(&flags);
   return flags;
 }
 

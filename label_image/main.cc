@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <new>
 
 #include "commands.h"
 #include "comparison/compare.h"
@@ -17,28 +16,16 @@ namespace label_image {
 namespace {
 
 int Run(int argc, char** argv) {
-  Flags flags = ParseFlags(argc, argv);
-  if (flags.help) {
-    fputs(HelpText().c_str(), stdout);
-    return 0;
-  }
-  if (!flags.session_config.empty()) ReadSessionConfig(&flags);
-  if (!flags.compared.empty()) return CompareModels(flags);
-  return RunWithModel(flags, RunCommand);
-}
-
-int ExitCode(int argc, char** argv) {
-  try {
-    return Run(argc, argv);
-  } catch (const UsageError& error) {
-    PrintError(error.what());
-    return 2;
-  } catch (const Error& error) {
-    PrintError(error.what());
-  } catch (const std::bad_alloc&) {
-    PrintError("not enough memory");
-  }
-  return 1;
+  return ExitCode([=] {
+    Flags flags = ParseFlags(argc, argv);
+    if (flags.help) {
+      fputs(HelpText().c_str(), stdout);
+      return 0;
+    }
+    if (!flags.session_config.empty()) ReadSessionConfig(&flags);
+    if (!flags.compared.empty()) return CompareModels(flags);
+    return RunWithModel(flags, RunCommand);
+  });
 }
 
 }  // namespace
@@ -50,7 +37,7 @@ int main(int argc, char** argv) {
     closed = open("/dev/null", O_RDONLY);
     if (closed > STDERR_FILENO) close(closed);
   }
-  int code = label_image::RunOnLargeStack(label_image::ExitCode, argc, argv);
+  int code = label_image::RunOnLargeStack(label_image::Run, argc, argv);
   // A failed write of an earlier printf or fputs shows in ferror alone.
   if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
     label_image::PrintError("cannot write to stdout");

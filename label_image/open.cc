@@ -40,9 +40,9 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
 }  // namespace
 
 void ReadSessionConfig(Flags* flags) {
-  const std::string config = ReadFile(flags->session_config);
-  const int threads = NamingFile(flags->session_config, [&] { return ConfiguredThreads(config); });
-  flags->model.threads = threads > 0 ? threads : CountProcessors();
+  std::string config = ReadFile(flags->session_config);
+  flags->model.threads =
+      NamingFile(flags->session_config, [&config] { return StateThreads(&config); });
   flags->model.config = config;
 }
 
@@ -65,9 +65,11 @@ int RunWithModel(Flags flags, const Command& command) {
   SetEnvironment(flags.model.threads);
   LiftMemoryLimit();
   const Backend backend = LoadBackend(runtime, flags.libraries);
+  ForgetLog();
   LimitMemory(flags.memory_limit);
   const auto model = NamingFile(name, [&] { return backend.open(std::move(file), flags.model); });
   Network network(model.get(), flags.network);
+  ForgetLog();
   return command(flags, backend, &network);
 }
 

@@ -5,8 +5,8 @@
 
 namespace label_image {
 
-// Return the SHA-256 of a file as 64 hexadecimal digits. The file is read in pieces, so that it does
-// not count in the peak memory of the process. Throws Error if it cannot be read.
+// Return the SHA-256 of a file as 64 hexadecimal digits. The file is read in pieces, so that it
+// does not count in the peak memory of the process. Throws Error if it cannot be read.
 std::string Sha256OfFile(const std::string& path);
 
 }  // namespace label_image

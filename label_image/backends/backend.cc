@@ -1,5 +1,7 @@
 #include "backends/backend.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <string_view>
 
@@ -45,6 +47,13 @@ std::string Choose(const std::string& path, const Names& names, const char* flag
 }
 
 }  // namespace
+
+bool DropBytes(ModelFile* file) {
+  struct stat status;
+  if (stat(file->path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  std::string().swap(file->bytes);
+  return true;
+}
 
 Nodes ChooseNodes(const std::string& path, const Names& inputs, const Names& outputs,
                   const ModelOptions& options) {

@@ -45,10 +45,10 @@ struct InputInfo {
 // A file that a runtime has opened, with its input and output.
 class Model {
  public:
-  explicit Model(std::string path) : path_(std::move(path)) {}
+  explicit Model(std::string name) : name_(std::move(name)) {}
   virtual ~Model() = default;
 
-  const std::string& path() const { return path_; }
+  const std::string& name() const { return name_; }  // of the file, for people
   const Nodes& nodes() const { return nodes_; }
   const InputInfo& input() const { return input_; }
   // The operation that computes the output, under TensorFlow's name; "": unknown.
@@ -63,7 +63,7 @@ class Model {
   virtual std::unique_ptr<Session> Open(const InputInfo& input, bool traced) = 0;
 
  protected:
-  std::string path_;
+  std::string name_;
   Nodes nodes_;
   InputInfo input_;
   std::string source_op_;
@@ -74,6 +74,10 @@ struct ModelFile {
   std::string path, name, bytes;
   std::shared_ptr<const Graph> graph;
 };
+
+// Free the bytes of a regular file, before a runtime reads it by its path: they would count in the
+// peak memory. Return whether it did; a pipe could not be read again.
+bool DropBytes(ModelFile* file);
 
 struct ModelOptions {
   std::string node, output;           // to feed and to fetch; "": see FindNodes

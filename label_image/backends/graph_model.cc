@@ -18,7 +18,7 @@ GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& o
     : Model(graph->path()), graph_(std::move(graph)), options_(options) {
   nodes_ = FindNodes(*graph_, options.node, options.output);
   if (!nodes_.assumed.empty()) {
-    graph_ = std::make_shared<const Graph>(Feed(graph_->bytes(), path(), nodes_.assumed), path());
+    graph_ = std::make_shared<const Graph>(Feed(graph_->bytes(), name(), nodes_.assumed), name());
   }
   if (const Node* source = FindSource(*graph_, nodes_.output)) source_op_ = source->op;
   if (nodes_.input.empty()) return;
@@ -27,7 +27,7 @@ GraphModel::GraphModel(std::shared_ptr<const Graph> graph, const ModelOptions& o
   input_ = {graph_->OutputType(node), shape.value_or(Shape())};
   const bool is_scalar = shape && shape->empty() && graph_->producer() >= kUnknownShapeVersion;
   if (is_scalar && input_.type != kString) {
-    throw Error(path(), ": node ", Quote(nodes_.input), " has shape [], but only images can be "
+    throw Error(name(), ": node ", Quote(nodes_.input), " has shape [], but only images can be "
                 "fed");
   }
   if (input_.type == 0 && nodes_.input == "images") input_.type = kUint8;

@@ -57,7 +57,8 @@ bool HasName(const LibraryNames& names, const std::string& path) {
   const std::string file = fs::path(path).filename();
   return std::any_of(names.files.begin(), names.files.end(), [&file](const std::string& name) {
     const std::string base = fs::path(name).filename();
-    return file.compare(0, base.find(".so"), base, 0, base.find(".so")) == 0;
+    const size_t stem = base.find(".so") + 3;  // with it: libtensorflow_framework.so is no match
+    return file.compare(0, stem, base, 0, stem) == 0;
   });
 }
 

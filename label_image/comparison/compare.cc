@@ -113,7 +113,8 @@ int CompareModels(const Flags& flags) {
     }
     if (S_ISDIR(status.st_mode)) throw Error(path, ": ", strerror(EISDIR));
     if (flags.compared.size() > 1 && !S_ISREG(status.st_mode)) {
-      throw Error(path, ": is a pipe or device, but each model must read it: save it to a file first");
+      throw Error(path, ": is a pipe or device, but each model must read it: save it to a file "
+                  "first");
     }
   }
   std::vector<TimedModel> models;
@@ -121,7 +122,10 @@ int CompareModels(const Flags& flags) {
   int code = TimeInTurn(flags, &models);
   const bool all_timed = code == 0;
   if (all_timed && !flags.batch_files.empty()) code = EvaluateInTurn(&models);
-  for (TimedModel& model : models) model.Stop();
+  for (TimedModel& model : models) {
+    const int stopped = model.Stop();
+    if (code == 0) code = stopped;
+  }
   if (!all_timed) return code;
   flags.json ? PrintJson(flags, models) : PrintTable(flags, models);
   return code;  // without an accuracy, the latencies are still printed

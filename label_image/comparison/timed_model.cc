@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <new>
 
 #include "backends/load.h"
 #include "error.h"
@@ -98,20 +97,13 @@ int Serve(const Flags& flags, const Backend& backend, Network* network, int requ
 
 // Return the exit code of the child for a model.
 int RunChild(const Flags& flags, int requests, int answers) {
-  try {
-    const Command serve = [&](const Flags& own, const Backend& backend, Network* network) {
-      return Serve(own, backend, network, requests, answers);
-    };
+  const Command serve = [&](const Flags& own, const Backend& backend, Network* network) {
+    return Serve(own, backend, network, requests, answers);
+  };
+  const auto run = [&] {
     return NamingFile(flags.graph_name, [&] { return RunWithModel(flags, serve); });
-  } catch (const UsageError& error) {
-    PrintError(error.what());
-    return 2;
-  } catch (const Error& error) {
-    PrintError(error.what());
-  } catch (const std::bad_alloc&) {
-    PrintError(Printable(flags.graph_name) + ": not enough memory");
-  }
-  return 1;
+  };
+  return ExitCode(run, flags.graph_name);
 }
 
 }  // namespace
@@ -165,7 +157,8 @@ int TimedModel::Stop() {
   waitpid(pid_, &status, 0);
   pid_ = 0;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  throw Error(Printable(name()), ": its process was killed by signal ", WTERMSIG(status));
+  PrintError(Concat(Printable(name()), ": its process was killed by signal ", WTERMSIG(status)));
+  return 1;
 }
 
 }  // namespace label_image

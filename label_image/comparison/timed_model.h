@@ -38,7 +38,7 @@ class TimedModel {
   // count in peak_mb. Return false if it fails.
   bool Evaluate();
 
-  // End the process. Return its exit code. Throws Error if a signal has ended it.
+  // End the process. Return its exit code; if a signal has ended it, print that and return 1.
   int Stop();
 
   const std::string& path() const { return flags_.graph; }

@@ -107,7 +107,7 @@ void ReadProfile(const std::string& bytes) {
 void ReadOnnx(const std::string& bytes) {
   FileKind(bytes);
   for (const std::string& label : OnnxLabels(bytes)) {
-    Require(OneLine(label, 1000) == label, "a label is one line");
+    Require(OneLine(label, label.size()) == label, "a label is one line");
   }
   OnnxSourceOp(bytes, "predictions");
 }
@@ -115,7 +115,7 @@ void ReadOnnx(const std::string& bytes) {
 void ReadTflite(const std::string& bytes) {
   FileKind(bytes);
   for (const std::string& label : TfliteLabels(bytes)) {
-    Require(OneLine(label, 1000) == label, "a label is one line");
+    Require(OneLine(label, label.size()) == label, "a label is one line");
   }
 }
 

@@ -70,7 +70,7 @@ void RunInChild(const char* image, char* path) {
   std::string_view lines(text, size < 0 ? 0 : size);
   while (!lines.empty() && lines.back() == '\n') lines.remove_suffix(1);
   lines.remove_prefix(lines.rfind('\n') + 1);
-  printf("%s\t%.2f\t%ld\t%d\t%s\n", path, time.count(), usage.ru_maxrss / 1024,
+  printf("%s\t%.2f\t%ld\t%d\t%s\n", path, time.count(), usage.ru_maxrss * 1024 / 1000000,
          WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
          std::string(lines).c_str());
   fflush(stdout);

@@ -1,4 +1,5 @@
-// The operations, attributes and sizes that a graph from someone else may have: see allowed_ops.def.
+// The operations, attributes and sizes that a graph from someone else may have. See
+// allowed_ops.def.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,9 @@ bool IsAllowedInInference(std::string_view op);
 // Return whether an attribute is TensorFlow's own note on a node, such as `_class` or `_kernel`.
 inline bool IsInternal(std::string_view attribute) { return attribute.substr(0, 1) == "_"; }
 
-// Return how many elements the constant of an allowed operation takes in memory but not in the file,
-// because it repeats a value. Throws Error if the node exceeds a limit. Call CheckConstant first.
+// Return how many elements the constant of an allowed operation takes in memory but not in the
+// file, because it repeats a value. Throws Error if the node exceeds a limit. Call CheckConstant
+// first.
 int64_t CheckNode(const Node& node);
 
 // Throw Error if a constant does not fit its shape.

@@ -1,6 +1,7 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 #include "did_you_mean.h"
 #include "error.h"
@@ -198,6 +199,23 @@ bool Graph::HasControlFlow() const {
   return std::any_of(nodes_.begin(), nodes_.end(), [](const Node& node) {
     return node.op == "Switch" || node.op == "Merge";
   });
+}
+
+std::vector<const Node*> Upstream(const Graph& graph, const std::vector<const Node*>& outputs,
+                                  const Node* input) {
+  std::vector<const Node*> nodes, stack = outputs;
+  std::unordered_set<const Node*> visited(outputs.begin(), outputs.end());
+  while (!stack.empty()) {
+    const Node* node = stack.back();
+    stack.pop_back();
+    nodes.push_back(node);
+    if (node == input) continue;
+    for (std::string_view source : node->inputs) {
+      const Node* next = graph.Find(NodeName(source));
+      if (next && visited.insert(next).second) stack.push_back(next);
+    }
+  }
+  return nodes;
 }
 
 }  // namespace label_image

@@ -97,4 +97,9 @@ class Graph {
   std::string versions_;
 };
 
+// Return what `outputs` depend on, with these, but not what only `input` depends on (nullptr: all).
+// Inputs that the graph lacks are skipped.
+std::vector<const Node*> Upstream(const Graph& graph, const std::vector<const Node*>& outputs,
+                                  const Node* input);
+
 }  // namespace label_image

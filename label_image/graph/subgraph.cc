@@ -1,6 +1,6 @@
 #include "graph/subgraph.h"
 
-#include <unordered_set>
+#include <algorithm>
 #include <vector>
 
 #include "error.h"
@@ -11,25 +11,19 @@
 namespace label_image {
 namespace {
 
-// Return the nodes that `output` depends on, without those that only `input` depends on.
+// Return the nodes that `output` depends on, without those that only `input` depends on. Throws
+// Error if one is missing, or if `input` is not one of them.
 std::vector<const Node*> CollectNodes(const Graph& graph, const Node& input, const Node& output) {
-  std::vector<const Node*> nodes, stack = {&output};
-  std::unordered_set<std::string_view> visited = {output.name};
-  while (!stack.empty()) {
-    const Node* node = stack.back();
-    stack.pop_back();
-    nodes.push_back(node);
+  const std::vector<const Node*> nodes = Upstream(graph, {&output}, &input);
+  for (const Node* node : nodes) {
     if (node == &input) continue;
     for (std::string_view source : node->inputs) {
-      const Node* next = graph.Find(NodeName(source));
-      if (!next) {
-        throw Error(graph.path(), " is damaged: node ", Quote(node->name), " needs ",
-                    Quote(source), ", which is missing");
-      }
-      if (visited.insert(next->name).second) stack.push_back(next);
+      if (graph.Find(NodeName(source))) continue;
+      throw Error(graph.path(), " is damaged: node ", Quote(node->name), " needs ", Quote(source),
+                  ", which is missing");
     }
   }
-  if (visited.count(input.name)) return nodes;
+  if (std::find(nodes.begin(), nodes.end(), &input) != nodes.end()) return nodes;
   throw Error(graph.path(), ": ", Quote(output.name), " does not depend on ", Quote(input.name));
 }
 
@@ -77,7 +71,8 @@ void WriteNode(const Node& source, bool allow_any_op, wire::Writer* node) {
   for (std::string_view input : source.inputs) node->Bytes(kNodeInput, input);
   for (const auto& [key, value] : source.attributes) {
     // Colocations (_class) may name nodes that are left out; shapes may be out of date.
-    const bool dropped = allow_any_op ? key == "_class" || key == "_output_shapes" : IsInternal(key);
+    const bool dropped =
+        allow_any_op ? key == "_class" || key == "_output_shapes" : IsInternal(key);
     if (!dropped) WriteAttribute(key, value, node);
   }
   const auto tensor = source.Attribute("value", kAttrTensor);

@@ -19,7 +19,7 @@ struct Subgraph {
 
 // Return a GraphDef of the nodes from subgraph.input to subgraph.output, without their device
 // placements and colocations, which are those of another machine. Throws Error if the output does
-// not depend on the input, if a node is missing or damaged, or if allowed_ops.def does not allow it.
+// not depend on the input, or if a node is missing, damaged, or not allowed by allowed_ops.def.
 std::string ExtractSubgraph(const Graph& graph, const Subgraph& subgraph);
 
 }  // namespace label_image

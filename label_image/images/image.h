@@ -17,8 +17,8 @@ struct Image {
 void CheckSize(int64_t width, int64_t height);
 
 // Decode a PNG, JPEG or BMP file: grey and palette images are expanded, CMYK is converted, 16 bits
-// are cut to 8, transparency is ignored, and a JPEG is turned as its EXIF data says. Throws Error if
-// the file has another format, is damaged, or is too large; see CheckSize. Python's
+// are cut to 8, transparency is ignored, and a JPEG is turned as its EXIF data says. Throws Error
+// if the file has another format, is damaged, or is too large; see CheckSize. Python's
 // permafrost/datasets/images has the same rules, so that a network is tested on what it was trained
 // on; tests compare the two.
 Image Decode(std::string_view file);

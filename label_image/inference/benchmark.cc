@@ -83,11 +83,11 @@ std::vector<double> TimeRuns(Network* network, const Tensor& input, int runs) {
 }
 
 double PeakMemory() {
-  if (const auto peak = ReadProcField("/proc/self/status", "VmHWM")) return *peak / 1048576.;
+  if (const auto peak = ReadProcField("/proc/self/status", "VmHWM")) return *peak / 1e6;
   // It may be larger: the memory that the process had before exec counts, too.
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss / 1024.;
+  return usage.ru_maxrss * 1024 / 1e6;
 }
 
 BenchmarkResult Benchmark(Network* network, int64_t batch_size, int warmup, int runs, int repeats) {

@@ -33,7 +33,7 @@ Metrics Evaluate(Network* network, const Batch& batch, int64_t batch_size,
       const size_t label = batch.labels[first + i];
       if (label >= classes) {
         throw Error(ImageName(batch, first + i), " has the label ", label, ", but ",
-                    network->path(), " has only ", classes,
+                    network->name(), " has only ", classes,
                     " classes: give the graph of this dataset");
       }
       const float* row = probabilities.row(i);

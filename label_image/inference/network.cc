@@ -8,13 +8,13 @@ namespace label_image {
 
 Network::Network(Model* model, const NetworkOptions& options)
     : model_(*model), options_(options), card_(ReadModelCard(options.card_path)),
-      output_(model->path(), model->nodes(), model->source_op(), options.output_kind) {
+      output_(model->name(), model->nodes(), model->source_op(), options.output_kind) {
   if (!node().empty()) {
-    input_.emplace(path(), node(), model->nodes().own, model->input(), options);
+    input_.emplace(name(), node(), model->nodes().own, model->input(), options);
   }
   AskForMissing();
   session_ =
-      NamingFile(path(), [&] { return model->Open(input_->info(), options.traced); });
+      NamingFile(name(), [&] { return model->Open(input_->info(), options.traced); });
   if (!options.only_timed && model->is_random()) CheckNotRandom();
 }
 
@@ -28,7 +28,7 @@ void Network::CheckNotRandom() {
     return output.Read(Result(pixels.data(), count, image_height(), image_width()), count).values;
   };
   if (values() == values()) return;
-  throw Error(path(), " gives a different answer on every run: RandomUniform is not allowed "
+  throw Error(name(), " gives a different answer on every run: RandomUniform is not allowed "
               "in inference (--allow_any_op runs it anyway): switch dropout off, e.g. with --feed");
 }
 
@@ -39,18 +39,18 @@ void Network::AskForMissing() const {
       input_ && (input_->lacks_size() || (input_->any_size() && options_.only_timed));
   if (lacks_size) missing += " --image_size N";
   if (missing.empty()) return;
-  throw UsageError(path(), input_ ? Concat(" is fed at ", Quote(node()), " and does not specify")
+  throw UsageError(name(), input_ ? Concat(" is fed at ", Quote(node()), " and does not specify")
                                   : " does not specify", " everything: add", missing);
 }
 
 int Network::image_size() const {
   if (image_height() == image_width()) return image_height();
-  throw Error(path(), " expects images of ", image_width(), "x", image_height(),
+  throw Error(name(), " expects images of ", image_width(), "x", image_height(),
               ", but those of batch files are square");
 }
 
 std::string Network::Describe() const {
-  std::string text = "graph: " + GraphTitle(path(), card_) + "\n";
+  std::string text = "graph: " + GraphTitle(name(), card_) + "\n";
   if (!model_.nodes().own || output_.kind() != OutputKind::kLogits) {
     text += Concat("input: ", input_->Describe(), "\noutput: ", output_.Describe(), "\n");
   }
@@ -67,12 +67,12 @@ std::string Network::Describe() const {
 
 Tensor Network::Input(const uint8_t* images, int64_t count, int height, int width) const {
   if (input_->batch() && count != input_->batch()) {
-    throw UsageError(path(), " accepts ", input_->batch(),
+    throw UsageError(name(), " accepts ", input_->batch(),
                      input_->batch() == 1 ? " image" : " images", " at a time: give --batch_size ",
                      input_->batch());
   }
   const Shape shape = input_->shape(count, height, width);
-  Tensor input = NamingFile(path(), [&] { return session_->NewInput(shape); });
+  Tensor input = NamingFile(name(), [&] { return session_->NewInput(shape); });
   input_->Fill(images, count, height, width, input.data);
   return input;
 }

@@ -36,14 +36,14 @@ class Network {
   bool any_size() const { return input_->any_size(); }
   // The side of the images in batch files, which are square. Throws Error if those do not fit.
   int image_size() const;
-  const std::string& path() const { return model_.path(); }
+  const std::string& name() const { return model_.name(); }
   const std::string& node() const { return model_.nodes().input; }
   const std::string& output() const { return model_.nodes().output; }
   std::string preprocessing() const { return input_->preprocessing().Describe(); }
   const Output& meaning() const { return output_; }  // known after the first Classify
   const ModelCard& card() const { return card_; }
-  // Return how many images to classify at a time if `wanted` are asked for: a multiple of the number
-  // that the graph accepts, so that none of them is padding.
+  // Return how many images to classify at a time if `wanted` are asked for: a multiple of the
+  // number that the graph accepts, so that none of them is padding.
   int64_t BatchSize(int64_t wanted) const {
     const int64_t only = input_->batch();
     return only ? std::max(only, wanted / only * only) : wanted;
@@ -62,7 +62,7 @@ class Network {
 
   // Run once; see Session::Run.
   Tensor Run(const Tensor& input, std::string* trace = nullptr) {
-    return NamingFile(path(), [&] { return session_->Run(input, trace); });
+    return NamingFile(name(), [&] { return session_->Run(input, trace); });
   }
 
   // Return the probabilities of images as for `Input`. Throws like Output::Read.

@@ -105,6 +105,11 @@ NodeList ImagePlaceholders(const Graph& graph, const NodeList& placeholders) {
   return shaped.empty() ? open : shaped;
 }
 
+NodeList InOrder(NodeList nodes) {
+  std::sort(nodes.begin(), nodes.end());  // the addresses are in the order of the graph
+  return nodes;
+}
+
 // Return the nodes that depend on `start`, with these, in the order of the graph.
 NodeList Downstream(const Graph& graph, const NodeList& start) {
   std::unordered_map<std::string_view, NodeList> readers;
@@ -119,27 +124,7 @@ NodeList Downstream(const Graph& graph, const NodeList& start) {
       if (visited.insert(reader).second) stack.push_back(reader);
     }
   }
-  NodeList nodes(visited.begin(), visited.end());
-  std::sort(nodes.begin(), nodes.end());  // the addresses are in the order of the graph
-  return nodes;
-}
-
-// Return what `outputs` depend on, with these, but not what only `input` depends on, in the order of
-// the graph.
-NodeList Upstream(const Graph& graph, const NodeList& outputs, const Node* input) {
-  std::unordered_set<const Node*> visited(outputs.begin(), outputs.end());
-  for (NodeList stack = outputs; !stack.empty();) {
-    const Node* node = stack.back();
-    stack.pop_back();
-    if (node == input) continue;
-    for (std::string_view source : node->inputs) {
-      const Node* next = graph.Find(NodeName(source));
-      if (next && visited.insert(next).second) stack.push_back(next);
-    }
-  }
-  NodeList nodes(visited.begin(), visited.end());
-  std::sort(nodes.begin(), nodes.end());  // the addresses are in the order of the graph
-  return nodes;
+  return InOrder({visited.begin(), visited.end()});
 }
 
 // Return the nodes with floats that depend on `inputs` and that nothing else reads. If there are
@@ -181,10 +166,60 @@ NodeList OutputCandidates(const Graph& graph, const std::string& name, const Nod
   return Sinks(graph, inputs);
 }
 
+// The node to feed and that to fetch; none or several: the candidates.
+struct Ends {
+  NodeList inputs, outputs;
+};
+
+Ends FindEnds(const Graph& graph, const std::string& input, const std::string& output) {
+  const Node* fed = !input.empty() ? &Named(graph, "node", input) : graph.Find("images");
+  if (!fed) fed = graph.Find("inputs");
+  if (fed) return {{fed}, OutputCandidates(graph, output, {fed})};
+  NodeList placeholders;
+  for (const Node& node : graph.nodes()) {
+    if (IsFed(node)) placeholders.push_back(&node);
+  }
+  Ends ends;
+  ends.outputs = OutputCandidates(graph, output, ImagePlaceholders(graph, placeholders));
+  placeholders.clear();
+  for (const Node* node : InOrder(Upstream(graph, ends.outputs, nullptr))) {
+    if (IsFed(*node)) placeholders.push_back(node);
+  }
+  ends.inputs = ImagePlaceholders(graph, placeholders);
+  if (ends.inputs.size() == 1 && ends.outputs.size() > 1) {
+    ends.outputs = OutputCandidates(graph, output, ends.inputs);
+  }
+  return ends;
+}
+
 std::vector<std::string> Names(const NodeList& nodes) {
   std::vector<std::string> names;
   for (const Node* node : nodes) names.emplace_back(node->name);
   return names;
+}
+
+// List the placeholders other than `fed` that `outputs` depend on. Throws Error if the graph is not
+// frozen.
+void ListOthers(const Graph& graph, const NodeList& outputs, const Node* fed, Nodes* nodes) {
+  for (const Node* node : InOrder(Upstream(graph, outputs, fed))) {
+    if (node == fed) continue;
+    if (HoldsVariable(graph, *node)) {
+      throw Error(graph.path(), " is not frozen, its weights are in a checkpoint: ",
+                  OneLine(node->op, 50), " ", Quote(node->name),
+                  ": freeze both with python -m tensorflow.python.tools.freeze_graph");
+    }
+    const std::string value = ValueInInference(graph, *node);
+    if (!value.empty()) {
+      nodes->assumed.push_back(Concat(node->name, "=", value));
+      continue;
+    }
+    if (node->op == "PlaceholderWithDefault") nodes->defaults.emplace_back(node->name);
+    if (IsFed(*node)) {
+      nodes->missing_flags.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
+    }
+  }
+  std::sort(nodes->defaults.begin(), nodes->defaults.end());
+  std::sort(nodes->assumed.begin(), nodes->assumed.end());
 }
 
 }  // namespace
@@ -204,59 +239,17 @@ std::string MissingFlag(const std::string& flag, const std::vector<std::string>&
 }
 
 Nodes FindNodes(const Graph& graph, const std::string& input, const std::string& output) {
-  const Node* fed = !input.empty() ? &Named(graph, "node", input) : graph.Find("images");
-  if (!fed) fed = graph.Find("inputs");
-  NodeList inputs, outputs;
-  if (fed) {
-    inputs = {fed};
-    outputs = OutputCandidates(graph, output, inputs);
-  } else {
-    NodeList placeholders;
-    for (const Node& node : graph.nodes()) {
-      if (IsFed(node)) placeholders.push_back(&node);
-    }
-    outputs = OutputCandidates(graph, output, ImagePlaceholders(graph, placeholders));
-    placeholders.clear();
-    for (const Node* node : Upstream(graph, outputs, nullptr)) {
-      if (IsFed(*node)) placeholders.push_back(node);
-    }
-    inputs = ImagePlaceholders(graph, placeholders);
-    if (inputs.size() == 1) {
-      fed = inputs[0];
-      if (outputs.size() > 1) outputs = OutputCandidates(graph, output, inputs);
-    }
-  }
+  const auto [inputs, outputs] = FindEnds(graph, input, output);
   Nodes nodes;
-  if (fed) {
-    if (outputs.size() == 1) fed = Decoder(graph, fed);
-    nodes.input = fed->name;
-  } else {
-    nodes.missing_flags.push_back(MissingFlag("node", Names(inputs)));
-  }
-  if (outputs.size() == 1) {
-    nodes.output = outputs[0]->name;
-  } else {
-    nodes.missing_flags.push_back(MissingFlag("output", Names(outputs)));
-  }
-  if (!fed || outputs.size() != 1) return nodes;
+  if (inputs.size() != 1) nodes.missing_flags.push_back(MissingFlag("node", Names(inputs)));
+  if (outputs.size() != 1) nodes.missing_flags.push_back(MissingFlag("output", Names(outputs)));
+  if (outputs.size() == 1) nodes.output = outputs[0]->name;
+  if (inputs.size() == 1) nodes.input = inputs[0]->name;
+  if (!nodes.missing_flags.empty()) return nodes;
+  const Node* fed = Decoder(graph, inputs[0]);
+  nodes.input = fed->name;
   nodes.own = nodes.input == "images";
-  for (const Node* node : Upstream(graph, outputs, fed)) {
-    if (node == fed) continue;
-    if (HoldsVariable(graph, *node)) {
-      throw Error(graph.path(), " is not frozen, its weights are in a checkpoint: ",
-                  OneLine(node->op, 50), " ", Quote(node->name),
-                  ": freeze both with python -m tensorflow.python.tools.freeze_graph");
-    }
-    const std::string value = ValueInInference(graph, *node);
-    if (!value.empty()) {
-      nodes.assumed.push_back(Concat(node->name, "=", value));
-      continue;
-    }
-    if (node->op == "PlaceholderWithDefault") nodes.defaults.emplace_back(node->name);
-    if (IsFed(*node)) nodes.missing_flags.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
-  }
-  std::sort(nodes.defaults.begin(), nodes.defaults.end());
-  std::sort(nodes.assumed.begin(), nodes.assumed.end());
+  ListOthers(graph, outputs, fed, &nodes);
   return nodes;
 }
 

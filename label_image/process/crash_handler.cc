@@ -24,6 +24,7 @@ namespace {
 constexpr size_t kStackSize = size_t{512} << 20;
 
 int log_fd = -1;
+std::atomic<off_t> log_start{0};  // in bytes: what is before it does not explain a crash
 
 std::string_view SignalName(int number) {
   switch (number) {
@@ -37,14 +38,15 @@ std::string_view SignalName(int number) {
 }
 
 // Signal handlers may only call async-signal-safe functions.
-void OnCrash(int number) {
+void OnCrash(int number, siginfo_t* info, void*) {
   static std::atomic_flag crashed = ATOMIC_FLAG_INIT;
   while (crashed.test_and_set()) pause();  // another thread has crashed, too
   char buffer[4096];
   std::string_view line;
-  if (number == SIGABRT && log_fd >= 0) {  // the library has said why
-    const off_t start = lseek(log_fd, 0, SEEK_END) - static_cast<off_t>(sizeof(buffer));
-    const ssize_t size = pread(log_fd, buffer, sizeof(buffer), std::max<off_t>(start, 0));
+  const bool is_sent = info->si_code == SI_USER;  // by another process
+  if (number == SIGABRT && !is_sent && log_fd >= 0) {  // the library may have said why
+    const off_t last = lseek(log_fd, 0, SEEK_END) - static_cast<off_t>(sizeof(buffer));
+    const ssize_t size = pread(log_fd, buffer, sizeof(buffer), std::max(last, log_start.load()));
     for (ssize_t i = 0; i < size; ++i) {
       if (static_cast<unsigned char>(buffer[i]) < 0x20 && buffer[i] != '\n') buffer[i] = ' ';
     }
@@ -85,8 +87,8 @@ void InstallCrashHandler() {
   // AddressSanitizer handles crashes itself, and reports to stderr.
   if (dlsym(RTLD_DEFAULT, "__asan_init")) return;
   struct sigaction action = {};
-  action.sa_handler = OnCrash;
-  action.sa_flags = SA_ONSTACK;
+  action.sa_sigaction = OnCrash;
+  action.sa_flags = SA_ONSTACK | SA_SIGINFO;
   for (int number : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigaction(number, &action, nullptr);
   const char* level = getenv("TF_CPP_MIN_LOG_LEVEL");
   if (level && *level == '0') return;
@@ -94,6 +96,10 @@ void InstallCrashHandler() {
   const int user_stderr = dup(STDERR_FILENO);
   if (log_fd < 0 || user_stderr < 0 || dup2(log_fd, STDERR_FILENO) < 0) return;
   error_fd = user_stderr;
+}
+
+void ForgetLog() {
+  if (log_fd >= 0) log_start = lseek(log_fd, 0, SEEK_END);
 }
 
 int RunOnLargeStack(int (*function)(int, char**), int argc, char** argv) {

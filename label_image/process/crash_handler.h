@@ -12,6 +12,9 @@ extern const char* volatile crash_phase;
 // a crash, print one line with the signal or the last line of that output, and exit with code 1.
 void InstallCrashHandler();
 
+// From now on, only later output explains a crash: TensorFlow 2.21 prints notes while it is loaded.
+void ForgetLog();
+
 // Return function(argc, argv), run on a stack of 512 MB: TensorFlow 2.21 recurses once or more for
 // each node of a chain. If even that is too small, the crash handler still has a stack of its own.
 int RunOnLargeStack(int (*function)(int, char**), int argc, char** argv);

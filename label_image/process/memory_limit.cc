@@ -21,7 +21,7 @@
 namespace label_image {
 namespace {
 
-constexpr int64_t kUnlimited = INT64_MAX;
+constexpr int64_t kUnlimited = INT64_MAX, kMegabyte = 1000000;
 
 char hint[100] = "";
 rlim_t soft_before = RLIM_INFINITY;  // the limit that the user has set
@@ -72,8 +72,8 @@ void LimitMemory(int megabytes) {
   const std::optional<int64_t> used = ReadProcField("/proc/self/status", "VmData");
   const int64_t available = AvailableMemory();
   if (!used || (!megabytes && available == kUnlimited)) return;
-  const int64_t more = megabytes ? int64_t{megabytes} << 20 : available / 4 * 3;
-  snprintf(hint, sizeof(hint), "(limit: %lld MB%s)", static_cast<long long>(more >> 20),
+  const int64_t more = megabytes ? int64_t{megabytes} * kMegabyte : available / 4 * 3;
+  snprintf(hint, sizeof(hint), "(limit: %lld MB%s)", static_cast<long long>(more / kMegabyte),
            megabytes ? ", set by --memory_limit" : "; --memory_limit changes it");
   rlimit limit;
   // Private memory that can be written. RLIMIT_AS would also count what TensorFlow only reserves.

@@ -11,8 +11,9 @@ namespace label_image {
 // system.
 int64_t AvailableMemory(const std::string& system = "");
 
-// Allow `megabytes` more than the process has now; 0: three quarters of the available memory.
-// If an allocation fails, TensorFlow returns an error, or one line is printed and the exit code is 1.
+// Allow `megabytes` (1 MB = 10^6 bytes) more than the process has now; 0: three quarters of the
+// available memory. If an allocation fails, TensorFlow returns an error, or one line is printed and
+// the exit code is 1.
 // Call it before the model is read, because a small file may hold millions of nodes, and again once
 // the library is loaded, whose own memory does not count.
 void LimitMemory(int megabytes);

@@ -35,7 +35,8 @@ TemporaryFile::TemporaryFile(const std::string& bytes) {
   const char* folder = getenv("TMPDIR");
   directory_ = std::string(folder && *folder ? folder : "/tmp") + "/label_image.XXXXXX";
   if (!mkdtemp(directory_.data())) {
-    throw Error(directory_, ": ", strerror(errno), ": set TMPDIR to a directory that you can write");
+    throw Error(directory_, ": ", strerror(errno),
+                ": set TMPDIR to a directory that you can write");
   }
   RemoveAfterSignals();
   path_ = directory_ + "/graph.pb";

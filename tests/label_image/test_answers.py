@@ -41,7 +41,7 @@ def checksum(program, tmp_path_factory):
     (folder / 'main.cc').write_text(
         '#include <cstdio>\n#include "sha256.h"\nint main(int, char** argv) {\n'
         '  puts(label_image::Sha256OfFile(argv[1]).c_str());\n}\n')
-    objects = [os.path.join(FOLDER, 'build', name + '.o') for name in ('error', 'sha256')]
+    objects = [os.path.join(FOLDER, 'build', name + '.o') for name in ('error', 'sha256', 'text')]
     built = execute('g++', '-std=c++17', '-I' + FOLDER, '-o', folder / 'main', folder / 'main.cc',
                     *objects)
     assert built.returncode == 0, built.stderr

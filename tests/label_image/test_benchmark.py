@@ -59,10 +59,11 @@ def test_feeding_inputs_skips_preprocessing(program, graph):
     assert answer['input_shape'] == [1, 32, 32, 3] and 'profile' not in answer
 
 
-@pytest.mark.parametrize('config, threads', [(b'\x10\x03', 3), (b'', machine.cores())])
+@pytest.mark.parametrize('config, threads', [
+    (b'\x10\x03', 3), (b'', machine.cores()), (b'\x10' + 9 * b'\xff' + b'\x01', machine.cores())])
 def test_the_threads_of_a_session_configuration_are_stated(
         program, graph, tmp_path, config, threads):
-    (tmp_path / 'config').write_bytes(config)  # intra_op_parallelism_threads is field 2
+    (tmp_path / 'config').write_bytes(config)  # intra_op_parallelism_threads: 3, none, -1
     for command in ('--benchmark', '--compare'):
         answer = json.loads(program('--graph=' + graph, OWN, command, '--json', '--runs=1',
                                     f'--session_config={tmp_path}/config', '--repeats=1'))

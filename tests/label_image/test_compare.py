@@ -1,7 +1,10 @@
 """label_image --compare: several models in turn, in one table."""
 
+import glob
 import json
 import os
+import signal
+import subprocess
 
 import pytest
 import tensorflow.compat.v1 as tf
@@ -104,6 +107,21 @@ def test_a_batch_of_another_size_does_not_lose_the_latencies(program, graph, tmp
     assert process.returncode == 1
     assert f'{tmp_path}/batch.bin: 3000 bytes are not whole records' in process.stderr
     assert process.stdout.splitlines()[-1].startswith(graph)
+
+
+def test_a_killed_evaluation_does_not_lose_the_latencies(program, graph):
+    process = subprocess.Popen(
+        [PROGRAM, '--compare', graph, OWN, '--runs=1', '--batch_file=/dev/stdin'],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(bytes(10 ** 6))  # more than a pipe holds: the evaluation has begun to read
+    for children in glob.glob(f'/proc/{process.pid}/task/*/children'):
+        with open(children) as stream:
+            for child in stream.read().split():
+                os.kill(int(child), signal.SIGKILL)
+    out, err = (text.decode() for text in process.communicate(timeout=60))
+    assert process.returncode == 1
+    assert err == f'label_image: {graph}: its process was killed by signal 9\n'
+    assert out.splitlines()[-1].startswith(graph)
 
 
 @pytest.mark.parametrize('name', ['', 'tensorflow/bfloat16='])

@@ -24,7 +24,7 @@ def decode(program, tmp_path_factory):
     del program  # it builds the objects
     path = str(tmp_path_factory.mktemp('decode') / 'decode_images')
     objects = [os.path.join(FOLDER, 'build', name + '.o') for name in (
-        'error', 'file', 'images/image', 'images/decode_png', 'images/decode_jpeg',
+        'error', 'file', 'text', 'images/image', 'images/decode_png', 'images/decode_jpeg',
         'images/decode_bmp')]
     built = execute('g++', '-std=c++17', '-I' + FOLDER, '-o', path,
                     os.path.join(ROOT, 'tests', 'label_image', 'decode_images.cc'), *objects,

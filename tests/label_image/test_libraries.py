@@ -67,6 +67,14 @@ def test_without_flag_the_system_library_is_used(graph, program, tmp_path, engin
 
 
 @pytest.mark.parametrize('engine', WITH_WHEELS)
+def test_the_framework_library_is_not_taken_for_tensorflow(program, graph, tmp_path, engine):
+    unpack(engine, tmp_path)
+    answer = json.loads(program('--graph=' + graph, *ONE_RUN, '--library',
+                                tmp_path / 'lib' / 'libtensorflow_framework.so', library(engine)))
+    assert WHEELS[engine][1] in answer['library']
+
+
+@pytest.mark.parametrize('engine', WITH_WHEELS)
 def test_missing_framework_library_is_named(error_line, graph, tmp_path, engine):
     version = unpack(engine, tmp_path, framework=False)
     assert f'libtensorflow_framework.so.{version}' in error_line(

@@ -7,6 +7,7 @@ import select
 import signal
 import struct
 import subprocess
+import time
 import zlib
 
 import PIL.Image
@@ -181,6 +182,7 @@ def test_crash_of_the_library_is_one_line(graph, program):
     maps = f'/proc/{process.pid}/maps'
     while not re.search(r'tensorflow.*\.so', open(maps).read()):  # the handler is installed before
         assert process.poll() is None
+        time.sleep(.01)
     process.send_signal(signal.SIGABRT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and err.count('\n') == 1, err

@@ -17,7 +17,7 @@ def limits(program, tmp_path_factory):
     path = str(tmp_path_factory.mktemp('limits') / 'machine')
     objects = [os.path.join(FOLDER, 'build', name + '.o') for name in (
         'error', 'backends/processor', 'process/control_groups', 'process/memory_limit',
-        'process/proc_file', 'process/temporary_file', 'file')]
+        'process/proc_file', 'process/temporary_file', 'file', 'text')]
     built = execute('g++', '-std=c++17', '-I' + FOLDER, '-o', path,
                     os.path.join(ROOT, 'tests', 'label_image', 'machine.cc'), *objects)
     assert built.returncode == 0, built.stderr

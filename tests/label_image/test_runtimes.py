@@ -38,6 +38,15 @@ def library(runtime):
     return '--library=' + folder
 
 
+def field(number, value):
+    """Return a field of a protobuf message: a number or bytes."""
+    def varint(rest):
+        return bytes([rest & 127 | 128]) + varint(rest >> 7) if rest > 127 else bytes([rest])
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
 def model(suffix):
     return os.path.join(FOLDER, 'fuzz', 'corpus', 'colours' + suffix)
 
@@ -270,6 +279,20 @@ def test_a_model_is_in_memory_once(program, tmp_path):
                                        '--runs=2', '--repeats=1'))['peak_rss_mb']
                     for each in (model('.tflite'), path))
     assert large < small + 150
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+def test_a_runtime_that_reads_the_file_itself_finds_no_copy_in_memory(program, tmp_path, runtime):
+    """The larger model has 100 MB of weights, of which the runtime may make two copies."""
+    path, count = tmp_path / 'a.onnx', 25000000
+    tensor = (field(1, count) + field(2, 1) + field(8, b'unused') +  # dims, float, name, raw_data
+              field(9, bytes(4 * count)))
+    with open(model('.onnx'), 'rb') as stream:
+        path.write_bytes(stream.read() + field(7, field(5, tensor)))  # the graph's initializer
+    small, large = (json.loads(program(
+        '--graph', each, library(runtime), '--runtime', runtime, '--benchmark', '--json',
+        '--runs=2', '--repeats=1'))['peak_rss_mb'] for each in (model('.onnx'), path))
+    assert large < small + 225
 
 
 @pytest.mark.parametrize('runtime', ['tensorflow', 'openvino'])

@@ -49,8 +49,8 @@ def main(*paths):
             log.seek(0)
             lines = log.read().decode('utf-8', 'replace').strip().splitlines() or ['']
             code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
-            print(path, f'{time.time() - start:.2f}', usage.ru_maxrss // 1024, code, lines[-1],
-                  sep='\t', flush=True)
+            print(path, f'{time.time() - start:.2f}', usage.ru_maxrss * 1024 // 10**6, code,
+                  lines[-1], sep='\t', flush=True)
 
 
 if __name__ == '__main__':

@@ -52,12 +52,12 @@ class LiteRtModel : public Model {
     size_t count = 0;
     LiteRtSignatureT* signature = nullptr;
     litert.Check(litert.GetNumModelSignatures(model, &count), "cannot count signatures");
-    if (count == 0) throw Error(path(), " has no signature");
+    if (count == 0) throw Error(name(), " has no signature");
     litert.Check(litert.GetModelSignature(model, kSignature, &signature), "finds no signature");
     const auto inputs =
         Names(signature, litert.GetNumSignatureInputs, litert.GetSignatureInputName);
     outputs_ = Names(signature, litert.GetNumSignatureOutputs, litert.GetSignatureOutputName);
-    nodes_ = ChooseNodes(path(), inputs, outputs_, options);
+    nodes_ = ChooseNodes(name(), inputs, outputs_, options);
     ReadTensors(signature);
     nodes_.own = nodes_.own && input_.type == kUint8;
     Compile(model, options.threads);

@@ -1,9 +1,8 @@
 #include "backends/onnxruntime/model.h"
 
-#include <sys/stat.h>
-
 #include "backends/onnxruntime/api.h"
 #include "error.h"
+#include "file.h"
 #include "graph/onnx_file.h"
 #include "process/crash_handler.h"
 
@@ -93,7 +92,7 @@ class OnnxSession : public Session {
 
 class OnnxModel : public Model {
  public:
-  OnnxModel(const Ort& ort, const ModelFile& file, const ModelOptions& options)
+  OnnxModel(const Ort& ort, ModelFile file, const ModelOptions& options)
       : Model(file.name), ort_(ort) {
     crash_phase = "while loading the model";
     OrtSessionOptions* settings = nullptr;
@@ -103,17 +102,17 @@ class OnnxModel : public Model {
     ort.Check(ort.SetIntraOpNumThreads(settings, options.threads), "cannot set threads");
     ort.Check(ort.SetInterOpNumThreads(settings, 1), "cannot set threads");
     OrtSession* session = nullptr;
-    struct stat status;
     // Only with the path does ONNX Runtime find the weights that are in files next to the model.
     // A pipe has been read: its bytes are all there is.
-    const bool regular = stat(file.path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+    const bool regular = DropBytes(&file);
     ort.Check(regular ? ort.CreateSession(ort.env, file.path.c_str(), settings, &session)
                       : ort.CreateSessionFromArray(ort.env, file.bytes.data(), file.bytes.size(),
                                                    settings, &session),
               "rejects the model");
     session_.reset(session, ort.ReleaseSession);
+    if (regular) file.bytes = ReadFile(file.path);
     labels_ = OnnxLabels(file.bytes);
-    nodes_ = ChooseNodes(path(), Names(ort.SessionGetInputCount, ort.SessionGetInputName),
+    nodes_ = ChooseNodes(name(), Names(ort.SessionGetInputCount, ort.SessionGetInputName),
                          Names(ort.SessionGetOutputCount, ort.SessionGetOutputName), options);
     source_op_ = OnnxSourceOp(file.bytes, nodes_.output);
     if (!nodes_.input.empty()) input_ = ReadInput();
@@ -148,7 +147,7 @@ class OnnxModel : public Model {
                                                                              ort_.ReleaseTypeInfo);
     int kind = 0;
     ort_.Check(ort_.GetOnnxTypeFromTypeInfo(type, &kind), "cannot read a type");
-    if (kind != kTensor) throw Error(path(), ": input ", Quote(nodes_.input), " is not a tensor");
+    if (kind != kTensor) throw Error(name(), ": input ", Quote(nodes_.input), " is not a tensor");
     const OrtTensorTypeAndShapeInfo* info = nullptr;
     ort_.Check(ort_.CastTypeInfoToTensorInfo(type, &info), "cannot read a type");
     return ReadInfo(ort_, info);
@@ -164,8 +163,8 @@ class OnnxModel : public Model {
 Backend LoadOnnxRuntime(const std::vector<std::string>& libraries) {
   const auto ort = std::make_shared<const Ort>(LoadOrt(libraries));
   return {"ONNX Runtime", ort->version, ort->path,
-          [ort](const ModelFile& file, const ModelOptions& options) {
-            return std::make_unique<OnnxModel>(*ort, file, options);
+          [ort](ModelFile file, const ModelOptions& options) {
+            return std::make_unique<OnnxModel>(*ort, std::move(file), options);
           }};
 }
 

@@ -34,7 +34,8 @@ void LoadTbbBind(const std::filesystem::path& folder) {
 
 void OpenVino::Check(int status, const char* failure) const {
   if (status == 0) return;
-  std::string message = get_last_err_msg ? get_last_err_msg() : "";
+  const char* last = get_last_err_msg();
+  std::string message = last ? last : "";
   // Skip the lines "Exception from src/.../file.cpp:123:", which name OpenVINO's sources.
   for (size_t start; (start = message.find("Exception from ")) != message.npos;) {
     message.erase(start, message.find('\n', start) == message.npos

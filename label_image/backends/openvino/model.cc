@@ -110,6 +110,13 @@ OwnedModel Read(const OpenVino& ov, const std::string& path) {
   return {model, ov.model_free};
 }
 
+OwnedModel Read(const OpenVino& ov, ModelFile* file) {
+  const bool dropped = DropBytes(file);
+  OwnedModel model = Read(ov, file->path);
+  if (dropped) file->bytes = ReadFile(file->path);
+  return model;
+}
+
 class OpenVinoGraph : public GraphModel {
  public:
   OpenVinoGraph(const OpenVino& ov, std::shared_ptr<const Graph> graph, const ModelOptions& options)
@@ -126,11 +133,11 @@ class OpenVinoGraph : public GraphModel {
 
 class OpenVinoModel : public Model {
  public:
-  OpenVinoModel(const OpenVino& ov, const ModelFile& file, const ModelOptions& options)
-      : Model(file.name), ov_(ov), options_(options), model_(Read(ov, file.path)) {
+  OpenVinoModel(const OpenVino& ov, ModelFile file, const ModelOptions& options)
+      : Model(file.name), ov_(ov), options_(options), model_(Read(ov, &file)) {
     const auto inputs = Names(ov.model_inputs_size, ov.model_const_input_by_index);
     const auto outputs = Names(ov.model_outputs_size, ov.model_const_output_by_index);
-    nodes_ = ChooseNodes(path(), inputs, outputs, options);
+    nodes_ = ChooseNodes(name(), inputs, outputs, options);
     output_ = std::find(outputs.begin(), outputs.end(), nodes_.output) - outputs.begin();
     if (!nodes_.input.empty()) input_ = ReadInfo(ov_.model_const_input_by_index, 0);
     nodes_.own = nodes_.own && input_.type == kUint8;
@@ -211,9 +218,9 @@ class OpenVinoModel : public Model {
 Backend LoadOpenVinoBackend(const std::vector<std::string>& libraries) {
   const auto ov = std::make_shared<const OpenVino>(LoadOpenVino(libraries));
   return {"OpenVINO", ov->version, ov->path,
-          [ov](const ModelFile& file, const ModelOptions& options) -> std::unique_ptr<Model> {
+          [ov](ModelFile file, const ModelOptions& options) -> std::unique_ptr<Model> {
             if (file.graph) return std::make_unique<OpenVinoGraph>(*ov, file.graph, options);
-            return std::make_unique<OpenVinoModel>(*ov, file, options);
+            return std::make_unique<OpenVinoModel>(*ov, std::move(file), options);
           }};
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "backends/processor.h"
 #include "error.h"
 #include "graph/wire.h"
 
@@ -23,7 +24,7 @@ void SetEnvironment(int threads) {
   setenv("KMP_BLOCKTIME", "1", 0);
   setenv("KMP_SETTINGS", "0", 0);
 #ifdef __x86_64__
-  // By default TensorFlow 2.21 uses oneDNN only on newer processors, such as those with AVX512_VNNI.
+  // By default TensorFlow 2.21 uses oneDNN only on newer processors, e.g. those with AVX512_VNNI.
   if (__builtin_cpu_supports("avx2")) setenv("TF_ENABLE_ONEDNN_OPTS", "1", 0);
 #endif
 }
@@ -42,12 +43,17 @@ std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloa
   return config.Bytes(kExperimental, experimental.str()).str();
 }
 
-int ConfiguredThreads(const std::string& config) {
+int StateThreads(std::string* config) {
+  int threads = 0;
   try {
-    return static_cast<int32_t>(wire::LastVarint(config, kIntraOp));
+    threads = static_cast<int32_t>(wire::LastVarint(*config, kIntraOp));
   } catch (const Error&) {
     throw Error("not a session configuration: a serialized ConfigProto is needed");
   }
+  if (threads > 0) return threads;
+  threads = CountProcessors();
+  *config += wire::Writer().Varint(kIntraOp, threads).str();  // the last of two values counts
+  return threads;
 }
 
 }  // namespace label_image

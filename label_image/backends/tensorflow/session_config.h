@@ -15,8 +15,9 @@ void SetEnvironment(int threads);
 // by 3 to 7 % on all three engines. `bfloat16`: let oneDNN compute in bfloat16 where it can.
 std::string SessionConfig(int threads, bool single_threaded_executor, bool bfloat16);
 
-// Return intra_op_parallelism_threads of a serialized ConfigProto; 0: TensorFlow chooses. Throws
-// Error if `config` is not a ConfigProto.
-int ConfiguredThreads(const std::string& config);
+// Return intra_op_parallelism_threads of a serialized ConfigProto. If it leaves them to TensorFlow,
+// whose choice ignores the CPU quota, state CountProcessors() in it. Throws Error if `config` is
+// not a ConfigProto.
+int StateThreads(std::string* config);
 
 }  // namespace label_image

@@ -37,7 +37,7 @@ class Sizes {
     const Bounded work = WorkPerElement(op, operation);
     for (int i = 0; i < tf_.OperationNumOutputs(operation); ++i) {
       const TF_Output output = {operation, i};
-      const auto shape = InferredShape(output).value_or(Shape());
+      const auto shape = InferredShape(tf_, graph_, output).value_or(Shape());
       const Bounded elements = Product(shape);
       if (op != "Const" && elements.value() > kMaxElements) {
         throw Error("returns a tensor of ", elements.value(), " elements");
@@ -63,21 +63,12 @@ class Sizes {
     if (is_training) count = std::min(count, 3);
     for (int i = 0; i < count; ++i) {
       const TF_Output input = tf_.OperationInput({operation, i});
-      const auto shape = InferredShape(input);
+      const auto shape = InferredShape(tf_, graph_, input);
       if (!shape || Product(*shape).value() != 0) continue;
       const int type = tf_.OperationOutputType(input);
       if ((type == kInt32 || type == kInt64) && shape->size() == 1) continue;
       throw Error("reads a tensor without elements");
     }
-  }
-
-  // Return the shape that TensorFlow infers, or nothing if the rank is unknown.
-  std::optional<Shape> InferredShape(TF_Output output) const {
-    const int rank = tf_.GraphGetTensorNumDims(graph_, output, status_.get());
-    if (rank < 0 || tf_.GetCode(status_.get()) != 0) return std::nullopt;
-    Shape shape(rank);
-    tf_.GraphGetTensorShape(graph_, output, shape.data(), rank, status_.get());
-    return tf_.GetCode(status_.get()) == 0 ? std::optional(shape) : std::nullopt;
   }
 
   static Bounded Product(const Shape& shape) {
@@ -90,7 +81,7 @@ class Sizes {
   Bounded WorkPerElement(const std::string& op, TF_Operation* operation) const {
     const auto input = [&](int index) -> std::optional<Shape> {
       if (index >= tf_.OperationNumInputs(operation)) return std::nullopt;
-      return InferredShape(tf_.OperationInput({operation, index}));
+      return InferredShape(tf_, graph_, tf_.OperationInput({operation, index}));
     };
     if (op == "MaxPool" || op == "AvgPool" || op == "QuantizedMaxPool") {
       int64_t sizes[4] = {1, 1, 1, 1};

@@ -69,6 +69,16 @@ Owned<TF_Graph> ImportGraph(const TensorFlow& tf, std::string_view graph) {
   return imported;
 }
 
+std::optional<Shape> InferredShape(const TensorFlow& tf, TF_Graph* graph, TF_Output output) {
+  // A new status each time: GraphGetTensorNumDims leaves an earlier error in it.
+  const Owned<TF_Status> status(tf.NewStatus(), tf.DeleteStatus);
+  const int rank = tf.GraphGetTensorNumDims(graph, output, status.get());
+  if (rank < 0 || tf.GetCode(status.get()) != 0) return std::nullopt;
+  Shape shape(rank);
+  tf.GraphGetTensorShape(graph, output, shape.data(), rank, status.get());
+  return tf.GetCode(status.get()) == 0 ? std::optional(shape) : std::nullopt;
+}
+
 TensorFlowSession::TensorFlowSession(const TensorFlow& tf, std::string_view graph,
                                      const std::string& input, int type, const std::string& output,
                                      std::string_view config)
@@ -96,12 +106,7 @@ TF_Output TensorFlowSession::Output(const std::string& node) const {
 }
 
 Shape TensorFlowSession::InferredShape(const std::string& node) const {
-  const TF_Output output = Output(node);
-  const int rank = tf_.GraphGetTensorNumDims(graph_.get(), output, status_.get());
-  if (rank < 0 || tf_.GetCode(status_.get()) != 0) return {};
-  Shape shape(rank);
-  tf_.GraphGetTensorShape(graph_.get(), output, shape.data(), rank, status_.get());
-  return tf_.GetCode(status_.get()) == 0 ? shape : Shape();
+  return label_image::InferredShape(tf_, graph_.get(), Output(node)).value_or(Shape());
 }
 
 Tensor TensorFlowSession::Wrap(TF_Tensor* tensor) const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,6 +102,9 @@ using Owned = std::unique_ptr<T, void (*)(T*)>;
 
 // Return the graph of a serialized GraphDef. Throws Error if TensorFlow rejects it.
 Owned<TF_Graph> ImportGraph(const TensorFlow& tf, std::string_view graph);
+
+// Return the shape that TensorFlow infers for an output, or nothing if the rank is unknown.
+std::optional<Shape> InferredShape(const TensorFlow& tf, TF_Graph* graph, TF_Output output);
 
 // A graph with one input and one output, ready to run.
 class TensorFlowSession : public Session {
