@@ -83,6 +83,16 @@ def test_no_process_is_left_behind():
     assert [task.poll() for task in cluster.tasks.values()] == [-signal.SIGKILL] * 2
 
 
+def test_a_task_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(local_cluster, 'STOP_SECS', .2)
+    with local_cluster.LocalCluster(0, 1, [], prefix=lambda name: [sys.executable, '-c', (
+            'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); '
+            'print("ready", flush=True); time.sleep(600)')]) as cluster:
+        cluster.start()
+        helpers.wait_for_line(cluster, 'worker 0', 'ready')
+        assert cluster.stop() == {'worker 0': -signal.SIGKILL}
+
+
 def test_the_chief_is_stopped_first_and_the_servers_last():
     """Else the chief could not save, or a worker would wait for a server that has left."""
     lines = []

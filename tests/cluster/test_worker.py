@@ -24,11 +24,12 @@ from tests import in_process, networks
 from tests.cluster import helpers
 
 
-def _worker(setup, servers, mode='async', session_config=None, spec=None, index=0, **options):
+def _worker(setup, servers, mode='async', session_config=None, spec=None, index=0, backups=0,
+            **options):
     """Return a worker of a cluster; by default the chief, and only worker."""
     spec = spec or helpers.free_spec(servers, 1)
     context = cluster_spec.TaskContext(spec, Task('worker', index), '')
-    return worker.ClusterWorker(context, task.TaskOptions(mode, 0, 60, **options), setup,
+    return worker.ClusterWorker(context, task.TaskOptions(mode, backups, 60, **options), setup,
                                 session_config or tf.ConfigProto())
 
 
@@ -69,16 +70,20 @@ def test_variables_are_spread_over_the_servers_and_the_rest_is_on_the_worker(syn
     chief.close()
 
 
-@pytest.mark.parametrize('mode', ['async', 'sync'])
-def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode):
-    """Moving statistics of batch normalization, weight averages, weights and masks are equal."""
+@pytest.mark.parametrize('mode, backups', [('async', 0), ('sync', 0), ('sync', 1)])
+def test_one_worker_trains_as_a_single_process_does(synthetic, tmp_path, mode, backups):
+    """Moving statistics of batch normalization, weight averages, weights and masks are equal.
+
+    With a backup worker, a step needs one worker of two; the other is not there.
+    """
     one_thread = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     setups = [networks.train_setup(synthetic, tmp_path / name, 5, 'normed', deterministic=True,
                                    changes=['sparsity=0.5', 'prune_epochs=0.001'])
               for name in ('single', 'cluster')]
     with networks.registered():
         assert loop.train(setups[0], one_thread) == 0
-        chief = _worker(setups[1], 1, mode, one_thread)
+        chief = _worker(setups[1], 1, mode, one_thread, helpers.free_spec(1, 1 + backups),
+                        backups=backups)
         with helpers.serving(chief.spec):
             assert loop.train(setups[1], one_thread, chief) == 0
         chief.close()

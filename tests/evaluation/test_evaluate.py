@@ -3,19 +3,21 @@
 import dataclasses
 import os
 import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
+from permafrost.cli import ending_signals
 from permafrost.datasets import loading
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import evaluate
+from permafrost.evaluation import evaluate, evaluator
 from permafrost.evaluation.frozen_graphs import classification, graph_def
 from permafrost.evaluation.frozen_graphs.graph_options import GraphOptions
 from permafrost.export import freeze
-from tests import in_process, processes
+from tests import in_process
 from tests.evaluation.helpers import center_crops, foreign_graph
 
 
@@ -148,11 +150,13 @@ def test_mistakes_are_one_line(tmp_path):
         assert result.stderr.startswith('error: ') and result.stderr.count('\n') == 1
 
 
-def test_sigterm_ends_follow_with_143(run):
+def test_sigterm_ends_follow_with_143(run, monkeypatch):
+    monkeypatch.setattr(ending_signals, '_exit_code', None)
+    monkeypatch.setattr(evaluator.time, 'sleep', lambda seconds: os.kill(os.getpid(),
+                                                                         signal.SIGTERM))
     with runs.lock(run):  # as a training would, so that eval.py goes on
-        code, output = processes.interrupt(
-            processes.command('eval.py', '--run=' + run, '--follow'), '^step 30: ')
-    assert code == 143 and 'Traceback' not in output
+        result = in_process.run('eval.py', '--run=' + run, '--follow')
+    assert result.code == 143 and 'step 30: ' in result.stdout and not result.stderr
 
 
 @pytest.mark.parametrize('test, validation, split', [

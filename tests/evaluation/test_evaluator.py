@@ -190,6 +190,20 @@ def test_a_running_training_is_followed_to_its_end(synthetic, tmp_path):
     assert steps == sorted(set(steps)) and steps[-1] == 120
 
 
+@pytest.mark.parametrize('restart_timeout, waits', [(0., 1), (1000., 3)])
+def test_a_training_may_start_again(run, monkeypatch, restart_timeout, waits):
+    """It is stopped after the first look, runs at the third, and is done after that."""
+    evaluator = types.SimpleNamespace(run=run, evaluate=lambda step, checkpoint: step)
+    naps, states = [], ['running', 'stopped', 'running', 'done']
+    monkeypatch.setattr(evaluator_module.runs, 'is_running',
+                        lambda run: states[len(naps)] == 'running')
+    monkeypatch.setattr(evaluator_module.runs, 'read_status',
+                        lambda run: {'state': states[len(naps)]})
+    monkeypatch.setattr(evaluator_module.time, 'sleep', naps.append)
+    assert list(evaluate_new_checkpoints(evaluator, restart_timeout)) == [30]
+    assert len(naps) == waits
+
+
 @pytest.mark.parametrize('restart_timeout', [0., 1000.])
 def test_it_waits_while_the_training_runs_and_saves_nothing(run, monkeypatch, restart_timeout):
     evaluator = types.SimpleNamespace(run=run, evaluate=lambda step, checkpoint: step)

@@ -64,6 +64,18 @@ def test_a_worker_is_done_when_the_chief_has_saved(served):
     finishing.wait_for('left')
 
 
+def test_a_worker_whose_servers_serve_another_run_loses_its_session(served):
+    finishing = Finishing(served)
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    finishing.servers.send('claim', run={'id': 2, 'name': 'another run'}, overwrite=True)
+    while finishing.publisher.state.run['id'] == 1:
+        time.sleep(.01)
+    finishing.hook._last_look = -1e9
+    with pytest.raises(tf.errors.UnavailableError, match='the servers serve another run'):
+        finishing.hook._follow_chief()
+
+
 def test_a_worker_goes_on_where_the_chief_restores_a_checkpoint(served):
     finishing = Finishing(served)
     finishing.wait_for('finished')
