@@ -127,7 +127,7 @@ def test_a_class_without_images_gives_none(tmp_path):
 def test_an_image_must_be_left_to_train_on(packed):
     with pytest.raises(UsageError, match='--validation=40 leaves none of the 40 training images'):
         loading.hold_out(loading.open_dataset(packed[0]), 40, 1)
-    with pytest.raises(UserError, match='has no validation images: train.py --validation N'):
+    with pytest.raises(UserError, match='has no validation images: training with --validation N'):
         loading.load(loading.open_dataset(packed[0]), 'validation')
 
 

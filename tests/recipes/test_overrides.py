@@ -147,7 +147,7 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('lenet5', 'schedule=one_cycle 0', "'one_cycle 0': its peak must be after epoch 0"),
     ('lenet5', 'schedule=linear 0:1 5:-1', 'must be 0 or more'),
     ('sprint', 'train_images=1000', '--epochs=... instead'),
-    ('sprint', 'param_groups=a{1,2} learning_rate=0.1', 'a.1. sets nothing: .*commas separate'),
+    ('sprint', 'param_groups=a{1,2} learning_rate=0.1', 'a.1. sets nothing: .*comma: that separates'),
     ('sprint', 'epochs=0', 'needs a length in images')])
 def test_a_wrong_change_is_refused_in_one_line(name, change, message):
     with pytest.raises(UsageError, match=message) as error:

@@ -172,7 +172,7 @@ def test_the_best_checkpoint_is_kept_next_to_the_newest(synthetic, tmp_path, def
     runs.write_status(run, best_step=None)
     runs.write_config(run, config, {'classes': synthetic.classes})
     with networks.registered(), pytest.raises(
-            UsageError, match='has no best checkpoint: train.py --validation N'):
+            UsageError, match='has no best checkpoint: only training with --validation N'):
         finding.find_checkpoint(run, 'best')
 
 
