@@ -32,7 +32,7 @@ SYNONYMS = {
 # Titles of --help, and the flags below them; the others come first.
 HELP_GROUPS = {
     'recipe (each flag overrides one field; --set field=value is equivalent)': [
-        'recipe', 'set', *(field.name for field in overrides.FLAGS)],
+        'recipe', 'set', *(field.name for field in overrides.FLAG_FIELDS)],
     'evaluation while training': ['validation', 'eval_epochs', 'patience'],
     'checkpoints and progress': ['save_steps', 'save_secs', 'max_to_keep', 'summary_steps',
                                  'histogram_steps', 'log_steps']}

@@ -23,8 +23,8 @@ ALIASES = {'data_set': 'dataset', 'input_layer': 'node', 'output_layer': 'output
 GRAPH_FLAGS = ('node', 'output', 'feed', 'image_size', 'crop_size', 'input_width', 'input_height',
                'standardize', 'input_mean', 'input_std', 'output_kind', 'labels')
 # Flags without effect on --lr_range_test, which leaves no run.
-RUN_FLAGS = ('run', 'log_dir', 'patience', 'eval_epochs', 'save_steps', 'save_secs', 'max_to_keep',
-             'summary_steps', 'histogram_steps', 'log_steps')
+NOT_FOR_RANGE_TEST = ('run', 'log_dir', 'patience', 'eval_epochs', 'save_steps', 'save_secs',
+                      'max_to_keep', 'summary_steps', 'histogram_steps', 'log_steps')
 
 
 def define_train_flags() -> None:
@@ -108,7 +108,7 @@ def check_chart_flags(values: flags.FlagValues) -> None:
     if values.resume and values.lr_range_test:
         raise UsageError('--lr_range_test begins with new weights: leave out --resume, and use '
                          '--init_from RUN to begin with those of a run')
-    for name in RUN_FLAGS if values.lr_range_test else ():
+    for name in NOT_FOR_RANGE_TEST if values.lr_range_test else ():
         if values[name].present:
             raise UsageError(f'--{name} has no effect with --lr_range_test: leave it out')
     if values.output:
@@ -125,7 +125,7 @@ def define_recipe_flags() -> None:
                         "the model's own.")
     flags.DEFINE_multi_string('set', [], 'Change a field of the recipe: field=value, e.g. '
                               'learning_rate=0.05')
-    for field in overrides.FLAGS:
+    for field in overrides.FLAG_FIELDS:
         names = schema.limits_of(field).names
         choices = f" One of: {', '.join(names)}." if names else ''
         flags.DEFINE_string(field.name, None, field.metadata['text'] + choices)

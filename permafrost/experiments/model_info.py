@@ -94,7 +94,7 @@ def show_models(trained: str) -> None:
     """
     rows: List[Sequence[str]] = [('model', 'recipe', 'images', 'trained file')]
     for name in models.MODELS:
-        paths = [os.path.join(trained, name + suffix) for suffix in ('.pb', '.int8.tflite')]
+        paths = [os.path.join(trained, name + suffix) for suffix in trained_models.SUFFIXES]
         path = next(filter(os.path.exists, paths), '')
         graph, recipe = '', catalog.default_recipe(name)
         if path:
@@ -188,19 +188,14 @@ def measure_graph(path: str, image_size: Optional[int] = None, session_config: A
 
 def measure_model(model: str, image_size: int, classes: int = 10) -> Size:
     """Return {'model', 'image_size', 'params', 'ops', 'macs', 'layers': [{...} of each]}."""
-    import tensorflow.compat.v1 as tf  # here, so that names are checked first
-
-    from models.layers.net import Net
-    from permafrost.export import layer_counts
-    with tf.Graph().as_default():
-        net = Net(training=False, num_classes=classes)
-        try:
-            models.build(model, net, tf.placeholder(tf.float32, [None, image_size, image_size, 3]))
-        except ValueError as error:
-            reason = one_line(error).partition(" for '{{node")[0]
-            raise UsageError(
-                f'{model} cannot process images of {image_size}x{image_size} pixels '
-                f'({reason}): choose a larger --image_size or another --model') from error
+    from permafrost.export import layer_counts  # imports TensorFlow: names are checked first
+    try:
+        net, _ = models.build_inference(model, classes, image_size)
+    except ValueError as error:
+        reason = one_line(error).partition(" for '{{node")[0]
+        raise UsageError(
+            f'{model} cannot process images of {image_size}x{image_size} pixels '
+            f'({reason}): choose a larger --image_size or another --model') from error
     return {'model': model, 'image_size': image_size,
             'layers': [dict(layer._asdict()) for layer in net.layers],
             **layer_counts.totals(net.layers)}

@@ -190,7 +190,7 @@ def _name(config: Config, dataset: str, metrics: Dict[str, Any], others: Dict[st
     """Return the file name of a result: model, recipe, dataset, what --set changed, steps."""
     parts = [config.model, config.recipe.name]
     parts += [dataset] if config.dataset != 'cifar10' else []
-    changes = overrides.changes(config.recipe)
+    changes = overrides.differences(config.recipe)
     if metrics['weights'] != config.recipe.default_weights:
         changes.append(f"weights={metrics['weights']}")
     changes += [f'patience={config.patience}'] if config.patience else []
@@ -222,7 +222,7 @@ def _cluster(run: str) -> Optional[str]:
 def changes(result: Result) -> List[str]:
     """Return 'name=value' for each setting of a result that its recipe in the catalog lacks."""
     recipe = Recipe.from_json(result['settings'])
-    found = overrides.changes(recipe)
+    found = overrides.differences(recipe)
     found += [f'{name}={result[name]}' for name in OTHER_SETTINGS if result.get(name)]
     if result['weights'] != recipe.default_weights:
         found.append(f"weights={result['weights']}")

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import models
 from permafrost import engines, schema
@@ -45,17 +45,17 @@ def _names(text: str) -> List[str]:
     return [] if text == 'none' else [name.strip() for name in text.split(',') if name.strip()]
 
 
-FIELDS: Dict[str, Any] = {  # {name: function of the text}
-    field.name: field.type for field in dataclasses.fields(Recipe)
-    if field.compare and field.name != 'name'}
-FLAGS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
+FIELDS: Dict[str, Any] = {  # {name: type of the value in json}
+    **{field.name: field.type for field in dataclasses.fields(Recipe)
+       if field.compare and field.name != 'name'},
+    **dict.fromkeys(('schedule', 'progressive_resizing', 'decay_mode'), str),
+    **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), list)}
+PARSERS = {float: parse_number, int: whole_number, list: _names, str: str}
+FLAG_FIELDS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
 # Durations, which with_changes rescales with the length of the training.
 EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')
 # Fields that follow from the length and the learning rate, unless they are set.
 FOLLOWERS = ('schedule', 'progressive_resizing', *EPOCHS, 'param_groups')
-FIELDS.update(schedule=str, progressive_resizing=str, decay_mode=str,
-              **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), _names))
-PARSERS = {float: parse_number, int: whole_number}  # as those of other flags
 UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
 FIX = 'restore it, or name another --recipe'
 
@@ -66,8 +66,8 @@ def get_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
 
 
 def with_changes(base: Recipe, changes: Sequence[str]) -> Recipe:
-    """Return `base` with `changes` ('field=value'); see changed. Raises UsageError."""
-    return changed(base, _parse(changes))
+    """Return `base` with `changes` ('field=value'); see _with_fields. Raises UsageError."""
+    return _with_fields(base, _parse(changes))
 
 
 def find_recipe(name: str) -> Recipe:
@@ -98,13 +98,13 @@ def find_recipe(name: str) -> Recipe:
             dict(Recipe('custom').to_json(), name=base_name))
         fields = {_field(name): each for name, each in value.items()}
         # A file with all fields has those that its recipe does not use, too.
-        return changed(base, {name: each for name, each in fields.items()
+        return _with_fields(base, {name: each for name, each in fields.items()
                               if name not in UNUSED or each != getattr(base, name)})
     except UsageError as error:
         raise UserError(f'{printable(path)} is not a valid recipe ({error}): {FIX}') from None
 
 
-def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
+def _with_fields(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     """Return `base` with other `fields`, {name: value as in json}, checked.
 
     A recipe made longer or shorter rescales everything that it does at an epoch, and a changed
@@ -148,7 +148,7 @@ def changed(base: Recipe, fields: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def changes(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
+def differences(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
     """Return the shortest list of field=value that turns the recipe of the same name into `recipe`.
 
     Without a recipe of that name, as in a file, of `base`; none if that is not known either.
@@ -185,7 +185,7 @@ def _field(name: str) -> str:
 def changes_from_flags(values: Any) -> List[str]:
     """Return what --set and the flags of the fields change: 'field=value'. Raises UsageError."""
     texts = list(values.set)
-    for name in (field.name for field in FLAGS):
+    for name in (field.name for field in FLAG_FIELDS):
         text = getattr(values, name, None)
         if text is not None:
             if name in _parse(values.set):
@@ -207,26 +207,31 @@ def recipe_from_flags(values: Any) -> Recipe:
 
 
 def describe_changes(recipe: Recipe, base: Optional[Recipe] = None) -> str:
-    """Return `recipe`'s name and its `changes`, each with the value that it replaces."""
+    """Return `recipe`'s name and its `differences`, each with the value that it replaces."""
     base = catalog.RECIPES.get(recipe.name, base)
     texts = [recipe.name]
-    for change in changes(recipe, base):
+    for change in differences(recipe, base):
         value = base.to_json()[change.partition('=')[0]]  # type: ignore[union-attr]
         texts.append(f'{change} (not {to_text(value)})')
     return ', '.join(texts)
+
+
+def split_setting(change: str) -> Tuple[str, str]:
+    """Return field and value of 'field=value', also of an earlier name. Raises UsageError."""
+    name, equals, text = change.partition('=')
+    if not equals:
+        raise UsageError(f'--set needs field=value, not {change!r}')
+    return _field(name), text
 
 
 def _parse(changes: Sequence[str]) -> Dict[str, Any]:
     """Return {field: value} of the `changes`, as in the json of a recipe."""
     values = {}
     for change in changes:
-        name, equals, text = change.partition('=')
-        if not equals:
-            raise UsageError(f'--set needs field=value, not {change!r}')
-        field = _field(name)
+        field, text = split_setting(change)
         kind = FIELDS[field]
         try:
-            values[field] = PARSERS.get(kind, kind)(text)
+            values[field] = PARSERS[kind](text)
         except ValueError:
             raise UsageError(f'{field}: {text!r} is not a '
                              f"{'whole ' if kind is int else ''}number") from None

@@ -33,7 +33,7 @@ def learning_rate(values: Any) -> None:
     if values.output and os.path.splitext(values.output)[1] != '.png':
         raise UsageError(f'--output must end in .png, not {shown(values.output)}')
     recipe = overrides.recipe_from_flags(values)
-    changes = overrides.changes(recipe, overrides.base_from_flags(values))
+    changes = overrides.differences(recipe, overrides.base_from_flags(values))
     path = values.output or files.safe_name('-'.join(
         [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes)]
     )) + '-learning-rate.png'

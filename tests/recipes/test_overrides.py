@@ -147,7 +147,7 @@ def test_everything_at_an_epoch_follows_the_length_unless_it_is_changed_too():
     ('lenet5', 'schedule=one_cycle 0', "'one_cycle 0': its peak must be after epoch 0"),
     ('lenet5', 'schedule=linear 0:1 5:-1', 'must be 0 or more'),
     ('sprint', 'train_images=1000', '--epochs=... instead'),
-    ('sprint', 'param_groups=a{1,2} learning_rate=0.1', 'a.1. sets nothing: .*comma: that separates'),
+    ('sprint', 'param_groups=a{1,2} learning_rate=0.1', 'a.1. sets nothing: .*comma'),
     ('sprint', 'epochs=0', 'needs a length in images')])
 def test_a_wrong_change_is_refused_in_one_line(name, change, message):
     with pytest.raises(UsageError, match=message) as error:
@@ -173,10 +173,10 @@ def test_synonyms_stand_for_fields():
     ('sprint', ['epochs=0', 'train_images=9'], ['epochs=0', 'train_images=9'])])
 def test_changes_are_as_few_as_make_the_recipe(name, changes, expected):
     recipe = overrides.get_recipe(name, changes)
-    assert set(expected) <= set(overrides.changes(recipe))
+    assert set(expected) <= set(overrides.differences(recipe))
     if 'schedule' not in str(changes):
-        assert overrides.changes(recipe) == expected
-    assert overrides.get_recipe(name, overrides.changes(recipe)) == recipe
+        assert overrides.differences(recipe) == expected
+    assert overrides.get_recipe(name, overrides.differences(recipe)) == recipe
 
 
 @pytest.mark.parametrize('augmentation, message', [
@@ -187,7 +187,7 @@ def test_augmentations_without_a_right_effect_are_refused(augmentation, message)
 
 
 def test_a_recipe_of_another_catalog_has_no_changes():
-    assert overrides.changes(dataclasses.replace(catalog.RECIPES['sprint'], name='other')) == []
+    assert overrides.differences(dataclasses.replace(catalog.RECIPES['sprint'], name='other')) == []
 
 
 def test_a_recipe_falls_back_to_float32_where_bfloat16_is_missing(monkeypatch, capsys):
@@ -221,7 +221,7 @@ def test_a_flag_of_a_field_does_what_set_does():
 
 
 def test_every_field_has_a_flag_with_a_text():
-    assert {field.name for field in overrides.FLAGS} == set(overrides.FIELDS) - {'decay_mode'}
+    assert {field.name for field in overrides.FLAG_FIELDS} == set(overrides.FIELDS) - {'decay_mode'}
 
 
 @pytest.fixture
@@ -300,6 +300,6 @@ def test_a_longer_training_is_pruned_longer():
         'epochs=10', 'sparsity=0.8', 'prune_start_epoch=1', 'prune_epochs=9'])
     longer_to_the_end = overrides.with_changes(to_the_end, ['epochs=13'])  # 1.3 + 11.7000...01
     assert longer_to_the_end.prune_start_epoch == pytest.approx(1.3)
-    assert overrides.changes(recipe) == ['sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=6',
-                                         'spared_layers=conv1,last']
+    assert overrides.differences(recipe) == [
+        'sparsity=0.8', 'prune_start_epoch=2', 'prune_epochs=6', 'spared_layers=conv1,last']
     assert Recipe.from_json(longer.to_json()) == longer

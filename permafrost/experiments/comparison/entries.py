@@ -159,5 +159,5 @@ def _with_recipe(settings: Dict[str, str],
     fields = {name: to_text(value) for name, value in recipe.to_json().items() if name != 'name'}
     changed = tuple(fields)
     if recipe.name in catalog.RECIPES:
-        changed = tuple(text.partition('=')[0] for text in overrides.changes(recipe))
+        changed = tuple(text.partition('=')[0] for text in overrides.differences(recipe))
     return dict(settings, recipe=recipe.name, **fields), changed

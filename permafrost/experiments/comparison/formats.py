@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional, Tuple
 
 from permafrost.errors import printable
 from permafrost.experiments import markdown
@@ -16,6 +16,29 @@ MAX_CELL = 32  # characters of a setting on the terminal
 METHODS = {'welch': "95 % confidence, Welch's t-test over the seeds",
            'binomial': '95 % confidence, from the number of images alone: a single seed does '
                        'not show the noise of training'}
+
+
+CSV_COLUMNS: List[Tuple[str, Callable[[Row], str]]] = [
+    ('images', lambda row: str(row.images)),
+    ('seeds', lambda row: ' '.join(map(str, row.seeds))),
+    ('accuracies', lambda row: ' '.join(f'{each:.6g}' for each in row.accuracies)),
+    ('accuracy', lambda row: _number(row.mean)),
+    ('std', lambda row: _number(row.std)),
+    ('low', lambda row: _number(row.interval and row.interval.low)),
+    ('high', lambda row: _number(row.interval and row.interval.high)),
+    ('difference', lambda row: _number(row.difference and row.difference.value)),
+    ('difference_low', lambda row: _number(row.difference and row.difference.interval.low)),
+    ('difference_high', lambda row: _number(row.difference and row.difference.interval.high)),
+    ('method', lambda row: row.difference.method if row.difference else ''),
+    ('params', lambda row: _number(row.params)),
+    ('ops', lambda row: _number(row.ops)),
+    ('bytes', lambda row: _number(row.bytes)),
+    ('gzip_bytes', lambda row: _number(row.gzip_bytes)),
+    ('sparsity', lambda row: _number(row.sparsity)),
+    ('latency_ms', lambda row: _number(row.latency)),
+    ('train_seconds', lambda row: _number(row.train_seconds)),
+    ('gpu', lambda row: _cell(row.gpu)),
+    ('runs', lambda row: _cell(' '.join(row.runs)))]
 
 
 def text(comparison: Comparison) -> str:
@@ -68,27 +91,23 @@ def markdown_table(comparison: Comparison, last: Optional[Dict[str, Callable[[Ro
 
 
 def csv_text(comparison: Comparison) -> str:
-    """Return a line for each row, with all its numbers; accuracies are fractions 0 to 1."""
+    """Return a line for each row, with all its numbers; accuracies are fractions 0 to 1.
+
+    A setting with the name of a column has a column `setting <name>`.
+    """
+    columns = [('variant', lambda row: _cell(row.name)),
+               *map(_setting_column, comparison.settings),
+               ('split', lambda row: comparison.split), *CSV_COLUMNS]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
-    writer.writerow([
-        'variant', *comparison.settings, 'split', 'images', 'seeds', 'accuracies', 'accuracy',
-        'std', 'low', 'high', 'difference', 'difference_low', 'difference_high', 'method',
-        'params', 'ops', 'bytes', 'gzip_bytes', 'sparsity', 'latency_ms', 'train_seconds', 'gpu',
-        'runs'])
-    for row in comparison.rows:
-        change = row.difference
-        writer.writerow([
-            _cell(row.name), *(_cell(row.settings[name]) for name in comparison.settings),
-            comparison.split, row.images, ' '.join(map(str, row.seeds)),
-            ' '.join(f'{each:.6g}' for each in row.accuracies),
-            *map(_number, (row.mean, row.std, *(row.interval or (None, None)))),
-            *map(_number, (change.value, *change.interval) if change else (None,) * 3),
-            change.method if change else '', *map(_number, (
-                row.params, row.ops, row.bytes, row.gzip_bytes, row.sparsity, row.latency,
-                row.train_seconds)),
-            _cell(row.gpu), _cell(' '.join(row.runs))])
+    writer.writerow([name for name, _ in columns])
+    writer.writerows([text(row) for _, text in columns] for row in comparison.rows)
     return stream.getvalue()
+
+
+def _setting_column(name: str) -> Tuple[str, Callable[[Row], str]]:
+    is_taken = name in {column for column, _ in CSV_COLUMNS}
+    return f'setting {name}' if is_taken else name, lambda row: _cell(row.settings[name])
 
 
 def json_text(comparison: Comparison) -> str:

@@ -28,7 +28,7 @@ class Measurement:
 
 
 @dataclasses.dataclass
-class LatencyFile:
+class LatencyBenchmarkFile:
     """The fields of benchmark-latency.json."""
     figures: Dict[str, Measurement]
     ops: Dict[str, int]
@@ -63,7 +63,7 @@ def update(readme: str, folder: str, pictures: str, check: bool = False) -> None
 def _latencies(folder: str) -> Dict[str, Any]:
     path = os.path.join(folder, 'benchmark-latency.json')
     try:
-        return schema.read(path, LatencyFile, schema.RESTORE)
+        return schema.read(path, LatencyBenchmarkFile, schema.RESTORE)
     except FileNotFoundError:
         return {'figures': {}, 'ops': {}, 'versions': {}, 'machine': {}}
 

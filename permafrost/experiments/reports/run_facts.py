@@ -182,7 +182,7 @@ def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
     return described, latency if is_timed else {}
 
 
-def state(run: str, config: Config, step: int) -> Tuple[str, bool]:
+def page_state(run: str, config: Config, step: int) -> Tuple[str, bool]:
     """Return the state of `run` at `step`, and whether its page will change."""
     if step >= config.steps:
         return 'done', False

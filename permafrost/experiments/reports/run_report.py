@@ -61,7 +61,7 @@ def page(run: str) -> str:
     classes, status = extra['classes'], runs.read_status(run)
     rows = history.read(run)
     step = max(rows[-1].step if rows else 0, status.get('step', 0))
-    state, is_live = run_facts.state(run, config, step)
+    state, is_live = run_facts.page_state(run, config, step)
     by_split = {split: metrics for split in SPLITS for metrics in [
         run_facts.metrics(run, split, len(classes), config.recipe.default_weights)] if metrics}
     split = rows[-1].eval_split if rows else next(iter(by_split), 'test')
@@ -88,7 +88,7 @@ def page(run: str) -> str:
         classes_of=metrics and (f"Step {metrics['step']:,}, {metrics['images']:,} {split} images, "
                                 f"accuracy {100 * metrics['accuracy']:.2f} %."),
         confusion=confusion, mistakes=mistakes, mistakes_of=about,
-        changes=(overrides.changes(config.recipe) if config.recipe.name in catalog.RECIPES
+        changes=(overrides.differences(config.recipe) if config.recipe.name in catalog.RECIPES
                  else None),
         tables=[*run_facts.settings(config), ('Versions', versions)],
         command=extra.get('command', ''))

@@ -57,5 +57,5 @@ class RunQueue(RunSource):
         if speeds and left:
             times = [speed.seconds_left(run, steps.get(run.directory, run.step()), speeds)
                      for run in left]
-            parts.append(f'ETA {speed.duration(speed.total_seconds(times, self._parallel))}')
+            parts.append(f'ETA {speed.clock_time(speed.total_seconds(times, self._parallel))}')
         return ', '.join(parts)

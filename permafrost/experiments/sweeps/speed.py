@@ -97,6 +97,6 @@ def total_seconds(times: List[float], parallel: int) -> float:
     return max([sum(times) / parallel, *times]) if times else 0.
 
 
-def duration(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     """Return a duration as hours:minutes:seconds."""
     return str(datetime.timedelta(seconds=round(seconds)))

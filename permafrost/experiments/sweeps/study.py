@@ -221,21 +221,13 @@ def _method_from_flags(values: Any) -> Dict[str, Any]:
 
 def _base_from_flags(values: Any) -> Settings:
     """Return the settings of train.py's flags on the command line."""
-    base, given = {}, explicitly_set(values)
+    given = explicitly_set(values)
     for name in given:
         if name in REFUSED:
             raise UsageError(f'--{name} is not for a study: {REFUSED[name]}')
-        if name == 'set':
-            for change in values.set:
-                field, equals, text = change.partition('=')
-                if not equals:
-                    raise UsageError(f'--set needs field=value, not {change!r}')
-                if field in given:
-                    raise UsageError(f'--{field} and --set {field} set the same field: leave one '
-                                     'out')
-                base[field] = text
-        elif name in SETTINGS:
-            base[name] = to_text(values[name].value)
+    base = dict(map(overrides.split_setting, overrides.changes_from_flags(values)))
+    base.update({name: to_text(values[name].value) for name in given
+                 if name in SETTINGS and name not in base})
     return base
 
 

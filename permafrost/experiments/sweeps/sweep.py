@@ -140,10 +140,10 @@ def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], paralle
         step = each.step()
         times.append(speed.seconds_left(each, step, speeds))
         print(f'{each.label}: {each.config.model}, {each.config.steps} steps'
-              f"{f', continues at {step}' * (step > 0)}, {speed.duration(times[-1])} at "
+              f"{f', continues at {step}' * (step > 0)}, {speed.clock_time(times[-1])} at "
               f'{speeds[kind]:.0f} images/s', flush=True)
     times *= trials
-    total = speed.duration(speed.total_seconds(times, parallel))
+    total = speed.clock_time(speed.total_seconds(times, parallel))
     print(f"{pluralize(len(times), 'run')} to train, {parallel} at once: {total}", flush=True)
     return 0
 

@@ -1,6 +1,7 @@
 """Comparisons as text, csv and Markdown."""
 
 import csv
+import dataclasses
 import io
 
 from permafrost.experiments.comparison import formats
@@ -68,6 +69,16 @@ def test_csv_has_every_number():
         '4276533', '0.4567', '1636.4')
     assert (rows[1]['difference_low'], rows[1]['method']) == ('0.001', 'welch')
     assert rows[3]['accuracy'] == rows[3]['difference'] == rows[1]['latency_ms'] == ''
+
+
+def test_a_setting_and_a_measure_of_one_name_have_columns_of_their_own():
+    pruned = Comparison('runs', (row('a', '0.8', sparsity=.776),), ('learning_rate',))
+    pruned = dataclasses.replace(pruned, settings=('sparsity',), rows=tuple(
+        dataclasses.replace(each, settings={'sparsity': '0.8'}) for each in pruned.rows))
+    header, _ = csv.reader(io.StringIO(formats.csv_text(pruned)))
+    (cells,) = csv.DictReader(io.StringIO(formats.csv_text(pruned)))
+    assert len(set(header)) == len(header)
+    assert (cells['setting sparsity'], cells['sparsity']) == ('0.8', '0.776')
 
 
 def test_the_gpu_stands_next_to_the_training_time():

@@ -138,6 +138,6 @@ def test_the_state_of_a_run(tmp_path, monkeypatch, status, is_running, step, exp
     (tmp_path / 'train').mkdir()
     if status:
         runs.write_status(str(tmp_path), state=status, step=step)
-    assert run_facts.state(str(tmp_path), config(), step) == expected
+    assert run_facts.page_state(str(tmp_path), config(), step) == expected
     if step < 100 and status != 'done':  # info.py --run says the same
         assert runs.state(str(tmp_path), config())[0] == expected[0]

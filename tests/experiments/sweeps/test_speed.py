@@ -69,4 +69,4 @@ def test_totals():
     assert speed.total_seconds([], 2) == 0
     assert speed.total_seconds([50., 30.], 1) == 100.
     assert speed.total_seconds([50., 30., 10.], 2) == 60.
-    assert speed.duration(3725.4) == '1:02:05'
+    assert speed.clock_time(3725.4) == '1:02:05'
