@@ -25,10 +25,17 @@ MIN_ROUNDS, MAX_ROUNDS = 3, 20
 SECONDS = 7.  # to spend on a graph, with the starts of label_image
 CLOSE = 0.005  # a round that changes no latency by more is the last
 SAMPLE_MS = 500.  # to time in a round
-SLICE = 0.05  # seconds that a graph runs before the next one has its turn
+SLICE = 0.05  # seconds that a graph runs before the next one has its turn, or longer:
+SLICE_RUNS = 20  # else most medians of a slow graph would contain the turns of the others
 AT_ONCE = 8  # graphs: each takes about 100 MB
 RUNS = 5  # of a median: so that it does not see the ends of slices
 PERCENTILE = 25  # of the medians: half of them or more meet other processes on a busy machine
+
+
+class Turn(NamedTuple):
+    """What a graph does in a round."""
+    repeats: int  # medians to measure
+    seconds: float  # to run before the next graph runs
 
 
 class Latency(NamedTuple):
@@ -53,19 +60,20 @@ class Answer:
 def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
     """Return the latency of .pb, .tflite and .onnx files, {path: Latency}: one image, one thread.
 
-    A round starts label_image once for each graph, and lets them run in turn for SLICE: what else
-    the machine does slows all of them alike. Graphs that cannot run are left out, with a note.
+    A round starts label_image once for each graph, and lets them run in turn: what else the
+    machine does slows all of them alike. Graphs that cannot run are left out, with a note.
     """
     medians: Dict[str, List[float]] = {}
-    repeats, runtimes, done = {}, {}, 0
+    turns, runtimes, done = {}, {}, 0
     for environment in sorted(set(map(_runtime_environment, graphs)) - {None}):
         with contextlib.suppress(UserError):  # then label_image says so, too
             client.python(environment)  # builds it
     for graph in graphs:
         answer = _label_image(graph, repeats=3)
         if answer:
-            repeats[graph] = int(min(500, max(
-                10, SAMPLE_MS / RUNS / max(1e-3, min(answer['repeat_medians_ms'])))))
+            one = max(1e-3, min(answer['repeat_medians_ms']))
+            turns[graph] = Turn(int(min(500, max(10, SAMPLE_MS / RUNS / one))),
+                                max(SLICE, SLICE_RUNS * one / 1000))
             runtimes[graph] = answer['version'], answer['runtime'], answer.get('allocator', '')
             medians[graph] = []
     latencies: Dict[str, float] = {}
@@ -73,7 +81,7 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
     while medians and done < MAX_ROUNDS:
         order = sorted(medians, reverse=bool(done % 2))
         for first in range(0, len(order), AT_ONCE):
-            for graph, each in _take_turns(order[first:first + AT_ONCE], repeats).items():
+            for graph, each in _take_turns(order[first:first + AT_ONCE], turns).items():
                 medians[graph] += each
         done += 1
         before, latencies = latencies, {
@@ -87,14 +95,14 @@ def time_in_turn(graphs: Sequence[str]) -> Dict[str, Latency]:
             for graph, each in latencies.items()}
 
 
-def _take_turns(graphs: Sequence[str], repeats: Dict[str, int]) -> Dict[str, List[float]]:
+def _take_turns(graphs: Sequence[str], turns: Dict[str, Turn]) -> Dict[str, List[float]]:
     """Return {graph: medians} of one round; of a graph that fails, after a note, none."""
     with contextlib.ExitStack() as stack:
         outputs = {graph: stack.enter_context(tempfile.TemporaryFile()) for graph in graphs}
         processes = {}
         for graph in graphs:
             processes[graph] = subprocess.Popen(
-                _command(PROGRAM, graph, repeats[graph]), stdin=subprocess.DEVNULL,
+                _command(PROGRAM, graph, turns[graph].repeats), stdin=subprocess.DEVNULL,
                 stdout=outputs[graph], stderr=subprocess.DEVNULL, env=_environment(),
                 preexec_fn=child_process.end_with_parent(signal.SIGKILL))  # it may be stopped
             stack.callback(processes[graph].wait)
@@ -105,7 +113,7 @@ def _take_turns(graphs: Sequence[str], repeats: Dict[str, int]) -> Dict[str, Lis
             for graph in list(waiting):
                 processes[graph].send_signal(signal.SIGCONT)
                 try:
-                    processes[graph].wait(SLICE)
+                    processes[graph].wait(turns[graph].seconds)
                     waiting.remove(graph)
                 except subprocess.TimeoutExpired:
                     processes[graph].send_signal(signal.SIGSTOP)

@@ -72,6 +72,8 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     check_file('output', output)
     if not config.recipe.learning_rate:
         raise UsageError('--learning_rate=0 has no range to test: leave it out')
+    if steps and steps < FEWEST:
+        raise UsageError(f'--lr_range_test needs at least {FEWEST} steps, not --steps={steps}')
     steps = steps or min(math.ceil(durations.steps_per_epoch(config)), MAX_STEPS)
     ramp = ramped(config, max(steps, FEWEST))
     with Signals() as signals, tf.Graph().as_default():

@@ -44,17 +44,17 @@ def test_settings_of_this_process_are_not_inherited(monkeypatch):
     assert not any(name.startswith(('OMP_', 'KMP_', 'TF_')) for name in environment)
 
 
-def answers(monkeypatch, take_turns):
-    """Let `take_turns(graphs, repeats)` answer for label_image: the medians of a round."""
+def answers(monkeypatch, take_turns, ms=1.):
+    """Let `take_turns(graphs, turns)` answer for label_image: the medians of a round."""
     monkeypatch.setattr(latency, '_take_turns', take_turns)
     monkeypatch.setattr(latency, '_label_image', lambda graph, repeats: {
-        'repeat_medians_ms': [1.] * repeats, 'runtime': 'TensorFlow', 'version': '2.21.0'})
+        'repeat_medians_ms': [ms] * repeats, 'runtime': 'TensorFlow', 'version': '2.21.0'})
 
 
 def test_rounds_alternate_until_they_agree_and_other_load_does_not_count(monkeypatch):
     rounds = []
 
-    def take_turns(graphs, repeats):
+    def take_turns(graphs, turns):
         rounds.append(''.join(graphs))
         return {graph: [1. if graph == 'a' else 2.] * 40 + [9.] * 60 for graph in graphs}
     answers(monkeypatch, take_turns)
@@ -63,16 +63,44 @@ def test_rounds_alternate_until_they_agree_and_other_load_does_not_count(monkeyp
     assert rounds == ['ab', 'ba', 'ab']
 
 
+@pytest.mark.parametrize('ms, repeats, seconds', [
+    (.05, 500, .05), (1., 100, .05), (40., 10, .8), (500., 10, 10.)])
+def test_a_slow_graph_has_longer_turns(monkeypatch, ms, repeats, seconds):
+    """Else the turns of others would count in most of its medians, which are of RUNS runs."""
+    found = []
+
+    def take_turns(graphs, turns):
+        found.append(turns['a'])
+        return {'a': [ms]}
+    answers(monkeypatch, take_turns, ms)
+    latency.time_in_turn(['a'])
+    assert found[0] == latency.Turn(repeats, pytest.approx(seconds))
+
+
+def test_a_graph_runs_for_its_turn(monkeypatch):
+    waits = []
+
+    class Process(subprocess.Popen):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return super().wait()
+    monkeypatch.setattr(subprocess, 'Popen', Process)
+    monkeypatch.setattr(latency, '_command', lambda *unused: ['true'])
+    monkeypatch.setattr(latency, '_parse', lambda *unused: None)
+    latency._take_turns(['a', 'b'], {'a': latency.Turn(1, .3), 'b': latency.Turn(1, .4)})
+    assert waits[:2] == [.3, .4]
+
+
 def test_rounds_go_on_while_they_disagree(monkeypatch):
     speed = itertools.chain([8., 4., 2., 1.], itertools.repeat(1.))
-    answers(monkeypatch, lambda graphs, repeats: {'a': [next(speed)] * 100})
+    answers(monkeypatch, lambda graphs, turns: {'a': [next(speed)] * 100})
     found = latency.time_in_turn(['a'])['a']
     assert found.latency_ms < 1.01 and 4 < found.rounds < latency.MAX_ROUNDS
 
 
 def test_the_time_to_build_the_program_is_not_that_of_the_rounds(monkeypatch):
     now, speed = [0.], itertools.count(1)
-    answers(monkeypatch, lambda graphs, repeats: {'a': [1 / next(speed)] * 100})
+    answers(monkeypatch, lambda graphs, turns: {'a': [1 / next(speed)] * 100})
     answer = latency._label_image
 
     def build(graph, repeats):
@@ -86,7 +114,7 @@ def test_the_time_to_build_the_program_is_not_that_of_the_rounds(monkeypatch):
 def test_not_too_many_graphs_are_in_memory_at_once(monkeypatch):
     sizes = []
 
-    def take_turns(graphs, repeats):
+    def take_turns(graphs, turns):
         sizes.append(len(graphs))
         return {graph: [1.] for graph in graphs}
     answers(monkeypatch, take_turns)
@@ -115,7 +143,7 @@ def test_an_interrupted_round_leaves_no_process(monkeypatch):
     monkeypatch.setattr(subprocess, 'Popen', Process)
     with pytest.raises(SystemExit):
         latency._take_turns([TUTO, os.path.relpath(TUTO)], {
-            TUTO: 1000, os.path.relpath(TUTO): 1000})
+            name: latency.Turn(1000, .05) for name in (TUTO, os.path.relpath(TUTO))})
     assert started and all(each.returncode == -signal.SIGKILL for each in started)
 
 

@@ -45,6 +45,11 @@ def test_it_draws_and_suggests_and_leaves_no_run(synthetic, tmp_path, monkeypatc
     assert 'suggestion: --learning_rate 0.' in output and '(the recipe has 0.05)' in output
 
 
+def test_too_few_steps_are_refused(synthetic):
+    with pytest.raises(UsageError, match='needs at least 10 steps, not --steps=9'):
+        lr_range_test.run(train_setup(synthetic), None, 9, None)
+
+
 def test_the_suggestion_is_below_the_rate_of_the_lowest_loss():
     result = RangeTest([0.01, 0.1, 0.9, 8.], [2., 1., 0.5, 9.], [2., 1.5, 1., 5.])
     assert result.best == 0.9 and result.suggestion == 0.3

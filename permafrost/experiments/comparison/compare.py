@@ -243,6 +243,9 @@ def _counts(entry: Entry, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) ->
     """Return the 'params' and 'ops' of an entry's network; `sizes` keeps those of each model."""
     if entry.params is not None:  # a result, maybe of a model that is gone, or pruned
         return {'params': entry.params, 'ops': entry.ops}
+    if entry.settings.get('structured_sparsity', '0') != '0':  # freezing removes filters
+        described = run_facts.frozen(entry.path, entry.model)[0]
+        return {name: described[name] for name in ('params', 'ops') if described.get(name)}
     key = (entry.model, entry.image_size, entry.classes)
     if key not in sizes:
         try:

@@ -135,8 +135,8 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
         tiles.append(('speed', f"{status['images_per_second']:,.0f}", 'images/s'))
     described, latency = run_facts.frozen(run, config.model)
     counts = run_facts.counts(config.model, config.recipe.image_size, len(classes))
-    if config.recipe.structured_sparsity and described.get('ops'):
-        counts = described
+    if config.recipe.structured_sparsity:  # freezing removes filters
+        counts = described if described.get('ops') else {}
     if counts:
         tiles += [('parameters', f"{counts['params']:,}", ''),
                   ('operations per image', f"{counts['ops'] / 1e6:,.2f}", 'million')]

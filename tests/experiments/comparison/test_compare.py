@@ -148,11 +148,15 @@ def test_a_hostile_folder_is_written_into_and_nowhere_else(folder, measured):
 def test_a_pruned_run_has_the_counts_of_its_graph(folder, measured, synthetic, change, zeros, left):
     networks.train(synthetic, folder / 'pruned', 4, 'tiny', changes=[
         change, 'prune_epochs=0.001', 'spared_layers=none'])
-    killed = str(folder / 'runs/tiny/killed')
+    killed, structured = str(folder / 'runs/tiny/killed'), change.startswith('structured')
+    row, = compare([str(folder / 'pruned')], measure=False).rows
+    assert (row.ops is None) == structured  # freezing removes filters
     dense, pruned = compare([killed, str(folder / 'pruned')], baseline=killed).rows
     assert pruned.ops <= left * dense.ops + 1 and dense.sparsity is None
     assert pruned.sparsity == pytest.approx(zeros, abs=.01)
     assert pruned.gzip_bytes < dense.gzip_bytes and dense.gzip_bytes <= dense.bytes
+    row, = compare([str(folder / 'pruned')], measure=False).rows
+    assert not structured or row.ops == pruned.ops
 
 
 def test_results_are_compared_as_they_were_recorded():
