@@ -24,8 +24,8 @@ FLAGS = flags.FLAGS
 
 def main(*images):
     if FLAGS.images or images:
-        return command.classify(FLAGS, images)
-    run, metrics = command.evaluate(FLAGS)
+        return command.print_classes(FLAGS, images)
+    run, metrics = command.print_metrics(FLAGS)
     if FLAGS.results:
         print('result:', printable(results.record(FLAGS.results, run, metrics)))
     if run:

@@ -9,7 +9,7 @@ variant of `<model>`, whose recipe it takes.
 import collections
 import importlib
 import pkgutil
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Tuple
 
 if TYPE_CHECKING:
     from tensorflow.compat.v1 import Tensor
@@ -35,3 +35,18 @@ def build(name: str, net: Net, images: Tensor) -> Tensor:
     if name not in ALL:
         raise ValueError(f"unknown model {name!r} (choose from: {', '.join(sorted(ALL))})")
     return net.rounded(ALL[name](net, images))
+
+
+def build_inference(name: str, num_classes: int, image_size: int) -> Tuple[Net, Tensor]:
+    """Return the Net and the logits of model `name` for inference, in a graph of its own.
+
+    Its images are a placeholder, float32 [N, image_size, image_size, 3]. Raises ValueError as
+    `build` does.
+    """
+    import tensorflow.compat.v1 as tf
+
+    from models.layers.net import Net
+    with tf.Graph().as_default():
+        net = Net(training=False, num_classes=num_classes)
+        return net, build(name, net, tf.placeholder(
+            tf.float32, [None, image_size, image_size, 3]))

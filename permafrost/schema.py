@@ -43,6 +43,7 @@ def limited(default: Any = dataclasses.MISSING, hint: Any = None, earlier: Optio
             text: str = '', **limits: Any) -> Any:
     """Return a field of a dataclass with `limits`, those of Limits.
 
+    `default`: the field may be missing; it is not filled in (see check).
     `hint` is the type in json where it is another one; `earlier` is a name of the field that files
     of earlier versions have; `text` is what --help says of it.
     """
@@ -91,6 +92,8 @@ def check(value: Any, hint: Any, where: str = '', limits: Limits = ANYTHING,
 
     A `hint` is a dataclass, bool, int, float, str, Any, or Optional, List, Tuple[X, ...] or Dict of
     one. Of an object only the fields of its class are returned; `closed`: others are refused.
+    An object becomes a dict, not an instance of its class. A field with a default may be missing,
+    and is then missing in the result.
     """
     origin: Any = getattr(hint, '__origin__', hint)
     arguments: Any = getattr(hint, '__args__', ())

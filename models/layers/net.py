@@ -1,7 +1,7 @@
 """Net: the layers that models are made of; counts parameters and operations as it builds them."""
 
 import dataclasses
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -74,8 +74,6 @@ class Net:
     # Images that training normalizes together (arXiv:1705.08741); 0: the whole batch.
     ghost_batch_size: int = 0
     layers: List[Layer] = dataclasses.field(default_factory=list)  # as built, in order
-    # The variables as the layers have read them, by name.
-    reads: Dict[str, Any] = dataclasses.field(default_factory=dict)
     # Weights and the multipliers of the layer_weight_decay of the recipe.
     weight_decay_vars: List[Tuple[tf.Tensor, float]] = dataclasses.field(default_factory=list)
 

@@ -6,6 +6,7 @@ from typing import List, Sequence
 from permafrost.cli.commands import ROOT
 
 FOLDER = os.path.join(ROOT, 'trained_models')
+SUFFIXES = ('.pb', '.int8.tflite')  # of the files of a model; the first that exists counts
 
 
 def path_of(name: str, suffixes: Sequence[str] = ('.pb',)) -> str:

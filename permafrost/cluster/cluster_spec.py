@@ -70,6 +70,15 @@ class TaskContext(NamedTuple):
     summary: str  # one line: the size of the cluster, this task, and where both come from
 
 
+class TaskOptions(NamedTuple):
+    """How the tasks work together. The chief remembers the first two in cluster.json."""
+    mode: str  # 'async' or 'sync'
+    backup_workers: int  # sync mode: each step ignores this many slowest workers
+    wait_secs: float  # how long to wait for missing tasks
+    overwrite: bool = False  # the chief takes servers that hold another run
+    resume: bool = False
+
+
 def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_name: Optional[str],
                     task_index: Optional[int], environment: Mapping[str, str] = os.environ,
                     run: Optional[str] = None) -> TaskContext:

@@ -11,13 +11,20 @@ token too many or too few there, and a chief that ends closes it for good.
 """
 
 import threading
-from typing import Any, List, Optional
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError
 from permafrost.inputs.pipeline import Shard
 from permafrost.training.strategy import Gradients, Update
+
+
+class Accumulated(NamedTuple):
+    """The accumulators of the gradients of a step, and what is done with them."""
+    accumulators: List[Tuple[tf.ConditionalAccumulator, str]]  # each with its device
+    pushes: List[tf.Operation]  # add this worker's gradients
+    means: List[Tuple[tf.Tensor, tf.Variable]]  # of the workers' gradients, by variable
 
 
 class SyncReplicas:
@@ -50,10 +57,24 @@ class SyncReplicas:
             local_step = tf.get_variable(
                 'local_step', [], tf.int64, initializer=tf.zeros_initializer(), trainable=False,
                 collections=[tf.GraphKeys.LOCAL_VARIABLES])
+        accumulators, pushes, means = self._accumulate(gradients, local_step)
+        own = queues[self._index]
+        with tf.device(global_step.device), tf.control_dependencies(pushes):
+            # A worker that was slow has several tokens: it continues with the last step.
+            token = own.dequeue_many(tf.maximum(own.size(), 1))[-1]
+        with tf.control_dependencies([local_step.assign(token, read_value=False)]):
+            step = tf.identity(token)
+        apply_mean = None if self._index else _apply_mean(optimizer, means, averages, queues)
+        self._hook = SyncHook(own, [queue for queue in queues if queue is not own], global_step,
+                              local_step, accumulators, apply_mean)
+        return step, step
+
+    def _accumulate(self, gradients: Gradients, local_step: tf.Variable) -> Accumulated:
+        """Return the operations that gather the gradients of all workers for `local_step`."""
         # Only the chief updates moving statistics, else they would move several times a step. Its
         # gradients come after, since averages of the statistics follow the update of the weights.
         statistics = [] if self._index else tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-        accumulators, pushes, means = [], [], []
+        accumulated = Accumulated([], [], [])
         for gradient, variable in gradients:
             if gradient is None:
                 continue
@@ -61,30 +82,10 @@ class SyncReplicas:
                 accumulator = tf.ConditionalAccumulator(
                     gradient.dtype, variable.shape, shared_name=f'{variable.op.name}/gradients')
                 with tf.control_dependencies(statistics):
-                    pushes.append(accumulator.apply_grad(gradient, local_step))
-                means.append((accumulator.take_grad(self._num_shards), variable))
-            accumulators.append((accumulator, variable.device))
-        own = queues[self._index]
-        with tf.device(global_step.device), tf.control_dependencies(pushes):
-            # A worker that was slow has several tokens: it continues with the last step.
-            token = own.dequeue_many(tf.maximum(own.size(), 1))[-1]
-        with tf.control_dependencies([local_step.assign(token, read_value=False)]):
-            step = tf.identity(token)
-        apply_mean = None
-        if not self._index:
-            # All or none: else a worker that dies in between leaves half an update behind.
-            with tf.control_dependencies([mean for mean, _ in means]):
-                means = [(tf.identity(mean), variable) for mean, variable in means]
-            update = optimizer.apply_gradients(means, global_step)
-            if averages is not None:
-                with tf.control_dependencies([update]):
-                    update = averages()
-            with tf.control_dependencies([update]), tf.device(global_step.device):
-                new_step = global_step.read_value()
-                apply_mean = tf.group([queue.enqueue(new_step) for queue in queues])
-        self._hook = SyncHook(own, [queue for queue in queues if queue is not own], global_step,
-                              local_step, accumulators, apply_mean)
-        return step, step
+                    accumulated.pushes.append(accumulator.apply_grad(gradient, local_step))
+                accumulated.means.append((accumulator.take_grad(self._num_shards), variable))
+            accumulated.accumulators.append((accumulator, variable.device))
+        return accumulated
 
     def release_others(self, session: tf.Session, step: int) -> None:
         """End the steps that the other workers wait for, as if the chief had made `step`."""
@@ -93,6 +94,22 @@ class SyncReplicas:
     def hook(self) -> tf.train.SessionRunHook:
         """Return the hook that every worker needs. Call update() first."""
         return self._hook
+
+
+def _apply_mean(optimizer: tf.train.Optimizer, means: Gradients, averages: Any,
+                queues: List[tf.QueueBase]) -> tf.Operation:
+    """Return the operation that makes an update and sends the step after it to all `queues`."""
+    global_step = tf.train.get_global_step()
+    # All or none: else a worker that dies in between leaves half an update behind.
+    with tf.control_dependencies([mean for mean, _ in means]):
+        means = [(tf.identity(mean), variable) for mean, variable in means]
+    update = optimizer.apply_gradients(means, global_step)
+    if averages is not None:
+        with tf.control_dependencies([update]):
+            update = averages()
+    with tf.control_dependencies([update]), tf.device(global_step.device):
+        new_step = global_step.read_value()
+        return tf.group([queue.enqueue(new_step) for queue in queues])
 
 
 class SyncHook(tf.train.SessionRunHook):

@@ -6,7 +6,7 @@ TensorFlow is imported once the flags are known to be right.
 import contextlib
 import os
 import time
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 from absl import flags
 
@@ -21,15 +21,6 @@ flags.disclaim_key_flags()
 POLL_SECS = 1.
 WithTeacher = Callable[[setup.TrainSetup, Any], setup.TrainSetup]
 Evaluate = Callable[[str, Any, float], Any]  # of the arguments run, session_config, restart_timeout
-
-
-class TaskOptions(NamedTuple):
-    """How the tasks work together. The chief remembers the first two in cluster.json."""
-    mode: str  # 'async' or 'sync'
-    backup_workers: int  # sync mode: each step ignores this many slowest workers
-    wait_secs: float  # how long to wait for missing tasks
-    overwrite: bool = False  # the chief takes servers that hold another run
-    resume: bool = False
 
 
 def define_flags() -> None:
@@ -64,7 +55,8 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     mode, backup_workers = values.mode or saved.get('mode', 'async'), values.backup_workers
     if backup_workers is None:
         backup_workers = saved.get('backup_workers', 0) if mode == 'sync' else 0
-    options = TaskOptions(mode, backup_workers, values.wait_secs, values.overwrite, values.resume)
+    options = cluster_spec.TaskOptions(
+        mode, backup_workers, values.wait_secs, values.overwrite, values.resume)
     if context.task.job == 'worker':
         # The others ignore the flag, and cannot see the run, which knows the mode.
         if backup_workers and mode != 'sync':
@@ -79,7 +71,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
 
-def train(context: cluster_spec.TaskContext, options: TaskOptions, values: Any,
+def train(context: cluster_spec.TaskContext, options: cluster_spec.TaskOptions, values: Any,
           train_chief: Callable[..., int], with_teacher: WithTeacher) -> int:
     """Train as a worker, or alone if there is no parameter server. Return the exit code."""
     train_setup = setup.prepare_training(values, context.task.is_chief)
@@ -123,7 +115,7 @@ def is_done(train_setup: setup.TrainSetup) -> bool:
             (before.steps, before.patience) == (config.steps, config.patience))
 
 
-def evaluate_run(options: TaskOptions, values: Any, evaluate: Evaluate) -> None:
+def evaluate_run(options: cluster_spec.TaskOptions, values: Any, evaluate: Evaluate) -> None:
     """Evaluate the run of the chief, which may not have started yet."""
     if not values.run and not values.resume:
         raise UsageError('the evaluator needs the --run of the chief: the newest run of '

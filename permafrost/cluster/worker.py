@@ -20,6 +20,7 @@ from permafrost.cluster import (
 from permafrost.cluster.hooks.feed_batches import FeedBatchesHook
 from permafrost.cluster.hooks.finish import FinishHook
 from permafrost.config import RESUMABLE, Config
+from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import saving
@@ -36,12 +37,12 @@ class ClusterWorker(Strategy):
     """This worker in its cluster. Close it after the training.
 
     Training calls `batches` and `update` while it builds the graph, then `session`, which needs
-    what those two made: `_feed_hook` and `step`. `options` is a task.TaskOptions.
+    what those two made: `_feed_hook` and `step`.
     """
     has_other_tasks = True
 
-    def __init__(self, context: cluster_spec.TaskContext, options: Any, setup: TrainSetup,
-                 session_config: tf.ConfigProto):
+    def __init__(self, context: cluster_spec.TaskContext, options: cluster_spec.TaskOptions,
+                 setup: TrainSetup, session_config: tf.ConfigProto):
         self.spec, self.task, self.config = context.spec, context.task, setup.config
         self.dropout_seed_offset = pipeline.WORKER_SEED * self.task.index
         self.script, self.resume_arguments = resume_command()
@@ -110,7 +111,7 @@ class ClusterWorker(Strategy):
 
         return tf.variable_scope(tf.get_variable_scope(), custom_getter=read_once)
 
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor,
+    def batches(self, dataset: Dataset, config: Config, global_step: tf.Tensor,
                 teach: Optional[pipeline.Teach] = None) -> Batch:
         """Return placeholders, which a pipeline of this process feeds."""
         index, count = self.task.index, len(self.spec.workers)
@@ -190,7 +191,7 @@ def resume_command() -> Tuple[str, Tuple[str, ...]]:
     return 'train_cluster.py', () if is_set else ('--job_name=worker', '--task_index=0')
 
 
-def shared_settings(setup: TrainSetup, options: Any,
+def shared_settings(setup: TrainSetup, options: cluster_spec.TaskOptions,
                     spec: cluster_spec.ClusterSpec) -> Dict[str, Any]:
     """Return what is equal for all workers that train the same, as json has it."""
     value = {name: field for name, field in setup.config.to_json().items()

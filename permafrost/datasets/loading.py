@@ -97,19 +97,28 @@ def hold_out(dataset: Dataset, count: int, seed: int) -> Dataset:
     labels = np.concatenate([_labels(path, dataset.record_format)
                              for path in dataset.splits['train']])
     sizes = np.bincount(labels, minlength=len(dataset.classes))
-    shares, rest = np.divmod(sizes * count, total)
-    while shares.sum() < count:
-        # The largest remainders are rounded up, but the last image of a class is for training.
-        has_more = shares + 1 < sizes
-        order = np.argsort(-np.where(has_more, rest, (shares < sizes) - 2), kind='stable')
-        shares[order[:has_more.sum() or None][:count - shares.sum()]] += 1
     held_out: List[int] = []
-    for label, share in enumerate(shares):
+    for label, share in enumerate(_shares(sizes, count)):
         key = hashlib.sha256(f'validation/{seed}/{label}'.encode()).digest()
         random = np.random.RandomState(np.frombuffer(key, '<u4'))
         held_out += random.permutation(np.flatnonzero(labels == label))[:share].tolist()
     counts = dict(dataset.counts, train=total - count, validation=count)
     return dataset._replace(counts=counts, held_out=tuple(sorted(held_out)))
+
+
+def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Return how many of `count` images each class gives, int64 [classes], for its size.
+
+    The largest remainders are rounded up. `count` must be less than the sum of `sizes`.
+    """
+    shares, remainders = np.divmod(sizes * count, sizes.sum())
+    while shares.sum() < count:
+        spare = np.flatnonzero(shares + 1 < sizes)
+        givers = spare[np.argsort(-remainders[spare], kind='stable')]
+        if not len(givers):  # only now does a class give its last image
+            givers = np.flatnonzero(shares < sizes)
+        shares[givers[:count - shares.sum()]] += 1
+    return shares
 
 
 def _labels(path: str, record_format: RecordFormat) -> np.ndarray:

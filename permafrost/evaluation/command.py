@@ -51,7 +51,7 @@ def define_flags() -> None:
                       'untrusted graphs.')
 
 
-def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
+def print_metrics(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
     """Print the metrics that the flags `values` ask for.
 
     Returns the run, None for a frozen graph, and the metrics. Raises UsageError if flags do not
@@ -88,10 +88,10 @@ def evaluate(values: flags.FlagValues) -> Tuple[Optional[str], Dict[str, Any]]:
         runtime=client.runtime_of(graph, values.runtime))
 
 
-def classify(values: flags.FlagValues, more_images: Sequence[str]) -> int:
+def print_classes(values: flags.FlagValues, more_images: Sequence[str]) -> int:
     """Print the classes of the images that the flags and `more_images` name; return an exit code.
 
-    Raises like `evaluate`.
+    Raises like `print_metrics`.
     """
     if not values.images:
         raise UsageError(shared_flags.unexpected_argument(more_images[0], values,

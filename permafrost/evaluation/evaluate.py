@@ -12,6 +12,7 @@ from permafrost.errors import OUT_OF_MEMORY, UserError, one_line, printable
 from permafrost.evaluation import history
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
 from permafrost.evaluation.frozen_graphs import classification, graph_def
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.frozen_graph import FrozenGraph
 from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS, GraphOptions
 from permafrost.evaluation.frozen_graphs.reading import model_card
@@ -24,7 +25,6 @@ from permafrost.evaluation.metrics import (
     format_totals,
 )
 from permafrost.evaluation.runtimes import client
-from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.evaluation.runtimes.converted_model import ConvertedModel
 from permafrost.evaluation.runtimes.served_graph import ServedGraph
 from permafrost.training.checkpoints import finding

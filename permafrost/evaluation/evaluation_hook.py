@@ -10,7 +10,7 @@ dropped, and one that is missing is made from the checkpoint.
 import contextlib
 import sys
 import time
-from typing import Any, Callable, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 import tqdm
@@ -34,6 +34,7 @@ Observer = Callable[[str, Metrics, EpochRow], None]  # of the run, after each ev
 def in_training(observers: Sequence[Observer] = ()) -> ExtraHooks:
     """Return the extra_hooks of loop.train that evaluate as the Config of the run says."""
     def hooks(training: Training) -> List[tf.train.SessionRunHook]:
+        history.drop_metrics_after(training.run, finding.last_step(training.run))
         if not training.config.eval_epochs:
             return []
         if not training.dataset.counts['test'] and not training.config.validation:
@@ -73,6 +74,9 @@ class EvaluationHook(FinalHook):
         training.save.before_save.append(self._means.save)
         self._rows = history.keep_damaged(training.run)
         self._last_step = max([row.step for row in self._rows], default=0)  # of an evaluation
+        # Of the steps before, up to the last row, if status.json was lost.
+        is_known = 'train_seconds' in runs.read_status(training.run)
+        self._unknown_seconds = 0. if is_known or not self._rows else self._rows[-1].train_seconds
         best = self._best_saved()
         training.save.best_step = best.step if best else None
 
@@ -80,7 +84,7 @@ class EvaluationHook(FinalHook):
         self._ended = False
         step = int(session.run(tf.train.get_global_step()))
         self._begin_step = step
-        self._begin_seconds = self._training.save.train_seconds
+        self._begin_seconds = self._train_seconds()
         self._rows = [row for row in self._rows if row.step <= step]
         history.write(self._run, self._rows)
         self._keep_best()
@@ -127,27 +131,16 @@ class EvaluationHook(FinalHook):
         return now > before and not self._training.stop.signals.code
 
     def _evaluate(self, session: tf.Session, step: int) -> None:
-        """Save `session`, which is at `step`, evaluate the checkpoint and record the row."""
+        """Save `session`, which is at `step`, evaluate the checkpoint, record and observe it."""
         self._training.save.save_now(session, step)
         step = self._training.save.last_step  # later than `step` if other workers went on
         start = time.monotonic()
         images_per_second = self._images_per_second(step)
-        train_seconds = self._training.save.train_seconds
-        try:
-            if self._evaluator is None:
-                self._evaluator = self._resources.enter_context(
-                    Evaluator(self._run, self._training.session_config, self._split,
-                              batch_size=BATCH_SIZE, opened=self._training.dataset))
-            metrics = self._evaluator.evaluate(step, finding.path_of(self._run, step),
-                                               self._before_batch)
-        except _InterruptedError:
+        train_seconds = self._train_seconds()
+        with self._pause_clock():
+            metrics = self._metrics_at(step)
+        if metrics is None:
             return
-        except UserError as error:
-            self._last_step = step
-            _print(f'note: step {step} is not evaluated: {error}')
-            return
-        finally:
-            self._exclude(time.monotonic() - start)
         row = EpochRow(
             round(self._config.epoch_of(step), 4), step,
             self._means.cross_entropy, self._means.accuracy, self._split,
@@ -160,33 +153,61 @@ class EvaluationHook(FinalHook):
         self._means.clear()
         self._keep_best()
         _print(self._text(row, time.monotonic() - start))
-        start = time.monotonic()
+        with self._pause_clock():
+            self._observe(metrics, row)
+        self._begin_step, self._begin_seconds = step, self._train_seconds()
+
+    def _metrics_at(self, step: int) -> Optional[Metrics]:
+        """Return the metrics of a checkpoint; None after a signal or an error, which is printed."""
+        try:
+            if self._evaluator is None:
+                self._evaluator = self._resources.enter_context(
+                    Evaluator(self._run, self._training.session_config, self._split,
+                              batch_size=BATCH_SIZE, opened=self._training.dataset))
+            return self._evaluator.evaluate(step, finding.path_of(self._run, step),
+                                            self._before_batch)
+        except _InterruptedError:
+            return None
+        except UserError as error:
+            self._last_step = step
+            _print(f'note: step {step} is not evaluated: {error}')
+            return None
+
+    def _observe(self, metrics: Metrics, row: EpochRow) -> None:
         for observer in self._observers:
             try:
                 observer(self._run, metrics, row)
             except Exception as error:  # the training is worth more than a picture of it
-                _print(f'note: after step {step}: {type(error).__name__}: {one_line(error)}')
-        self._exclude(time.monotonic() - start)
-        self._begin_step, self._begin_seconds = step, self._training.save.train_seconds
+                _print(f'note: after step {row.step}: {type(error).__name__}: {one_line(error)}')
 
     def _before_batch(self) -> None:
         if self._training.stop.signals.code:
             raise _InterruptedError
         self._training.strategy.heartbeat()
 
-    def _exclude(self, seconds: float) -> None:
-        self._training.progress.exclude(seconds)
-        self._training.save.exclude(seconds)
+    @contextlib.contextmanager
+    def _pause_clock(self) -> Iterator[None]:
+        """Leave what the block takes out of the time of the training."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = time.monotonic() - start
+            self._training.progress.exclude(seconds)
+            self._training.save.exclude(seconds)
+
+    def _train_seconds(self) -> float:
+        return self._unknown_seconds + self._training.save.train_seconds
 
     def _images_per_second(self, step: int) -> float:
         """Return the speed since the last row, or of the run if no step was made since."""
-        seconds = self._training.save.train_seconds
+        seconds = self._train_seconds()
         if step > self._begin_step:
             step, seconds = step - self._begin_step, seconds - self._begin_seconds
         return step * self._config.recipe.batch_size / max(seconds, 1e-3)
 
     def _text(self, row: EpochRow, seconds: float) -> str:
-        is_best = row is history.best(self._rows)
+        is_best = row is history.best(self._candidates())
         training = ('unknown' if row.train_loss is None else
                     f'{row.train_accuracy:.4f} and {row.train_loss:.4f}')
         return (f'epoch {row.epoch:.4g}, step {row.step}: {row.eval_split} accuracy '
@@ -204,11 +225,15 @@ class EvaluationHook(FinalHook):
     def _best_saved(self) -> Optional[EpochRow]:
         """Return the best row with a checkpoint: a user may have deleted that of a better one."""
         saved = finding.list_checkpoints(self._run)
-        return history.best([row for row in self._rows if row.step in saved])
+        return history.best([row for row in self._candidates() if row.step in saved])
+
+    def _candidates(self) -> List[EpochRow]:
+        return history.of_compressed(self._rows, self._config)
 
     def _stop_early(self) -> None:
-        count = history.evaluations_without_improvement(self._rows)
+        rows = self._candidates()
+        count = history.evaluations_without_improvement(rows)
         if 0 < self._config.patience <= count:
             self._training.stop.reason = (
                 f"no better validation accuracy in {pluralize(count, 'evaluation')}; the best "
-                f'checkpoint is at step {history.best(self._rows).step}')
+                f'checkpoint is at step {history.best(rows).step}')

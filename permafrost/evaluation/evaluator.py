@@ -109,8 +109,10 @@ class Evaluator(contextlib.AbstractContextManager):
         """
         os.makedirs(self.directory, exist_ok=True)
         line = json.dumps(metrics, sort_keys=True).encode() + b'\n'
-        with open(os.path.join(self.directory, 'metrics.jsonl'), 'ab', 0, opener=_open) as stream:
-            end = stream.tell()
+        with open(os.path.join(self.directory, 'metrics.jsonl'), 'ab+', 0, opener=_open) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end and os.pread(stream.fileno(), 1, end - 1) != b'\n':  # a copy was interrupted
+                line = b'\n' + line
             if stream.write(line) < len(line):
                 stream.truncate(end)  # half a line would spoil the next one
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

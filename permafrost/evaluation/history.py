@@ -3,13 +3,16 @@
 import contextlib
 import csv
 import dataclasses
+import glob
 import io
 import os
 import typing
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from permafrost import files, runs, schema
+from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable
+from permafrost.recipes import durations
 from permafrost.schema import limited
 
 FILE = 'results.csv'
@@ -73,6 +76,23 @@ def newest_metrics(run: str, split: str, weights: str) -> Iterator[Dict[str, Any
                 is_of_run = not identity or metrics.get('dataset_identity', identity) == identity
                 if is_of_run and metrics.get('weights', weights) == weights:
                     yield metrics
+
+
+def drop_metrics_after(run: str, step: int) -> None:
+    """Remove the lines of metrics.jsonl that are of later steps: those will be made again."""
+    for path in glob.glob(os.path.join(glob.escape(run), 'eval', '*', 'metrics.jsonl')):
+        with contextlib.suppress(OSError):  # a run that may not be changed is not trained either
+            with files.open_regular(path) as stream:
+                lines = stream.read().splitlines(True)
+            kept = [line for line in lines if _step_of(line) <= step]
+            if len(kept) < len(lines):
+                files.write_atomically(path, b''.join(kept))
+
+
+def _step_of(line: bytes) -> int:
+    with contextlib.suppress(UsageError, ValueError):
+        return schema.check(files.parse_json(line), MetricsLine)['step']
+    return 0  # damaged: readers skip it
 
 
 def read(run: str) -> List[EpochRow]:
@@ -142,6 +162,15 @@ def write(run: str, rows: Sequence[EpochRow]) -> None:
     writer.writerow(COLUMNS)
     writer.writerows(dataclasses.astuple(row) for row in rows)
     files.write_atomically(os.path.join(run, FILE), text.getvalue())
+
+
+def of_compressed(rows: Sequence[EpochRow], config: Config) -> List[EpochRow]:
+    """Return the rows that may be the best: of the network as pruned and quantized as it will be.
+
+    Earlier ones are more accurate, but of another network than the training is for.
+    """
+    first = durations.first_compressed_step(config) - 1e-6
+    return [row for row in rows if row.step >= first]
 
 
 def best(rows: Sequence[EpochRow]) -> Optional[EpochRow]:

@@ -8,8 +8,8 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import OUT_OF_MEMORY, UserError, printable
 from permafrost.evaluation import tta as test_time_augmentation
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.inference_graph import InferenceGraph
-from permafrost.evaluation.runtimes.classifier import Classifier
 from permafrost.inputs import pipeline
 
 BATCH_SIZE = 500  # images

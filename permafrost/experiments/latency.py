@@ -33,7 +33,7 @@ PERCENTILE = 25  # of the medians: half of them or more meet other processes on 
 
 
 class Turn(NamedTuple):
-    """What a graph does in a round."""
+    """A round of a graph: its length, and that of its turns."""
     repeats: int  # medians to measure
     seconds: float  # to run before the next graph runs
 

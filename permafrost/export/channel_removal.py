@@ -20,8 +20,7 @@ def remove_zero_channels(graph: tf.GraphDef) -> tf.GraphDef:
     result = tf.GraphDef()
     result.CopyFrom(graph)
     constants = {node.name: node for node in result.node if node.op == 'Const'}
-    values = {name: tf.make_ndarray(node.attr['value'].tensor)
-              for name, node in constants.items()}
+    values = {name: graph_def.value_of(node) for name, node in constants.items()}
     with tf.Graph().as_default() as imported:
         graph_def.import_graph(graph)
         channels = Channels(imported, OUTPUT, values.__getitem__)
@@ -41,8 +40,7 @@ def remove_zero_channels(graph: tf.GraphDef) -> tf.GraphDef:
             shape[-1] = _kept(channels, use, removed).sum()
         values[use.parameter] = shape
     for use in (*channels.uses, *channels.pads, *channels.reshapes):
-        constants[use.parameter].attr['value'].tensor.CopyFrom(
-            tf.make_tensor_proto(values[use.parameter]))
+        constants[use.parameter].CopyFrom(graph_def.const(use.parameter, values[use.parameter]))
     return result
 
 

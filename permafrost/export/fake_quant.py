@@ -35,7 +35,7 @@ def round_weights(graph: tf.GraphDef, session: tf.Session) -> tf.GraphDef:
     for layer, value in values.items():
         weights = os.path.join(os.path.dirname(layer), 'weights')
         if weights in nodes:  # not those of the preprocessing
-            nodes[weights].attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
+            nodes[weights].CopyFrom(graph_def.const(weights, value))
             nodes[layer].input[1] = weights
     return graph_def.extract_subgraph(result, ['probabilities'])
 
@@ -49,7 +49,7 @@ def record_ranges(graph: tf.GraphDef, session: tf.Session) -> None:
     for (x, _, _), (smallest, largest) in zip(ranges, session.run([each[1:] for each in ranges])):
         candidates = (x.op.name, _source(x), interface.get(_source(x)))
         name = next(each for each in candidates if each in names)
-        _add_const(graph, name + SUFFIX, [smallest, largest])
+        graph.node.append(graph_def.const(name + SUFFIX, [smallest, largest], tf.float32))
 
 
 def _source(x: tf.Tensor) -> str:
@@ -70,7 +70,7 @@ def ranges(graph: tf.GraphDef) -> Dict[str, np.ndarray]:
         if not node.name.endswith(SUFFIX):
             continue
         try:
-            value = tf.make_ndarray(node.attr['value'].tensor)
+            value = graph_def.value_of(node)
             smallest, largest = value.tolist()
             is_range = value.dtype == np.float32 and -np.inf < smallest <= 0 <= largest < np.inf
         except (TypeError, ValueError):
@@ -115,15 +115,9 @@ def insert_ranges(graph: tf.GraphDef, known: Dict[str, np.ndarray]) -> tf.GraphD
         rounded.input.append(name)
         for end, value in zip(('min', 'max'), limits):
             rounded.input.append(f'{name}/rounded/{end}')
-            _add_const(result, rounded.input[-1], value)
+            result.node.append(graph_def.const(rounded.input[-1], value, tf.float32))
         if name == 'predictions':
             rounded.input[0] = 'predictions/float'
             result.node.add(name=name, op='Identity', input=[rounded.name]).attr['T'].type = (
                 tf.float32.as_datatype_enum)
     return result
-
-
-def _add_const(graph, name, value):
-    const = graph.node.add(name=name, op='Const')
-    const.attr['dtype'].type = tf.float32.as_datatype_enum
-    const.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value, tf.float32))

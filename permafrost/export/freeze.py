@@ -16,7 +16,8 @@ from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UserError, printable
 from permafrost.evaluation import inference_graph
-from permafrost.evaluation.metrics import BATCH_SIZE
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.metrics import BATCH_SIZE, Metrics
 from permafrost.export import channel_removal, fake_quant, graph_passes, layer_counts
 from permafrost.export.conversion import output_paths, saved_model as saved_models
 from permafrost.export.verify import verify
@@ -45,25 +46,15 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
     weights = weights or config.recipe.default_weights
     data = data or loading.open_for_run(config)
     runs.check_data(run, extra, data)
-    has_test = bool(data.counts['test'])
-    images, labels = _verification_images(data)
-    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
-        inference, graph = freeze_checkpoint(
-            session, config, data.classes, data.image_shape, checkpoint, weights)
-        expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
-    content = graph.SerializeToString(deterministic=True)
-    metrics, difference = verify(content, session_config, images, labels, expected)
-    if not has_test:  # an accuracy of the training images would mislead
-        metrics = dict(dict.fromkeys(metrics), images=0)
+    graph, content, metrics, difference = _freeze_verified(
+        config, data, checkpoint, weights, session_config)
     result = dict(
         _measure(graph, content), **_describe_run(run, config, extra, data), step=step,
         weights=weights, engine=engines.installed(), versions=engines.versions(),
-        date=runs.utc_now(), accuracy=metrics['accuracy'], correct=metrics['correct'],
-        images=metrics['images'],
-        accuracy_of='this file, on the test images', largest_difference=difference)
+        date=runs.utc_now(), **_accuracy_fields(metrics), largest_difference=difference)
     write({output: content, description: files.json_text(result)}, output)
     accuracy = (f"{metrics['correct']} of {metrics['images']} test images correct, accuracy "
-                f"{metrics['accuracy']:.4f}" if has_test else
+                f"{metrics['accuracy']:.4f}" if metrics else
                 f'{data.name} has no test images, so the accuracy is unknown')
     print(f'frozen: {printable(output)}, {len(content)} bytes: {accuracy}')
     if step < config.steps and runs.read_status(run).get('state') != 'done':
@@ -72,6 +63,32 @@ def freeze(run: str, session_config: Optional[tf.ConfigProto], step: Union[int, 
         saved_models.write(graph, saved_model, session_config)
         print(f'saved_model: {printable(saved_model)}')
     return result
+
+
+def _freeze_verified(
+        config: Config, data: loading.Dataset, checkpoint: str, weights: str,
+        session_config: Optional[tf.ConfigProto]
+) -> Tuple[tf.GraphDef, bytes, Optional[Metrics], float]:
+    """Return the frozen graph of a checkpoint, its bytes, its metrics and its largest difference.
+
+    Without test images the metrics are None: those of training images would mislead. Raises
+    UserError if it fails verification: see verify.
+    """
+    images, labels = _verification_images(data)
+    with tf.Graph().as_default(), tf.Session(config=session_config) as session:
+        inference, graph = freeze_checkpoint(
+            session, config, data.classes, data.image_shape, checkpoint, weights)
+        expected = session.run(inference.predictions, {inference.images: images[:BATCH_SIZE]})
+    content = graph.SerializeToString(deterministic=True)
+    metrics, difference = verify(content, session_config, images, labels, expected)
+    return graph, content, metrics if data.counts['test'] else None, difference
+
+
+def _accuracy_fields(metrics: Optional[Metrics]) -> Dict[str, Any]:
+    """Return the fields of the json file about the accuracy, which is unknown without `metrics`."""
+    known = metrics or {'accuracy': None, 'correct': None, 'images': 0}
+    return dict(accuracy=known['accuracy'], correct=known['correct'], images=known['images'],
+                accuracy_of='this file, on the test images')
 
 
 def _describe_run(run: str, config: Config, extra: Dict[str, Any],
@@ -139,7 +156,5 @@ def freeze_session(session: tf.Session, classes: Sequence[str]) -> tf.GraphDef:
     for graph_pass in graph_passes.PASSES:
         graph = graph_pass(graph)
     fake_quant.record_ranges(graph, session)
-    labels = graph.node.add(name='labels', op='Const')
-    labels.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(classes, tf.string))
-    labels.attr['dtype'].type = tf.string.as_datatype_enum
+    graph.node.append(graph_def.const('labels', classes, tf.string))
     return graph

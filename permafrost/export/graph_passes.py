@@ -69,7 +69,8 @@ def _fold_node(nodes: Nodes, uses: Dict[str, int], norm: tf.NodeDef) -> None:
     adjacent = nodes[x].op not in ('MaxPool', 'Reshape')
     layer, bias = _layer_before(nodes, uses, x, scale)
     if layer is None:
-        nodes[norm.name + '/scale'] = _const(norm.name + '/scale', scale.astype(np.float32))
+        nodes[norm.name + '/scale'] = graph_def.const(
+            norm.name + '/scale', scale.astype(np.float32))
         nodes[norm.name + '/Mul'] = _binary('Mul', norm.name + '/Mul', x, norm.name + '/scale')
         x = norm.name + '/Mul'
     else:
@@ -82,7 +83,7 @@ def _fold_node(nodes: Nodes, uses: Dict[str, int], norm: tf.NodeDef) -> None:
             shift = shift + (_value(bias) * scale if bias else 0.)
         elif bias:
             _multiply(nodes, bias, scale)
-    nodes[norm.name + '/shift'] = _const(norm.name + '/shift', shift.astype(np.float32))
+    nodes[norm.name + '/shift'] = graph_def.const(norm.name + '/shift', shift.astype(np.float32))
     nodes[norm.name] = _binary('BiasAdd', norm.name, x, norm.name + '/shift')
 
 
@@ -155,13 +156,6 @@ PASSES = (  # in this order
     remove_identities, fold_batch_norm, rename_additions, strip_default_attrs)
 
 
-def _const(name: str, value: np.ndarray) -> tf.NodeDef:
-    node = tf.NodeDef(name=name, op='Const')
-    node.attr['dtype'].type = tf.as_dtype(value.dtype).as_datatype_enum
-    node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
-    return node
-
-
 def _binary(op: str, name: str, x: str, y: str) -> tf.NodeDef:
     node = tf.NodeDef(name=name, op=op, input=[x, y])
     node.attr['T'].type = tf.float32.as_datatype_enum
@@ -175,8 +169,8 @@ def _cast(name: str, x: str, of: tf.DType, to: tf.DType) -> tf.NodeDef:
 
 
 def _value(const: tf.NodeDef) -> np.ndarray:
-    return tf.make_ndarray(const.attr['value'].tensor).astype(np.float64)
+    return graph_def.value_of(const).astype(np.float64)
 
 
 def _multiply(nodes: Nodes, const: tf.NodeDef, by: np.ndarray) -> None:
-    nodes[const.name] = _const(const.name, (_value(const) * by).astype(np.float32))
+    nodes[const.name] = graph_def.const(const.name, (_value(const) * by).astype(np.float32))

@@ -46,7 +46,7 @@ def sparsity(graph: tf.GraphDef) -> float:
     for node in graph.node:
         weights = nodes.get(node_name(node.input[1])) if node.op in MATMUL_OPS else None
         if weights is not None and weights.op == 'Const':
-            value = tf.make_ndarray(weights.attr['value'].tensor)
+            value = graph_def.value_of(weights)
             zeros, total = zeros + int(np.sum(value == 0)), total + value.size
     return zeros / max(total, 1)
 

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UserError
 from permafrost.evaluation import inference_graph
+from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.metrics import Metrics, compute_metrics
 
 TOLERANCE = 1e-5  # of the larger of 1 and the largest logit
@@ -36,7 +37,7 @@ def verify(content: bytes, session_config: Optional[tf.ConfigProto], images: np.
                         '(permafrost/export/verify.py lists ALLOWED_OPS)')
     for node in graph.node:  # a ReLU may hide NaN from the logits
         if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum and (
-                not np.isfinite(tf.make_ndarray(node.attr['value'].tensor)).all()):
+                not np.isfinite(graph_def.value_of(node)).all()):
             raise UserError(f'not written: {node.name} has NaN or infinity, so the weights or the '
                             'statistics are damaged, or the training diverged: freeze another '
                             '--step')

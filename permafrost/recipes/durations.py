@@ -54,6 +54,15 @@ def prune_steps(config: 'Config') -> Tuple[float, float]:
     return start * per_epoch, (start + length) * per_epoch
 
 
+def first_compressed_step(config: 'Config') -> float:
+    """Return the step, with its fraction, from which the network is as sparse as it will be, and
+    quantization-aware if it will be; 0 without either."""
+    recipe = config.recipe
+    is_pruned = recipe.sparsity or recipe.structured_sparsity
+    return max(prune_steps(config)[1] if is_pruned else 0.,
+               first_quantized_step(config) if recipe.quantization_aware_epochs else 0.)
+
+
 def schedule_factor_at(config: 'Config', global_step: Any, ops: Any = np) -> Any:
     """Return the factor of all learning rates in the update after `global_step`.
 

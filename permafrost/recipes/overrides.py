@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import models
 from permafrost import engines, schema
@@ -50,7 +50,8 @@ FIELDS: Dict[str, Any] = {  # {name: type of the value in json}
        if field.compare and field.name != 'name'},
     **dict.fromkeys(('schedule', 'progressive_resizing', 'decay_mode'), str),
     **dict.fromkeys(('augmentation', 'param_groups', 'spared_layers'), list)}
-PARSERS = {float: parse_number, int: whole_number, list: _names, str: str}
+PARSERS: Dict[type, Callable[[str], Any]] = {
+    float: parse_number, int: whole_number, list: _names, str: str}
 FLAG_FIELDS = [field for field in dataclasses.fields(Recipe) if field.metadata.get('text')]
 # Durations, which with_changes rescales with the length of the training.
 EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')

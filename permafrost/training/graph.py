@@ -12,6 +12,7 @@ from models.layers.fake_quant import FakeQuant
 from models.layers.net import Net
 from permafrost import engines
 from permafrost.config import Config
+from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line
 from permafrost.inputs import pipeline
 from permafrost.recipes import catalog, durations, param_groups
@@ -33,7 +34,14 @@ class TrainGraph(NamedTuple):
     pruner: Optional[pruning.Pruning] = None
 
 
-def build(config: Config, dataset: Any, strategy: Strategy,
+class Forward(NamedTuple):
+    """The network as it computes the logits of some images."""
+    net: Net
+    logits: tf.Tensor  # float32 [B, classes]
+    reads: Dict[str, tf.Tensor]  # the variables as the layers have read them, by name
+
+
+def build(config: Config, dataset: Dataset, strategy: Strategy,
           session_config: Optional[tf.ConfigProto] = None,
           trained: Optional[TrainedWeights] = None,
           teacher: Optional[distillation.Teacher] = None) -> TrainGraph:
@@ -69,11 +77,11 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     recipe = config.recipe
     global_step = tf.train.get_or_create_global_step()
     is_frozen = initialization.is_frozen(config)
-    forward = functools.partial(_forward, config, num_classes, strategy)
+    build_network = functools.partial(_forward, config, num_classes, strategy)
     with initialization.initial_values(initial):
-        net, logits = forward(images, sample_images)
+        full_size = build_network(images, sample_images)
     initialization.check_freeze(config, tf.trainable_variables())
-    _note_layer_weight_decay(config, net)
+    _note_layer_weight_decay(config, full_size.net)
     pruner = pruning.create(config, num_classes, is_frozen)
     with tf.name_scope('schedule'):
         step64 = tf.cast(global_step, tf.float64)
@@ -82,17 +90,17 @@ def build_train_graph(config: Config, num_classes: int, images: tf.Tensor, label
     optimizer = optimizers.create(recipe, factor, epoch, global_step, is_frozen,
                                   pruner.masks if pruner else None)
 
-    def backward(net: Net, logits: tf.Tensor) -> Tuple[Dict[str, tf.Tensor], List[Any]]:
+    def backward(forward: Forward) -> Tuple[Dict[str, tf.Tensor], List[Any]]:
         with tf.name_scope('losses'):
-            scalars = _losses(recipe, net, logits, labels, teacher_logits)
+            scalars = _losses(recipe, forward, labels, teacher_logits)
         return scalars, optimizer.compute_gradients(scalars['loss'])
 
     if recipe.progressive_resizing.sizes:
         scalars, gradients = progressive_resizing.by_size(
-            recipe.progressive_resizing, images, epoch, net.seed, global_step,
-            lambda smaller: backward(*forward(smaller)))
+            recipe.progressive_resizing, images, epoch, full_size.net.seed, global_step,
+            lambda smaller: backward(build_network(smaller)))
     else:
-        scalars, gradients = backward(net, logits)
+        scalars, gradients = backward(full_size)
     with tf.name_scope('update'):
         update, step = strategy.update(optimizer, gradients,
                                        weight_averaging.create(config, global_step))
@@ -115,8 +123,8 @@ def _note_layer_weight_decay(config: Config, net: Net) -> None:
 
 
 def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Tensor,
-             sample_images: Optional[Callable[[], np.ndarray]] = None) -> Tuple[Net, tf.Tensor]:
-    """Return the network of `config`, built for `images`, and its logits, float32 [B, classes]."""
+             sample_images: Optional[Callable[[], np.ndarray]] = None) -> Forward:
+    """Return the network of `config`, built for `images`."""
     dtype, global_step = config.recipe.compute_dtype, tf.train.get_or_create_global_step()
     net = Net(training=True, num_classes=num_classes,
               seed=config.seed + strategy.dropout_seed_offset, step=global_step,
@@ -126,14 +134,16 @@ def _forward(config: Config, num_classes: int, strategy: Strategy, images: tf.Te
               compute_unread_outputs=engines.installed() == 'tf1-mkl',
               is_frozen=initialization.is_frozen(config),
               fake_quant=_fake_quant(config, global_step))
+    reads: Dict[str, tf.Tensor] = {}
+
     def keep_read(getter: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:
-        net.reads[name] = getter(name, *args, **kwargs)
-        return net.reads[name]
+        reads[name] = getter(name, *args, **kwargs)
+        return reads[name]
 
     _, height, width, _ = images.shape.as_list()
     with _explain_size(config, height, width), strategy.variable_scope(), tf.variable_scope(
             tf.get_variable_scope(), custom_getter=keep_read):
-        return net, models.build(config.model, net, images)
+        return Forward(net, models.build(config.model, net, images), reads)
 
 
 def _kernels(dtype: str) -> Dict[str, Any]:
@@ -168,7 +178,7 @@ def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
                         f'({one_line(error)}): {advice}') from error
 
 
-def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor,
+def _losses(recipe: Recipe, forward: Forward, labels: tf.Tensor,
             teacher_logits: Optional[tf.Tensor] = None) -> Dict[str, tf.Tensor]:
     """Return the scalars 'loss', 'cross_entropy', 'weight_decay' and 'accuracy' of a batch.
 
@@ -177,6 +187,7 @@ def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor,
     teacher there is a scalar 'distillation', the divergence from it, which has its share of the
     loss.
     """
+    logits = forward.logits
     plain = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=labels)
     if recipe.label_smoothing:
         classes = logits.shape.as_list()[1]
@@ -191,22 +202,22 @@ def _losses(recipe: Recipe, net: Net, logits: tf.Tensor, labels: tf.Tensor,
             distillation.soft_loss(recipe, logits, teacher_logits))
         weight = recipe.distillation_weight
         loss = (1 - weight) * loss + weight * more['distillation']
-    weight_decay = _weight_decay(recipe, net)
+    weight_decay = _weight_decay(recipe, forward)
     accuracy = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), labels), tf.float32))
     return {'loss': loss + weight_decay, 'cross_entropy': tf.reduce_mean(plain),
             'weight_decay': weight_decay, 'accuracy': accuracy, **more}
 
 
-def _weight_decay(recipe: Recipe, net: Net) -> tf.Tensor:
+def _weight_decay(recipe: Recipe, forward: Forward) -> tf.Tensor:
     """Return the L2 term of the loss, of layer_weight_decay and weight_decay.
 
     decoupled_weight_decay (https://arxiv.org/abs/1711.05101) is the optimizer's.
     """
     decays = [(weights, recipe.layer_weight_decay * multiplier / weights.shape.num_elements())
-              for weights, multiplier in net.weight_decay_vars]
+              for weights, multiplier in forward.net.weight_decay_vars]
     # As the layers have read them: in a cluster another read is another transfer.
-    decays += [(net.reads[variable.op.name],
-                param_groups.param_group_for(recipe, variable.op.name).weight_decay)
-               for variable in tf.trainable_variables() if not net.is_frozen(variable.op.name)]
+    decays += [(forward.reads[name], param_groups.param_group_for(recipe, name).weight_decay)
+               for name in (variable.op.name for variable in tf.trainable_variables())
+               if not forward.net.is_frozen(name)]
     terms = [decay * tf.nn.l2_loss(variable) for variable, decay in decays if decay]
     return tf.add_n(terms) if terms else tf.constant(0.)

@@ -19,6 +19,7 @@ import tqdm
 from permafrost.config import Config
 from permafrost.recipes import durations
 from permafrost.training.checkpoints.checkpoint_hook import nan_error
+from permafrost.training.graph import TrainGraph
 from permafrost.training.signals import Signals
 
 _IMPORT_TIME = time.monotonic()
@@ -58,7 +59,7 @@ class LoggingHook(tf.train.SessionRunHook):
     A loss that is not finite is an error. `run` is None for a worker that is not the chief.
     """
 
-    def __init__(self, graph: Any, config: Config, run: Optional[str]):
+    def __init__(self, graph: TrainGraph, config: Config, run: Optional[str]):
         self._fetches = {'step': graph.step, 'loss': graph.scalars['loss'],
                          'accuracy': graph.scalars['accuracy']}
         self._config = config

@@ -11,6 +11,7 @@ import models
 from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, printable, shown
+from permafrost.training.optimization.optimizers import is_matrix
 
 Values = Dict[str, np.ndarray]  # by the name of the variable
 
@@ -64,21 +65,27 @@ def _check_frozen_statistics(config: Config) -> None:
     Statistics of the batch undo that scaling; moving averages, which are older, do not. They give a
     filter that is pruned a constant output; inference, which prunes the mean too, gives 0.
     """
-    weights, frozen = '', is_frozen(config)
+    recipe, frozen = config.recipe, is_frozen(config)
+    scaled = ''  # the weights of the layer, if muon scales them
     for variable in tf.global_variables():
         name = variable.op.name
         if name.endswith('/weights'):
-            is_scaled = variable.shape.ndims == 4 and variable.shape[3] > 1  # not a depthwise one's
-            weights = name if is_scaled else ''
-        elif (config.recipe.optimizer == 'muon' and name.endswith('/moving_mean') and frozen(name)
-              and weights and not frozen(weights)):
+            is_scaled = recipe.optimizer == 'muon' and is_matrix(variable.shape)
+            scaled = name if is_scaled and not frozen(name) else ''
+        if not name.endswith('/moving_mean') or not frozen(name):
+            continue
+        if scaled:
             raise UsageError(f'--freeze {shown(config.freeze)} keeps the statistics {name}, but '
-                             f'muon scales {weights} before each update: use '
+                             f'muon scales {scaled} before each update: use '
                              '--optimizer=muon_unscaled, or freeze these weights too')
-        elif (config.recipe.structured_sparsity and name.endswith('/moving_mean') and frozen(name)
-              and not frozen(name[:-len('moving_mean')] + 'beta')):
+        if recipe.structured_sparsity and not frozen(beta_of(name)):
             raise UsageError(f'--freeze {shown(config.freeze)} keeps the statistics {name} of '
                              'filters that structured_sparsity may prune: freeze its beta too')
+
+
+def beta_of(name: str) -> str:
+    """Return the name of the beta next to the moving_mean `name`."""
+    return name[:-len('moving_mean')] + 'beta'
 
 
 def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) -> Values:
@@ -88,10 +95,9 @@ def choose(trained: TrainedWeights, config: Config, classes: Tuple[str, ...]) ->
     missing or has another shape.
     """
     size = config.recipe.image_size
-    with tf.Graph().as_default():
-        net = Net(training=False, num_classes=len(classes))
-        models.build(config.model, net, tf.placeholder(tf.float32, (None, size, size, 3)))
-        shapes = {v.op.name: v.shape.as_list() for v in tf.global_variables()}
+    net, logits = models.build_inference(config.model, len(classes), size)
+    shapes = {variable.op.name: variable.shape.as_list()
+              for variable in logits.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
     last = [layer.name for layer in net.layers if layer.params][-1]
     values = {**trained.values, **_unfold(trained.norms, net)}
     is_new = trained.classes not in ((), tuple(classes))

@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import engines, runs
 from permafrost.cli import commands
 from permafrost.config import Config, with_earlier_compute_dtype
+from permafrost.datasets.loading import Dataset
 from permafrost.errors import UsageError, UserError, printable
 from permafrost.recipes import overrides
 from permafrost.training import hooks
@@ -28,7 +29,7 @@ class Training(NamedTuple):
     """A training that is about to open its session, for the hooks of `extra_hooks`."""
     run: str
     config: Config
-    dataset: Any
+    dataset: Dataset
     graph: TrainGraph
     progress: hooks.LoggingHook
     save: checkpoint_hook.CheckpointHook
@@ -126,8 +127,8 @@ def _record_start(setup: TrainSetup, run: str) -> int:
                              f'--steps={config.steps}: leave --steps out, or raise it')
         config = with_earlier_compute_dtype(config, previous_config, step)
     versions = previous.get('versions', [])
-    if engines.versions() not in versions:
-        versions = versions + [engines.versions()]
+    if step < config.steps or not versions:  # the last one trains the last step
+        versions = [each for each in versions if each != engines.versions()] + [engines.versions()]
     if teacher:
         teacher.save(run)  # first: config.json makes it a run, which needs its teacher
     runs.write_config(run, config, {

@@ -55,39 +55,16 @@ def prepare_training(
     """
     run = run_to_resume(values) if values.resume else None
     if run and runs.exists(run):
-        config = _resumed_config(values, run)
-        print(f'resuming {printable(run)}: {config.model}, recipe '
-              f"{overrides.describe_changes(config.recipe)}, {pluralize(config.steps, 'step')}",
-              flush=True)
-        dataset = loading.open_for_run(config)
-        train_setup = TrainSetup(config, dataset, run=run, resume=True)
+        train_setup = _resumed_setup(values, run)
     else:
-        if values.run and is_chief:
-            runs.refuse_existing(values.run)
-        if values.resume:
-            if is_chief and not values.run and not values['model'].present:
-                raise UserError(f'no run in {values.log_dir} to resume: name one with --run, or '
-                                'its parent with --log_dir')
-            place = values.run or os.path.join(values.log_dir, values.model)
-            print(f'nothing to resume in {printable(place)}: starting a new run' if is_chief else
-                  f'note: no run in {printable(place)} here: joining the chief, whose settings '
-                  'must be the same', flush=True)
+        _check_new_run(values, is_chief)
         train_setup = _new_setup(values, open_dataset)
     recipe = train_setup.config.recipe
-    size = recipe.image_size
     height, width, _ = train_setup.dataset.image_shape
     checks.check_images(recipe, height, width)
-    if train_setup.resume:
-        return train_setup
-    if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
-        print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
-              'smaller --image_size to move them', flush=True)
-    if 2 * size <= max(height, width):
-        print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
-              '(--image_size=N changes this)', flush=True)
-    if recipe.quantization_aware_epochs and recipe.compute_dtype != 'float32':
-        print(f'note: {recipe.compute_dtype} has 8 significant bits, so training rounds more '
-              'coarsely than an int8 file: --compute_dtype=float32 rounds as it does', flush=True)
+    if not train_setup.resume:
+        _note_images(recipe, height, width)
+        _note_rounding(recipe)
     return train_setup
 
 
@@ -126,7 +103,32 @@ def find_graph(source: str, flag: str) -> str:
     return path
 
 
+def _resumed_setup(values: Any, run: str) -> TrainSetup:
+    """Return the TrainSetup that continues `run`, which exists; print what it trains."""
+    config = _resumed_config(values, run)
+    print(f'resuming {printable(run)}: {config.model}, recipe '
+          f"{overrides.describe_changes(config.recipe)}, {pluralize(config.steps, 'step')}",
+          flush=True)
+    return TrainSetup(config, loading.open_for_run(config), run=run, resume=True)
+
+
+def _check_new_run(values: Any, is_chief: bool) -> None:
+    """Raise UserError if the flags do not name a new run; print if there is none to resume."""
+    if values.run and is_chief:
+        runs.refuse_existing(values.run)
+    if not values.resume:
+        return
+    if is_chief and not values.run and not values['model'].present:
+        raise UserError(f'no run in {values.log_dir} to resume: name one with --run, or its parent '
+                        'with --log_dir')
+    place = values.run or os.path.join(values.log_dir, values.model)
+    print(f'nothing to resume in {printable(place)}: starting a new run' if is_chief else
+          f'note: no run in {printable(place)} here: joining the chief, whose settings must be the '
+          'same', flush=True)
+
+
 def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> TrainSetup:
+    """Return the TrainSetup of a new run; print its recipe, and what has no effect in it."""
     if values.deterministic and values.source == 'stream':
         raise UsageError('--deterministic needs --source=memory: with --source=stream the shuffle '
                          'order depends on thread timing')
@@ -162,6 +164,24 @@ def _new_setup(values: Any, open_dataset: Callable[..., loading.Dataset]) -> Tra
     if not getattr(values, 'lr_range_test', False):  # --steps is the length of the test
         _note_length(config)
     return TrainSetup(config, dataset, values.log_dir, values.run)
+
+
+def _note_images(recipe: Recipe, height: int, width: int) -> None:
+    """Print if the recipe's crops are as large as the images, or at most half as large."""
+    size = recipe.image_size
+    if size == height == width and 'crop' in dict(checks.augmentations(recipe)):
+        print(f'note: crop has no effect on images of {height}x{width}: use pad_crop:4 or a '
+              'smaller --image_size to move them', flush=True)
+    if 2 * size <= max(height, width):
+        print(f'note: the recipe crops images of {height}x{width} to {size}x{size} '
+              '(--image_size=N changes this)', flush=True)
+
+
+def _note_rounding(recipe: Recipe) -> None:
+    """Print if quantization-aware training does not round as an int8 file does."""
+    if recipe.quantization_aware_epochs and recipe.compute_dtype != 'float32':
+        print(f'note: {recipe.compute_dtype} has 8 significant bits, so training rounds more '
+              'coarsely than an int8 file: --compute_dtype=float32 rounds as it does', flush=True)
 
 
 def _check_pattern(pattern: str) -> None:
@@ -207,7 +227,11 @@ def _check_combinations(config: Config) -> None:
         raise UsageError('--patience needs evaluations: leave out --eval_epochs=0')
 
 
-def _resumed_config(values, run) -> Config:
+def _resumed_config(values: Any, run: str) -> Config:
+    """Return the Config of `run` with the changes of the flags (absl FlagValues).
+
+    Raises UsageError if a flag cannot change it, UserError if its config.json is damaged.
+    """
     config, _ = runs.read_config(run)
     try:
         _check_combinations(config)

@@ -10,6 +10,7 @@ from typing import Any, Callable, ContextManager, Iterator, List, Optional, Sequ
 import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
+from permafrost.datasets.loading import Dataset
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import saving
 from permafrost.training.signals import Signals
@@ -54,7 +55,7 @@ class Strategy(abc.ABC):
         return contextlib.nullcontext()
 
     @abc.abstractmethod
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor,
+    def batches(self, dataset: Dataset, config: Config, global_step: tf.Tensor,
                 teach: Optional[pipeline.Teach] = None) -> Batch:
         """Return the images and labels of a step and, with `teach`, the teacher's logits."""
 
@@ -83,7 +84,7 @@ class SingleProcess(Strategy):
     """Everything in this process."""
     script = 'train.py'
 
-    def batches(self, dataset: Any, config: Config, global_step: tf.Tensor,
+    def batches(self, dataset: Dataset, config: Config, global_step: tf.Tensor,
                 teach: Optional[pipeline.Teach] = None) -> Batch:
         return pipeline.training_batches(dataset, config, global_step, teach=teach)
 

@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 from permafrost import files, runs
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
-from permafrost.evaluation.frozen_graphs import graph_def, labels
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.reading import labels
 from permafrost.export import freeze, graph_passes
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression.distillation import Teacher
@@ -57,14 +58,14 @@ def read(source: str, dataset: Dataset, session_config: Optional[tf.ConfigProto]
         if name.endswith('.pbtxt'):
             content = graph.SerializeToString(deterministic=True)
     _check_input(graph, name, dataset)
-    classes = tuple(labels.class_names(graph))
+    classes = tuple(labels.in_graph(graph))
     if classes not in ((), tuple(dataset.classes)):
         raise UserError(f'the teacher {printable(name)} names other classes than {dataset.name} '
                         f'has ({_first(classes)}, not {_first(dataset.classes)}): train a teacher '
                         'on this dataset')
     graph = graph_def.extract_subgraph(graph, ['predictions'])
     with tf.Graph().as_default() as imported:
-        graph_def.import_graph(graph, None, name)
+        graph_def.import_graph(graph, name)
         shape = imported.get_tensor_by_name('predictions:0').shape
     if shape.ndims != 2 or shape.as_list()[1] != len(dataset.classes):
         raise UserError(f'the teacher {printable(name)} returns {shape}, not logits of the '

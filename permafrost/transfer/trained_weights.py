@@ -10,7 +10,8 @@ from permafrost import runs
 from permafrost.config import Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line, printable
-from permafrost.evaluation.frozen_graphs import graph_def, labels
+from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.reading import labels
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
@@ -45,9 +46,9 @@ def read(source: str, config: Config, dataset: Dataset,
         return _read_run(source, config)
     path = find_graph(source, 'init_from')
     graph = graph_def.read_graph(path)
-    classes = tuple(labels.class_names(graph))
+    classes = tuple(labels.in_graph(graph))
     try:
-        values = {node.name: tf.make_ndarray(node.attr['value'].tensor) for node in graph.node
+        values = {node.name: graph_def.value_of(node) for node in graph.node
                   if node.op == 'Const' and node.attr['dtype'].type == tf.float32.as_datatype_enum}
         norms = _read_norms(graph, values, config, dataset, session_config)
     except tf.errors.ResourceExhaustedError:  # out of memory: the graph is not to blame

@@ -288,7 +288,7 @@ def test_the_evaluator_evaluates_the_run_of_the_chief(tmp_path, state):
         calls.append(arguments)
         runs.write_status(str(tmp_path), state=state, step=7)
 
-    flags = task.TaskOptions('async', 0, 60.), _evaluator_flags(run=str(tmp_path))
+    flags = cluster_spec.TaskOptions('async', 0, 60.), _evaluator_flags(run=str(tmp_path))
     if state == 'done':
         task.evaluate_run(*flags, evaluate)
     else:  # with another exit code: its checkpoints to come are not evaluated
@@ -301,7 +301,7 @@ def test_the_evaluator_evaluates_the_run_of_the_chief(tmp_path, state):
 def test_the_evaluator_needs_a_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'config.json').write_text('{}')  # of something else, in the current directory
-    options = task.TaskOptions('async', 0, -1.)
+    options = cluster_spec.TaskOptions('async', 0, -1.)
     with pytest.raises(UsageError, match='the evaluator needs the --run of the chief'):
         task.evaluate_run(options, _evaluator_flags(), None)
     with pytest.raises(UserError, match=f'no run in {tmp_path}/run after'):

@@ -10,8 +10,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import engines, runs
-from permafrost.cluster import cluster_spec, parameter_server, task, worker
-from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost.cluster import cluster_spec, parameter_server, worker
+from permafrost.cluster.cluster_spec import ClusterSpec, Task, TaskOptions
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
@@ -29,7 +29,7 @@ def _worker(setup, servers, mode='async', session_config=None, spec=None, index=
     """Return a worker of a cluster; by default the chief, and only worker."""
     spec = spec or helpers.free_spec(servers, 1)
     context = cluster_spec.TaskContext(spec, Task('worker', index), '')
-    return worker.ClusterWorker(context, task.TaskOptions(mode, backups, 60, **options), setup,
+    return worker.ClusterWorker(context, TaskOptions(mode, backups, 60, **options), setup,
                                 session_config or tf.ConfigProto())
 
 
@@ -155,7 +155,7 @@ def test_a_taught_worker_trains_as_a_taught_process_does(synthetic, tmp_path):
     for name in ('conv1/weights', 'conv3/weights'):
         np.testing.assert_allclose(cluster.get_tensor(name), single.get_tensor(name), rtol=1e-3,
                                    atol=1e-4, err_msg=name)
-    options, context = task.TaskOptions('async', 0, 60), ClusterSpec(('p:1',), ('a:1', 'b:1'))
+    options, context = TaskOptions('async', 0, 60), ClusterSpec(('p:1',), ('a:1', 'b:1'))
     here, there = (worker.shared_settings(setup, options, context) for setup in (
         setups[0], setups[0]._replace(config=dataclasses.replace(
             setups[0].config, teacher='elsewhere'))))
@@ -192,7 +192,7 @@ def test_a_chief_evaluates_and_stops_early_as_a_single_process_does(synthetic, t
 
 def test_what_all_workers_must_agree_on(synthetic):
     setup = networks.train_setup(synthetic, 'run', 5)
-    spec, options = ClusterSpec(('p:1',), ('a:1', 'b:1')), task.TaskOptions('async', 0, 60)
+    spec, options = ClusterSpec(('p:1',), ('a:1', 'b:1')), TaskOptions('async', 0, 60)
 
     def training(options=options, spec=spec, dataset=synthetic, **changes):
         config = dataclasses.replace(setup.config, **changes)

@@ -218,6 +218,19 @@ def test_it_stops_without_a_better_accuracy_and_keeps_the_best(synthetic, tmp_pa
     assert finding.find_checkpoint(str(tmp_path), 'best').step == 40  # the best that is left
 
 
+@pytest.mark.parametrize('changes, first', [
+    (['sparsity=0.5', 'prune_start_epoch=1', 'prune_epochs=1', 'spared_layers=none'], 34),
+    (['quantization_aware_epochs=1'], 52)])
+def test_the_best_checkpoint_is_pruned_and_quantized(synthetic, tmp_path, changes, first):
+    """An epoch is 16.9 steps. A denser network is more accurate, but not the one to keep."""
+    changes = ['learning_rate=1e-9', 'epochs=4', *changes]  # the first row is the best of equals
+    assert train(synthetic, tmp_path, 68, changes=changes, patience=1, max_to_keep=0) == 0
+    rows = history.read(str(tmp_path))
+    status = runs.read_status(str(tmp_path))
+    assert status['best_step'] == min(row.step for row in rows if row.step >= first)
+    assert rows[-1].step > status['best_step']  # patience counts from there
+
+
 def test_one_evaluation_is_no_evaluations(synthetic, tmp_path, capsys):
     assert train(synthetic, tmp_path, 50, changes=['learning_rate=1e-9'], patience=1) == 0
     assert ('(no better validation accuracy in 1 evaluation; the best checkpoint is at step 9)'
@@ -283,6 +296,30 @@ def test_evaluation_takes_no_training_time(synthetic, tmp_path, monkeypatch):
     rows = history.read(str(tmp_path))
     assert rows[-1].train_seconds < 600 and rows[-1].images_per_second > 1
     assert runs.read_status(str(tmp_path))['train_seconds'] < 600
+
+
+def test_a_lost_status_leaves_the_training_time(synthetic, tmp_path, whole):
+    run = shutil.copytree(whole, str(tmp_path / 'run'))
+    rows = [dataclasses.replace(row, train_seconds=1000. + row.step) for row in history.read(run)]
+    history.write(run, rows)
+    os.remove(os.path.join(run, 'status.json'))
+    assert train(synthetic, run, 77, resume=True) == 0
+    last = history.read(run)[-1]
+    assert last.step == 77 and 1060 < last.train_seconds < 1600
+    assert last.images_per_second < 17 * 32 / .001  # of these steps alone
+
+
+def test_metrics_of_steps_that_are_made_again_are_dropped(synthetic, tmp_path):
+    """Else compare.py would show an accuracy of weights that no longer exist."""
+    assert train(synthetic, tmp_path, 20, eval_epochs=0.) == 0
+    with networks.registered():
+        evaluate(str(tmp_path), 20)
+        assert next(history.newest_metrics(str(tmp_path), 'test', 'averaged'))['step'] == 20
+    for step in finding.list_checkpoints(str(tmp_path)):
+        saving.delete(str(tmp_path), step)
+    assert train(synthetic, tmp_path, 20, eval_epochs=0., resume=True) == 0
+    with networks.registered():
+        assert not list(history.newest_metrics(str(tmp_path), 'test', 'averaged'))
 
 
 def test_mistakes_are_the_wrong_answers_of_the_last_evaluation(whole, synthetic):

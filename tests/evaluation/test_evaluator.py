@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from permafrost import files, runs
 from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation import evaluator as evaluator_module
+from permafrost.evaluation import evaluator as evaluator_module, history
 from permafrost.evaluation.evaluator import Evaluator, evaluate_new_checkpoints
 from permafrost.training.checkpoints import finding, saving
 from tests import networks, processes
@@ -72,6 +72,15 @@ def test_an_evaluation_of_other_images_does_not_describe_the_run(copied, tmp_pat
     assert before == {name: files.read_json(os.path.join(directory, name)) for name in before}
     with open(os.path.join(directory, 'metrics.jsonl')) as stream:
         assert [json.loads(line)['images'] for line in stream] == [500, 10]
+
+
+def test_half_a_line_does_not_spoil_the_next_one(copied):
+    run, evaluator = copied
+    os.makedirs(evaluator.directory, exist_ok=True)
+    with open(os.path.join(evaluator.directory, 'metrics.jsonl'), 'wb') as stream:
+        stream.write(b'{"step": 10, "accur')  # a copy that was interrupted
+    evaluator.evaluate(*finding.find_checkpoint(run, 30))
+    assert next(history.newest_metrics(run, 'test', 'averaged'))['step'] == 30
 
 
 def test_a_moved_run_is_evaluated_where_it_is(run, tmp_path):

@@ -78,6 +78,17 @@ def test_a_full_disk_keeps_the_good_rows_of_a_damaged_file(tmp_path, monkeypatch
     assert history.keep_damaged(str(tmp_path)) == history.read(str(tmp_path)) == [row(3)]
 
 
+def test_metrics_of_later_steps_are_dropped_alone(tmp_path):
+    (tmp_path / 'eval/test').mkdir(parents=True)
+    path = tmp_path / 'eval/test/metrics.jsonl'
+    lines = [f'{{"step": {step}, "images": 9, "accuracy": 0.5}}\n' for step in (3, 9, 5)]
+    path.write_text(''.join(lines) + '{"half\n')
+    history.drop_metrics_after(str(tmp_path), 9)
+    assert path.read_text() == ''.join(lines) + '{"half\n'
+    history.drop_metrics_after(str(tmp_path), 5)
+    assert path.read_text() == lines[0] + lines[2] + '{"half\n'
+
+
 def test_the_best_row_is_the_first_of_the_best_validation_accuracy():
     rows = [row(1, .2), row(2, .7), row(3, .7), row(4, .6)]
     assert history.best(rows) == rows[1]

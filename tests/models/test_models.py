@@ -189,6 +189,12 @@ def test_an_unknown_model_is_refused():
         build('vgg', 24)
 
 
+def test_an_inference_network_has_a_graph_of_its_own():
+    net, logits = models.build_inference('tuto', 7, 24)
+    assert not net.training and logits.shape.as_list() == [None, 7]
+    assert not tf.get_default_graph().get_operations()
+
+
 def test_importing_models_does_not_import_tensorflow():
     subprocess.check_call([sys.executable, '-c', 'import models, sys; '
                            'assert "tuto" in models.MODELS and "tensorflow" not in sys.modules'])

@@ -218,6 +218,18 @@ def test_a_finished_run_is_left_alone_and_can_be_continued(synthetic, tmp_path, 
         assert len(runs.read_config(str(tmp_path))[1]['versions']) == 1
 
 
+def test_the_run_remembers_what_trained_it_the_last_one_last(synthetic, tmp_path, monkeypatch):
+    def train(steps, engine, **options):
+        monkeypatch.setattr(loop.engines, 'versions', lambda: {'engine': engine})
+        networks.train(synthetic, tmp_path, steps, 'tiny', **options)
+        with networks.registered():
+            return [each['engine'] for each in runs.read_config(str(tmp_path))[1]['versions']]
+    assert train(2, 'tf2') == ['tf2']
+    assert train(2, 'tf1', resume=True) == ['tf2']  # nothing to do
+    assert train(3, 'tf1', resume=True) == ['tf2', 'tf1']
+    assert train(4, 'tf2', resume=True) == ['tf1', 'tf2']
+
+
 def test_fewer_steps_than_are_done_do_not_end_a_run(synthetic, tmp_path, capsys):
     networks.train(synthetic, tmp_path, 5, 'tiny')
     with networks.registered():

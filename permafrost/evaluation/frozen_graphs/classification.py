@@ -10,8 +10,8 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.images import image
 from permafrost.datasets.images.bad_image import BadImage
 from permafrost.errors import UserError, printable
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
-from permafrost.evaluation.runtimes.classifier import Classifier
 
 BATCH_SIZE = 100  # as label_image's
 # `... | eval.py`, `eval.py <(...)`, and the latter in zsh.
@@ -28,7 +28,7 @@ def classify(session: tf.Session, frozen: Classifier, card: ModelCard, paths: Se
     failed: List[str] = []
     is_first = True
     for names, rows in _batches(session, frozen, paths, failed):
-        classes = class_names(frozen, card, rows.shape[1])
+        classes = names_to_print(frozen, card, rows.shape[1])
         if is_first:
             print('\n'.join([f'graph: {card.title(frozen.path)}', *frozen.describe()]))
             is_first = False
@@ -41,9 +41,8 @@ def classify(session: tf.Session, frozen: Classifier, card: ModelCard, paths: Se
     return int(bool(failed))
 
 
-def class_names(frozen: Classifier, card: ModelCard, count: int) -> List[str]:
-    """Return the names of `count` classes, to be printed: stated, in the graph, in its json, or
-    their numbers.
+def names_to_print(frozen: Classifier, card: ModelCard, count: int) -> List[str]:
+    """Return the names of `count` classes: stated, in the graph, in its json, or their numbers.
 
     Raises UserError if there are more or fewer names.
     """

@@ -37,7 +37,7 @@ def graph_file(path: str) -> str:
     Raises UserError if the run has none, or several. label_image.sh has the same rule.
     """
     if not (runs.exists(path) and os.path.isdir(runs.train_dir(path))):
-        return trained_models.path_of(path, ('.pb', '.int8.tflite'))
+        return trained_models.path_of(path, trained_models.SUFFIXES)
     graphs = sorted(name for name in os.listdir(path)
                     if name.endswith('.pb') and name != runs.TEACHER)
     if len(graphs) > 1:

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.feeding.feed import feed_constants
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
@@ -16,10 +17,9 @@ from permafrost.evaluation.frozen_graphs.graph_options import (
     GraphOptions,
     raise_if_missing,
 )
-from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import find_nodes, output_shape, output_type
 from permafrost.evaluation.frozen_graphs.output import Output, find_source_op
-from permafrost.evaluation.runtimes.classifier import Classifier
+from permafrost.evaluation.frozen_graphs.reading import labels
 
 UNKNOWN_SHAPE_VERSION = 24  # before it, placeholders of unknown shape were written as scalars
 
@@ -44,7 +44,8 @@ class FrozenGraph(Classifier):
         graph = feed_constants(graph, path, self._nodes.assumed)
         self.output = Output(path, self._nodes, find_source_op(graph, self._nodes.output),
                              options.output_kind)
-        self.labels = class_names(graph, options.labels)
+        self.labels = (labels.in_file(options.labels) if options.labels else
+                       labels.in_graph(graph))
         fed = next(node for node in graph.node if node.name == self._nodes.input)
         size = dataset and dataset.image_shape[:2]
         self.input = ImageInput(path, fed.name, output_type(fed),
@@ -57,7 +58,7 @@ class FrozenGraph(Classifier):
         placeholder.attr['shape'].shape.CopyFrom(tf.TensorShape(self.input.shape()).as_proto())
         fed.CopyFrom(placeholder)
         subgraph = graph_def.extract_subgraph(graph, [self._nodes.output])
-        graph_def.import_graph(subgraph, None, path, allow_any_op)
+        graph_def.import_graph(subgraph, path, allow_any_op)
         # Dropout that is switched off draws numbers, too.
         self._may_be_random = not allow_any_op and any(
             each.op == 'RandomUniform' for each in subgraph.node)
@@ -72,7 +73,7 @@ class FrozenGraph(Classifier):
             return shape
         with tf.Graph().as_default() as imported:
             subgraph = graph_def.extract_subgraph(graph, [node.name])
-            graph_def.import_graph(subgraph, None, self.path, allow_any_op)
+            graph_def.import_graph(subgraph, self.path, allow_any_op)
             inferred = imported.get_tensor_by_name(node.name + ':0').shape
             return None if inferred.ndims is None else inferred.as_list()
 

@@ -1,8 +1,9 @@
 """Frozen graphs of any origin: read from a file, cut to what inference needs, imported."""
 
 import os
-from typing import Any, Dict, Iterable, Optional
+from typing import Any, Iterable, Optional
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf import message, text_format
 
@@ -43,6 +44,20 @@ def read_graph(path: str, session_config: Optional[tf.ConfigProto] = None) -> tf
     return graph
 
 
+def const(name: str, value: Any, dtype: Optional[tf.DType] = None) -> tf.NodeDef:
+    """Return a Const node of `value`, an array or a list; its type is `dtype`, else its own."""
+    tensor = tf.make_tensor_proto(value, dtype)
+    node = tf.NodeDef(name=name, op='Const')
+    node.attr['dtype'].type = tensor.dtype
+    node.attr['value'].tensor.CopyFrom(tensor)
+    return node
+
+
+def value_of(node: tf.NodeDef) -> np.ndarray:
+    """Return the value of a Const node. Raises TypeError or ValueError if it is damaged."""
+    return tf.make_ndarray(node.attr['value'].tensor)
+
+
 def preprocessing(graph: tf.GraphDef) -> tf.GraphDef:
     """Return the nodes of `graph` that compute its node `inputs`; none if it has no such node."""
     has_inputs = any(node.name == 'inputs' for node in graph.node)
@@ -73,8 +88,8 @@ def extract_subgraph(graph: tf.GraphDef, outputs: Iterable[str],
         raise UserError(f'a node is missing from the graph: {error}')
 
 
-def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None,
-                 name: str = 'the graph', allow_any_op: bool = False) -> None:
+def import_graph(graph: tf.GraphDef, name: str = 'the graph',
+                 allow_any_op: bool = False) -> None:
     """Import `graph` into the default graph.
 
     `name` is that of the graph in messages. Raises UserError if TensorFlow rejects it or, unless
@@ -83,14 +98,14 @@ def import_graph(graph: tf.GraphDef, input_map: Optional[Dict[str, Any]] = None,
     if not allow_any_op:
         graph = allowed_ops.check_graph(graph, name)
         with tf.Graph().as_default() as one:
-            _import(allowed_ops.for_one_image(graph), None, name)
+            _import(allowed_ops.for_one_image(graph), name)
         allowed_ops.check_sizes(one, name)
-    _import(graph, input_map, name)
+    _import(graph, name)
 
 
-def _import(graph, input_map, name):
+def _import(graph, name):
     try:
-        tf.import_graph_def(graph, input_map, name='')
+        tf.import_graph_def(graph, name='')
         # TensorFlow infers impossible shapes, and raises ValueError when they are first read.
         for operation in tf.get_default_graph().get_operations():
             for output in operation.outputs:

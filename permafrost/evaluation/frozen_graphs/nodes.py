@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.cli.commands import next_command
 from permafrost.errors import UsageError, UserError, printable
+from permafrost.evaluation.frozen_graphs.feeding.layout import Shape
 
 MAX_CANDIDATES = 8  # to name for a missing flag
 INDEX_OPS = ('ArgMax', 'TopK', 'TopKV2')  # return the index of a class
@@ -19,9 +20,7 @@ NO_NUMBERS_OPS = ('Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'LessE
 # Values of placeholders that inference sets, by what their names contain.
 SWITCH_NAMES = ('train', 'phase', 'learning')  # false
 KEEP_NAMES, DROP_NAMES = ('keep',), ('drop',)  # 1: keep all; 0: drop none
-VARIABLE_OPS = ('Variable', 'VariableV2', 'VarHandleOp', 'ReadVariableOp', 'AutoReloadVariable')
-
-Shape = Optional[List[Optional[int]]]  # None: unknown, also of a dimension
+UNFROZEN_OPS = ('Variable', 'VariableV2', 'VarHandleOp', 'ReadVariableOp', 'AutoReloadVariable')
 
 
 class Nodes(NamedTuple):
@@ -154,7 +153,7 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
             continue
         if each.op == 'PlaceholderWithDefault':
             defaults.append(each.name)
-        if each.op in VARIABLE_OPS or (
+        if each.op in UNFROZEN_OPS or (
                 _is_fed(each) and output_type(each) == tf.resource.as_datatype_enum):
             raise UserError(f"{path} is not frozen, its weights are in a checkpoint: {each.op} "
                             f"'{each.name}': freeze both with "

@@ -8,17 +8,17 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable, shown
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.graph_options import (
     NO_OPTIONS,
     GraphOptions,
     raise_if_missing,
 )
-from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import Nodes, candidates, missing_flag
 from permafrost.evaluation.frozen_graphs.output import Output
+from permafrost.evaluation.frozen_graphs.reading import labels
 from permafrost.evaluation.runtimes import client
-from permafrost.evaluation.runtimes.classifier import Classifier
 
 USUAL_OUTPUTS = ('predictions', 'probabilities')
 
@@ -49,7 +49,7 @@ class ConvertedModel(Classifier):
         nodes = Nodes(name, _plain(self._fetched), is_own=self.input.is_own)
         self.output = Output(path, nodes, facts.get('source_ops', {}).get(self._fetched, ''),
                              options.output_kind)
-        self.labels = class_names(tf.GraphDef(), options.labels) or facts['labels']
+        self.labels = labels.in_file(options.labels) if options.labels else facts['labels']
 
     def run(self, session: Optional[tf.Session], images: np.ndarray, size: int) -> np.ndarray:
         """Return the output for uint8 images; there is no `session`."""

@@ -26,9 +26,11 @@ CSV_COLUMNS: List[Tuple[str, Callable[[Row], str]]] = [
     ('std', lambda row: _number(row.std)),
     ('low', lambda row: _number(row.interval and row.interval.low)),
     ('high', lambda row: _number(row.interval and row.interval.high)),
-    ('difference', lambda row: _number(row.difference and row.difference.value)),
-    ('difference_low', lambda row: _number(row.difference and row.difference.interval.low)),
-    ('difference_high', lambda row: _number(row.difference and row.difference.interval.high)),
+    ('difference', lambda row: _number(row.difference.value if row.difference else None)),
+    ('difference_low', lambda row: _number(row.difference.interval.low
+                                           if row.difference else None)),
+    ('difference_high', lambda row: _number(row.difference.interval.high
+                                            if row.difference else None)),
     ('method', lambda row: row.difference.method if row.difference else ''),
     ('params', lambda row: _number(row.params)),
     ('ops', lambda row: _number(row.ops)),

@@ -121,7 +121,7 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
     tiles: List[Tile] = [
         (f'{split} accuracy', f"{100 * metrics['accuracy']:.2f}", f"% at step {metrics['step']:,}")
         for split, metrics in by_split.items()]
-    best = history.best(rows)
+    best = history.best(history.of_compressed(rows, config))
     if best:
         tiles.append(('best validation accuracy', f'{100 * best.eval_accuracy:.2f}',
                       f'% at step {best.step:,}'))

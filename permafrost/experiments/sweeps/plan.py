@@ -66,6 +66,12 @@ class PlannedRun(NamedTuple):
         """Return the accuracies of its evaluations: of the images held out, or else of test."""
         return [row.eval_accuracy for row in history.read(self.directory)]
 
+    def best_accuracy(self) -> float:
+        """Return the best of them, of the compressed network if any is of that."""
+        rows = history.read(self.directory)
+        rows = history.of_compressed(rows, self.config) or rows
+        return max(row.eval_accuracy for row in rows)
+
     def check_same(self) -> None:
         """Raise UserError if the directory holds a run of other settings, or a longer one."""
         if not runs.exists(self.directory):

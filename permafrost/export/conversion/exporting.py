@@ -21,8 +21,8 @@ from permafrost.evaluation.evaluate import check_classes
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.feeding.image_input import ImageInput
 from permafrost.evaluation.frozen_graphs.graph_options import NO_OPTIONS
-from permafrost.evaluation.frozen_graphs.labels import class_names
 from permafrost.evaluation.frozen_graphs.nodes import output_shape, output_type
+from permafrost.evaluation.frozen_graphs.reading import labels as class_labels
 from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
@@ -100,7 +100,7 @@ def read_source(path: str, dataset: loading.Dataset,
     graph = graph_def.read_graph(path)
     network.extract(graph, 'images', path)  # report a foreign graph at once
     _check_size(path, graph, dataset)
-    classes = class_names(graph)
+    classes = class_labels.in_graph(graph)
     check_classes(path, classes, dataset)
     calibration = loading.evenly_spaced(dataset, 'train', CALIBRATION_IMAGES)
     is_test = bool(dataset.counts['test'])

@@ -43,7 +43,7 @@ def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.Gra
         copy.name = PREPROCESSING + each.name if each.name in inside else each.name
         copy.input[:] = [PREPROCESSING + name if name in inside else name for name in each.input]
     with tf.Graph().as_default() as imported:
-        graph_def.import_graph(renamed, None, path)
+        graph_def.import_graph(renamed, path)
         shape = [-1] + imported.get_tensor_by_name(node + ':0').shape.as_list()[1:]
     result = graph_def.extract_subgraph(renamed, ['predictions'],
                                         ['inputs'] if node == 'inputs' else [])

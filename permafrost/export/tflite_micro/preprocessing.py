@@ -89,7 +89,7 @@ def find(graph: tf.GraphDef, images: np.ndarray, path: str = 'the graph',
     """
     flat = np.stack([np.zeros_like(images[0]), np.full_like(images[0], 255)])
     with tf.Graph().as_default() as imported, tf.Session(config=session_config) as session:
-        graph_def.import_graph(graph_def.extract_subgraph(graph, ['inputs']), None, path)
+        graph_def.import_graph(graph_def.extract_subgraph(graph, ['inputs']), path)
         fed, fetched = (imported.get_tensor_by_name(name + ':0') for name in ('images', 'inputs'))
         (black, white), expected = (session.run(fetched, {fed: each}) for each in (flat, images))
     shapes = images.shape[1:], expected.shape[1:]

@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import models
-from models.layers.net import Net
 from permafrost.config import Config
 from permafrost.errors import UserError, printable
 from permafrost.recipes import durations
+from permafrost.training import initialization
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression.channels import Channels
 from permafrost.training.compression.pruning_methods import (
@@ -116,10 +116,7 @@ def create(config: Config, num_classes: int,
     recipe = config.recipe
     if not _final_sparsity(config):
         return None
-    with tf.Graph().as_default() as graph:
-        net = Net(training=False, num_classes=num_classes)
-        size = recipe.image_size
-        logits = models.build(config.model, net, tf.placeholder(tf.float32, (None, size, size, 3)))
+    net, logits = models.build_inference(config.model, num_classes, recipe.image_size)
     names = [layer.name for layer in net.layers if layer.kind in ('conv', 'fc')]
     spared = _spared(config, names)
     pruned = [f'{name}/weights' for name in names
@@ -131,7 +128,7 @@ def create(config: Config, num_classes: int,
         weights = {name: shapes[name] for name in pruned}
         method = Lamp(weights) if recipe.sparsity_scope == 'global' else LayerMagnitude(weights)
     else:
-        method = _filters(Channels(graph, logits.op.name), pruned, shapes,
+        method = _filters(Channels(logits.graph, logits.op.name), pruned, shapes,
                           recipe.structured_sparsity)
     if not method.shapes:
         raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
@@ -192,7 +189,7 @@ def masked(reader: Any, name: str, value: np.ndarray) -> np.ndarray:
     `value` may be its moving average. The moving mean of a batch normalization has the mask of its
     beta: a filter that is zero has no mean. Raises UserError if the mask has another shape.
     """
-    owner = name[:-len('moving_mean')] + 'beta' if name.endswith('/moving_mean') else name
+    owner = initialization.beta_of(name) if name.endswith('/moving_mean') else name
     if not reader.has_tensor(f'{owner}/mask'):
         return value
     try:

@@ -122,7 +122,7 @@ class Muon(Nesterov):
     MOMENTUM = 0.6
 
     def _update(self, grad, var, rate):
-        if not _is_matrix(var.shape):
+        if not is_matrix(var.shape):
             return super()._update(grad, var, rate)
         filters = var.shape.as_list()[3]
         direction = self._direction(grad, var, self.MOMENTUM)
@@ -150,15 +150,16 @@ class MuonUnscaled(Muon):
     """
 
     def _update(self, grad, var, rate):
-        if not _is_matrix(var.shape):
+        if not is_matrix(var.shape):
             return super()._update(grad, var, rate)
         inputs, filters = var.shape[:3].num_elements(), var.shape.as_list()[3]
         return var.assign_sub(rate * max(1., filters / inputs) ** 0.5
                               * self._direction(grad, var, self._recipe.momentum))
 
 
-def _is_matrix(shape: tf.TensorShape) -> bool:
-    return shape.ndims == 4 and shape[3] > 1  # of a convolution, but not depthwise
+def is_matrix(shape: tf.TensorShape) -> bool:
+    """Return whether weights of this shape are those of a convolution that is not depthwise."""
+    return shape.ndims == 4 and shape[3] > 1
 
 
 def orthogonalize(matrix: tf.Tensor, compute_dtype: str = 'float32', steps: int = 3) -> tf.Tensor:

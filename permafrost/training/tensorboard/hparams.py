@@ -77,7 +77,11 @@ def _write(run: str, *summaries: Any) -> None:
 
 def _table(tag: str, config: Config) -> tf.Summary:
     """Return a table of all settings as text: TensorBoard sanitizes its cells."""
-    values = {**config.to_json(), **config.recipe.to_json(), 'recipe': config.recipe.name}
+    settings = config.recipe.to_json()
+    length = settings.pop('train_images')  # config has the dataset's number of this name
+    values = {**config.to_json(), **settings, 'recipe': config.recipe.name}
+    if not config.recipe.epochs:
+        values['length'] = f'{length} images'
     del values['statistics'], values['name']
     rows = [[name, printable(to_text(value))]
             for name, value in sorted(values.items())]

@@ -7,6 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.config import Config
 from permafrost.recipes import durations
+from permafrost.training.graph import TrainGraph
 from permafrost.training.hooks import LoggingHook
 from permafrost.training.tensorboard.event_writer import EventWriter
 
@@ -52,7 +53,7 @@ class SummaryHook(tf.train.SessionRunHook):
             self.writer.write(step=self._step, summary=summary)
 
 
-def summary_hooks(graph: Any, config: Config, writer: EventWriter, progress: LoggingHook
+def summary_hooks(graph: TrainGraph, config: Config, writer: EventWriter, progress: LoggingHook
                   ) -> List[tf.train.SessionRunHook]:
     """Return the hooks that write scalar, image and histogram summaries as `config` asks."""
     hooks = []

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from permafrost.errors import UserError
+from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.nodes import Nodes
 from permafrost.evaluation.frozen_graphs.output import Output
-from permafrost.evaluation.runtimes.classifier import Classifier
 
 IMAGES = np.random.RandomState(1).randint(0, 256, (5, 4, 4, 3)).astype(np.uint8)
 

@@ -1,5 +1,6 @@
 """Frozen graphs of any origin: read, cut and imported, or refused with one line."""
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
@@ -50,15 +51,23 @@ def test_an_unknown_operation_is_one_line():
         graph_def.import_graph(graph)
 
 
+@pytest.mark.parametrize('value, dtype, expected', [
+    (np.array([[.5, 1.]], np.float32), None, 'float32'), (np.array([1, 2]), None, 'int64'),
+    ([.1, 2], tf.float32, 'float32'), (np.float32(3), tf.float32, 'float32')])
+def test_a_constant_has_the_value_that_it_was_made_of(value, dtype, expected):
+    node = graph_def.const('a/b', value, dtype)
+    assert (node.name, node.op, sorted(node.attr)) == ('a/b', 'Const', ['dtype', 'value'])
+    assert tf.as_dtype(node.attr['dtype'].type).name == graph_def.value_of(node).dtype == expected
+    np.testing.assert_array_equal(graph_def.value_of(node), np.array(value, expected))
+
+
 @pytest.mark.parametrize('allow_any_op', [False, True])
 def test_a_negative_size_is_one_line(allow_any_op):
     """TensorFlow 2.21 infers it, and raises ValueError when the shape is read."""
     graph = tf.GraphDef()
     graph.node.add(name='images', op='Placeholder').attr['dtype'].type = 1
     graph.node[0].attr['shape'].shape.CopyFrom(tf.TensorShape([None, 8, 8, 3]).as_proto())
-    size = graph.node.add(name='size', op='Const')
-    size.attr['dtype'].type = 3
-    size.attr['value'].tensor.CopyFrom(tf.make_tensor_proto([-2, -1], tf.int32))
+    graph.node.append(graph_def.const('size', [-2, -1], tf.int32))
     resized = graph.node.add(name='predictions', op='ResizeNearestNeighbor',
                              input=['images', 'size'])
     resized.attr['T'].type = 1

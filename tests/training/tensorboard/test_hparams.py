@@ -56,6 +56,8 @@ def test_the_configuration_is_a_table_of_text(tmp_path):
     table = {name.decode(): text.decode() for name, text in tf.make_ndarray(value.tensor)}
     assert table['learning_rate'] == '0.05' and table['recipe'] == 'tutorial'
     assert table['dataset'] == 'a|\\n\\x1b[1mb' and table['steps'] == '100'
+    assert table['train_images'] == str(CONFIG.train_images) != '1280000'  # of the dataset
+    assert table['length'] == '1280000 images'
 
 
 def test_hyperparameters_are_the_same_fields_in_every_run():

@@ -16,7 +16,7 @@ from permafrost.training.checkpoints import finding
 
 SERVING = 'serving_default'
 # Operations that may restore and read variables.
-ALLOWED_OPS = {
+RESTORE_OPS = {
     'Assign', 'AssignVariableOp', 'Const', 'Identity', 'NoOp', 'Pack', 'PartitionedCall',
     'Placeholder', 'PlaceholderWithDefault', 'ReadVariableOp', 'RestoreV2',
     'StatefulPartitionedCall', 'VarHandleOp', 'Variable', 'VariableV2'}
@@ -124,7 +124,7 @@ def _check_nodes(names: List[str], graph: tf.GraphDef, directory: str) -> None:
         visited.add(name)
         pending += nodes[name].input
         for node in [nodes[name], *_body(nodes[name], functions)]:
-            if node.op not in ALLOWED_OPS:
+            if node.op not in RESTORE_OPS:
                 raise UserError(
                     f'{directory}: restoring and reading its variables would run '
                     f"{printable(node.op)[:50]} ('{printable(node.name)[:100]}'), which is not "

@@ -283,7 +283,7 @@ class Search(pool.RunSource):
         elif not is_done:
             self._optuna.tell(each.trial, state=State.PRUNED)
         else:
-            best = [max(run.accuracies()) for run in each.runs]
+            best = [run.best_accuracy() for run in each.runs]
             self._optuna.tell(each.trial, sum(best) / len(best))
         self._forget(each)
         self._count_failure(planned.variant, problem)
