@@ -12,6 +12,7 @@ from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.frozen_graphs.reading import labels
+from permafrost.evaluation.frozen_graphs.reading.model_card import read_model_card
 from permafrost.inputs import pipeline
 from permafrost.training.checkpoints import finding
 from permafrost.training.compression import pruning
@@ -43,8 +44,9 @@ def read(source: str, config: Config, dataset: Dataset,
     `config` and `dataset` are those of the new training. Raises UserError.
     """
     if os.path.isdir(source):
-        return _read_run(source, config)
+        return _read_run(source, config, dataset)
     path = find_graph(source, 'init_from')
+    _note_held_out(path, config, dataset, read_model_card(path).dataset_identity)
     graph = graph_def.read_graph(path)
     classes = tuple(labels.in_graph(graph))
     try:
@@ -59,7 +61,7 @@ def read(source: str, config: Config, dataset: Dataset,
     return TrainedWeights(path, values, classes, norms)
 
 
-def _read_run(run: str, config: Config) -> TrainedWeights:
+def _read_run(run: str, config: Config, dataset: Dataset) -> TrainedWeights:
     """Return the weights of the last checkpoint of `run`, averaged if its recipe averages."""
     theirs, extra = runs.read_config(run)
     step, checkpoint = finding.find_checkpoint(run)
@@ -72,6 +74,8 @@ def _read_run(run: str, config: Config) -> TrainedWeights:
                       for name in names if not name.endswith(average)}
     except (OSError, tf.errors.OpError) as error:  # a training may have just deleted it
         raise UserError(f'cannot read {checkpoint} ({one_line(error)}): try again')
+    if (theirs.validation, theirs.seed) != (config.validation, config.seed):
+        _note_held_out(run, config, dataset, extra.get('dataset_identity'))
     for field in ('normalize', 'image_size'):
         old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)
         if old != new:
@@ -79,6 +83,14 @@ def _read_run(run: str, config: Config) -> TrainedWeights:
     weights = theirs.recipe.default_weights
     return TrainedWeights(f'{run} (step {step}, {weights} weights)', values,
                           tuple(extra['classes']))
+
+
+def _note_held_out(source: str, config: Config, dataset: Dataset, identity: Optional[str]) -> None:
+    """Print if `source` may have been trained on images of `dataset` that are held out now."""
+    if config.validation and identity == dataset.identity:
+        print(f'note: {printable(source)} was trained on images of {printable(dataset.name)}, '
+              'maybe on those that --validation holds out here: the validation accuracy may be too '
+              'high. A run with the same --validation and --seed has not seen them', flush=True)
 
 
 def _read_norms(graph: tf.GraphDef, values: Dict[str, np.ndarray], config: Config,

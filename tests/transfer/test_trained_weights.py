@@ -1,6 +1,8 @@
 """Trained weights, read from runs and frozen graphs: they give what their source gives."""
 
+import dataclasses
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -55,6 +57,30 @@ def test_they_give_the_logits_of_their_source(run, synthetic, is_graph):
     trained = trained_weights.read(source if is_graph else run, config, synthetic)
     np.testing.assert_allclose(logits_with(trained, config, synthetic, images),
                                logits_of(source, images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('validation, is_graph, has_note', [
+    (100, False, True), (100, True, True), (0, False, False), (0, True, False)])
+def test_images_that_the_weights_have_seen_are_noted(run, synthetic, capsys, validation, is_graph,
+                                                     has_note):
+    """They would make a validation accuracy too high, and it chooses the best checkpoint."""
+    source = os.path.join(run, 'normed.pb') if is_graph else run
+    config, _ = runs.read_config(run)
+    config = dataclasses.replace(config, validation=validation)
+    trained_weights.read(source, config, synthetic)
+    assert ('the validation accuracy may be too high' in capsys.readouterr().out) == has_note
+
+
+def test_weights_of_the_same_split_have_not_seen_its_validation_images(run, synthetic, tmp_path,
+                                                                       capsys):
+    copy = shutil.copytree(run, str(tmp_path / 'run'))
+    config, extra = runs.read_config(copy)
+    config = dataclasses.replace(config, validation=100)
+    runs.write_config(copy, config, extra)
+    trained_weights.read(copy, config, synthetic)
+    assert 'too high' not in capsys.readouterr().out
+    trained_weights.read(copy, dataclasses.replace(config, seed=config.seed + 1), synthetic)
+    assert 'too high' in capsys.readouterr().out
 
 
 def test_a_folded_normalization_gives_the_same_in_training(run, synthetic):

@@ -23,6 +23,7 @@ class ModelCard:
     classes: Optional[Sequence[str]] = limited(None, count=(0, 100000))
     bytes: Optional[int] = limited(None, minimum=0)
     sha256: Optional[str] = None
+    dataset_identity: Optional[str] = limited(None, count=(0, 100))
     step: Optional[int] = limited(None, minimum=0)
     params: Optional[int] = limited(None, minimum=0)
     ops: Optional[int] = limited(None, minimum=0)
