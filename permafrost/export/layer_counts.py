@@ -61,7 +61,7 @@ def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
     shape is unknown: because this TensorFlow does not know an operation, because the graph is too
     large, or because it accepts images of any size and `image_size` is None.
     """
-    graph = _between_input_and_output(graph, image_size)
+    graph = allowed_ops.for_one_image(_between_input_and_output(graph, image_size))
     nodes = {node.name: node for node in graph.node}
     skipped = {node.name for node in graph_def.preprocessing(graph).node}
     heads = _heads(nodes)
@@ -70,11 +70,11 @@ def count_layers(graph: tf.GraphDef, image_size: Optional[int] = None
         head = heads[node.name]
         if not {node.op, head.op} & NO_LAYER_OPS and node.name not in skipped:
             groups.setdefault(head.name, []).append(node)
-    layers, shapes = [], _shapes(graph)
+    layers, shapes, takes_one = [], _shapes(graph), _takes_one_image(graph)
     uncounted: Set[str] = set()
     counted: Set[str] = set()  # constants
     for name, group in groups.items():
-        costs = [_ops_and_macs(node, shapes) for node in group]
+        costs = [_ops_and_macs(node, shapes, takes_one) for node in group]
         ops, macs = (None if None in counts else sum(counts) for counts in zip(*costs))
         uncounted.update(node.op for node, cost in zip(group, costs) if None in cost)
         kind, shape = nodes[name].op, shapes.get(group[-1].name)
@@ -154,18 +154,28 @@ def _shapes(graph: tf.GraphDef) -> Shapes:
     return shapes
 
 
-def _ops_and_macs(node: tf.NodeDef, shapes: Shapes) -> Tuple[Optional[int], Optional[int]]:
+def _takes_one_image(graph: tf.GraphDef) -> bool:
+    """Return whether the first size of tensors is for one image, not for a fixed batch."""
+    sizes = [node.attr['shape'].shape.dim for node in graph.node if node.op == 'Placeholder']
+    return all(each[0].size == 1 for each in sizes if len(each) > 1)
+
+
+def _ops_and_macs(node: tf.NodeDef, shapes: Shapes, takes_one: bool
+                  ) -> Tuple[Optional[int], Optional[int]]:
     """Return operations and multiply-accumulates of `node` for one image; None if unknown."""
     if node.op in FREE_OPS:
         return 0, 0
-    size = net.product(shapes[node.name][1:]) if node.name in shapes else None
+    shape = shapes.get(node.name)
+    # A product on maps has a row for each position.
+    rows = shape[0] if takes_one and shape and len(shape) > 1 else 1
+    size = rows * net.product(shape[1:]) if shape is not None else None
     if size and node.op in ELEMENTWISE_OPS:
         return ELEMENTWISE_OPS[node.op] * size, 0
     weights = shapes.get(node_name(node.input[1])) if len(node.input) > 1 else None
     if size is None or weights is None or node.op not in MATMUL_OPS:
         return None, None
     if node.op == 'MatMul':
-        macs = net.product(weights)
+        macs = rows * net.product(weights)
     else:
         macs = size * net.product(weights[:3 if node.op == 'Conv2D' else 2])
     return 2 * macs, macs

@@ -114,6 +114,24 @@ def test_weights_that_layers_share_are_counted_once():
     assert layer_counts.totals(layers) == {'params': 25, 'ops': 100, 'macs': 50}
 
 
+@pytest.mark.parametrize('batch', [None, 1])
+def test_a_product_on_maps_is_counted_at_each_position(batch):
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [batch, 4, 4, 3], name='images')
+        y = tf.nn.bias_add(tf.matmul(tf.reshape(x, [-1, 3]), tf.ones([3, 5])), tf.zeros([5]))
+        tf.nn.softmax(tf.reshape(y, [-1, 80]), name='predictions')
+    layers, _ = layer_counts.count_layers(graph.as_graph_def())
+    assert layer_counts.totals(layers) == {'params': 20, 'ops': 2 * 240 + 80, 'macs': 240}
+
+
+def test_a_fixed_batch_is_counted_for_one_image():
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [8, 5])
+        tf.matmul(x, tf.ones([5, 3]))
+    layers, _ = layer_counts.count_layers(graph.as_graph_def())
+    assert layer_counts.totals(layers)['macs'] == 15
+
+
 def test_zeros_are_counted_among_weights_alone():
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, 2, 2, 3])
