@@ -33,9 +33,9 @@ PERCENTILE = 25  # of the medians: half of them or more meet other processes on 
 
 
 class Turn(NamedTuple):
-    """A round of a graph: its length, and that of its turns."""
-    repeats: int  # medians to measure
-    seconds: float  # to run before the next graph runs
+    """How often a graph is measured in a round, and for how long at a time."""
+    repeats: int  # medians in a round
+    seconds: float  # of a turn, before the next graph runs
 
 
 class Latency(NamedTuple):
