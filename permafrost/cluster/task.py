@@ -67,7 +67,7 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
         return 0
     os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # variables stay in the memory of the host
     session_config = engines.prepare(values)
-    from permafrost.cluster import parameter_server
+    from permafrost.cluster.servers import parameter_server
     return parameter_server.serve(context.spec, context.task, session_config, options.wait_secs)
 
 
@@ -78,7 +78,8 @@ def train(context: cluster_spec.TaskContext, options: cluster_spec.TaskOptions, 
     setup.check_sources(train_setup, context.task.is_chief)
     session_config = engines.prepare(train_setup.config)
     train_setup = with_teacher(train_setup, session_config)
-    from permafrost.cluster import session_creators, worker
+    from permafrost.cluster import worker
+    from permafrost.cluster.servers.admission import MissingTaskError
     if not context.spec.ps:
         return train_chief(train_setup, session_config)
     if train_setup.config.deterministic and options.mode == 'async':
@@ -88,7 +89,7 @@ def train(context: cluster_spec.TaskContext, options: cluster_spec.TaskOptions, 
             context, options, train_setup, session_config)) as strategy:
         try:
             strategy.join()
-        except session_creators.MissingTaskError:
+        except MissingTaskError:
             from permafrost.training.checkpoints.finding import last_step
             if train_setup.resume and is_done(train_setup):
                 print(f'nothing to do: {printable(train_setup.run)} is at step '

@@ -10,15 +10,12 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
 import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import (
-    cluster_spec,
-    parameter_server,
-    session_creators,
-    sync_replicas,
-    watchdog,
-)
+from permafrost.cluster import cluster_spec, sync_replicas, watchdog
 from permafrost.cluster.hooks.feed_batches import FeedBatchesHook
 from permafrost.cluster.hooks.finish import FinishHook
+from permafrost.cluster.servers import admission, grpc_server
+from permafrost.cluster.servers.client import Servers
+from permafrost.cluster.session_creator import SessionCreator
 from permafrost.config import RESUMABLE, Config
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, one_line
@@ -57,15 +54,15 @@ class ClusterWorker(Strategy):
             # Remapping fuses convolutions into operations that a server refuses in bfloat16.
             rewrites = self._session_config.graph_options.rewrite_options
             rewrites.remapping = rewrites.OFF
-        self._server = parameter_server.start(self.spec, self.task, session_config)
-        self.servers = parameter_server.Servers(self.spec, session_config)
-        self._admission = session_creators.Admission(
+        self._server = grpc_server.start(self.spec, self.task, session_config)
+        self.servers = Servers(self.spec, session_config)
+        self._admission = admission.Admission(
             self.servers, self._server, self.spec, self.task,
             shared_settings(setup, options, self.spec), options.wait_secs, options.overwrite)
         if self.task.is_chief:
             saved = cluster_spec.load_cluster_json(setup.run) if setup.resume else {}
             self._admission.continue_lost = options.resume and not saved
-            self._admission.claim = session_creators.claim_of(
+            self._admission.claim = admission.claim_of(
                 saved.get('run_id') or cluster_spec.new_run_id(),
                 setup.run or os.path.join(setup.log_dir, self.config.model), self.config.model,
                 self._admission.training)
@@ -148,9 +145,9 @@ class ClusterWorker(Strategy):
             run_id = self._admission.claim['id']
             cluster_spec.save_cluster_json(
                 run, self.spec, self._options.mode, self._options.backup_workers, run_id)
-            self._admission.claim = session_creators.claim_of(
+            self._admission.claim = admission.claim_of(
                 run_id, run, self.config.model, self._admission.training)
-        creator = session_creators.SessionCreator(
+        creator = SessionCreator(
             target=self._server.target, config=self._session_config, admission=self._admission,
             run=run, saver=saver)
         others = self.spec.tasks() if self._sync else self.spec.servers()

@@ -77,7 +77,7 @@ def serving(spec):
     """Context with the Publishers of all parameter servers of `spec`, which run in this process."""
     import tensorflow.compat.v1 as tf
 
-    from permafrost.cluster.parameter_server import Publisher
+    from permafrost.cluster.servers.parameter_server import Publisher
 
     class LockedPublisher(Publisher):
         """One that a test and the thread that polls may both use."""
@@ -116,6 +116,6 @@ def serving(spec):
 
 
 def wait_until_ready(servers):
-    """Wait until each of `servers`, a parameter_server.Servers, has published that it is ready."""
+    """Wait until each of `servers`, a client.Servers, has published that it is ready."""
     while not all(state and state.ready for state in servers.states()):
         time.sleep(.01)

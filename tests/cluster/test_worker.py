@@ -10,8 +10,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from permafrost import engines, runs
-from permafrost.cluster import cluster_spec, parameter_server, worker
+from permafrost.cluster import cluster_spec, worker
 from permafrost.cluster.cluster_spec import ClusterSpec, Task, TaskOptions
+from permafrost.cluster.servers import grpc_server
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import evaluation_hook, history
@@ -227,8 +228,8 @@ def test_a_chief_that_is_refused_leaves_no_run_and_changes_nothing(synthetic, tm
             synthetic, tmp_path / name, steps, deterministic=True, **options)
 
     spec = helpers.free_spec(1, 1)
-    server = parameter_server.start(spec, Task('worker'), one_thread)
-    monkeypatch.setattr(parameter_server, 'start', lambda *arguments: server)  # of all
+    server = grpc_server.start(spec, Task('worker'), one_thread)
+    monkeypatch.setattr(grpc_server, 'start', lambda *arguments: server)  # of all
     with networks.registered(), helpers.serving(spec) as (publisher,):
         half = setup('first', 2)
         assert loop.train(half, one_thread, _worker(half, 1, spec=spec)) == 0

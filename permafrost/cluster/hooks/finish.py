@@ -8,7 +8,9 @@ from typing import Any, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import runs
-from permafrost.cluster import network, parameter_server, session_creators, watchdog
+from permafrost.cluster import network, watchdog
+from permafrost.cluster.servers.admission import Admission
+from permafrost.cluster.servers.state import ServerState
 from permafrost.errors import UserError
 from permafrost.training.checkpoints.checkpoint_hook import CheckpointHook
 from permafrost.training.hooks import StopHook
@@ -29,9 +31,8 @@ class FinishHook(tf.train.SessionRunHook):
     `worker` is the worker.ClusterWorker.
     """
 
-    def __init__(self, worker: Any, admission: session_creators.Admission,
-                 watcher: watchdog.Watchdog, signals: Signals, run: Optional[str],
-                 hooks: List[tf.train.SessionRunHook]):
+    def __init__(self, worker: Any, admission: Admission, watcher: watchdog.Watchdog,
+                 signals: Signals, run: Optional[str], hooks: List[tf.train.SessionRunHook]):
         self.saved = False  # the last step
         self._worker, self._admission, self._watcher = worker, admission, watcher
         self._servers, self._signals, self._run = worker.servers, signals, run
@@ -165,7 +166,7 @@ class FinishHook(tf.train.SessionRunHook):
                 print(f'waiting: {chief} has not saved step {step} yet', flush=True)
             time.sleep(POLL_SECS)
 
-    def _states(self) -> List[parameter_server.ServerState]:
+    def _states(self) -> List[ServerState]:
         states = self._servers.states()
         if None in states:
             raise tf.errors.UnavailableError(None, None, 'a server has just started')

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import parameter_server, watchdog
+from permafrost.cluster import watchdog
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
 from permafrost.cluster.hooks import finish
+from permafrost.cluster.servers import client
 from permafrost.errors import UserError
 from permafrost.training.hooks import StopHook
 from tests.cluster import helpers
@@ -27,7 +28,7 @@ def claimed(served):
     """Return the Servers of `served`, which serve run 1 from its beginning."""
     spec, publisher = served
     publisher.restart()
-    servers = parameter_server.Servers(spec, tf.ConfigProto())
+    servers = client.Servers(spec, tf.ConfigProto())
     servers.send('claim', run={'id': 1, 'name': 'the run'}, overwrite=False)
     servers.send('ready', id=1)
     helpers.wait_until_ready(servers)

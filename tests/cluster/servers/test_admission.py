@@ -1,4 +1,4 @@
-"""How tasks are admitted to servers, and how sessions begin: on servers in this process."""
+"""How tasks are admitted to parameter servers, which run in this process."""
 
 import re
 import threading
@@ -6,74 +6,20 @@ from concurrent import futures
 from types import SimpleNamespace
 
 import pytest
-import tensorflow.compat.v1 as tf
 
-from permafrost.cluster import network, parameter_server, session_creators
-from permafrost.cluster.cluster_spec import ClusterSpec, Task
+from permafrost import engines
+from permafrost.cluster import network
+from permafrost.cluster.cluster_spec import ClusterSpec
+from permafrost.cluster.servers import admission
 from permafrost.errors import UserError
-from permafrost.training.checkpoints import saving
-from tests.cluster import helpers
+from tests.cluster.admissions import TRAINING
 
 pytestmark = pytest.mark.usefixtures('default_graph')
-TRAINING = {'model': 'tuto', 'seed': 1, 'dataset_identity': 'a' * 64, 'compute_dtype': 'float32'}
 
 
-class Cluster:
-    """Servers in this process, and the admissions of tasks to them."""
-
-    def __init__(self):
-        self.spec = helpers.free_spec(2, 2)
-        config = tf.ConfigProto()
-        self.tasks = [parameter_server.start(self.spec, Task('worker', index), config)
-                       for index in (0, 1)]
-
-    def admission(self, index=0, place=None, run_id=1, spec=None, **options):
-        """Return the Admission of worker `index`; of a chief if `place`, its run, is given."""
-        spec = spec or self.spec
-        training = options.pop('training', TRAINING)
-        claim = place and session_creators.claim_of(run_id, place, 'tuto', training)
-        servers = parameter_server.Servers(self.spec, tf.ConfigProto())
-        return session_creators.Admission(
-            servers, self.tasks[index], spec, Task('worker', index), training,
-            **dict({'wait_secs': 60., 'claim': claim}, **options))
-
-    def hold(self, publishers, step=0):
-        """Let a chief of run 1, in runs/1, claim the servers and set their step."""
-        chief = self.admission(place='runs/1')
-        chief.wait()
-        with tf.Graph().as_default(), tf.device('/job:ps/task:0'):
-            value = tf.train.get_or_create_global_step().assign(step, read_value=False)
-            with tf.Session(self.tasks[0].target) as session:
-                session.run(value)
-        chief.servers.send('ready', id=1)
-        helpers.wait_until_ready(chief.servers)
-        return chief
-
-
-@pytest.fixture(scope='module')
-def cluster():
-    return Cluster()
-
-
-@pytest.fixture(scope='module')
-def _publishers(cluster):
-    with helpers.serving(cluster.spec) as publishers:
-        yield publishers
-
-
-@pytest.fixture
-def publishers(_publishers, monkeypatch):
-    """The servers, which serve no run yet."""
-    monkeypatch.setattr(session_creators, 'POLL_SECS', .02)
-    monkeypatch.setattr(session_creators, 'CLAIM_SECS', .02)
-    for publisher in _publishers:
-        publisher.restart()
-    return _publishers
-
-
-def _refused(admission):
+def _refused(task):
     with pytest.raises(UserError) as error:
-        admission.wait()
+        task.wait()
     assert '\n' not in str(error.value)
     return str(error.value)
 
@@ -119,9 +65,9 @@ def test_a_run_whose_files_are_lost_is_continued_when_it_is_resumed(cluster, pub
 
 
 def test_one_of_two_chiefs_that_start_at_the_same_moment_is_refused(cluster, publishers):
-    def wait(admission):
+    def wait(task):
         try:
-            return admission.wait()
+            return task.wait()
         except UserError as error:
             return str(error)
 
@@ -129,8 +75,8 @@ def test_one_of_two_chiefs_that_start_at_the_same_moment_is_refused(cluster, pub
         for _ in range(5):
             for publisher in publishers:
                 publisher.restart()
-            admissions = [cluster.admission(place=f'runs/{n}', run_id=n) for n in (1, 2)]
-            results = dict(zip((1, 2), pool.map(wait, admissions)))
+            tasks = [cluster.admission(place=f'runs/{n}', run_id=n) for n in (1, 2)]
+            results = dict(zip((1, 2), pool.map(wait, tasks)))
             refused = [n for n, result in results.items() if isinstance(result, str)]
             assert len(refused) == 1 and 'serves the run runs/' in results[refused[0]]
             assert {publisher.state.run['id'] for publisher in publishers} == {3 - refused[0]}
@@ -150,22 +96,22 @@ def test_a_task_of_another_cluster_is_refused(cluster, publishers, place):
 
 def test_a_task_of_another_engine_is_refused(cluster, publishers, monkeypatch):
     cluster.hold(publishers)
-    own = session_creators.engines.installed()
+    own = engines.installed()
     other = 'tf2' if own != 'tf2' else 'tf1'
-    for admission in (cluster.admission(1), cluster.admission(place='runs/1')):
+    for task in (cluster.admission(1), cluster.admission(place='runs/1')):
         with monkeypatch.context() as patch:
-            patch.setattr(session_creators.engines, 'installed', lambda: other)
-            assert f'this task runs {other}, but ps 0 ' in _refused(admission)
+            patch.setattr(engines, 'installed', lambda: other)
+            assert f'this task runs {other}, but ps 0 ' in _refused(task)
     assert f' runs {own}: start all tasks with the same engine' in _refused_as(
         other, cluster, monkeypatch)
     if own != 'tf2':  # both are 1.15.5
-        monkeypatch.setattr(session_creators.engines, 'installed', lambda: 'tf1-mkl')
+        monkeypatch.setattr(engines, 'installed', lambda: 'tf1-mkl')
         cluster.admission(1).wait()
 
 
 def _refused_as(engine, cluster, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(session_creators.engines, 'installed', lambda: engine)
+        patch.setattr(engines, 'installed', lambda: engine)
         return _refused(cluster.admission(1))
 
 
@@ -195,8 +141,8 @@ def test_a_worker_that_trains_something_else_is_refused(cluster, publishers, cha
 def test_a_worker_waits_for_a_chief_that_may_come_back_with_other_flags(cluster, publishers,
                                                                         monkeypatch):
     cluster.hold(publishers)
-    monkeypatch.setattr(session_creators.network, 'ask', lambda address: None)
-    monkeypatch.setattr(session_creators.network, 'unanswered', lambda addresses: '')
+    monkeypatch.setattr(network, 'ask', lambda address: None)
+    monkeypatch.setattr(network, 'unanswered', lambda addresses: '')
     assert 'the chief, does not answer for' in _refused(
         cluster.admission(1, training={}, wait_secs=-1.))
 
@@ -232,70 +178,8 @@ def test_a_server_that_does_not_answer_is_named(cluster, publishers):
 def test_waiting_is_reported(cluster, publishers, monkeypatch, capsys):
     cluster.hold(publishers)
     missing = ['ps 0 (p:1)', '']
-    monkeypatch.setattr(session_creators, 'REPORT_SECS', -1.)
-    monkeypatch.setattr(session_creators.network, 'unanswered', lambda servers: missing.pop(0))
+    monkeypatch.setattr(admission, 'REPORT_SECS', -1.)
+    monkeypatch.setattr(network, 'unanswered', lambda servers: missing.pop(0))
     capsys.readouterr()
     cluster.admission(1).wait()
     assert capsys.readouterr().out == 'waiting: no answer from ps 0 (p:1)\n'
-
-
-class Sessions:
-    """Sessions of a chief, each in a graph of its own, that has the global step only."""
-
-    def __init__(self, cluster, run):
-        self.run = run
-        self._cluster = cluster
-
-    def train(self, run_id=1, save=False, step=7, **options):
-        """Open a session and set the global step; return the one before."""
-        admission = self._cluster.admission(place=self.run, run_id=run_id, **options)
-        target = self._cluster.tasks[0].target
-        with tf.Graph().as_default(), tf.device('/job:ps/task:0'):
-            global_step = tf.train.get_or_create_global_step()
-            set_step = global_step.assign(step, read_value=False)
-            with tf.device('/job:worker/task:0'):
-                saver = tf.train.Saver()
-            creator = session_creators.SessionCreator(
-                target=target, config=tf.ConfigProto(), admission=admission, run=self.run,
-                saver=saver)
-            with creator.create_session() as session:
-                before = session.run(global_step)
-                session.run(set_step)
-                if save:
-                    saving.save(saver, session, self.run, step)
-                admission.servers.send('ready', id=run_id)
-                helpers.wait_until_ready(admission.servers)
-                return before
-
-
-@pytest.fixture
-def sessions(cluster, publishers, tmp_path):
-    (tmp_path / 'train').mkdir()
-    return Sessions(cluster, str(tmp_path))
-
-
-def test_a_restarted_chief_continues_from_the_servers(sessions, capsys):
-    assert sessions.train() == 0
-    assert sessions.train() == 7
-    assert capsys.readouterr().out.endswith(
-        'parameter servers already hold step 7 of this run; continuing from it\n')
-
-
-def test_a_chief_restores_a_checkpoint_that_is_newer_than_the_servers(sessions, capsys):
-    sessions.train(save=True)
-    assert sessions.train(step=3) == 7
-    assert sessions.train() == 7
-    assert capsys.readouterr().out.endswith('restored step 7\n')
-
-
-def test_a_chief_starts_anew_where_it_may_overwrite(sessions):
-    sessions.train()
-    assert sessions.train(run_id=6, overwrite=True) == 0
-
-
-def test_the_last_checkpoint_is_restored_to_a_server_that_was_restarted(sessions, publishers,
-                                                                        capsys):
-    sessions.train(save=True)
-    publishers[1].restart()
-    assert sessions.train() == 7
-    assert capsys.readouterr().out.endswith('restored step 7\n')

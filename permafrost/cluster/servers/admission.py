@@ -1,7 +1,7 @@
-"""How a worker opens its session: it is admitted to the servers; the chief sets their variables.
+"""How a worker is admitted to the parameter servers, and how the chief claims them.
 
-A server serves the run of the chief that claims it first: see parameter_server.ServerState. The
-tasks of another run, cluster or engine are refused before they touch a variable.
+A server serves the run of the chief that claims it first: see state.ServerState. The tasks of
+another run, cluster or engine are refused before they touch a variable.
 """
 
 import dataclasses
@@ -13,11 +13,12 @@ from typing import Any, Dict, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import engines
-from permafrost.cluster import network, parameter_server
+from permafrost.cluster import network
 from permafrost.cluster.cluster_spec import ClusterSpec, Task
-from permafrost.cluster.parameter_server import Servers, ServerState
+from permafrost.cluster.servers import grpc_server
+from permafrost.cluster.servers.client import Servers
+from permafrost.cluster.servers.state import ServerState
 from permafrost.errors import UserError, printable
-from permafrost.training.checkpoints import finding, saving
 from permafrost.training.signals import Signals
 
 POLL_SECS = 1.
@@ -85,7 +86,7 @@ class Admission:
                     if state is not None:
                         self._refuse_other(f'{name} ({address})', state)
                 if not checked:
-                    parameter_server.refuse_second(
+                    grpc_server.refuse_second(
                         self.spec.tasks()[str(self.task)], self.task, self.server)
                     checked = True
                 waits_for = self._next(states)
@@ -179,52 +180,3 @@ class Admission:
 def _short(value: Any) -> str:
     text = printable(str(value))
     return text if len(text) <= 40 else text[:12] + '...'
-
-
-@dataclasses.dataclass(eq=False)
-class SessionCreator(tf.train.SessionCreator):
-    """Creates a worker's first session, and a new one each time a server is lost, in bounded time.
-
-    TensorFlow's own session manager sleeps 30 s if the model is not ready, and retries forever.
-    """
-    target: str  # of this task's own server
-    config: tf.ConfigProto  # with the device filters of this task
-    admission: Admission
-    run: Optional[str] = None  # run directory; None for a worker that is not the chief
-    saver: Optional[tf.train.Saver] = None  # None if `run` is None
-
-    def __post_init__(self) -> None:
-        with tf.device(None):  # place each operation with its variable
-            # group: TensorFlow writes lines about an initializer that nothing has used.
-            self._initialize = tf.group(tf.variables_initializer(tf.global_variables()))
-            self._initialize_local = tf.group(tf.local_variables_initializer())
-
-    def create_session(self) -> tf.Session:
-        tf.get_default_graph().finalize()
-        states = self.admission.wait()
-        session = tf.Session(self.target, config=self.config)
-        try:
-            if self.run is not None:
-                self._restore_or_initialize(session, all(state.ready for state in states))
-            session.run(self._initialize_local)
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def _restore_or_initialize(self, session: tf.Session, ready: bool) -> None:
-        # A restarted chief does not undo steps: it continues from the variables on the servers if
-        # they are not older than the last checkpoint.
-        newest = finding.newest_checkpoint(self.run)
-        if ready:
-            step = session.run(tf.train.get_global_step())
-            if newest is None or step >= newest.step:
-                print(f'parameter servers already hold step {step} of this run; continuing from it',
-                      flush=True)
-                return
-        self.admission.servers.send('initializing', id=self.admission.claim['id'])
-        if newest is None:
-            session.run(self._initialize)
-        else:
-            saving.restore_newest(self.saver, session, self.run)
-            print(f'restored step {newest.step}', flush=True)
