@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -11,16 +11,14 @@ import tensorflow.compat.v1 as tf
 from permafrost.evaluation.metrics import BATCH_SIZE
 from permafrost.evaluation.runtimes import client
 from permafrost.export.conversion import converters
+from permafrost.export.conversion.source_graph import SourceGraph
 from permafrost.export.tflite_micro import c_source, preprocessing
-
-if TYPE_CHECKING:
-    from permafrost.export.conversion.exporting import SourceGraph
 
 ENVIRONMENT = 'tflite-micro'
 MODULE = 'permafrost.export.tflite_micro.interpreter'
 
 
-def convert(source: 'SourceGraph', path: str, session_config: Optional[tf.ConfigProto] = None
+def convert(source: SourceGraph, path: str, session_config: Optional[tf.ConfigProto] = None
             ) -> Tuple[Dict[str, bytes], bytes, np.ndarray, Dict[str, Any]]:
     """Return the files <path>.h and <path>.cc, {path: content}, the model in them, the classes
     that it answers, int64 [N], and the facts for the json file.

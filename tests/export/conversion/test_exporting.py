@@ -9,7 +9,6 @@ import pytest
 
 from permafrost.datasets import loading
 from permafrost.errors import UserError
-from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.runtimes import client
 from permafrost.export import formats, freeze
 from permafrost.export.conversion import converters, exporting
@@ -139,33 +138,6 @@ def test_without_test_images_the_accuracy_is_unknown(file, synthetic, tmp_path, 
     assert 0 <= result['agreement'] < 1 and result['agreement_of'] == 'training images'
 
 
-def test_calibration_images_are_training_images_of_all_parts(file, synthetic, monkeypatch):
-    monkeypatch.setattr(exporting, 'CALIBRATION_IMAGES', 100)
-    source = exporting.read_source(file, synthetic, None)
-    train, _ = loading.load(synthetic, 'train')
-    np.testing.assert_array_equal(source.calibration, train[np.arange(100) * 640 // 100])
-
-
-def test_images_of_another_size_are_refused(file, synthetic):
-    data = synthetic._replace(image_shape=(40, 40, 3))
-    with pytest.raises(UserError, match='^.*pb expects images of 32x32, but those of synthetic '
-                                        'are 40x40: name its dataset'):
-        exporting.read_source(file, data, None)
-
-
-def test_a_graph_without_class_names_needs_as_many_classes_as_the_dataset(
-        file, synthetic, tmp_path):
-    graph = graph_def.read_graph(file)
-    graph.node.remove(next(node for node in graph.node if node.name == 'labels'))
-    path = str(tmp_path / 'net.pb')
-    (tmp_path / 'net.pb').write_bytes(graph.SerializeToString())
-    source = exporting.read_source(path, synthetic, None)
-    assert source.facts['output']['shape'] == [-1, 10] and source.facts['classes'] == []
-    data = synthetic._replace(classes=synthetic.classes[:4])
-    with pytest.raises(UserError, match='net.pb returns 10 classes, but synthetic has 4: name'):
-        exporting.read_source(path, data, None)
-
-
 def test_a_file_that_cannot_be_written_does_not_keep_the_others_from_it(
         file, synthetic, tmp_path, lossy):
     (tmp_path / 'net.int8.tflite.json').mkdir()
@@ -173,9 +145,3 @@ def test_a_file_that_cannot_be_written_does_not_keep_the_others_from_it(
     with pytest.raises(UserError, match='^cannot write .*net.int8.tflite'):
         exporting.export(file, both, synthetic, None, 100., str(tmp_path / 'net.pb'))
     assert 'net.int8.onnx' in os.listdir(str(tmp_path))
-
-
-def test_another_dataset_is_refused(file, synthetic):
-    data = synthetic._replace(classes=tuple(reversed(synthetic.classes)))
-    with pytest.raises(UserError, match='name the dataset that it was trained on with --dataset'):
-        exporting.read_source(file, data, None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from permafrost.evaluation.runtimes import client
-from permafrost.export.conversion.exporting import SourceGraph
+from permafrost.export.conversion.source_graph import SourceGraph
 from permafrost.export.tflite_micro import conversion
 from tests import networks
 from tests.evaluation.runtimes.environments import needs
