@@ -147,15 +147,15 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
 
 def _other_graph(entry: Entry) -> str:
     """Return why an exported file is not made of what the run is compared with; '' if it is."""
-    described = run_facts.frozen(entry.path, entry.model)[0]
-    if not described:
+    card = run_facts.frozen(entry.path, entry.model)
+    if card is None:
         return ''
-    if described['step'] != entry.step:
-        return f"made at step {described['step']}, but the run is at step {entry.step}"
-    if described.get('weights', '') not in ('', entry.weights):
-        return (f"made of the {described['weights']} weights, but the run is judged by the "
+    if card.step != entry.step:
+        return f'made at step {card.step}, but the run is at step {entry.step}'
+    if card.weights not in (None, '', entry.weights):
+        return (f'made of the {card.weights} weights, but the run is judged by the '
                 f'{entry.weights} ones')
-    identities = {described.get('dataset_identity', ''), entry.dataset_identity} - {''}
+    identities = {card.dataset_identity or '', entry.dataset_identity} - {''}
     return 'measured on another dataset than that of the run' if len(identities) > 1 else ''
 
 
@@ -181,9 +181,9 @@ def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> D
 
 
 def _note_old_graph(entry: Entry, notes: List[str]) -> None:
-    described = run_facts.frozen(entry.path, entry.model)[0]
-    if described and described['step'] != entry.step and not entry.export:
-        notes.append(f"{printable(_graph_of(entry))}: frozen at step {described['step']}, but the "
+    card = run_facts.frozen(entry.path, entry.model)
+    if card is not None and card.step != entry.step and not entry.export:
+        notes.append(f'{printable(_graph_of(entry))}: frozen at step {card.step}, but the '
                      f'run is at step {entry.step}: its size and latency are of that graph')
 
 
@@ -207,10 +207,15 @@ def _measured_size(group_of_row: Group, path: str) -> Dict[str, Any]:
     size = {'bytes': len(content), 'gzip_bytes': len(gzip.compress(content))}
     entry = next(each for each in group_of_row.entries if each.is_run and _file_of(each) == path)
     if any(entry.settings[name] != '0' for name in ('sparsity', 'structured_sparsity')):
-        described = run_facts.frozen(entry.path, entry.model)[0]
-        size.update((name, described[name]) for name in ('params', 'ops', 'sparsity')
-                    if described.get(name) is not None)
+        size.update(_counts_of_graph(entry, 'params', 'ops', 'sparsity'))
     return size
+
+
+def _counts_of_graph(entry: Entry, *names: str) -> Dict[str, Any]:
+    """Return {name: count} of what is known of the frozen graph of a run."""
+    card = run_facts.frozen(entry.path, entry.model)
+    counts = {name: getattr(card, name, None) for name in names}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
 def _row(group_of_row: Group, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) -> Row:
@@ -244,8 +249,7 @@ def _counts(entry: Entry, sizes: Dict[Any, Dict[str, Any]], notes: List[str]) ->
     if entry.params is not None:  # a result, maybe of a model that is gone, or pruned
         return {'params': entry.params, 'ops': entry.ops}
     if entry.settings.get('structured_sparsity', '0') != '0':  # freezing removes filters
-        described = run_facts.frozen(entry.path, entry.model)[0]
-        return {name: described[name] for name in ('params', 'ops') if described.get(name)}
+        return _counts_of_graph(entry, 'params', 'ops')
     key = (entry.model, entry.image_size, entry.classes)
     if key not in sizes:
         try:

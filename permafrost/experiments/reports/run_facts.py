@@ -14,7 +14,7 @@ from permafrost.config import Config
 from permafrost.datasets import loading
 from permafrost.errors import UserError
 from permafrost.evaluation import history
-from permafrost.evaluation.frozen_graphs.reading import model_card
+from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard, read_model_card
 from permafrost.experiments import model_info
 from permafrost.recipes import catalog
 from permafrost.recipes.setting_text import to_text
@@ -32,19 +32,6 @@ class Mistake:
     label: int = limited(minimum=0)
     predicted: int = limited(minimum=0)
     probability: float = limited(minimum=0, maximum=1)
-
-
-@dataclasses.dataclass
-class FrozenGraphFile:
-    """The fields of the json file next to a frozen graph that a report shows."""
-    bytes: int = limited(minimum=0)
-    step: int = limited(minimum=0)
-    sha256: str = ''
-    weights: str = ''
-    dataset_identity: str = ''  # of the test images
-    params: Optional[int] = limited(None, minimum=0)  # without the filters that pruning removed
-    ops: Optional[int] = limited(None, minimum=0)
-    sparsity: Optional[float] = limited(None, minimum=0, maximum=1)  # share of zeros
 
 
 @dataclasses.dataclass
@@ -170,16 +157,17 @@ def counts(model: str, image_size: int, classes: int) -> Dict[str, int]:
         return {}
 
 
-def frozen(run: str, model: str) -> Tuple[Dict[str, Any], Dict[str, Any]]:
-    """Return the fields of FrozenGraphFile and LatencyFile of a run; {} for what is unknown."""
+def frozen(run: str, model: str) -> Optional[ModelCard]:
+    """Return the card of the frozen graph of `run`; None if there is no graph or no such card."""
     graph = os.path.join(run, model + '.pb')
-    described = schema.read_if_valid(graph[:-len('pb')] + 'json', FrozenGraphFile, {})
-    is_of_graph = os.path.exists(graph) and model_card.read_model_card(graph).bytes is not None
-    if not described or not is_of_graph:
-        return {}, {}
-    latency = schema.read_if_valid(os.path.join(run, 'latency.json'), LatencyFile, {})
-    is_timed = latency.get('sha256') in ('', None, described.get('sha256'))
-    return described, latency if is_timed else {}
+    card = read_model_card(graph) if os.path.exists(graph) else ModelCard()
+    return None if card.bytes is None or card.step is None else card
+
+
+def latency(run: str, card: ModelCard) -> Dict[str, Any]:
+    """Return the fields of LatencyFile of `run`; {} if they are not of the graph of `card`."""
+    value = schema.read_if_valid(os.path.join(run, 'latency.json'), LatencyFile, {})
+    return value if value.get('sha256') in ('', None, card.sha256) else {}
 
 
 def page_state(run: str, config: Config, step: int) -> Tuple[str, bool]:

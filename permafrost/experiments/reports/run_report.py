@@ -133,16 +133,16 @@ def _tiles(run: str, config: Any, classes: Sequence[str], rows: Sequence[Any],
             tiles.append(_time_tile('time left, about', (config.steps - step) * seconds / step))
     if status.get('images_per_second'):
         tiles.append(('speed', f"{status['images_per_second']:,.0f}", 'images/s'))
-    described, latency = run_facts.frozen(run, config.model)
+    card = run_facts.frozen(run, config.model)
     counts = run_facts.counts(config.model, config.recipe.image_size, len(classes))
     if config.recipe.structured_sparsity:  # freezing removes filters
-        counts = described if described.get('ops') else {}
+        counts = {'params': card.params, 'ops': card.ops} if card and card.ops else {}
     if counts:
         tiles += [('parameters', f"{counts['params']:,}", ''),
                   ('operations per image', f"{counts['ops'] / 1e6:,.2f}", 'million')]
-    if described:
-        tiles.append(('frozen graph', f"{described['bytes']:,}",
-                      f"bytes, of step {described['step']:,}"))
+    if card:
+        tiles.append(('frozen graph', f'{card.bytes:,}', f'bytes, of step {card.step:,}'))
+    latency = run_facts.latency(run, card) if card else {}
     if latency:
         threads = latency.get('threads', 1)
         tiles.append(('latency in C++', f"{latency['latency_ms']:.3g}",

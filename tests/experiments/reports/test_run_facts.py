@@ -110,22 +110,22 @@ def test_settings_of_an_unknown_recipe():
 
 def test_a_latency_is_that_of_the_frozen_graph(tmp_path):
     run = str(tmp_path)
-    assert run_facts.frozen(run, 'tuto') == ({}, {})
+    assert run_facts.frozen(run, 'tuto') is None
     (tmp_path / 'tuto.pb').write_bytes(b'graph')
     checksum = hashlib.sha256(b'graph').hexdigest()
     described = {'bytes': 5, 'step': 3, 'sha256': checksum}
     (tmp_path / 'tuto.json').write_text(json.dumps(described))
     (tmp_path / 'latency.json').write_text(json.dumps({'latency_ms': .5, 'sha256': checksum}))
-    described, latency = run_facts.frozen(run, 'tuto')
-    assert described['bytes'] == 5 and latency['latency_ms'] == 0.5
+    card = run_facts.frozen(run, 'tuto')
+    assert card.bytes == 5 and run_facts.latency(run, card)['latency_ms'] == 0.5
     (tmp_path / 'latency.json').write_text('{"latency_ms": 0.5, "sha256": "cd"}')
-    assert run_facts.frozen(run, 'tuto')[1] == {}
+    assert run_facts.latency(run, card) == {}
     for other in (b'other', b'another'):
         (tmp_path / 'tuto.pb').write_bytes(other)
-        assert run_facts.frozen(run, 'tuto') == ({}, {})
+        assert run_facts.frozen(run, 'tuto') is None
     (tmp_path / 'tuto.pb').write_bytes(b'graph')
     (tmp_path / 'tuto.json').write_text('{"bytes": 5}')  # damaged: of no step
-    assert run_facts.frozen(run, 'tuto') == ({}, {})
+    assert run_facts.frozen(run, 'tuto') is None
 
 
 @pytest.mark.parametrize('status, is_running, step, expected', [

@@ -25,8 +25,10 @@ class ModelCard:
     sha256: Optional[str] = None
     dataset_identity: Optional[str] = limited(None, count=(0, 100))
     step: Optional[int] = limited(None, minimum=0)
-    params: Optional[int] = limited(None, minimum=0)
+    weights: Optional[str] = limited(None, count=(0, 100))
+    params: Optional[int] = limited(None, minimum=0)  # without the filters that pruning removed
     ops: Optional[int] = limited(None, minimum=0)
+    sparsity: Optional[float] = limited(None, minimum=0, maximum=1)  # share of zeros
 
     def title(self, path: str) -> str:
         """Return the path of the graph, its model and accuracy, for the answer."""
