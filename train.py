@@ -25,8 +25,8 @@ FLAGS = flags.FLAGS
 def main():
     check_chart_flags(FLAGS)
     if FLAGS.plot:
-        from permafrost.recipes import plot  # imports Pillow, which training does not need
-        return plot.learning_rate(FLAGS)
+        from permafrost.experiments import schedule_plot
+        return schedule_plot.plot(FLAGS)
     train_setup = setup.prepare_training(FLAGS)
     setup.check_sources(train_setup)
     session_config = engines.prepare(train_setup.config)

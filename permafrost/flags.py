@@ -94,9 +94,9 @@ def define_chart_flags() -> None:
     flags.DEFINE_bool('lr_range_test', False, 'Raise the learning rate step by step for --steps '
                       'steps (default: an epoch, at most 500), plot the loss to --output, suggest '
                       'a rate and exit.')
-    flags.DEFINE_string('output', None, 'File to write the chart to. --plot: a .png, by default '
-                        '<recipe>[-<change>...]-learning-rate.png. --lr_range_test: a .svg or '
-                        '.png, by default <model>-<recipe>-lr-range.svg.')
+    flags.DEFINE_string('output', None, 'File to write the chart to, a .svg or .png. Default '
+                        'for --plot: <recipe>[-<change>...]-learning-rate.png; for '
+                        '--lr_range_test: <model>-<recipe>-lr-range.svg.')
 
 
 def check_chart_flags(values: flags.FlagValues) -> None:

@@ -5,18 +5,16 @@ explodes. It leaves no run directory.
 """
 
 import dataclasses
-import io
 import math
-import os
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost import files
 from permafrost.config import Config
-from permafrost.errors import UsageError, one_line, printable
-from permafrost.flags import check_file
+from permafrost.errors import UsageError, printable
+from permafrost.experiments import line_chart
 from permafrost.recipes import durations
 from permafrost.recipes.schedules import Exponential
 from permafrost.training.checkpoints import saving
@@ -32,7 +30,6 @@ MAX_STEPS = 500
 SMOOTHING = 0.95  # decay per step of the average of the losses
 DIVERGED = 4.  # times the lowest average: the loss has exploded
 FEWEST = 10  # steps that say something
-FORMATS = ('.svg', '.png')
 
 
 class RangeTest(NamedTuple):
@@ -67,9 +64,7 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     """
     config = setup.config
     output = output or f'{config.model}-{config.recipe.name}-lr-range.svg'
-    if os.path.splitext(output)[1] not in FORMATS:
-        raise UsageError(f'--output must end in {" or ".join(FORMATS)}, not {output!r}')
-    check_file('output', output)
+    line_chart.check_output(output)
     if not config.recipe.learning_rate:
         raise UsageError('--learning_rate=0 has no range to test: leave it out')
     if steps and steps < FEWEST:
@@ -85,13 +80,9 @@ def run(setup: TrainSetup, session_config: Optional[tf.ConfigProto], steps: Opti
     rates, losses, averages = zip(*points)
     result = RangeTest(rates, losses, averages, is_finite)
     print(describe(result, config))
-    try:
-        content = draw(result, f'{config.model}, recipe {config.recipe.name}, batches of '
-                       f'{config.recipe.batch_size}', output)
-    except ImportError as error:
-        print(f'note: no chart ({one_line(error)}): make setup installs matplotlib')
-        return 0
-    files.write_atomically(output, content)
+    files.write_atomically(output, draw(
+        result, f'{config.model}, recipe {config.recipe.name}, batches of '
+        f'{config.recipe.batch_size}', output))
     print(f'chart: {printable(output)}')
     return 0
 
@@ -147,15 +138,8 @@ def describe(result: RangeTest, config: Config) -> str:
 
 
 def draw(result: RangeTest, title: str, path: str) -> bytes:
-    """Return the chart of the losses over the learning rates, in the format of `path`.
-
-    Raises ImportError without matplotlib.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(8, 4.5), dpi=120)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    """Return the chart of the losses over the learning rates, in the format of `path`."""
+    axes = line_chart.axes('Learning-rate range test: ' + title, 'learning rate', 'training loss')
     axes.plot(result.rates, result.losses, color='0.75', linewidth=0.8, label='loss of a batch')
     axes.plot(result.rates, result.averages, color='#1f5fb4', linewidth=2, label='moving average')
     axes.axvline(result.suggestion, color='#c04000', linestyle='--',
@@ -163,12 +147,5 @@ def draw(result: RangeTest, title: str, path: str) -> bytes:
     lowest, first = min(result.averages), result.averages[0]
     axes.set_ylim(max(0., lowest - 0.1 * first), 1.5 * max(first, lowest))
     axes.set_xscale('log')
-    axes.set_xlabel('learning rate')
-    axes.set_ylabel('training loss')
-    axes.set_title('Learning-rate range test: ' + title.replace('$', r'\$'), fontsize=10)
     axes.legend()
-    axes.grid(True, color='0.9')
-    figure.tight_layout()
-    stream: Any = io.BytesIO()
-    figure.savefig(stream, format=os.path.splitext(path)[1][1:])
-    return stream.getvalue()
+    return line_chart.content(axes, path)
