@@ -90,9 +90,10 @@ class Browser(contextlib.AbstractContextManager):
             {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}])
         self.call('Emulation.setDeviceMetricsOverride', width=width, height=900,
                   deviceScaleFactor=1, mobile=False)
+        self.run('window.isLeft = true')  # the page that is open
         self.call('Page.navigate', url=address)
         end = time.monotonic() + TIMEOUT
-        while self.run('document.readyState !== "complete" || location.href === "about:blank"'):
+        while self.run('document.readyState !== "complete" || window.isLeft === true'):
             assert time.monotonic() < end, f'{address} does not load'
 
     def run(self, script):

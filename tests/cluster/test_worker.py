@@ -283,14 +283,31 @@ def test_a_dataset_that_changes_ends_a_worker_in_one_line(synthetic):
     def fail():
         raise UserError('a.tfrecord has changed: start again')
 
-    class Worker(strategy.SingleProcess):
-        @contextlib.contextmanager
-        def session(self, *unused):
-            read = tf.py_func(fail, [], tf.int64)
-            with tf.Session() as session:
-                yield SimpleNamespace(should_stop=lambda: False, run=lambda _: session.run(read))
+    with tf.Graph().as_default(), tf.Session() as session:
+        read = tf.py_func(fail, [], tf.int64)
+        member = _Member(should_stop=lambda: False, run=lambda unused: session.run(read))
+        _check_error(synthetic, member, '^a.tfrecord has changed: start again$')
 
-    setup = networks.train_setup(synthetic, 'run', 5)
-    with networks.registered(), pytest.raises(UserError, match='^a.tfrecord has changed: start '
-                                                               'again$'):
-        worker.train_worker(setup, None, Worker())
+
+def test_a_worker_whose_chief_ends_early_fails(synthetic):
+    """So that what started it starts it again."""
+    member = _Member(should_stop=lambda: True)
+    member.finish_hook = SimpleNamespace(saved=False)
+    _check_error(synthetic, member, '^the training ended before its last step: start this task ')
+
+
+class _Member(strategy.SingleProcess):
+    """A worker of no cluster, whose session is as given."""
+
+    def __init__(self, **session):
+        self._session = SimpleNamespace(**session)
+
+    @contextlib.contextmanager
+    def session(self, *unused):
+        yield self._session
+
+
+def _check_error(dataset, member, message):
+    setup = networks.train_setup(dataset, 'run', 5)
+    with networks.registered(), pytest.raises(UserError, match=message):
+        worker.train_worker(setup, None, member)

@@ -4,13 +4,13 @@ import contextlib
 import glob
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 
 import psycopg2
 import pytest
 
+from permafrost.cluster import local_cluster
 from permafrost.experiments.sweeps import study
 from permafrost.experiments.sweeps.search import database, trials
 from tests.experiments.sweeps import helpers
@@ -22,17 +22,15 @@ def postgresql():
     programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'))
     if not programs or os.geteuid() != 0:
         pytest.skip('no PostgreSQL on this machine, or no right to start it as its own user')
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+    with tempfile.TemporaryDirectory() as folder:
         shutil.chown(folder, 'postgres')
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-        free.close()
 
         def call(program, *arguments):
             subprocess.run(['runuser', '-u', 'postgres', '--', f'{programs[-1]}/{program}', '-D',
                             folder + '/data', *arguments], check=True, stdout=subprocess.DEVNULL,
                            cwd='/')
         call('initdb', '-A', 'trust', '-U', 'test')
+        port, = local_cluster.free_ports(1)  # here: initdb takes seconds
         call('pg_ctl', '-w', '-l', folder + '/log', '-o', f'-p {port} -h 127.0.0.1 -k {folder}',
              'start')
         try:
