@@ -4,12 +4,10 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from typing import Any, Dict, List, Optional
 
-from benchmarks import measure
+from benchmarks import measure, programs
 from benchmarks.runner import Options, graph_of
 from permafrost import engines
 from permafrost.cli.commands import ROOT
@@ -46,7 +44,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     for environment in ('tf2', *client.RUNTIMES):
         client.python(environment)
-    _run(['flock', 'label_image', 'make', '-s', '-C', 'label_image'])
+    programs.build_label_image()
     rows: Dict[str, List[Dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         batch_file = os.path.join(folder, 'test.bin')
@@ -62,8 +60,9 @@ def _measure(graph: str, folder: str, batch_file: str, options: Options) -> List
     """Return what is known of each of FILES, made from `graph`."""
     copy = shutil.copy(graph, folder)
     data_dir = ['--data_dir=' + options.data_dir] if options.data_dir else []
-    _run([sys.executable, 'freeze_graph.py', '--graph=' + copy, '--formats=tflite,onnx',
-          '--quantize=none,float16,int8', '--dataset=' + options.dataset, *data_dir])
+    programs.run_script(
+        'freeze_graph.py', '--graph=' + copy, '--formats=tflite,onnx',
+        '--quantize=none,float16,int8', '--dataset=' + options.dataset, *data_dir)
     paths = [pattern.format(copy[:-3]) for pattern in FILES.values()]
     compared = [f'{name.split()[0]}={path}' for name, path in zip(FILES, paths)]
     rows: List[Dict[str, Any]] = [  # ms: medians, by batch size and threads
@@ -91,16 +90,6 @@ def _correct(path: str) -> Optional[int]:
 def _compare(files: List[str], flags: List[str]) -> List[Dict[str, Any]]:
     libraries = [f"--library={os.path.join(ROOT, '.venv', name)}"
                  for name in ('tf2', *client.RUNTIMES)]
-    program = os.path.join(ROOT, 'label_image', 'build', 'label_image')
-    output = _run([program, '--compare', '--json', *libraries, *flags, *files])
+    output = programs.run(programs.LABEL_IMAGE, '--compare', '--json', *libraries, *flags, *files)
     print(' '.join(flags), flush=True)
     return json.loads(output)['models']
-
-
-def _run(command: List[str]) -> str:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ['no output'])[-1]
-        raise UserError(f'{os.path.basename(command[0])} failed: {last}')
-    return done.stdout

@@ -7,20 +7,17 @@ runtime for all test images, from the whole file, are compared with those of lab
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from functools import partial
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from benchmarks import measure
+from benchmarks import measure, programs
 from benchmarks.runner import Options, graph_of
 from permafrost import engines, machine
 from permafrost.cli.commands import ROOT
 from permafrost.datasets import loading, record_format
-from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client
 
 MODELS = ('squeeze1', 'nin2')
@@ -46,7 +43,7 @@ class Setting(NamedTuple):
 def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record."""
     dataset = loading.open_dataset(options.dataset, options.data_dir)
-    _call('flock', 'label_image', 'make', '-s', '-C', 'label_image')
+    programs.build_label_image()
     for engine in ENGINES:
         client.python(engine)
     seconds, figures = options.seconds / 8, {}
@@ -77,32 +74,20 @@ def benchmark(options: Options) -> Dict[str, Any]:
                     for model, path in graphs.items()})
 
 
-def _call(*command):
-    if subprocess.call(command, cwd=ROOT, stdin=subprocess.DEVNULL):
-        raise UserError(f"{' '.join(command)} failed: see above")
-
-
 def _frozen_graph(model, folder, options):
     """Return the path of a frozen graph: of trained_models/, or of a short training."""
     path = graph_of(model)
-    if not os.path.exists(path):
-        run, path = os.path.join(folder, model), os.path.join(folder, model + '.pb')
-        _call(sys.executable, 'train.py', *options.train_flags(model), f'--steps={TRAIN_STEPS}',
-              f'--run={run}')
-        _call(sys.executable, 'freeze_graph.py', f'--run={run}', f'--output={path}')
-    return path
+    if os.path.exists(path):
+        return path
+    print(f'training {model} for {TRAIN_STEPS} steps', flush=True)
+    return programs.train_and_freeze(model, folder, options, f'--steps={TRAIN_STEPS}')
 
 
 def _label_image(graph, engine, *arguments):
     """Return the json that label_image prints with the library of `engine`. Raises UserError."""
-    done = subprocess.run(
-        [os.path.join(ROOT, 'label_image', 'build', 'label_image'), '--graph=' + graph,
-         '--library=' + os.path.join(ROOT, '.venv', engine), '--json', *arguments],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        universal_newlines=True)
-    if done.returncode:
-        raise UserError(done.stderr.strip() or f'label_image exited with code {done.returncode}')
-    return json.loads(done.stdout)
+    return json.loads(programs.run(
+        programs.LABEL_IMAGE, '--graph=' + graph,
+        '--library=' + os.path.join(ROOT, '.venv', engine), '--json', *arguments))
 
 
 def _compare_predictions(model, graph, runtimes, dataset, folder):

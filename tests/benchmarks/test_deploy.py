@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks import deploy, runner
+from benchmarks import deploy, programs, runner
 from permafrost import files
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client
@@ -14,7 +14,7 @@ from permafrost.evaluation.runtimes import client
 def test_each_file_is_compared_in_each_setting(synthetic, tmp_path, monkeypatch, capsys):
     commands = []
 
-    def run(command):
+    def run(*command):
         commands.append(command)
         if 'freeze_graph.py' in command:
             graph = command[2].partition('=')[2]
@@ -27,7 +27,7 @@ def test_each_file_is_compared_in_each_setting(synthetic, tmp_path, monkeypatch,
                 dict({'runtime': name.partition('=')[0], 'bytes': 9, 'latency_ms': {'median': 1.5}},
                      **({'correct': 8, 'images': 10} if has_images else {})) for name in names]})
         return ''
-    monkeypatch.setattr(deploy, '_run', run)
+    monkeypatch.setattr(programs, 'run', run)
     monkeypatch.setattr(client, 'python', lambda environment: environment)
     graph = tmp_path / 'net.pb'
     graph.write_text('a graph')
@@ -42,11 +42,6 @@ def test_each_file_is_compared_in_each_setting(synthetic, tmp_path, monkeypatch,
     int8 = next(row for row in rows if row['file'] == 'net.int8.tflite')
     assert int8['runtime'] == 'litert' and int8['correct_in_python'] == 7
     assert sum('--compare' in command for command in commands) == len(deploy.SETTINGS)
-
-
-def test_a_command_that_fails_is_one_line():
-    with pytest.raises(UserError, match='^sh failed: the reason$'):
-        deploy._run(['sh', '-c', 'echo first >&2; echo the reason >&2; exit 1'])
 
 
 def test_graphs_are_checked_before_anything_is_measured(tmp_path):
