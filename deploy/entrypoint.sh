@@ -16,8 +16,8 @@ END
   "$root/bin/permafrost" help | sed 1d
   cat <<'END'
 
-Paths are relative to /work. /data contains cifar10/ with the six .bin files; only `data`
-writes to it.
+Paths are relative to /work. /data contains cifar10/ with the six .bin files; `data`
+writes to it, and so does the first use of another runtime (TFLite, ONNX, OpenVINO).
 END
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the Python environment of an engine in the cache and links .venv/ENGINE to it.
-#   tools/setup.sh [ENGINE]           tf1, tf1-mkl or tf2. Default: .venv/default, or else the fastest
+#   tools/setup.sh [ENGINE]           tf1, tf1-mkl or tf2. Default: .venv/default, or else tf1-mkl
+#                                     on x86-64 Linux with Python 3.7, or else tf2
 #   tools/setup.sh lint               the tools of `make lint`
 #   tools/setup.sh onnxruntime        or litert, openvino, tflite-micro: to convert and run other formats
 #   tools/setup.sh pytorch            for `python -m benchmarks training`

@@ -61,7 +61,9 @@ def define_flags() -> None:
                       f"{', '.join(QUANTIZE)}; one file for each. int8 is calibrated on training "
                       'images.')
     flags.DEFINE_float('max_loss', 1., 'Largest drop in accuracy against the frozen graph, in '
-                       'percentage points; a file that drops more is not written.', 0, 100)
+                       'percentage points; a file that drops more is not written. Without test '
+                       'images: largest percentage of training images whose class may change.',
+                       0, 100)
     flags.DEFINE_string('saved_model', None, 'Also write a SavedModel for TensorFlow Serving to '
                         'this new directory.')
     flags.DEFINE_string('graph', None, 'Frozen graph (.pb) of freeze_graph.py to convert, instead '

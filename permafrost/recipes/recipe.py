@@ -45,7 +45,7 @@ class Recipe:
         32, minimum=1, maximum=4096, text='Side in pixels of the square input of the network.')
     augmentation: Tuple[str, ...] = limited(
         (), count=(0, 20), text='Random changes of the training images, such as '
-        'pad_crop:4,flip,cutout:8, or none. README.md lists them.')
+        'pad_crop:4,flip,cutout:8, or none. docs/training.md explains them.')
     normalize: str = limited(
         'per_image', names=NORMALIZATION_NAMES, earlier='standardize', text='Input normalization.')
     batch_size: int = limited(128, minimum=1, maximum=100000, text='Images per step.')
