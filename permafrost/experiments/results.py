@@ -43,6 +43,15 @@ class Summary:
 
 
 @dataclasses.dataclass
+class SeedTraining:
+    """How a seed was trained."""
+    seed: int
+    steps: int = limited(minimum=0)
+    train_seconds: float = limited(minimum=0)
+    versions: Tuple[Dict[str, str], ...] = ()
+
+
+@dataclasses.dataclass
 class ResultFile:
     """The fields of a result."""
     settings: Dict[str, Any]
@@ -73,6 +82,7 @@ class ResultFile:
     images: int = limited(1, minimum=1)
     images_per_second: Optional[float] = None
     versions: Tuple[Dict[str, str], ...] = ()
+    trainings: Tuple[SeedTraining, ...] = ()  # one for each seed; early results have none
     command: str = ''
     date: str = ''
 
@@ -121,15 +131,13 @@ def record(folder: str, run: str, metrics: Dict[str, Any]) -> str:
         previous = read(path) if os.path.exists(path) else {}
         if previous:
             _compare(path, previous, result)
-        if set(previous.get('seeds', ())) - {config.seed}:
-            before = previous.get('versions', [])
-            result['versions'] = before + [each for each in result['versions']
-                                           if each not in before]
-            for name in ('steps', 'train_seconds'):  # of the longest and of the slowest seed
-                result[name] = max(result[name], previous[name])
+        result.update(_with_training(previous, config.seed, result))
         result['epochs'] = round(config.epoch_of(result['steps']), 2)
         result.update(_with_seed(previous, config.seed, metrics))
         files.write_json(path, result)
+    if 'tta' in previous and 'tta' not in result:
+        print(f"note: {printable(path)} had an accuracy with --tta {previous['tta']}: evaluate "
+              'this run with it, too, to have one again', flush=True)
     if 'tta' in result and not has_tta(result):
         seeds = ', '.join(map(str, result['accuracy_tta']['seeds']))
         print(f"note: {printable(path)} has an accuracy with --tta {result['tta']} only for seed "
@@ -262,6 +270,28 @@ def has_tta(result: Result) -> bool:
 
 def _seeds_of(summary: Dict[str, Any], result: Result) -> Sequence[int]:
     return summary.get('seeds') or result['seeds']
+
+
+def _with_training(previous: Result, seed: int, result: Result) -> Result:
+    """Return the fields of a result that tell how long its seeds trained, and with what.
+
+    `result` has those of `seed`, which replace what `previous` says of it.
+    """
+    known = {each['seed']: each for each in previous.get('trainings', ())}
+    trainings = [known.get(other, _training_of(other, previous))
+                 for other in previous.get('seeds', ()) if other != seed]
+    trainings.append(_training_of(seed, result))
+    versions: List[Dict[str, str]] = []
+    for each in trainings:
+        versions += [one for one in each['versions'] if one not in versions]
+    return {'trainings': sorted(trainings, key=lambda each: each['seed']), 'versions': versions,
+            # Of the longest and of the slowest seed.
+            **{name: max(each[name] for each in trainings) for name in ('steps', 'train_seconds')}}
+
+
+def _training_of(seed: int, result: Result) -> Dict[str, Any]:
+    return {'seed': seed, 'steps': result['steps'], 'train_seconds': result['train_seconds'],
+            'versions': list(result.get('versions', ()))}
 
 
 def _with_seed(previous: Result, seed: int, metrics: Dict[str, Any]) -> Result:

@@ -1,6 +1,8 @@
 """results/*.json: what is recorded of a run, and what is refused."""
 
 import os
+import time
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from tests import networks
 
 FIELDS = {'model', 'recipe', 'dataset', 'steps', 'epochs', 'batch_size', 'seeds', 'accuracy',
           'weights', 'engine', 'versions', 'train_seconds', 'images_per_second', 'command', 'date',
-          'params', 'ops'}
+          'params', 'ops', 'trainings'}
 METRICS = {'split': 'test', 'step': 4, 'accuracy': 0.5, 'weights': 'averaged', 'images': 500,
            'date': '2026-01-01T00:00:00Z'}
 NAME = '/tiny-tutorial-synthetic-batch_size=32,learning_rate=0.05-4.json'
@@ -73,11 +75,13 @@ def test_a_network_with_fewer_filters_has_the_size_of_its_graph(run, synthetic, 
     assert result['params'] < model_info.measure_model('tiny', 24)['params']
 
 
-def test_an_accuracy_without_tta_drops_the_one_with(run, tmp_path):
+def test_an_accuracy_without_tta_drops_the_one_with(run, tmp_path, capsys):
     results.record(str(tmp_path), run, TTA)
     results.record(str(tmp_path), run, METRICS)
     result, = results.load(str(tmp_path))
     assert 'accuracy_tta' not in result and 'tta' not in result
+    assert 'had an accuracy with --tta flip_shift: evaluate this run with it' in (
+        capsys.readouterr().out)
 
 
 def test_the_only_seed_may_change_its_tta(run, tmp_path):
@@ -222,14 +226,23 @@ def test_runs_that_stopped_early_share_a_file(run, tmp_path):
 
 def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatch):
     other = _copy(run, tmp_path / 'other', lambda value: value['config'].update(seed=2))
-    folder, measure = str(tmp_path / 'results'), model_info.measure_model
+    folder, read = str(tmp_path / 'results'), results.read
+    path = results.record(folder, run, METRICS)
+    with futures.ThreadPoolExecutor() as pool:
+        def read_slowly(path):
+            """Return what the file holds a moment before another process wants to write it."""
+            monkeypatch.setattr(results, 'read', read)
+            content = read(path)
+            recorded.append(pool.submit(results.record, folder, third, METRICS))
+            time.sleep(1)
+            return content
 
-    def measure_model(*arguments):
-        monkeypatch.setattr(model_info, 'measure_model', measure)
+        third, recorded = _copy(run, tmp_path / 'third', lambda value: value['config'].update(
+            seed=3)), []
+        monkeypatch.setattr(results, 'read', read_slowly)
         results.record(folder, other, METRICS)
-        return measure(*arguments)
-    monkeypatch.setattr(model_info, 'measure_model', measure_model)
-    assert results.read(results.record(folder, run, METRICS))['seeds'] == [1, 2]
+        recorded[0].result()
+    assert read(path)['seeds'] == [1, 2, 3]
 
 
 VALUES = {'validation': 100, 'source': 'stream', 'cluster': 'sync 2 workers'}
@@ -272,13 +285,25 @@ def test_seeds_of_another_engine_are_refused(run, tmp_path):
 def test_the_time_of_a_seed_is_replaced_with_it(run, tmp_path):
     """Of several seeds, the time is that of the slowest."""
     folder, seconds = str(tmp_path / 'results'), []
-    for seed, each in ((1, 6000.), (1, 1000.), (2, 3000.), (3, 2000.)):
+    for seed, each in ((1, 6000.), (1, 1000.), (2, 3000.), (3, 2000.), (2, 500.)):
         other = _copy(run, tmp_path / f'{each}', lambda value, seed=seed: value['config'].update(
             seed=seed))
         files.write_json(os.path.join(other, 'status.json'),
                          dict(runs.read_status(run), train_seconds=each))
         seconds.append(results.read(results.record(folder, other, METRICS))['train_seconds'])
-    assert seconds == [6000., 1000., 3000., 3000.]
+    assert seconds == [6000., 1000., 3000., 3000., 2000.]
+
+
+def test_seeds_of_an_early_result_keep_its_time_and_versions(run, tmp_path):
+    """It has one time for all of them."""
+    folder = str(tmp_path / 'results')
+    path = results.record(folder, run, METRICS)
+    early = {name: value for name, value in files.read_json(path).items() if name != 'trainings'}
+    files.write_json(path, dict(early, train_seconds=9000., versions=[{'engine': 'old'}]))
+    other = _copy(run, tmp_path / 'other', lambda value: value['config'].update(seed=2))
+    result = results.read(results.record(folder, other, METRICS))
+    assert result['train_seconds'] == 9000. and result['versions'][0] == {'engine': 'old'}
+    assert [each['seed'] for each in result['trainings']] == [1, 2]
 
 
 def test_a_changed_dataset_is_refused_before_evaluation(run, synthetic, tmp_path):

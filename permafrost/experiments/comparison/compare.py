@@ -137,7 +137,7 @@ def _exported(entry: Entry, split: str, session_config: Any, notes: List[str]) -
             notes.append(f'{name}: not made: {error}')
     if not found:
         return entry
-    problem = _other_graph(entry)
+    problem = _other_graph(entry) or _other_dataset(found.get('dataset_identity', ''), entry)
     if problem:
         again = next_command('freeze_graph.py', '--run', entry.path)
         notes.append(f'{name}: {problem}: run {again} to make it again')
@@ -155,8 +155,13 @@ def _other_graph(entry: Entry) -> str:
     if card.weights not in (None, '', entry.weights):
         return (f'made of the {card.weights} weights, but the run is judged by the '
                 f'{entry.weights} ones')
-    identities = {card.dataset_identity or '', entry.dataset_identity} - {''}
-    return 'measured on another dataset than that of the run' if len(identities) > 1 else ''
+    return _other_dataset(card.dataset_identity or '', entry)
+
+
+def _other_dataset(identity: str, entry: Entry) -> str:
+    """Return that a file was measured on another dataset than that of the run; '' if not."""
+    is_other = len({identity, entry.dataset_identity} - {''}) > 1
+    return 'measured on another dataset than that of the run' if is_other else ''
 
 
 def _freeze(groups: Sequence[Group], session_config: Any, notes: List[str]) -> Dict[int, str]:

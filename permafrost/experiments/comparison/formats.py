@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 import json
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from permafrost.errors import printable
 from permafrost.experiments import markdown
@@ -48,9 +48,12 @@ def text(comparison: Comparison) -> str:
     has_names = _needs_names(comparison)
     columns: Dict[str, Callable[[Row], str]] = {}
     if has_names:
-        columns['variant'] = lambda row: _short(row.name)
+        cut = _cut([row.name for row in comparison.rows])
+        columns['variant'] = lambda row, cut=cut: cut(row.name)  # type: ignore[misc]
     for name in comparison.settings:
-        columns[name] = lambda row, name=name: _short(row.settings[name])  # type: ignore[misc]
+        cut = _cut([row.settings[name] for row in comparison.rows])
+        columns[name] = lambda row, name=name, cut=cut: (  # type: ignore[misc]
+            cut(row.settings[name]))
     first_number = len(columns)
     columns.update({
         'seeds': lambda row: str(len(row.seeds)),
@@ -160,10 +163,11 @@ def facts(comparison: Comparison, mark: str) -> List[str]:
     lines = [f'accuracy: of the last checkpoint, on {" or ".join(map(str, images))} '
              f'{comparison.split} images' + ', mean ± standard deviation of the seeds' * several
              ] if images else [
-                 f'accuracy: no finished run has one on the {comparison.split} images']
+                 f'accuracy: no finished run was evaluated on the {comparison.split} images']
     lines += [f'difference: in percentage points, {METHODS[method]}' for method in methods]
     if methods:
-        lines.append(f'{mark}: the interval excludes 0 (of 20 variants without effect, expect 1)')
+        lines.append(f'{mark}: the interval excludes 0 (so do about 1 in 20 intervals of variants '
+                     'without any effect)')
     if comparison.latency_of:
         lines.append(f'ms: latency in C++, {comparison.latency_of}')
     lines += [f'{row.name}: {note}' for row in comparison.rows for note in row.notes]
@@ -198,6 +202,11 @@ MEASURES: Dict[str, Callable[[Row], str]] = {
     'sparsity %': lambda row: f'{100 * row.sparsity:.1f}' if row.sparsity else NONE,
     'ms': lambda row: NONE if row.latency is None else markdown.three_digits(row.latency),
     'training': training}
+
+
+def _cut(values: Sequence[str]) -> Callable[[str], str]:
+    """Return the function that shortens `values`, unless two of them would look the same."""
+    return _short if len({*map(_short, values)}) == len({*values}) else printable
 
 
 def _short(text: str) -> str:

@@ -11,8 +11,12 @@ LEVEL = 0.95
 Z = 1.959964  # the normal distribution's quantile for LEVEL
 
 
-def student_t(freedom: float) -> float:
-    """Return t so that Student's distribution of `freedom` >= 1 has LEVEL between -t and t."""
+def student_t(degrees_of_freedom: float) -> float:
+    """Return t such that Student's distribution has LEVEL between -t and t.
+
+    `degrees_of_freedom` are at least 1.
+    """
+    freedom = degrees_of_freedom
     # With x = sqrt(freedom) * tan(angle) the density is that of cos(angle)^(freedom - 1).
     angles = np.linspace(0, math.pi / 2, 20001)
     density = np.cos(angles) ** (freedom - 1)
@@ -49,8 +53,8 @@ def difference(values: Sequence[float], images: int,
                base: Sequence[float], base_images: int) -> Difference:
     """Return the difference of two mean accuracies: `values` minus `base`.
 
-    By Welch's t where both have several seeds; else by Newcombe's interval of two shares, in which
-    the noise of seeds is not.
+    By Welch's t where both have several seeds; else by Newcombe's interval of two shares, which
+    ignores the variation between seeds.
     """
     mean, base_mean = float(np.mean(values)), float(np.mean(base))
     delta = mean - base_mean

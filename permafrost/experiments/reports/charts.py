@@ -72,11 +72,12 @@ def curves(name: str, title: str, unit: str, series: Sequence[Series], scale: fl
             if not line:
                 continue
             drawn, = axes.plot(*zip(*line), linestyle=dashes, color=svg.colour(colour))
-            svg.hover(drawn, f'{each.name}: {_number(line[-1][1])} {unit} at epoch '
+            symbol = unit.rpartition(', ')[2]  # the % of 'accuracy, %'
+            svg.hover(drawn, f'{each.name}: {_number(line[-1][1])} {symbol} at epoch '
                              f'{line[-1][0]:g}')
             for epoch, value in line if has_markers else line[-1:]:
                 marker, = axes.plot(epoch, value, 'o', markersize=3.5, color=svg.colour(colour))
-                svg.hover(marker, f'{each.name}, epoch {epoch:.4g}: {_number(value)} {unit}')
+                svg.hover(marker, f'{each.name}, epoch {epoch:.4g}: {_number(value)} {symbol}')
         if log and any(points):
             _make_logarithmic(axes)
         elif zero:

@@ -56,8 +56,9 @@ def _table(comparison: Comparison) -> List[str]:
 
     Runs of a study may share the machine with other work, so their times say little.
     """
+    is_test = comparison.split == 'test'  # published accuracies are
     return formats.markdown_table(
-        comparison, {'published': lambda row: _published(comparison, row)})
+        comparison, {'published': lambda row: _published(comparison, row)} if is_test else {})
 
 
 def _published(comparison: Comparison, row: Row) -> str:

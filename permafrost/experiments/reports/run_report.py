@@ -70,7 +70,7 @@ def page(run: str) -> str:
                            else ([], []))
     try:
         mistakes = run_facts.mistakes(run, config, split, classes)
-        about = (f'Of the {split} images, those that the network was most sure of and wrong about.'
+        about = (f'The {split} images that the network misclassified with the highest confidence.'
                  if mistakes else '')
     except UserError as error:
         mistakes, about = [], f'No pictures: {error}'

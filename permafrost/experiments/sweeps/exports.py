@@ -38,6 +38,7 @@ class ExportFile:
     accuracy: Optional[float] = limited(minimum=0, maximum=1)  # None: there are no test images
     images: int = limited(minimum=0)
     bytes: int = limited(minimum=1)
+    dataset_identity: str = ''  # of the test images
 
 
 def check(export: str) -> None:

@@ -61,8 +61,8 @@ def measure(run: PlannedRun, more_arguments: Sequence[str]) -> float:
         command = commands.next_command('train.py', *run.arguments)
         raise UserError(f'{run.label}: {problem}: train it alone to see why: {command}')
     if not steps_per_second:
-        raise UserError(f'{run.label} ends before its speed is known: leave out --dry_run, or give '
-                        f"more than {pluralize(run.config.steps, 'step')}")
+        raise UserError(f'{run.label} finished before its speed could be measured: leave out '
+                        f"--dry_run, or give more than {pluralize(run.config.steps, 'step')}")
     return steps_per_second * run.config.recipe.batch_size
 
 

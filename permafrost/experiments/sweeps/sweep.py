@@ -2,12 +2,13 @@
 
 import glob
 import os
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Set
 
 import numpy as np
 
 from permafrost import files, machine
 from permafrost.cli import commands
+from permafrost.config import Config
 from permafrost.errors import UsageError, UserError, pluralize, printable
 from permafrost.experiments.sweeps import plan, pool, speed, study, variants
 from permafrost.experiments.sweeps.plan import PlannedRun
@@ -65,9 +66,9 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
                 variants.parse_range(name, value) for value in values_of_name):
             raise UsageError(f'--search draws {name} from one range or from a list of values, not '
                              f'from {",".join(values_of_name)}: give one of them')
-    _check_values(the_study, values)
-    print(f"search: {printable(folder)}, {pluralize(the_study.count, 'trial')} of at most "
-          f"{config.steps} steps, {pluralize(len(the_study.seeds), 'seed')}, {config.validation} "
+    steps = {config.steps, *_check_values(the_study, values)}
+    print(f"search: {printable(folder)}, {pluralize(the_study.count, 'trial')} of up to "
+          f"{max(steps)} steps, {pluralize(len(the_study.seeds), 'seed')}, {config.validation} "
           'validation images', flush=True)
     url = database.url_of(values.storage or the_study.storage, folder)
     if values.dry_run:
@@ -82,26 +83,30 @@ def _search(the_study: study.Study, values: Any, folder: str) -> int:
         code = pool.run_all(search, values.parallel)
         has_trials = search.print_trials()
     script = 'compare.py' if has_trials and code <= 1 else 'sweep.py'
-    code = code or int(not has_trials)
+    code = code if code > 1 else int(not has_trials)  # a trial may fail
     print(f'next: {commands.next_command(script, folder)}', flush=True)
     return code
 
 
-def _check_values(the_study: study.Study, values: Any) -> None:
-    """Raise UsageError if a search could draw a value that no training accepts.
+def _check_values(the_study: study.Study, values: Any) -> Set[int]:
+    """Return the lengths in steps of trials with each value that a search could draw.
 
     Each value and end of a range is tried with the base, then with the first values of the others.
+    Raises UsageError if no training accepts it.
     """
+    steps = set()
     tried = {name: _ends(name, texts) for name, texts in the_study.vary.items()}
     first = {name: texts[0] for name, texts in tried.items()}
     for name, texts in tried.items():
         for text in texts:
             try:
-                _configure(the_study, values, {name: text})
+                config = _configure(the_study, values, {name: text})
             except UsageError:
                 if len(tried) == 1:
                     raise
-                _configure(the_study, values, {**first, name: text})
+                config = _configure(the_study, values, {**first, name: text})
+            steps.add(config.steps)
+    return steps
 
 
 def _ends(name: str, texts: Sequence[str]) -> Sequence[str]:
@@ -112,11 +117,11 @@ def _ends(name: str, texts: Sequence[str]) -> Sequence[str]:
     return [f'{int(end) if number_range.is_whole else end:.6g}' for end in number_range[:2]]
 
 
-def _configure(the_study: study.Study, values: Any, settings: Dict[str, str]) -> None:
+def _configure(the_study: study.Study, values: Any, settings: Dict[str, str]) -> Config:
     variant = variants.with_same_recipe(
         the_study, variants.Variant(variants.name_of(settings), settings))
     arguments = plan.arguments_of(the_study, variant.settings, the_study.seeds[0])
-    plan.configure(values, arguments, variant.name)
+    return plan.configure(values, arguments, variant.name).config
 
 
 def _dry_run(planned: List[PlannedRun], speeds: Dict[speed.Kind, float], parallel: int,

@@ -102,13 +102,17 @@ class Range(NamedTuple):
     is_whole: bool
 
     def at(self, share: float) -> str:
-        """Return the number at `share` (0 to 1) of the range, with four digits."""
+        """Return the number at `share` (0 to 1) of the range, with four digits if they are in it.
+        """
         # Whole numbers are rounded down, so that the ends are as likely as the others.
         end = self.high + 1 if self.is_whole else self.high
         low, high = (math.log(each) if self.is_log else each for each in (self.low, end))
         number = low + share * (high - low)
         number = math.exp(number) if self.is_log else number
-        return str(min(int(number), int(self.high))) if self.is_whole else f'{number:.4g}'
+        if self.is_whole:
+            return str(min(int(number), int(self.high)))
+        rounded = f'{number:.4g}'
+        return rounded if self.low <= float(rounded) <= self.high else repr(number)
 
 
 def parse_range(setting: str, text: str) -> Optional[Range]:

@@ -143,7 +143,7 @@ def micro(folder: str) -> List[str]:
     files = [schema.read(path, MicroFile, schema.RESTORE) for path in sorted(
                  glob.glob(os.path.join(glob.escape(folder), 'tflm', '*.json')))]
     return markdown.table(
-        ['model', 'kB', 'arena, kB', 'accuracy', 'as the frozen graph', 'operations'],
+        ['model', 'kB', 'arena, kB', 'accuracy', 'agreement with the frozen graph', 'operations'],
         [[markdown.escape(each['model']), f"{each['bytes'] / 1e3:,.0f}",
           f"{each['arena_bytes'] / 1e3:.1f}", f"{100 * each['correct'] / each['images']:.2f} %",
           f"{100 * each['agreement']:.2f} %", str(len(each['ops_to_register']))]

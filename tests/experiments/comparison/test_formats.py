@@ -108,6 +108,14 @@ def test_names_are_shown_where_the_settings_do_not_tell_rows_apart():
     assert formats.text(named).splitlines()[2].startswith('no_lrn')
 
 
+def test_long_settings_are_cut_unless_they_would_look_the_same():
+    base = 'crop,flip,brightness,contrast,cutout:'
+    one, two = (Comparison('runs', tuple(row('tuto', base + size) for size in sizes),
+                           ('learning_rate',)) for sizes in (('8',), ('8', '16')))
+    assert 'cutout' not in formats.text(one) and base[:30] in formats.text(one)
+    assert base + '8 ' in formats.text(two) and base + '16' in formats.text(two)
+
+
 def test_columns_without_a_number_are_left_out():
     assert ' ms' not in formats.text(Comparison('runs', (row('tuto', '1'),))).splitlines()[0]
 
@@ -131,7 +139,7 @@ def test_milliseconds_have_three_digits():
 
 def test_no_accuracy_is_said_in_words():
     lines = formats.facts(Comparison('runs', (row('a', '1', images=0),)), '*')
-    assert lines == ['accuracy: no finished run has one on the test images']
+    assert lines == ['accuracy: no finished run was evaluated on the test images']
 
 
 def test_durations():

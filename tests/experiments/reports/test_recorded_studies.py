@@ -51,6 +51,12 @@ def test_a_study_is_read_as_it_was_written(places):
     assert recorded_studies.read(os.path.join(places[1], 'studies', 'first.json')) == STUDY
 
 
+def test_published_accuracies_stand_next_to_those_of_test_images_only():
+    assert 'published' in recorded_studies._table(STUDY)[0]
+    held_out = dataclasses.replace(STUDY, split='validation')
+    assert 'published' not in recorded_studies._table(held_out)[0]
+
+
 def test_a_table_shows_what_is_published_of_the_same_settings(places):
     recorded_studies.update(*places)
     with open(places[0]) as stream:

@@ -110,7 +110,7 @@ def test_a_dry_run_of_a_search_lists_a_trial_once(synthetic, tmp_path, capsys, m
         search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
     out = capsys.readouterr().out
-    assert '50 trials of at most 3000 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
+    assert '50 trials of up to 3000 steps, 2 seeds' in out and '49 of 50 trials have begun' in out
     assert re.search(r'^2 runs to train, 1 at once: ', out, re.M)
     search.ask()
     assert helpers.run_fast(tmp_path / 'study', *flags) == 0
@@ -157,6 +157,18 @@ def test_a_search_is_reported(synthetic, tmp_path, capsys):
     assert 'starts' not in capsys.readouterr().out
     assert helpers.run_fast(tmp_path / 'study', '--search=6') == 0
     assert capsys.readouterr().out.count(': starts') == 1
+
+
+def test_a_search_is_complete_although_a_trial_diverged(synthetic, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(optuna.samplers, 'TPESampler', lambda constant_liar: (
+        optuna.samplers.RandomSampler(seed=1)))
+    flags = helpers.data_flags(synthetic, '--vary=learning_rate=0.1,2', '--vary=batch_size=64,16',
+                               '--search=8', '--epochs=2')
+    flags.remove('--steps=20')
+    assert helpers.run_fast(tmp_path / 'study', *flags) == 0
+    out = capsys.readouterr().out
+    assert re.search(r'^8 trials: \d complete, (\d pruned, )?\d failed$', out, re.M)
+    assert ', 8 trials of up to 68 steps,' in out  # 2 * 540 / 16
 
 
 def test_a_search_whose_trials_all_fail_ends(synthetic, tmp_path, capsys, monkeypatch):

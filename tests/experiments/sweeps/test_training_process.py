@@ -33,6 +33,7 @@ def test_a_training_is_started_stopped_and_continued(run):
     with helpers.fast_trainings():
         process = TrainingProcess(long)
         while process.step() < 10:
+            assert process.code() is None
             time.sleep(.05)
         process.stop()
         os.kill(process._process.pid, REQUEST_TO_END)  # as when the sweep ends meanwhile
@@ -97,6 +98,7 @@ training_process.TRAIN = {helpers.FAST_TRAIN!r}
 run = plan.PlannedRun('v', 1, {run.directory!r}, {run.arguments + ('--steps=100000',)!r}, None, '')
 process = training_process.TrainingProcess(run)
 while process.step() < 10:
+    assert process.code() is None
     time.sleep(.05)
 print('ready', flush=True)
 time.sleep(100)

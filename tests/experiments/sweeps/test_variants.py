@@ -65,6 +65,7 @@ def test_ranges():
     shares = [whole.at(share / 12) for share in range(12)]
     assert shares == 4 * ['1'] + 4 * ['2'] + 4 * ['3'] and whole.at(1) == '3'
     assert parse_range('eval_epochs', '0.5..2').at(0.5) == '1.25'
+    assert parse_range('ema_decay', '0.999..0.99999').at(0.99) == '0.9999801'  # four digits: 1
     for wrong in ('2..1', 'log:0..1', 'log:-1..1'):
         with pytest.raises(UsageError, match='LOW..HIGH'):
             parse_range('learning_rate', wrong)

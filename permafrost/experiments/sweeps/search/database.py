@@ -115,5 +115,7 @@ def one_line_errors(url: str) -> Iterator[None]:
         raise UsageError(f'--storage: {one_line(error)}') from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         reason = one_line(str(error.__cause__ or error).split('\n(Background')[0])
-        raise UserError(f'cannot use the database {shown(url)} ({reason}): check that the server '
-                        'is running and that --storage has the password') from None
+        advice = ('check that its folder can be written and that the disk is not full'
+                  if sqlalchemy.engine.make_url(url).get_backend_name() == 'sqlite' else
+                  'check that the server is running and that --storage has the password')
+        raise UserError(f'cannot use the database {shown(url)} ({reason}): {advice}') from None

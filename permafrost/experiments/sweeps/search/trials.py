@@ -7,25 +7,34 @@ import contextlib
 import dataclasses
 import os
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import optuna
 
 from permafrost import runs
+from permafrost.config import RESUMABLE
 from permafrost.errors import UsageError, UserError, one_line, printable
 from permafrost.experiments.sweeps import plan, pool
 from permafrost.experiments.sweeps.plan import PlannedRun
 from permafrost.experiments.sweeps.search import database
 from permafrost.experiments.sweeps.study import Study, run_directory
 from permafrost.experiments.sweeps.training_process import claim
-from permafrost.experiments.sweeps.variants import Variant, name_of, parse_range, with_same_recipe
+from permafrost.experiments.sweeps.variants import (
+    BASELINE,
+    Variant,
+    name_of,
+    parse_range,
+    with_same_recipe,
+)
 
 POLL_SECS = 3.  # between two questions to the database, or looks at results.csv
 # A third continues at each rung: after 1, 3, 9, ... evaluations (ASHA, arXiv:1810.05934).
 REDUCTION_FACTOR = 3
 MAX_FAILURES = 3  # in a row, of another reason than the settings: the next trials would fail, too
-DIVERGED = 'NaN'  # in the reason of a training whose loss diverged
+DIVERGED = 'became NaN'  # in the reason of a training whose loss diverged
 SETTINGS_FAILED = 'settings_failed'  # attribute of a trial whose settings are the reason
+# Flags that each machine of a search may choose.
+OF_A_MACHINE = {*RESUMABLE} - {'steps', 'eval_epochs', 'patience'}
 State = optuna.trial.TrialState
 
 
@@ -83,14 +92,18 @@ class Search(pool.RunSource):
 
     def _check_same_study(self) -> None:
         """Raise UserError if the database has a search of this name with other settings."""
-        mine = {name: getattr(self._study, name) for name in ('base', 'vary')}
-        mine = {**mine, 'seeds': list(self._study.seeds),
-                'vary': {name: list(each) for name, each in self._study.vary.items()}}
+        base = plan.configure(self._values, plan.arguments_of(
+            self._study, {}, self._study.seeds[0]), BASELINE)
+        mine = {'base': _comparable(self._study.base), 'seeds': list(self._study.seeds),
+                'vary': {name: list(each) for name, each in self._study.vary.items()},
+                'dataset_identity': base.dataset.identity}
         theirs = self._optuna.user_attrs.get('settings')
         if theirs is None:
             self._optuna.set_user_attr('settings', mine)
-        elif theirs != mine:
-            names = ', '.join(name for name in mine if mine[name] != theirs.get(name))
+            return
+        theirs = {**mine, **theirs, 'base': _comparable(theirs.get('base', {}))}
+        if theirs != mine:
+            names = ', '.join(name for name in mine if mine[name] != theirs[name])
             raise UserError(f'the database has a search {printable(self.name)} with other settings '
                             f'({names}): leave out the flags that change them, restore study.json, '
                             'or use a STUDY of another name')
@@ -325,3 +338,7 @@ class Search(pool.RunSource):
 
 def _settings(trial: optuna.trial.FrozenTrial) -> str:
     return ', '.join(f'{name}={value}' for name, value in trial.params.items())
+
+
+def _comparable(base: Mapping[str, str]) -> Dict[str, str]:
+    return {name: text for name, text in base.items() if name not in OF_A_MACHINE}

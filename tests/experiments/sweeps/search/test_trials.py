@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from permafrost import runs
+from permafrost.datasets.synthetic import make_synthetic
 from permafrost.errors import UserError
 from permafrost.experiments.sweeps import study
 from permafrost.experiments.sweeps.search import database, trials
@@ -154,8 +155,29 @@ def test_a_trial_too_many_does_not_hide_that_of_a_lost_machine(open_search):
 
 def test_a_search_of_other_settings_is_refused(open_search):
     open_search('a')
-    with pytest.raises(UserError, match='a search shared with other settings'):
+    with pytest.raises(UserError, match=r'a search shared with other settings \(base\)'):
         open_search('b', '--epochs=7')
+
+
+def test_each_machine_of_a_search_has_its_own_threads(open_search):
+    open_search('a', '--intra_op_threads=3', '--log_steps=7')
+    open_search('b')
+
+
+def test_another_dataset_of_the_same_name_is_refused(open_search, synthetic, tmp_path):
+    """Accuracies on other held-out images do not compare."""
+    open_search('a')
+    other = make_synthetic(str(tmp_path / 'other'), train=640, test=400)
+    with pytest.raises(UserError, match=r'shared with other settings \(dataset_identity\)'):
+        open_search('b', f'--data_dir={other.directory}')
+
+
+def test_a_search_of_an_earlier_version_is_continued(open_search):
+    search = open_search('a')
+    search._optuna.set_user_attr('settings', {
+        name: value for name, value in search._optuna.user_attrs['settings'].items()
+        if name != 'dataset_identity'})
+    open_search('b')
 
 
 def test_a_renamed_folder_keeps_its_search(synthetic, tmp_path):
