@@ -69,7 +69,7 @@ def text(comparison: Comparison) -> str:
 
 def markdown_table(comparison: Comparison, last: Optional[Dict[str, Callable[[Row], str]]] = None
                    ) -> List[str]:
-    """Return the lines of a Markdown table of six columns, and its notes.
+    """Return the lines of a Markdown table of at most six columns, and its notes.
 
     A difference that is not noise is bold. `last`, {name: text}, stands in place of the training.
     """
@@ -88,7 +88,8 @@ def markdown_table(comparison: Comparison, last: Optional[Dict[str, Callable[[Ro
         'difference': lambda row: difference(row, comparison, '**{}**'),
         'parameters / operations (M)': pair('params M', 'ops M'),
         'file (MB) / latency (ms)': pair('file MB', 'ms'),
-        **(last or {'training': lambda row: markdown.escape(MEASURES['training'](row))})}
+        **({'training': lambda row: markdown.escape(MEASURES['training'](row))}
+           if last is None else last)}
     lines = markdown.table(list(columns), [
         [column(row) for column in columns.values()] for row in comparison.rows])
     notes = [markdown.escape(line) for line in facts(comparison, 'bold')]
