@@ -79,15 +79,11 @@ def _check_pruning(recipe: Recipe, num_epochs: float) -> None:
                          'structured_sparsity to 0')
     end = recipe.prune_start_epoch + recipe.prune_epochs
     latest = num_epochs * (1 + 1e-9)  # a recipe made longer or shorter rounds its epochs
-    if not recipe.sparsity and not recipe.structured_sparsity and end:
-        raise UsageError('prune_start_epoch and prune_epochs have no effect without a sparsity: '
-                         'add --sparsity=0.8 or --structured_sparsity=0.5')
+    if not recipe.sparsity and not recipe.structured_sparsity:
+        return
     if recipe.sparsity_scope == 'global' and recipe.structured_sparsity:
         raise UsageError('sparsity_scope is for sparsity, not for structured_sparsity: leave it '
                          'out')
-    if recipe.sparsity_scope == 'global' and not recipe.sparsity:
-        raise UsageError('sparsity_scope=global has no effect without a sparsity: add '
-                         '--sparsity=0.8')
     if recipe.prune_start_epoch >= num_epochs:
         raise UsageError(f'pruning would start at epoch {recipe.prune_start_epoch:g}, and the '
                          f'training ends at epoch {num_epochs:g}: lower prune_start_epoch')
@@ -104,7 +100,9 @@ def settings_without_effect(recipe: Recipe, base: Recipe) -> List[str]:
     lines = []
     for names, works, hint in (
             (('ema_every', 'ema_epochs'), recipe.ema_decay, 'an average: add --ema_decay=0.999'),
-            (('spared_layers',), recipe.sparsity or recipe.structured_sparsity,
+            (('sparsity_scope',), recipe.sparsity, 'a sparsity: add --sparsity=0.8'),
+            (('spared_layers', 'prune_start_epoch', 'prune_epochs'),
+             recipe.sparsity or recipe.structured_sparsity,
              'a sparsity: add --sparsity=0.8 or --structured_sparsity=0.5')):
         lines += [f'{name} has no effect without {hint}' for name in names
                   if not works and getattr(recipe, name) not in (
@@ -148,8 +146,8 @@ def check_augmentation(recipe: Recipe) -> None:
     for text, (name, numbers) in zip(recipe.augmentation, parsed):
         for number, value in zip(AUGMENTATION_NUMBERS[name], numbers):
             if number.is_whole and math.isfinite(value) and value % 1:
-                raise UsageError(f'augmentation {shown(text)} has a wrong number: pixels must be '
-                                 'whole')
+                raise UsageError(f'invalid number in augmentation {shown(text)}: use a whole '
+                                 'number of pixels')
 
 
 def check_param_groups(recipe: Recipe) -> None:
@@ -185,7 +183,7 @@ def augmentations(recipe: Recipe) -> List[Tuple[str, List[float]]]:
                              f'{len(numbers) or "none"}')
         for each, number in zip(digits, numbers):
             if not re.fullmatch(r'[0-9]+(\.[0-9]+)?', each) or float(each) > number.maximum:
-                raise UsageError(f'augmentation {shown(text)} has a wrong number: it must be from '
+                raise UsageError(f'invalid number in augmentation {shown(text)}: it must be from '
                                  f'0 to {number.maximum:g}')
         parsed.append((name, [float(each) for each in digits]
                        + [number.default for number in numbers[len(digits):]]))

@@ -56,8 +56,8 @@ FLAG_FIELDS = [field for field in dataclasses.fields(Recipe) if field.metadata.g
 # Durations, which with_changes rescales with the length of the training.
 EPOCHS = ('ema_epochs', 'quantization_aware_epochs', 'prune_start_epoch', 'prune_epochs')
 # Fields that follow from the length and the learning rate, unless they are set.
-FOLLOWERS = ('schedule', 'progressive_resizing', *EPOCHS, 'param_groups')
-UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
+DERIVED = ('schedule', 'progressive_resizing', *EPOCHS, 'param_groups')
+SOMETIMES_UNUSED = ('momentum', 'train_images')  # by some recipes: setting them there is refused
 FIX = 'restore it, or name another --recipe'
 
 
@@ -100,7 +100,7 @@ def find_recipe(name: str) -> Recipe:
         fields = {_field(name): each for name, each in value.items()}
         # A file with all fields has those that its recipe does not use, too.
         return _with_fields(base, {name: each for name, each in fields.items()
-                              if name not in UNUSED or each != getattr(base, name)})
+                              if name not in SOMETIMES_UNUSED or each != getattr(base, name)})
     except UsageError as error:
         raise UserError(f'{printable(path)} is not a valid recipe ({error}): {FIX}') from None
 
@@ -160,7 +160,7 @@ def differences(recipe: Recipe, base: Optional[Recipe] = None) -> List[str]:
     base_json = base.to_json()
     different = {name: f'{name}={to_text(value)}' for name, value in recipe.to_json().items()
                  if value != base_json[name] and name != 'name'}
-    own = [text for name, text in different.items() if name not in FOLLOWERS]
+    own = [text for name, text in different.items() if name not in DERIVED]
     with contextlib.suppress(UsageError):
         if with_changes(base, own) == recipe:
             return own

@@ -64,7 +64,7 @@ class Recipe:
         "by epoch, such as 'one_cycle 5', 'linear 0:0 5:1 24:0', 'steps 82:0.1 123:0.01' or "
         "constant.")
     momentum: float = limited(
-        0.9, minimum=0, below=1, text='Momentum of momentum, nesterov, muon and '
+        0.9, minimum=0, below=1, text='Momentum coefficient of momentum, nesterov, muon and '
         'muon_unscaled. With muon, convolutions always use 0.6.')
     weight_decay: float = limited(
         0., minimum=0, maximum=1e9, text='L2 regularization: adds weight_decay * variable to the '

@@ -172,8 +172,12 @@ def _explain_size(config: Config, height: int, width: int) -> Iterator[None]:
                             'out') from error
         sizes = config.recipe.progressive_resizing.sizes
         is_resized = bool(sizes) and height != config.recipe.image_size
+        usual = (catalog.image_size(config.model)
+                 if config.model in catalog.DEFAULT_RECIPES else 0)
+        if not is_resized and usual <= height:
+            raise  # the size is not to blame
         advice = ('give --progressive_resizing larger sizes' if is_resized else
-                  f'try --image_size={catalog.image_size(config.model)}')
+                  f'use --image_size={usual}, and images of at least that size')
         raise UserError(f'{config.model} cannot be built for images of {height}x{width} '
                         f'({one_line(error)}): {advice}') from error
 

@@ -6,6 +6,7 @@ from typing import Any, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
+from permafrost.cli import trained_models
 from permafrost.datasets.loading import Dataset
 from permafrost.errors import UserError, printable
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -30,7 +31,11 @@ def with_teacher(train_setup: TrainSetup, session_config: Optional[tf.ConfigProt
     if train_setup.resume:
         began_with = runs.read_config(run)[1].get('teacher_sha256', '')
         copy = os.path.join(run, runs.TEACHER)
-        source = copy if os.path.exists(copy) else source
+        if os.path.exists(copy):
+            source = copy
+        elif not os.path.exists(trained_models.path_of(source)):
+            raise UserError(f'{printable(copy)} is missing, and so is the teacher that it was made '
+                            f'from, {printable(source)}: restore one of them')
     teacher = read(source, train_setup.dataset, session_config)
     if began_with not in ('', teacher.sha256):
         raise UserError(f'{printable(teacher.source)} is not the teacher that {printable(run)} '

@@ -74,7 +74,8 @@ def _read_run(run: str, config: Config, dataset: Dataset) -> TrainedWeights:
                       for name in names if not name.endswith(average)}
     except (OSError, tf.errors.OpError) as error:  # a training may have just deleted it
         raise UserError(f'cannot read {checkpoint} ({one_line(error)}): try again')
-    if (theirs.validation, theirs.seed) != (config.validation, config.seed):
+    # Weights that it began with itself may have seen the images.
+    if theirs.init_from or (theirs.validation, theirs.seed) != (config.validation, config.seed):
         _note_held_out(run, config, dataset, extra.get('dataset_identity'))
     for field in ('normalize', 'image_size'):
         old, new = getattr(theirs.recipe, field), getattr(config.recipe, field)
@@ -90,7 +91,8 @@ def _note_held_out(source: str, config: Config, dataset: Dataset, identity: Opti
     if config.validation and identity == dataset.identity:
         print(f'note: {printable(source)} was trained on images of {printable(dataset.name)}, '
               'maybe on those that --validation holds out here: the validation accuracy may be too '
-              'high. A run with the same --validation and --seed has not seen them', flush=True)
+              'high. A run with the same --validation and --seed, and without --init_from, has not '
+              'seen them', flush=True)
 
 
 def _read_norms(graph: tf.GraphDef, values: Dict[str, np.ndarray], config: Config,

@@ -17,6 +17,7 @@ from permafrost.recipes import catalog
 from tests import networks
 from tests.models import tables
 from tests.models.helpers import evaluate
+from tests.processes import ROOT
 
 pytestmark = pytest.mark.usefixtures('default_graph')
 
@@ -197,7 +198,8 @@ def test_an_inference_network_has_a_graph_of_its_own():
 
 def test_importing_models_does_not_import_tensorflow():
     subprocess.check_call([sys.executable, '-c', 'import models, sys; '
-                           'assert "tuto" in models.MODELS and "tensorflow" not in sys.modules'])
+                           'assert "tuto" in models.MODELS and "tensorflow" not in sys.modules'],
+                          cwd=ROOT)
 
 
 def weights(seed=1, unrelated=False):

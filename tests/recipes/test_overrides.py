@@ -180,7 +180,7 @@ def test_changes_are_as_few_as_make_the_recipe(name, changes, expected):
 
 
 @pytest.mark.parametrize('augmentation, message', [
-    ('flip,flip', 'has flip twice'), ('cutout:0.5', 'pixels must be whole')])
+    ('flip,flip', 'has flip twice'), ('cutout:0.5', 'use a whole number of pixels')])
 def test_augmentations_without_a_right_effect_are_refused(augmentation, message):
     with pytest.raises(UsageError, match=message):
         overrides.get_recipe('tutorial', [f'augmentation={augmentation}'])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import models
 from permafrost.config import Config
 from permafrost.errors import UsageError, UserError
 from permafrost.recipes import overrides
@@ -25,7 +26,7 @@ def config(model='normed', changes=(), **fields):
 
 
 @pytest.fixture(autouse=True)
-def models():
+def registered():
     with networks.registered():
         yield
 
@@ -105,9 +106,20 @@ def test_weights_of_another_model_are_refused(change, message):
         initialization.choose(trained, settings, CLASSES)
 
 
+def test_an_error_of_a_new_model_is_not_blamed_on_its_images(synthetic, monkeypatch):
+    def build_wrongly(net, x):
+        return net.fc('logits', x, 10, activation='swish')
+
+    monkeypatch.setitem(models.MODELS, 'mine', build_wrongly)
+    settings = dataclasses.replace(config('lenet5'), model='mine', dataset='synthetic')
+    with pytest.raises(ValueError, match='swish'):
+        build(settings, synthetic, SINGLE_PROCESS)
+
+
 def test_images_that_are_too_small_for_the_model_are_refused(synthetic):
     settings = dataclasses.replace(config('lenet5', ['image_size=8']), dataset='synthetic')
-    with pytest.raises(UserError, match='lenet5 cannot be built for images of 8x8 .*: try'):
+    with pytest.raises(UserError, match=(
+            'lenet5 cannot be built for images of 8x8 .*: use --image_size=32, and images of')):
         build(settings, synthetic, SINGLE_PROCESS, trained=TrainedWeights('there', {}, CLASSES))
 
 

@@ -1,5 +1,6 @@
 """Teachers: where they are read from, what is refused, and runs that they teach."""
 
+import dataclasses
 import os
 import shutil
 
@@ -179,3 +180,6 @@ def test_a_run_refuses_another_teacher_than_it_began_with(graph, synthetic, tmp_
         teachers.with_teacher(setup)
     os.remove(os.path.join(run, runs.TEACHER))  # then the original serves
     assert teachers.with_teacher(setup).teacher.source == graph
+    moved = dataclasses.replace(setup.config, teacher=str(tmp_path / 'no.pb'))
+    with pytest.raises(UserError, match='teacher.pb is missing, and so is the teacher .*no.pb: '):
+        teachers.with_teacher(setup._replace(config=moved))

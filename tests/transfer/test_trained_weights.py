@@ -81,6 +81,9 @@ def test_weights_of_the_same_split_have_not_seen_its_validation_images(run, synt
     assert 'too high' not in capsys.readouterr().out
     trained_weights.read(copy, dataclasses.replace(config, seed=config.seed + 1), synthetic)
     assert 'too high' in capsys.readouterr().out
+    runs.write_config(copy, dataclasses.replace(config, init_from='squeeze1'), extra)
+    trained_weights.read(copy, config, synthetic)  # squeeze1 may have seen them
+    assert 'too high' in capsys.readouterr().out
 
 
 def test_a_folded_normalization_gives_the_same_in_training(run, synthetic):

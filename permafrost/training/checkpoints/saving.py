@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional
 import tensorflow.compat.v1 as tf
 
 from permafrost import files, runs
-from permafrost.errors import OUT_OF_MEMORY, UserError, one_line
+from permafrost.errors import OUT_OF_MEMORY, UserError
 from permafrost.training.checkpoints import finding
 from permafrost.training.checkpoints.finding import ENDING, PREFIX
 
@@ -139,7 +139,7 @@ def explain_disk_errors(run: str, path: Optional[str] = None) -> Iterator[None]:
         reasons = {os.strerror(code): advice for code, advice in ADVICE.items()}
         match = re.search(f"(?:([^;\n]+); )?({'|'.join(map(re.escape, reasons))})", str(error))
         if not match:
-            missing = re.match('([^;\n]+); No such file or directory', one_line(error))
+            missing = re.search('([^;\n]+); No such file or directory', str(error))
             if isinstance(error, tf.errors.NotFoundError) and missing:
                 raise UserError(f'{missing.group(1)} was removed while training: put it back, '
                                 'then continue with --resume')

@@ -11,7 +11,7 @@ from permafrost.recipes.recipe import Recipe
 
 
 class Teacher(NamedTuple):
-    """A frozen graph that teaches. It has no variables, so checkpoints hold nothing of it."""
+    """The teacher network, a frozen graph: without variables, so checkpoints do not hold it."""
     source: str  # where it is from, for messages
     content: bytes  # of the file
     graph: tf.GraphDef  # computes `predictions` from `images`

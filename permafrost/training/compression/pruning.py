@@ -131,7 +131,7 @@ def create(config: Config, num_classes: int,
         method = _filters(Channels(logits.graph, logits.op.name), pruned, shapes,
                           recipe.structured_sparsity)
     if not method.shapes:
-        raise UserError(f'nothing of {config.model} can be pruned: change --spared_layers or '
+        raise UserError(f'no layer of {config.model} can be pruned: change --spared_layers or '
                         '--freeze')
     if isinstance(method, StructuredFilters) and method.removes_none:
         raise UserError(f'--structured_sparsity={recipe.structured_sparsity:g} is too low to '
@@ -147,8 +147,8 @@ def _spared(config: Config, names: List[str]) -> List[str]:
         found = {'first': names[:1], 'last': names[-1:]}.get(
             each, [name for name in names if name == each or name.startswith(each + '/')])
         if not found:
-            raise UserError(f'{config.model} has no layer {printable(each)} to spare: name first, '
-                            f"last, or some of {', '.join(names)}")
+            raise UserError(f'{config.model} has no layer {printable(each)}: set --spared_layers '
+                            f"to first, last or any of {', '.join(names)}")
         spared += found
     return spared
 

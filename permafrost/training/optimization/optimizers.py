@@ -143,7 +143,7 @@ class Muon(Nesterov):
 
 
 class MuonUnscaled(Muon):
-    """Muon as in the post: weights keep their norm, for networks without batch normalization.
+    """Muon as in the post, without scaling the weights, for networks without batch normalization.
 
     All variables use the recipe's momentum; a convolution with more filters than inputs learns
     faster.
@@ -193,25 +193,30 @@ def create(recipe: Recipe, factor: tf.Tensor, epoch: tf.Tensor, global_step: tf.
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown_name_error('optimizer', recipe.optimizer, OPTIMIZERS)
     _note_unmatched_groups(recipe)
-    _note_strong_decay(recipe)
+    _note_strong_decay(recipe, is_frozen)
     return OPTIMIZERS[recipe.optimizer](recipe, factor, epoch, global_step, is_frozen, masks)
 
 
-def _note_strong_decay(recipe: Recipe) -> None:
+def _note_strong_decay(recipe: Recipe, is_frozen: Callable[[str], bool]) -> None:
     """Print which variables weight decay would soon make zero.
 
     A recipe may have groups for the variables of one model, and a weight decay for no other's.
     """
+    optimizer = OPTIMIZERS[recipe.optimizer]
     shares = {}
     for variable in tf.trainable_variables():
-        group = param_group_for(recipe, variable.op.name)
-        shares[variable.op.name] = group.learning_rate * group.weight_decay
+        is_normalized = issubclass(optimizer, Adam) or (  # the decay is in the gradient, too
+            issubclass(optimizer, Muon) and is_matrix(variable.shape))
+        if not is_normalized and not is_frozen(variable.op.name):
+            group = param_group_for(recipe, variable.op.name)
+            momentum = recipe.momentum if issubclass(optimizer, Momentum) else 0.
+            shares[variable.op.name] = group.learning_rate * group.weight_decay / (1 - momentum)
     names = [name for name, share in shares.items() if share >= STRONG_DECAY]
     if names:
         shown_names = ', '.join(names[:3]) + ', ...' * (len(names) > 3)
         print(f'note: weight decay shrinks {shown_names} by {shares[names[0]]:.0%} in each step '
-              'at the peak learning rate: lower --weight_decay, or give a parameter group',
-              flush=True)
+              'at the peak learning rate: lower --weight_decay, or exclude them with '
+              "--param_groups '<pattern> weight_decay=0'", flush=True)
 
 
 def _note_unmatched_groups(recipe: Recipe) -> None:

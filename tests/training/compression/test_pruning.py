@@ -103,7 +103,7 @@ def test_filters_whose_offset_is_frozen_are_spared():
     """Their outputs would be the offset, not zero, so they could not be removed."""
     changes = ['sparsity=0', 'structured_sparsity=0.5', 'spared_layers=none']
     assert 'fc1/weights' not in _masked(changes, is_frozen=lambda name: name == 'fc1/biases')
-    with pytest.raises(UserError, match='nothing of resnet20 can be pruned'):
+    with pytest.raises(UserError, match='no layer of resnet20 can be pruned'):
         _masked(changes, 'resnet20', is_frozen=lambda name: name.endswith('beta'))
 
 
@@ -113,9 +113,9 @@ def test_filters_that_read_neighbours_or_make_classes_are_spared():
 
 
 @pytest.mark.parametrize('changes, message', [
-    (['spared_layers=conv9'], 'tuto has no layer conv9 to spare: name first, last, or some of '
-                              'conv1, conv2, fc1, fc2, logits'),
-    (['spared_layers=conv1,conv2,fc1,fc2,logits'], 'nothing of tuto can be pruned')])
+    (['spared_layers=conv9'], 'tuto has no layer conv9: set --spared_layers to first, last or '
+                              'any of conv1, conv2, fc1, fc2, logits'),
+    (['spared_layers=conv1,conv2,fc1,fc2,logits'], 'no layer of tuto can be pruned')])
 def test_a_wrong_layer_is_one_line(changes, message):
     with pytest.raises(UserError, match=message):
         _masked(changes)

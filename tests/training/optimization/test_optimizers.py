@@ -193,14 +193,22 @@ def test_a_group_that_matches_no_variable_is_noted(name, groups, noted, capsys, 
         for group in noted]
 
 
-def test_a_weight_decay_that_makes_variables_zero_is_noted(capsys):
-    recipe = Recipe('test', weight_decay=1., param_groups=(ParamGroup('v', weight_decay=.4),))
+@pytest.mark.parametrize('optimizer, shrunk', [
+    ('sgd', 'w by 10%'), ('nesterov', 'v, w by 40%'), ('adam', None), ('muon', 'v by 40%')])
+def test_a_weight_decay_that_makes_variables_zero_is_noted(capsys, optimizer, shrunk):
+    recipe = Recipe('test', optimizer=optimizer, weight_decay=1.,
+                    param_groups=(ParamGroup('v', weight_decay=.4),))
     with tf.Graph().as_default():
-        for name in 'vw':
-            tf.get_variable(name, [1])
+        for name, shape in (('v', [1]), ('w', [3, 3, 2, 4]), ('frozen', [1])):
+            tf.get_variable(name, shape)
         step = tf.train.get_or_create_global_step()
-        optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step)
-    assert capsys.readouterr().out.startswith('note: weight decay shrinks w by 10% in each step')
+        optimizers.create(recipe, tf.constant(1., tf.float64), tf.constant(0., tf.float64), step,
+                          lambda name: name == 'frozen')
+    out = capsys.readouterr().out
+    if shrunk:
+        assert out.startswith(f'note: weight decay shrinks {shrunk} in each step')
+    else:
+        assert not out
 
 
 def test_an_unknown_optimizer_is_refused():
