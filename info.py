@@ -25,8 +25,8 @@ flags.DEFINE_string('graph', None, 'Frozen graph to show instead of models: .pb,
                     'a SavedModel directory, a frozen run, or NAME in trained_models/.')
 flags.DEFINE_string('run', None, 'Run to show instead of models: its state and its layers.')
 flags.DEFINE_bool('recipes', False, 'List the recipes instead of models.')
-flags.DEFINE_bool('layers', False, 'List the layers of each model, with --all instead '
-                  'of its counts.')
+flags.DEFINE_bool('layers', False, 'List every layer of each model. With --all: instead '
+                  'of the totals.')
 flags.DEFINE_bool('json', False, 'Print JSON instead of tables.')
 FLAGS = flags.FLAGS
 

@@ -27,8 +27,8 @@ std::vector<std::string> ClassNames(const Flags& flags, const Network& network, 
     for (size_t i = 0; i < classes; ++i) names.push_back(std::to_string(i));
   }
   if (names.size() == classes) return names;
-  throw Error(in_graph ? network.name() : flags.labels, ": ", names.size(), " labels for ", classes,
-              " classes: give --labels FILE with a name for each class");
+  throw Error(in_graph ? network.name() : flags.labels, ": ", names.size(),
+              names.size() == 1 ? " label for " : " labels for ", classes, " classes: give --labels FILE with a name for each class");
 }
 
 // Print one JSON object: the members that every command prints, then `members`.

@@ -40,12 +40,10 @@ std::string WriteConstant(const Graph& graph, const Node& node, const std::strin
   const int type = graph.OutputType(node);
   const Shape sizes = graph.OutputShape(node).value_or(Shape());
   wire::Writer shape, written;
-  int64_t count = 1;
-  for (int64_t size : sizes) {
-    count *= size == 1;
+  for (int64_t i = 0; i < static_cast<int64_t>(sizes.size()); ++i) {
     shape.Bytes(kShapeDim, wire::Writer().Varint(kDimSize, 1).str());
   }
-  if (count != 1 || (type != kFloat && type != kDouble && type != kInt32 && type != kBool)) {
+  if (!graph.IsOneValue(node)) {
     throw Error("--feed=", OneLine(feed, 100), ": only a placeholder of one number or bool can be "
                 "fed with a value");
   }

@@ -98,10 +98,10 @@ std::vector<std::string> Lines(std::string_view text) {
   if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);  // the byte order mark
   std::vector<std::string> lines;
   while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
+    const std::string_view line = text.substr(0, text.find_first_of("\r\n"));
     text.remove_prefix(std::min(line.size() + 1, text.size()));
-    const size_t begin = std::min(line.find_first_not_of(" \r\t"), line.size());
-    const size_t end = line.find_last_not_of(" \r\t") + 1;
+    const size_t begin = std::min(line.find_first_not_of(" \t"), line.size());
+    const size_t end = line.find_last_not_of(" \t") + 1;
     const std::string printed =
         OneLine(line.substr(begin, end - std::min(begin, end)), kMaxClassName);
     if (!printed.empty()) lines.push_back(printed);

@@ -24,7 +24,7 @@ constexpr Signature kSignatures[] = {
     {0, "\x89PNG\r\n"sv, "is an image (PNG), which goes after the graph"},
     {0, "\xff\xd8\xff"sv, "is an image (JPEG), which goes after the graph"},
     {0, "BM"sv, "is an image (BMP), which goes after the graph"},
-    {0, "GIF8"sv, "is an image (GIF), which goes after the graph"},
+    {0, "GIF8"sv, "is a GIF image, which is not supported: convert it to PNG"},
     {4, "TFL3"sv, "is a TensorFlow Lite model: its name must end in .tflite, or give --runtime "
                   "litert"},
     {0, "\x89HDF\r\n"sv, "is a Keras model or its weights (HDF5): in Keras, call "
@@ -64,7 +64,7 @@ std::string DirectoryKind(const std::string& path) {
                   path, " FILE.pb");
   }
   if (has("config.json") && has("train")) {
-    return "is a run: freeze it first: freeze_graph.py --run " + path;
+    return "is a run: name the .pb file in it, which freeze_graph.py --run " + path + " writes";
   }
   return "is a directory: name a frozen graph in it";
 }

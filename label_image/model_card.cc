@@ -41,7 +41,7 @@ class Parser {
         Skip(1);
       }
     });
-    if (Peek()) throw Error("something follows the object");
+    if (Peek()) throw Error("unexpected text after the object");
     return is_of_another_graph ? ModelCard() : card;
   }
 
@@ -60,7 +60,7 @@ class Parser {
   }
 
   void Require(char wanted) {
-    if (!Take(wanted)) throw Error("it lacks a ", wanted);
+    if (!Take(wanted)) throw Error("expected '", wanted, "'");
   }
 
   template <typename Read>

@@ -27,7 +27,7 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
     CheckBfloat16();
   }
   if (runtime == "tensorflow") return;
-  if (flags.model.allow_any_op && (runtime != "openvino" || !EndsWith(flags.graph, ".pb"))) {
+  if (flags.model.allow_any_op && (runtime != "openvino" || ChooseRuntime(flags.graph, "") != "tensorflow")) {
     throw UsageError("--allow_any_op is for a frozen graph (.pb) with the runtimes tensorflow and "
                      "openvino");
   }

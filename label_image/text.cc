@@ -51,20 +51,26 @@ std::string Printable(std::string_view text) {
   for (; !text.empty(); text.remove_prefix(std::max<size_t>(CharacterLength(text), 1))) {
     const size_t length = CharacterLength(text);
     const auto first = static_cast<unsigned char>(text[0]);
-    int code = first;  // of a character of at most three bytes
+    int code = first;
     if (length == 2) code = (first & 0x1f) << 6 | (text[1] & 0x3f);
     if (length == 3) code = (first & 0x0f) << 12 | (text[1] & 0x3f) << 6 | (text[2] & 0x3f);
+    if (length == 4) {
+      code = (first & 0x07) << 18 | (text[1] & 0x3f) << 12 | (text[2] & 0x3f) << 6 |
+             (text[3] & 0x3f);
+    }
     const bool space = code == 0xa0 || code == 0x1680 || (code >= 0x2000 && code <= 0x200a) ||
                        code == 0x3000;
     const bool invisible = code == 0xad || code == 0x61c || (code >= 0x200b && code <= 0x200f) ||
                            (code >= 0x2028 && code <= 0x202f) || (code >= 0x205f && code <= 0x206f)
-                           || code == 0xfeff || space;
+                           || code == 0x180e || code == 0xfeff || space ||
+                           (code >= 0xfff9 && code <= 0xfffb) ||  // marks of annotations
+                           (code >= 0xe000 && code <= 0xf8ff) || code >= 0xe0000;  // private, tags
     if (text[0] == '\n' || text[0] == '\t' || text[0] == '\r') {
       printable += text[0] == '\n' ? "\\n" : text[0] == '\t' ? "\\t" : "\\r";
     } else if (length == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
       printable += Format("\\x%02x", code);
-    } else if (length < 4 && invisible) {
-      printable += Format(code < 0x100 ? "\\x%02x" : "\\u%04x", code);
+    } else if (invisible) {
+      printable += Format(code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
     } else {
       printable += text.substr(0, length);
     }

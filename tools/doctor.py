@@ -6,6 +6,7 @@ Exits with 0 if the default engine can run and CIFAR-10 is complete, else with 1
 listed last.
 """
 
+import contextlib
 import glob
 import os
 import pathlib
@@ -85,8 +86,10 @@ def check_engines():
 def check_data():
     folder = os.path.join(
         os.path.expanduser(os.environ.get('PERMAFROST_DATA') or f'{CACHE}/data'), 'cifar10')
-    sizes = {entry.name: entry.stat().st_size for entry in pathlib.Path(folder).glob('*.bin')
-             if entry.is_file()}
+    sizes = {}
+    with contextlib.suppress(OSError):  # it is not there, or not for this user
+        sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in os.listdir(folder)
+                 if os.path.isfile(os.path.join(folder, name))}
     missing = ', '.join(name for name in BATCHES if sizes.get(name) != BATCH_BYTES)
     report('data', missing and f'{missing} missing or incomplete in {folder}: `make data`', folder)
 
@@ -100,7 +103,7 @@ def check_machine():
            'TensorFlow does not start: use another machine',
            f'{machine.cores()} cores to use' + (f' (CPU quota: {quota:g})' if quota else ''))
     folder = next(path for path in [pathlib.Path(CACHE), *pathlib.Path(CACHE).parents]
-                  if path.is_dir())
+                  if os.path.isdir(str(path)))
     free = shutil.disk_usage(folder).free // 10**6
     fits = free >= FREE_MB and os.access(str(folder), os.W_OK)
     detail = f'{free} MB free in {folder}'

@@ -2,7 +2,9 @@
 
 #include <sched.h>
 
-#ifdef __aarch64__
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
@@ -10,6 +12,7 @@
 #include <cmath>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "error.h"
 #include "process/control_groups.h"
@@ -19,7 +22,10 @@ namespace {
 
 bool HasBfloat16() {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
+  // GCC 9 does not know the name avx512bf16. The system must save the registers, too: avx512f.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
+         (eax & 1U << 5);
 #elif defined(__aarch64__)
   constexpr unsigned long kHwcap2Bf16 = 1UL << 14;
   return getauxval(AT_HWCAP2) & kHwcap2Bf16;
@@ -42,9 +48,15 @@ double CpuQuota(const std::string& system) {
 }
 
 int CountProcessors() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, static_cast<int>(std::min<double>(CPU_COUNT(&set), std::ceil(CpuQuota()))));
+  constexpr size_t kMaxSets = 256;  // of 1,024 processors each
+  std::vector<cpu_set_t> sets(1);
+  const auto bytes = [&sets] { return sets.size() * sizeof(cpu_set_t); };
+  while (sched_getaffinity(0, bytes(), sets.data()) != 0) {
+    if (sets.size() >= kMaxSets) return 1;
+    sets.resize(2 * sets.size());
+  }
+  const int count = CPU_COUNT_S(bytes(), sets.data());
+  return std::max(1, static_cast<int>(std::min<double>(count, std::ceil(CpuQuota()))));
 }
 
 void CheckBfloat16() {

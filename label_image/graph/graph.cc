@@ -143,6 +143,13 @@ int Graph::OutputType(const Node& node) const {
   return DecodesImages(node) ? kUint8 : 0;
 }
 
+bool Graph::IsOneValue(const Node& node) const {
+  const int type = OutputType(node);
+  const Shape shape = OutputShape(node).value_or(Shape());
+  return (type == kFloat || type == kDouble || type == kInt32 || type == kBool) &&
+         std::all_of(shape.begin(), shape.end(), [](int64_t size) { return size == 1; });
+}
+
 std::optional<Shape> Graph::OutputShape(const Node& node) const {
   if (DecodesImages(node)) {
     const auto channels = node.Attribute("channels", kAttrInt);

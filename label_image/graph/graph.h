@@ -79,6 +79,10 @@ class Graph {
   // Return the shape of the first output of a node, if its attributes define it.
   std::optional<Shape> OutputShape(const Node& node) const;
 
+  // Return whether the first output of a node is one float, double, int32 or bool, as far as its
+  // attributes tell.
+  bool IsOneValue(const Node& node) const;
+
   // Return the strings in the Const `labels`, or nothing if there is no such Const. Throws Error if
   // it is damaged.
   std::vector<std::string> Labels() const;

@@ -36,8 +36,10 @@ std::vector<std::string> OnnxLabels(std::string_view model) {
 
 std::string OnnxSourceOp(std::string_view model, std::string_view output) {
   std::unordered_map<std::string_view, std::string_view> nodes;  // by output
-  for (std::string_view node : wire::AllBytes(wire::LastBytes(model, kModelGraph), kGraphNode)) {
-    for (std::string_view name : wire::AllBytes(node, kNodeOutput)) nodes.emplace(name, node);
+  for (std::string_view graph : wire::AllBytes(model, kModelGraph)) {
+    for (std::string_view node : wire::AllBytes(graph, kGraphNode)) {
+      for (std::string_view name : wire::AllBytes(node, kNodeOutput)) nodes.emplace(name, node);
+    }
   }
   std::string_view op;
   for (size_t i = 0; i <= nodes.size(); ++i) {  // more steps would be a cycle

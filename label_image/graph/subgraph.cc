@@ -98,7 +98,7 @@ std::string ExtractSubgraph(const Graph& graph, const Subgraph& subgraph) {
         WriteNode(*node, subgraph.allow_any_op, &written);
         before = ": ", after = " (--allow_any_op runs it anyway)";
         if (!subgraph.allow_any_op) repeated += CheckNode(*node);
-        if (repeated > kMaxRepeated) throw Error("repeats a value too often");
+        if (repeated > kMaxRepeated) throw Error("expands constants to too many elements");
       }
     } catch (const Error& error) {
       throw Error(graph.path(), before, OneLine(node->op, 50), " ", Quote(node->name), " ",

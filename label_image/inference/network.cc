@@ -39,8 +39,8 @@ void Network::AskForMissing() const {
       input_ && (input_->lacks_size() || (input_->any_size() && options_.only_timed));
   if (lacks_size) missing += " --image_size N";
   if (missing.empty()) return;
-  throw UsageError(name(), input_ ? Concat(" is fed at ", Quote(node()), " and does not specify")
-                                  : " does not specify", " everything: add", missing);
+  throw UsageError(name(), input_ ? Concat(" (input ", Quote(node()), ")") : "",
+                   " leaves some settings open: add", missing);
 }
 
 int Network::image_size() const {

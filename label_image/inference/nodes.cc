@@ -72,11 +72,7 @@ std::string ValueInInference(const Graph& graph, const Node& node) {
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
     return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   });
-  const Shape shape = graph.OutputShape(node).value_or(Shape());
-  const bool single = std::all_of(shape.begin(), shape.end(), [](int64_t size) {
-    return size == 1;
-  });
-  if (!IsPlaceholder(node) || !single) return "";
+  if (!IsPlaceholder(node) || !graph.IsOneValue(node)) return "";
   const int type = graph.OutputType(node);
   if (type == kBool && Contains(name, {"train", "phase", "learning"})) return "false";
   if (type == kFloat && Contains(name, {"keep"})) return "1";
@@ -215,6 +211,10 @@ void ListOthers(const Graph& graph, const NodeList& outputs, const Node* fed, No
     }
     if (node->op == "PlaceholderWithDefault") nodes->defaults.emplace_back(node->name);
     if (IsFed(*node)) {
+      if (!graph.IsOneValue(*node)) {
+        throw Error(graph.path(), " needs placeholder ", Quote(node->name),
+                    " too, which is not one number or bool: export a graph with one input");
+      }
       nodes->missing_flags.push_back("--feed " + OneLine(node->name, 50) + "=VALUE");
     }
   }

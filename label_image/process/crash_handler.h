@@ -8,7 +8,7 @@ namespace label_image {
 extern const char* volatile crash_runtime;
 extern const char* volatile crash_phase;
 
-// From now on keep all output to stderr back, unless the user has set TF_CPP_MIN_LOG_LEVEL=0. After
+// From now on hold back everything written to stderr, unless the user has set TF_CPP_MIN_LOG_LEVEL=0. After
 // a crash, print one line with the signal or the last line of that output, and exit with code 1.
 void InstallCrashHandler();
 

@@ -247,7 +247,7 @@ def _check_not_empty(dataset: Dataset, split: str) -> None:
     """Raise UserError if a split has no images."""
     if not dataset.counts.get(split):
         advice = {'validation': ': training with --validation N holds some out',
-                  'test': ': pack it with --test_fraction, or name another --split'}.get(split, '')
+                  'test': ': pack it with --test_fraction above 0'}.get(split, '')
         raise UserError(f'{printable(dataset.directory)} has no {split} images{advice}')
 
 

@@ -121,12 +121,14 @@ def _graph_to_run(values: flags.FlagValues) -> str:
     for name in ('feed', 'allow_any_op'):
         if values[name].value and not own:
             raise UsageError(f'--{name} is for graphs that TensorFlow runs: leave it out')
+    if not own:
+        client.python(client.runtime_of(path, values.runtime))  # builds it; the child's log is held
     if own or path.endswith('.pb'):
         file_kinds.check_graph_file(path)
         isolation.continue_in_child(path)
         return path
     if not os.path.isfile(path):
-        raise UserError(f'cannot read {path}: name a file, or freeze a run')
+        raise UserError(f'{path} does not exist: name another --graph, or freeze a run')
     return path
 
 

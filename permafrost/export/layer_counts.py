@@ -147,10 +147,10 @@ def _shapes(graph: tf.GraphDef) -> Shapes:
     except UserError:
         return shapes
     for operation in imported.get_operations():
-        if operation.outputs and operation.outputs[0].shape.ndims:
-            batch, *others = operation.outputs[0].shape.as_list()
-            if None not in others:
-                shapes[operation.name] = [1 if batch is None else batch] + others
+        if operation.outputs and operation.outputs[0].shape.ndims is not None:
+            sizes = operation.outputs[0].shape.as_list()
+            if None not in sizes[1:]:
+                shapes[operation.name] = [1 if size is None else size for size in sizes]
     return shapes
 
 
@@ -167,7 +167,7 @@ def _ops_and_macs(node: tf.NodeDef, shapes: Shapes, takes_one: bool
         return 0, 0
     shape = shapes.get(node.name)
     # A product on maps has a row for each position.
-    rows = shape[0] if takes_one and shape and len(shape) > 1 else 1
+    rows = shape[0] if takes_one and shape else 1
     size = rows * net.product(shape[1:]) if shape is not None else None
     if size and node.op in ELEMENTWISE_OPS:
         return ELEMENTWISE_OPS[node.op] * size, 0

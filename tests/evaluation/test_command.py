@@ -56,7 +56,7 @@ def test_follow_ends_soon_after_the_training_does(run, synthetic, tmp_path, monk
 
     thread = threading.Thread(target=train)
     thread.start()
-    locked.wait()
+    assert locked.wait(60)
     result = in_process.run('eval.py', '--run', copy, '--follow', '--data_dir', synthetic.directory)
     thread.join()
     assert result.code == 0 and 'step 30: ' in result.stdout, result

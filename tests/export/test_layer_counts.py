@@ -132,6 +132,15 @@ def test_a_fixed_batch_is_counted_for_one_image():
     assert layer_counts.totals(layers)['macs'] == 15
 
 
+def test_operations_on_scalars_and_vectors_are_counted():
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [1, 5])
+        scale = tf.math.rsqrt(tf.ones([5]) * tf.subtract(2., tf.constant(1.)))
+        tf.multiply(x, scale)
+    layers, not_counted = layer_counts.count_layers(graph.as_graph_def())
+    assert not not_counted and layer_counts.totals(layers)['ops'] == 1 + 5 + 5 + 5
+
+
 def test_zeros_are_counted_among_weights_alone():
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, 2, 2, 3])

@@ -159,7 +159,7 @@ def test_names_are_printed_escaped_and_json_is_valid(program, tmp_path):
 
 
 def test_the_byte_order_mark_of_a_labels_file_is_no_name(program, graph, picture, tmp_path):
-    (tmp_path / 'labels.txt').write_bytes('\ufeffone\r\ntwo\nthree\n'.encode())
+    (tmp_path / 'labels.txt').write_bytes('\ufeffone\r\ntwo\rthree\n'.encode())
     answer = json.loads(program('--graph=' + graph, OWN, '--json', picture,
                                 f'--labels={tmp_path}/labels.txt'))
     assert {top['label'] for top in answer['images'][0]['top']} == {'one', 'two', 'three'}

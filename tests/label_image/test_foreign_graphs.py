@@ -167,7 +167,7 @@ def evaluate_in_python(path, flags, dataset):
 
 
 @pytest.mark.parametrize('build, flags, message', [
-    (without_shape, [], "is fed at 'x' and does not specify everything: add --image_size N"),
+    (without_shape, [], "(input 'x') leaves some settings open: add --image_size N"),
     (two_of_each, [], 'add --node NAME (candidates: a, b) --output NAME (candidates: one, two)'),
     (damaged, RAW, "node 'y' returns NaN (column 0)"),
     (one_column, RAW, '1 number by MatMul: give --output_kind'),

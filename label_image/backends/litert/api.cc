@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 const LibraryNames kNames = {
     "LiteRT", {"ai_edge_litert"}, {"libLiteRt.so"}, {"libLiteRt.so"}};
 
-// Return the version in the name of the wheel's metadata, or "" for a library that is not in a
-// wheel: the library does not say it.
+// Return the version in the name of the wheel's metadata. A library that is not in a wheel does not
+// tell its version.
 std::string WheelVersion(const fs::path& library) {
   const std::string begin = "ai_edge_litert-", end = ".dist-info";
   std::error_code error;
@@ -27,7 +27,7 @@ std::string WheelVersion(const fs::path& library) {
       return name.substr(begin.size(), name.size() - size);
     }
   }
-  return "";
+  return "(unknown version)";
 }
 
 const char* StatusText(int status) {

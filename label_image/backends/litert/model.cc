@@ -53,7 +53,7 @@ class LiteRtModel : public Model {
     LiteRtSignatureT* signature = nullptr;
     litert.Check(litert.GetNumModelSignatures(model, &count), "cannot count signatures");
     if (count == 0) throw Error(name(), " has no signature");
-    litert.Check(litert.GetModelSignature(model, kSignature, &signature), "finds no signature");
+    litert.Check(litert.GetModelSignature(model, kSignature, &signature), "cannot read the signature");
     const auto inputs =
         Names(signature, litert.GetNumSignatureInputs, litert.GetSignatureInputName);
     outputs_ = Names(signature, litert.GetNumSignatureOutputs, litert.GetSignatureOutputName);
@@ -131,7 +131,7 @@ class LiteRtModel : public Model {
     LiteRtOptionsT* options = nullptr;
     LiteRtOpaqueOptionsT* cpu = nullptr;
     litert_.Check(litert_.CreateOptions(&options), "cannot make options");
-    litert_.Check(litert_.SetOptionsHardwareAccelerators(options, kCpu), "has no CPU");
+    litert_.Check(litert_.SetOptionsHardwareAccelerators(options, kCpu), "cannot select the CPU");
     char* text = strdup(Concat("num_threads = ", threads, "\n").c_str());
     litert_.Check(litert_.CreateOpaqueOptions("xnnpack", text, free, &cpu), "cannot set threads");
     litert_.Check(litert_.AddOpaqueOptions(options, cpu), "cannot set threads");

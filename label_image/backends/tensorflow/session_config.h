@@ -7,7 +7,7 @@ namespace label_image {
 
 // Set the environment variables that libraries read when they are loaded: the log level, the
 // OpenMP threads of Intel's build, and that TensorFlow uses oneDNN on a processor with AVX2.
-// Variables that are already set keep their values.
+// Variables that are already set, but for OMP_NUM_THREADS, keep their values.
 void SetEnvironment(int threads);
 
 // Return a serialized ConfigProto. `single_threaded_executor`: with one thread, use the executor

@@ -39,13 +39,14 @@ ORIENTATION, SHORT = 0x112, 3
 def decode(content: bytes) -> Image.Image:
     """Decode a JPEG file to RGB, upright. Raises BadImage, or an exception of Pillow."""
     clean, with_surplus = bytearray(b'\xff\xd8'), bytearray(b'\xff\xd8')
-    scans, orientation, is_adobe, is_arithmetic = 0, None, False, False
+    scans, orientation, is_adobe, is_arithmetic, blocks = 0, None, False, False, 0
     for marker, data, scan in _segments(content):
         if marker in FRAMES:
             if data[:1] != b'\x08' or len(data) < 5:
                 raise BadImage('only JPEG images of 8 bits per colour are supported')
             height, width = struct.unpack_from('>HH', data, 1)
             check_size(width, height)
+            blocks = -(-width // 8) * -(-height // 8)
             is_arithmetic = marker in ARITHMETIC
         elif marker in OTHER_FRAMES:
             raise BadImage('this kind of JPEG image is not supported')
@@ -53,6 +54,8 @@ def decode(content: bytes) -> Image.Image:
             orientation = _orientation(data[len(EXIF):])
         elif marker == ADOBE and data.startswith(b'Adobe') and len(data) >= 12:
             is_adobe = True
+        if sum(1 for _ in RESTART.finditer(scan)) > blocks:  # SURPLUS comes before each
+            raise BadImage('more restart markers than blocks')
         segment = _without_metadata(marker, data)
         clean += segment + scan
         with_surplus += segment + RESTART.sub(lambda found: SURPLUS + found.group(), scan)

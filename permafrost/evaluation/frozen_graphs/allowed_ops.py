@@ -65,7 +65,7 @@ def check_graph(graph: tf.GraphDef, name: str = 'the graph') -> tf.GraphDef:
         try:
             repeated += _check_node(node)
             if repeated > ALLOWED.limits['kMaxRepeated']:
-                raise ValueError('repeats a value too often')
+                raise ValueError('expands constants to too many elements')
         except ValueError as error:
             raise UserError(f"{name}: {printable(node.op)} '{printable(node.name)[:100]}' {error} "
                             '(--allow_any_op runs it anyway)')

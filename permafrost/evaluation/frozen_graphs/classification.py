@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from permafrost.datasets.images import image
 from permafrost.datasets.images.bad_image import BadImage
-from permafrost.errors import UserError, printable
+from permafrost.errors import UserError, pluralize, printable
 from permafrost.evaluation.frozen_graphs.classifier import Classifier
 from permafrost.evaluation.frozen_graphs.reading.model_card import ModelCard
 
@@ -48,8 +48,8 @@ def names_to_print(frozen: Classifier, card: ModelCard, count: int) -> List[str]
     """
     names = list(frozen.labels or card.classes or map(str, range(count)))
     if len(names) != count:
-        raise UserError(f'{frozen.path}: {len(names)} labels for {count} classes: give --labels '
-                        'FILE with a name for each class')
+        raise UserError(f"{frozen.path}: {pluralize(len(names), 'label')} for {count} classes: "
+                        'give --labels FILE with a name for each class')
     return [printable(re.sub('[\n\r\t]', ' ', name)) for name in names]
 
 

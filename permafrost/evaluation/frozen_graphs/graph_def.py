@@ -34,7 +34,7 @@ def read_graph(path: str, session_config: Optional[tf.ConfigProto] = None) -> tf
             graph.ParseFromString(content)
     except OSError as error:
         raise UserError(f'cannot read {path} ({error.strerror}): name another frozen graph')
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except (text_format.ParseError, RecursionError, UnicodeDecodeError) as error:
         raise UserError(f'{path} is damaged: {printable(one_line(error))}: write it again')
     except message.DecodeError:
         graph.Clear()

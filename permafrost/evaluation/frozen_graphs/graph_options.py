@@ -33,5 +33,5 @@ def raise_if_missing(path: str, node: str, missing: Sequence[str]) -> None:
     `node` is the one that is fed, '' if that is missing too.
     """
     if missing:
-        place = f" is fed at '{printable(node)[:100]}' and" if node else ''
-        raise UsageError(f'{path}{place} does not specify everything: add ' + ' '.join(missing))
+        place = f" (input '{printable(node)[:100]}')" if node else ''
+        raise UsageError(f'{path}{place} leaves some settings open: add ' + ' '.join(missing))

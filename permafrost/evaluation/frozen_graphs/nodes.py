@@ -159,10 +159,19 @@ def find_nodes(definition: tf.GraphDef, path: str, node: Optional[str] = None,
                             f"'{each.name}': freeze both with "
                             'python -m tensorflow.python.tools.freeze_graph')
         if _is_fed(each):
+            if not is_one_value(each):
+                raise UserError(f"{path} needs placeholder '{each.name}' too, which is not one "
+                                'number or bool: export a graph with one input')
             missing.append(f'--feed {each.name}=VALUE')
     is_own = fed.name == 'images' and output_type(fed) in (0, tf.uint8.as_datatype_enum)
     return Nodes(fed.name, outputs[0].name, tuple(missing), tuple(sorted(defaults)),
                  tuple(sorted(assumed)), is_own)
+
+
+def is_one_value(node: tf.NodeDef) -> bool:
+    """Return whether a node is one float, double, int32 or bool, as far as its attributes tell."""
+    return all(size == 1 for size in output_shape(node) or []) and output_type(node) in (
+        each.as_datatype_enum for each in (tf.float32, tf.float64, tf.int32, tf.bool))
 
 
 def _is_fed(node):
@@ -172,7 +181,7 @@ def _is_fed(node):
 def _value_in_inference(node):
     """Return the value of a placeholder of one number or bool that its name tells, or ''."""
     name, kind = node.name.lower(), output_type(node)
-    if not node.op.startswith('Placeholder') or any(size != 1 for size in output_shape(node) or []):
+    if not node.op.startswith('Placeholder') or not is_one_value(node):
         return ''
     if kind == tf.bool.as_datatype_enum and any(part in name for part in SWITCH_NAMES):
         return 'false'

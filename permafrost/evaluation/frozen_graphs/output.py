@@ -99,8 +99,8 @@ class Output:
                             f'numbers, then of {values.shape[1]}')
         self._columns = values.shape[1]
         if not np.isfinite(values).all():
-            column = np.argwhere(~np.isfinite(values))[0][1]
-            what = 'NaN' if np.isnan(values).any() else 'infinity'
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            what = 'NaN' if np.isnan(values[row, column]) else 'infinity'
             raise UserError(f"{self._path}: node '{self._node}' returns {what} (column {column}): "
                             'its weights or the preprocessing are wrong')
         self.kind = self.kind or self._decide(values)

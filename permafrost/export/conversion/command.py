@@ -25,7 +25,7 @@ def run(values: flags.FlagValues) -> Optional[str]:
     """
     targets = formats.chosen(values)
     if values['max_loss'].present and not targets:
-        raise UsageError('--max_loss is for files made of the frozen graph: add e.g. '
+        raise UsageError('--max_loss applies only to converted files: add e.g. '
                          '--formats pb,tflite')
     if values.graph:
         _check_graph(values, targets)
@@ -77,5 +77,6 @@ def _check_output_paths(values: flags.FlagValues, targets: Sequence[formats.Targ
     for target in targets:
         path = target.path(values.output or frozen)
         for place in [path + end for end in ('', '.json', '.cc', '.h')]:
-            if os.path.isdir(place):
+            is_taken = target.format == 'saved_model' and os.path.lexists(path)
+            if is_taken or os.path.isdir(place):
                 raise UserError(f'{place} exists: remove it, or name another --output')

@@ -42,8 +42,9 @@ def export(path: str, targets: Sequence[Target], dataset: loading.Dataset,
                 contents, result = exporter.convert(target, place)
                 loss = _loss(result, source)
                 if loss > max_loss:
-                    lossy.append(f'{printable(place)} loses {loss:.2f} percentage points of '
-                                 f'accuracy{" at most" * (not source.is_test)}')
+                    lossy.append(f'{printable(place)} ' + (
+                        f'loses {loss:.2f} percentage points of accuracy' if source.is_test else
+                        f'changes the class of {loss:.2f} % of the training images'))
                     continue
                 freeze.write({**contents, place + '.json': files.json_text(result)}, place)
             except UserError as error:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import tensorflow.compat.v1 as tf
 
 PREPROCESSING = 'preprocessing/'  # begins the names of what computes `inputs` from `images`
+OWN_GRAPHS_ONLY = 'only frozen graphs that freeze_graph.py wrote can be converted'
 INTERFACE = ('images', 'inputs', 'predictions')
 
 
@@ -32,8 +33,8 @@ def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.Gra
     names = {each.name for each in graph.node}
     missing = [name for name in (*INTERFACE, 'probabilities') if name not in names]
     if missing:
-        raise UserError(f"{printable(path)} has no node {', '.join(missing)}: only frozen "
-                        'graphs that freeze_graph.py wrote can be converted')
+        raise UserError(f"{printable(path)} has no node {', '.join(missing)}: "
+                        + OWN_GRAPHS_ONLY)
     inside = {each.name for each in graph_def.preprocessing(graph).node}
     inside -= set(INTERFACE)
     renamed = tf.GraphDef(versions=graph.versions)
@@ -44,13 +45,16 @@ def extract(graph: 'tf.GraphDef', node: str, path: str = 'the graph') -> 'tf.Gra
         copy.input[:] = [PREPROCESSING + name if name in inside else name for name in each.input]
     with tf.Graph().as_default() as imported:
         graph_def.import_graph(renamed, path)
-        shape = [-1] + imported.get_tensor_by_name(node + ':0').shape.as_list()[1:]
+        shape = imported.get_tensor_by_name(node + ':0').shape
+    if shape.ndims != 4:
+        raise UserError(f"{printable(path)}: node '{node}' is not a batch of images ({shape}): "
+                        + OWN_GRAPHS_ONLY)
     result = graph_def.extract_subgraph(renamed, ['predictions'],
                                         ['inputs'] if node == 'inputs' else [])
     for each in result.node:
         if each.name == node:
             each.attr['shape'].shape.CopyFrom(tf.TensorShape(
-                [None if size < 0 else size for size in shape]).as_proto())
+                [None, *shape.as_list()[1:]]).as_proto())
     return result
 
 

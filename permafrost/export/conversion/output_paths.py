@@ -44,7 +44,11 @@ def description_path(output: str, model: str) -> str:
 
 
 def check_new(saved_model: str) -> None:
-    """Raise UserError if the directory `saved_model` exists."""
-    if os.path.exists(saved_model):
+    """Raise UserError if `saved_model` exists. TensorFlow Serving needs a number as its name."""
+    if os.path.lexists(saved_model):
+        folder, name = os.path.split(os.path.normpath(saved_model))
+        number = int(name) if name.isdigit() else 0
+        while os.path.lexists(os.path.join(folder, str(number))):
+            number += 1
         raise UserError(f'{saved_model} exists: name another --saved_model, e.g. '
-                        f"{os.path.join(saved_model, '1')}")
+                        f'{os.path.join(folder, str(number or 1))}')

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.datasets import loading
-from permafrost.errors import UserError
+from permafrost.errors import UserError, one_line, printable
 from permafrost.evaluation import inference_graph
 from permafrost.evaluation.evaluate import check_classes
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -67,7 +67,14 @@ def read(path: str, dataset: loading.Dataset,
         output=_tensor('predictions', 'float32', [count]),
         source={'file': os.path.basename(path), 'sha256': hashlib.sha256(content).hexdigest()},
         preprocessing='in the file: it takes decoded images')
-    logits = _logits(graph, images, session_config)
+    try:
+        logits = _logits(graph, images, session_config)
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f'{printable(path)} cannot be run ({one_line(error)}): '
+                        f'{network.OWN_GRAPHS_ONLY}')
+    if logits.ndim != 2:
+        raise UserError(f'{printable(path)} returns no row of logits for each image: '
+                        f'{network.OWN_GRAPHS_ONLY}')
     if logits.shape[1] != count:
         raise UserError(f'{path} returns {logits.shape[1]} classes, but {dataset.name} has '
                         f'{count}: name the dataset that it was trained on with --dataset')

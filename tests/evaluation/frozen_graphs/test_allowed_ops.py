@@ -144,7 +144,7 @@ CASES = {
     'empty filter': (lambda: conv((3, 3, 0, 4)), 'has no elements'),
     'empty vector': (lambda: chain('Relu', [np.ones(0, np.float32)], T=tf.float32),
                      'reads a tensor without elements'),
-    'repeated value': (lambda: repeated(2 ** 23), 'repeats a value too often'),
+    'repeated value': (lambda: repeated(2 ** 23), 'expands constants to too many elements'),
     'negative shape': (lambda: repeated(-1), 'shape'),
     'large tensor': (lambda: fill(2 ** 13, 2 ** 14), 'returns a tensor of 134217728 elements'),
     'large for one image': (lambda: chain('Tile', ['pixels', np.array([1, 1000, 100, 1], np.int32)],

@@ -77,7 +77,7 @@ def test_names_of_the_classes_come_from_the_json_if_the_graph_has_none(pictures,
     (tmp_path / 'a.json').write_text(json.dumps({'classes': [f'c{i}' for i in range(10)]}))
     assert '  c' in in_process.run(*arguments).stdout
     (tmp_path / 'a.json').write_text(json.dumps({'classes': ['one']}))
-    assert '1 labels for 10 classes' in in_process.run(*arguments).stderr
+    assert '1 label for 10 classes' in in_process.run(*arguments).stderr
 
 
 @pytest.mark.parametrize('flags, message', [

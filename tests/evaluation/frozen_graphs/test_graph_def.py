@@ -37,6 +37,15 @@ def test_nodes_upstream_of_a_feed_are_removed():
     assert 'images' not in types
 
 
+def test_a_text_that_is_nested_too_deeply_is_one_line(tmp_path):
+    path, depth = str(tmp_path / 'a.pbtxt'), 2000
+    with open(path, 'w') as stream:
+        stream.write('node {\n' + depth * 'attr { key: "a" value { func { ')
+        stream.write(depth * '} } }' + '}\n')
+    with pytest.raises(UserError, match='a.pbtxt is damaged: .*: write it again'):
+        graph_def.read_graph(path)
+
+
 def test_a_missing_node_is_named():
     graph = foreign_graph()[0]
     damaged = tf.GraphDef(node=[node for node in graph.node if node.name != 'conv1/biases'])

@@ -45,7 +45,8 @@ def test_questions_name_the_candidates():
         tf.reduce_sum(both, [1, 2], name='two')
     assert nodes_of(network).missing_flags == (
         '--node NAME (candidates: a, b)', '--output NAME (candidates: one, two)')
-    assert nodes_of(network, 'a', 'one').missing_flags == ('--feed b=VALUE',)
+    with pytest.raises(UserError, match="needs placeholder 'b' too, which is not one number or"):
+        nodes_of(network, 'a', 'one')
     assert nodes_of(lambda: tf.constant(1., name='c')).missing_flags == (
         '--node NAME (candidates: none)', '--output NAME (candidates: none)')
 

@@ -123,7 +123,7 @@ def test_the_output_is_stated_or_usual_or_the_only_one(outputs, stated, fetched,
 
 @pytest.mark.parametrize('child, stated, message', [
     (Child(outputs=['boxes', 'scores']), {},
-     r"^a.onnx is fed at 'x' and does not specify everything: add --output NAME "
+     r"^a.onnx \(input 'x'\) leaves some settings open: add --output NAME "
      r'.candidates: boxes, scores.$'),
     (Child((-1, -1, -1, 3), outputs=['a', 'b']), {}, r'candidates: a, b. --image_size N$'),
     (Child(outputs=['boxes', 'scores']), {'output': 'score'},

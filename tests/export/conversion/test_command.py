@@ -45,7 +45,7 @@ def test_a_frozen_graph_is_converted(file, synthetic, asked):
     (['--graph=FILE'], '--graph is already frozen: choose e.g. --formats tflite'),
     (['--graph=FILE', '--formats=tflite', '--step=3'], '--step is for a run'),
     (['--graph=/tmp', '--formats=tflite'], '--graph must be a .pb file'),
-    (['--run=RUN', '--max_loss=3'], '--max_loss is for files made of the frozen graph: add e.g. '
+    (['--run=RUN', '--max_loss=3'], '--max_loss applies only to converted files: add e.g. '
      '--formats pb,tflite'),
     (['--formats=tflit'], "unknown format 'tflit'; did you mean tflite?"),
     (['--quantize=int8'], '--quantize int8 is for tflite and onnx: add e.g. --formats pb,tflite')])

@@ -129,8 +129,8 @@ def test_the_files_of_c_have_one_name(file, synthetic, tmp_path, monkeypatch, ca
 
 def test_without_test_images_the_accuracy_is_unknown(file, synthetic, tmp_path, lossy):
     data = synthetic._replace(counts=dict(synthetic.counts, test=0))
-    with pytest.raises(UserError, match='loses [0-9.]+ percentage points of accuracy at most, more '
-                                        'than --max_loss 1'):
+    with pytest.raises(UserError, match='changes the class of [0-9.]+ % of the training images, '
+                                        'more than --max_loss 1'):
         exporting.export(file, INT8, data, None, 1., str(tmp_path / 'net.pb'))
     assert os.listdir(str(tmp_path)) == []
     result, = exporting.export(file, INT8, data, None, 100., str(tmp_path / 'net.pb'))

@@ -58,3 +58,9 @@ def test_a_graph_of_someone_else_is_refused_in_one_line():
     graph.node.add(name='images', op='Placeholder')
     with pytest.raises(UserError, match='x.pb has no node inputs, predictions, probabilities: '):
         network.extract(graph, 'images', 'x.pb')
+    with tf.Graph().as_default() as any_rank:
+        images = tf.placeholder(tf.uint8, None, name='images')
+        inputs = tf.cast(images, tf.float32, name='inputs')
+        tf.nn.softmax(tf.identity(inputs, name='predictions'), name='probabilities')
+    with pytest.raises(UserError, match="x.pb: node 'images' is not a batch of images"):
+        network.extract(any_rank.as_graph_def(), 'images', 'x.pb')

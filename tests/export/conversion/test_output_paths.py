@@ -31,5 +31,5 @@ def test_wrong_places_are_refused(tmp_path):
         with pytest.raises(UsageError, match=message):
             output_paths.description_path(str(tmp_path / name), 'tuto')
     output_paths.check_new(str(tmp_path / 'new'))
-    with pytest.raises(UserError, match='exists: name another --saved_model, e.g. .*/d.pb/1'):
+    with pytest.raises(UserError, match='exists: name another --saved_model, e.g. .*/1$'):
         output_paths.check_new(str(tmp_path / 'd.pb'))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from permafrost.errors import UsageError, UserError
-from permafrost.evaluation.frozen_graphs.nodes import output_shape, output_type
+from permafrost.evaluation.frozen_graphs.nodes import is_one_value, output_shape, output_type
 
 
 def feed_constants(definition: tf.GraphDef, path: str, feeds: Sequence[str]) -> tf.GraphDef:
@@ -34,8 +34,7 @@ def feed_constants(definition: tf.GraphDef, path: str, feeds: Sequence[str]) -> 
             raise UserError(f"{path} has no placeholder '{name}' for --feed")
         dtype = output_type(node)
         shape = output_shape(node) or []
-        if any(size != 1 for size in shape) or dtype not in (
-                each.as_datatype_enum for each in (tf.float32, tf.float64, tf.int32, tf.bool)):
+        if not is_one_value(node):
             raise UserError(f'--feed={feed}: only a placeholder of one number or bool can be fed '
                             'with a value')
         dtype = tf.as_dtype(dtype)

@@ -33,7 +33,11 @@ class ImageInput:
         self.preprocessing = Preprocessing(
             options.standardize, options.input_mean, options.input_std)
         self._path, self.name = path, name
-        self.dtype = tf.as_dtype(kind) if kind else tf.uint8 if name == 'images' else tf.float32
+        try:
+            self.dtype = tf.as_dtype(kind) if kind else tf.uint8 if name == 'images' else tf.float32
+        except TypeError:
+            raise UserError(f"{path}: node '{printable(name)[:100]}' has the unknown type {kind}: "
+                            'write the graph again') from None
         self.is_raw = self.dtype == tf.uint8
         self.is_own = self.is_raw and name == 'images'  # as in the graphs of freeze_graph.py
         self.layout = self._find_layout(shape)

@@ -32,7 +32,7 @@ class Preprocessing:
         return self._standardize is not None or self._mean is not None
 
     def require_one_channel(self) -> None:
-        """Raise UsageError if a number is stated for each of three channels."""
+        """Raise UsageError if three channels have different numbers."""
         if any(numbers is not None and len(numbers) > 1 for numbers in (self._mean, self._std)):
             raise UsageError('--input_mean and --input_std must be one number for grey images')
 
@@ -60,7 +60,7 @@ def _numbers(flag, text, least):
     try:
         numbers = np.array([float(part) for part in text.split(',')])
         if len(numbers) in (1, 3) and np.isfinite(numbers).all() and numbers.min() >= least:
-            return numbers
+            return numbers if len(set(numbers)) > 1 else numbers[:1]
     except ValueError:
         pass
     raise UsageError(f"--{flag} must be a number{' above 0' if least > 0 else ''}, or three with "

@@ -11,6 +11,7 @@ from typing import IO, Any, Iterable, Iterator
 
 from permafrost import machine
 from permafrost.cli import console
+from permafrost.cli.child_process import end_with_parent
 from permafrost.cli.ending_signals import ENDING_SIGNALS, on_ending_signals
 from permafrost.errors import one_line, printable
 
@@ -24,7 +25,7 @@ _usual_stack = None  # the limit before set_limits
 
 
 def continue_in_child(path: str) -> None:
-    """Go on in a child process, which has a memory limit and a large stack.
+    """Continue in a child process, which has a memory limit and a large stack.
 
     Call this before TensorFlow is imported; afterwards, or where there is no fork, it does nothing.
     The calling process ends with the exit code of the child or, if a signal ends that, with one
@@ -35,10 +36,13 @@ def continue_in_child(path: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     log = tempfile.TemporaryFile()
+    end_with_this = end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # one that is ignored is not sent
     # A signal between the fork and the handler would end this process and leave the child.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {*ENDING_SIGNALS, signal.SIGCHLD})
     child = os.fork()
     if child == 0:
+        end_with_this()
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         _hold_log(log)
         set_limits()

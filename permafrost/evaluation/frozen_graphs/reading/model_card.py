@@ -1,7 +1,6 @@
 """ModelCard: what the json next to a graph says of it: its model, its accuracy, its classes.
 
-freeze_graph.py writes it. label_image/model_card.cc reads the same, but compares only the size of
-the graph, not its checksum.
+freeze_graph.py writes it. label_image/model_card.cc reads the same.
 """
 
 import dataclasses

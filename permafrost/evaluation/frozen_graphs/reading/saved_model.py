@@ -11,6 +11,7 @@ from google.protobuf import message, text_format
 from tensorflow.core.protobuf import saved_model_pb2  # has no public name
 from tensorflow.python.grappler import tf_optimizer  # has no public name
 
+from permafrost import files
 from permafrost.errors import UserError, one_line, printable
 from permafrost.training.checkpoints import finding
 
@@ -42,7 +43,7 @@ def read_saved_model(directory: str, session_config: Optional[tf.ConfigProto] = 
         except OSError as error:
             raise UserError(f'{error.filename or directory}: {error.strerror}: copy the whole '
                             'SavedModel, with its variables')
-        except (tf.errors.OpError, KeyError, TypeError, ValueError) as error:
+        except (tf.errors.OpError, AssertionError, KeyError, TypeError, ValueError) as error:
             raise UserError(f'TensorFlow {tf.__version__} cannot load the SavedModel {directory}: '
                             f'{one_line(error, 300)}')
 
@@ -53,14 +54,15 @@ def _serving_graph(directory: str) -> tf.MetaGraphDef:
     binary = os.path.join(directory, 'saved_model.pb')
     try:
         if os.path.exists(binary):
-            with open(binary, 'rb') as stream:
+            with files.open_regular(binary) as stream:
                 saved.ParseFromString(stream.read())
         else:
             with open(binary + 'txt', encoding='utf-8') as stream:
                 text_format.Parse(stream.read(), saved)
     except OSError as error:
         raise UserError(f'cannot read {error.filename} ({error.strerror})')
-    except (message.DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
+    except (message.DecodeError, text_format.ParseError, RecursionError,
+            UnicodeDecodeError) as error:
         raise UserError(f'{directory} is damaged: {one_line(error)}: copy the SavedModel again')
     graphs = [meta for meta in saved.meta_graphs if 'serve' in meta.meta_info_def.tags]
     if len(graphs) != 1:

@@ -82,6 +82,11 @@ def test_what_cannot_be_fed_is_refused(arguments, message):
         made(*arguments, **stated)
 
 
+def test_an_unknown_type_is_one_line():
+    with pytest.raises(UserError, match="^a.pb: node 'x' has the unknown type 999: write "):
+        ImageInput('a.pb', 'x', 999, SQUARE, GraphOptions(), None)
+
+
 def test_images_of_a_dataset_must_fit():
     made(SQUARE).check_dataset('d', (32, 32))
     for found in (made([None, 64, 64, 3]), made(SQUARE, tf.uint8)):

@@ -93,20 +93,40 @@ with client.Child('resource_server', 'x', PYTHONPATH=sys.argv[2]) as child:
     assert (code, text) == (0, f'{usual} {120 << 20}\n')
 
 
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs prctl')
+def test_a_child_ends_with_its_parent():
+    """However that ends: the child runs a graph of someone else."""
+    _check_child_ends_after(signal.SIGKILL)
+
+
+def test_a_child_is_awaited_although_its_signal_was_ignored():
+    usual = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run("print('done')")[1] == 'done\n'
+    finally:
+        signal.signal(signal.SIGCHLD, usual)
+
+
 def test_a_signal_reaches_the_child():
+    assert _check_child_ends_after(signal.SIGTERM) in (1, 143)
+
+
+def _check_child_ends_after(number):
+    """Send a signal to a process that waits for its child; return its exit code."""
     process = subprocess.Popen(
         [sys.executable, '-c', START + "print(os.getpid(), flush=True); time.sleep(60)", ROOT],
         stdout=subprocess.PIPE, universal_newlines=True)
     child = int(process.stdout.readline())
     assert child != process.pid
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) in (1, 143)
+    process.send_signal(number)
+    code = process.wait(30)
     for _ in range(100):
         if not os.path.exists(f'/proc/{child}'):
             break
         time.sleep(0.1)
     assert not os.path.exists(f'/proc/{child}')
     process.stdout.close()
+    return code
 
 
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='needs the codes of Linux')

@@ -1,10 +1,12 @@
 """SavedModels: variables become constants, calls become nodes, and nothing else runs."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from permafrost.errors import UserError
 from permafrost.evaluation.frozen_graphs import graph_def
@@ -97,6 +99,23 @@ def test_what_is_no_model_for_serving_is_one_line(tmp_path):
     (tmp_path / 'saved_model.pb').write_bytes(b'')
     with pytest.raises(UserError, match="has 0 graphs with the tag 'serve'"):
         read_saved_model(str(tmp_path))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / 'saved_model.pb'))
+    with pytest.raises(UserError, match='saved_model.pb .not a regular file'):
+        read_saved_model(str(tmp_path))
+
+
+def test_an_output_that_is_missing_is_one_line(tmp_path):
+    path = str(tmp_path / 'saved')
+    save(path)
+    saved = saved_model_pb2.SavedModel.FromString((tmp_path / 'saved/saved_model.pb').read_bytes())
+    for output in saved.meta_graphs[0].signature_def['serving_default'].outputs.values():
+        output.name = 'missing:0'
+    (tmp_path / 'saved/saved_model.pb').write_bytes(saved.SerializeToString())
+    with pytest.raises(UserError, match='cannot load the SavedModel .*missing'):
+        read_saved_model(path)
 
 
 def test_a_copy_without_its_variables_is_one_line(tmp_path):
