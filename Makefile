@@ -28,7 +28,7 @@ lint: ## check Python (ruff, mypy, 3.7 syntax), shell scripts, Dockerfile and ma
 	$(LINT)/hadolint Dockerfile && \
 	$(LINT)/python tools/dev/check_manifests.py deploy/kubernetes/*.yaml
 	@python=$$(tools/setup.sh --find tf1) || { echo 'lint: syntax of 3.7 not checked'; exit 0; }; \
-	find . -name '*.py' -not -path './.*' | sort | xargs $$python -c \
+	find . -name '*.py' -not -path './.*' -print0 | sort -z | xargs -0 "$$python" -c \
 	'import sys; [compile(open(path, encoding="utf-8").read(), path, "exec") for path in sys.argv[1:]]'
 
 bench: data ## time the input pipeline and training

@@ -54,6 +54,7 @@ find_output() {
 outlives_container() {
   local point
   while read -r _ _ _ _ point _; do
+    point=$(printf %b "$point")  # a space is \040 there
     case $point in /) ;; *) case $output/ in "$point"/*) return ;; esac ;; esac
   done < /proc/self/mountinfo
   return 1

@@ -33,10 +33,10 @@ find_python() {
       fi
     done < <(type -aP "python$version"
              # pyenv's own Pythons: next to its shims, or in the usual place
-             for root in $(type -aP "python$version" | sed -n 's|/shims/.*||p') \
-                         "${PYENV_ROOT:-$HOME/.pyenv}"; do
+             while IFS= read -r root; do
                printf '%s\n' "$root/versions/$version".*/bin/python
-             done
+             done < <(type -aP "python$version" | sed -n 's|/shims/.*||p'
+                      echo "${PYENV_ROOT:-$HOME/.pyenv}")
              uv python find --no-python-downloads "$version" 2>/dev/null
              type -aP python3)
   done

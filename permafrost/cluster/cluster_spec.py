@@ -77,6 +77,7 @@ class TaskOptions(NamedTuple):
     wait_secs: float  # how long to wait for missing tasks
     overwrite: bool = False  # the chief takes servers that hold another run
     resume: bool = False
+    allow_public: bool = False  # addresses
 
 
 def resolve_cluster(ps_hosts: Sequence[str], worker_hosts: Sequence[str], job_name: Optional[str],

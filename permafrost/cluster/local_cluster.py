@@ -162,9 +162,12 @@ def check(values: Any) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         train_setup = setup.prepare_training(values)
     setup.check_sources(train_setup)
-    if values.mode == 'sync':
+    saved = cluster_spec.load_cluster_json(train_setup.run) if train_setup.resume else {}
+    if (values.mode or saved.get('mode')) == 'sync':
+        backups = (saved.get('backup_workers', 0) if values.backup_workers is None else
+                   values.backup_workers)
         checks.check_batch_size(train_setup.config.recipe.batch_size,
-                                max(1, values.workers - (values.backup_workers or 0)))
+                                max(1, values.workers - backups))
 
 
 def task_arguments(values: Any, own_flags: Iterable[str]) -> List[str]:

@@ -79,8 +79,11 @@ class SyncReplicas:
             if gradient is None:
                 continue
             with tf.device(variable.device):
+                # Accumulators live as long as their server, which may have served another model.
+                shape = 'x'.join(map(str, variable.shape.as_list()))
                 accumulator = tf.ConditionalAccumulator(
-                    gradient.dtype, variable.shape, shared_name=f'{variable.op.name}/gradients')
+                    gradient.dtype, variable.shape,
+                    shared_name=f'{variable.op.name}/gradients/{shape}')
                 with tf.control_dependencies(statistics):
                     accumulated.pushes.append(accumulator.apply_grad(gradient, local_step))
                 accumulated.means.append((accumulator.take_grad(self._num_shards), variable))

@@ -56,7 +56,8 @@ def run(values: Any, evaluate: Evaluate, train_chief: Callable[..., int],
     if backup_workers is None:
         backup_workers = saved.get('backup_workers', 0) if mode == 'sync' else 0
     options = cluster_spec.TaskOptions(
-        mode, backup_workers, values.wait_secs, values.overwrite, values.resume)
+        mode, backup_workers, values.wait_secs, values.overwrite, values.resume,
+        values.allow_public)
     if context.task.job == 'worker':
         # The others ignore the flag, and cannot see the run, which knows the mode.
         if backup_workers and mode != 'sync':
@@ -150,7 +151,11 @@ def evaluate_run(options: cluster_spec.TaskOptions, values: Any, evaluate: Evalu
 def will_be_continued(run_dir: str, steps: Optional[int]) -> bool:
     """Return whether the chief has yet to start, to continue a run to `steps` (if given)."""
     from permafrost.training.checkpoints import finding
-    return bool(steps) and finding.last_step(run_dir) < steps and not runs.is_running(run_dir)
+    if not steps or finding.last_step(run_dir) >= steps or runs.is_running(run_dir):
+        return False
+    # --patience may have ended it: nobody continues it to the steps that it had.
+    is_done = runs.read_status(run_dir).get('state') == 'done'
+    return not is_done or runs.read_config(run_dir)[0].steps < steps
 
 
 def run_directory(values: Any) -> Optional[str]:

@@ -81,7 +81,7 @@ class Watchdog:
         self._stopped.set()
 
     def heartbeat(self) -> None:
-        """Note that a step was made, or that the last evaluation still runs."""
+        """Record that a step completed, or that the last evaluation still runs."""
         self._last_step = time.monotonic()
         self._change(State.RUNNING, STALL_SECS, [State.RUNNING])
         self._change(State.SAVING, SAVE_SECS + self._wait_secs, [State.SAVING])

@@ -42,7 +42,7 @@ class ClusterWorker(Strategy):
                  setup: TrainSetup, session_config: tf.ConfigProto):
         self.spec, self.task, self.config = context.spec, context.task, setup.config
         self.dropout_seed_offset = pipeline.WORKER_SEED * self.task.index
-        self.script, self.resume_arguments = resume_command()
+        self.script, self.resume_arguments = resume_command(options.allow_public)
         self._options = options
         self._sync = None if options.mode != 'sync' else sync_replicas.SyncReplicas(
             len(self.spec.workers), options.backup_workers, self.task.index)
@@ -179,13 +179,14 @@ class ClusterWorker(Strategy):
         self._server = self._admission.server = None
 
 
-def resume_command() -> Tuple[str, Tuple[str, ...]]:
+def resume_command(allow_public: bool = False) -> Tuple[str, Tuple[str, ...]]:
     """Return the script, and its flags, that continue the chief's run."""
     local_cluster = os.environ.get(cluster_spec.LOCAL_CLUSTER)
     if local_cluster:
         return 'tools/local_cluster.py', tuple(local_cluster.split())
     is_set = bool(os.environ.get('TF_CONFIG', '').strip())
-    return 'train_cluster.py', () if is_set else ('--job_name=worker', '--task_index=0')
+    task = () if is_set else ('--job_name=worker', '--task_index=0')
+    return 'train_cluster.py', (*task, *(['--allow_public'] if allow_public else []))
 
 
 def shared_settings(setup: TrainSetup, options: cluster_spec.TaskOptions,

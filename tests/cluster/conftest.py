@@ -31,6 +31,7 @@ def publishers(_publishers, monkeypatch):
     from permafrost.cluster.servers import admission
     monkeypatch.setattr(admission, 'POLL_SECS', .02)
     monkeypatch.setattr(admission, 'CLAIM_SECS', .02)
+    monkeypatch.setattr(admission, 'CLAIM_DELAY_SECS', .1)
     for publisher in _publishers:
         publisher.restart()
     return _publishers

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import shutil
 import signal
 from types import SimpleNamespace
@@ -193,7 +194,8 @@ def test_a_task_of_another_engine_is_refused(synthetic, tmp_path):
         pytest.skip(f'{other} is not installed')
 
     def prefix(name):  # the command line begins with this test's own Python
-        return ['sh', '-c', f'shift; exec {python} "$@"', 'sh'] if name == 'ps 0' else []
+        command = f'shift; exec {shlex.quote(python)} "$@"'
+        return ['sh', '-c', command, 'sh'] if name == 'ps 0' else []
 
     with helpers.make_cluster(synthetic, tmp_path, '--steps=100', prefix=prefix) as cluster:
         cluster.start('ps 0', 'worker 1')
@@ -310,7 +312,7 @@ def test_the_evaluator_needs_a_run(tmp_path, monkeypatch):
         task.evaluate_run(options, _evaluator_flags(resume=True, log_dir=str(tmp_path)), None)
 
 
-def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path, default_graph):
+def test_the_evaluator_waits_for_a_run_to_be_continued(synthetic, tmp_path, default_graph):
     (tmp_path / 'train').mkdir()
     run = str(tmp_path)
     step = tf.train.get_or_create_global_step()
@@ -318,7 +320,11 @@ def test_the_evaluator_waits_for_a_run_to_be_continued(tmp_path, default_graph):
         session.run(step.initializer)
         session.run(step.assign(30, read_value=False))
         saving.save(tf.train.Saver(), session, run, 30)
+    runs.write_config(run, networks.train_setup(synthetic, run, 40).config, {'classes': ['a']})
     assert task.will_be_continued(run, 31)
+    runs.write_status(run, state='done')  # --patience has ended it
+    assert not task.will_be_continued(run, 40) and task.will_be_continued(run, 41)
+    runs.write_status(run, state='stopped')
     assert not task.will_be_continued(run, 30) and not task.will_be_continued(run, None)
     with runs.lock(run):
         assert not task.will_be_continued(run, 31)  # it has been

@@ -272,6 +272,7 @@ def test_the_next_command_starts_the_chief_again(monkeypatch):
     assert in_process.parse_flags(*command) == {'job_name': 'worker', 'task_index': 0}
     monkeypatch.setenv('TF_CONFIG', '{}')
     assert worker.resume_command() == ('train_cluster.py', ())
+    assert worker.resume_command(allow_public=True)[1] == ('--allow_public',)
     monkeypatch.setenv(cluster_spec.LOCAL_CLUSTER, '--ps=2 --workers=3')
     command = worker.resume_command()
     assert command == ('tools/local_cluster.py', ('--ps=2', '--workers=3'))

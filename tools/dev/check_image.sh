@@ -47,7 +47,7 @@ expect() {
 say 'mistakes'
 expect 2 "unknown command 'trian'" run trian
 expect 2 'did you mean tuto' run train --model=tutoo
-chmod 0755 "$work"
+chmod 0555 "$work"
 expect 1 'owner: user .* --user' run train --steps=1
 chmod 1777 "$work"
 expect 1 '/data has no cifar10/' "$docker" run --rm --network none --tmpfs /work "$image" train --steps=1

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import time
 from typing import Any, List, Optional
 
@@ -49,9 +50,12 @@ class FinishHook(tf.train.SessionRunHook):
         self._watcher.emergency_save = functools.partial(self._emergency_save, session)
         self._watcher.ping = ping
         self._watcher.restart()
-        self._last_look = time.monotonic()
+        self._last_look = -math.inf
         if self._run is not None:
             self._send('ready')
+        self._follow_chief()  # a synchronous worker would wait for a step that nobody makes
+        if self._stop.reason:
+            coord.request_stop()
         self.finish(session, session.run(tf.train.get_global_step()))
 
     def before_run(self, unused_context: Any) -> tf.train.SessionRunArgs:

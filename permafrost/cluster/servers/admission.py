@@ -24,6 +24,7 @@ from permafrost.training.signals import Signals
 POLL_SECS = 1.
 CLAIM_SECS = .2  # between two looks at a server that is being claimed
 REPORT_SECS = 10.  # between two lines that say what is missing
+CLAIM_DELAY_SECS = 5.  # for servers to take the claim of a chief that has just come back
 
 
 class MissingTaskError(UserError):
@@ -52,6 +53,7 @@ class Admission:
 
     def __post_init__(self) -> None:
         self._outage_start: Optional[float] = None
+        self._different_since: Optional[float] = None
         self._run_id = 0
         self._last_report = 0.
 
@@ -61,7 +63,7 @@ class Admission:
         return self._run_id if self.claim is None else self.claim['id']
 
     def reset_outage(self) -> None:
-        """Note that a step was made: the next outage gets the full wait_secs."""
+        """Record that a step completed: the next outage gets the full wait_secs."""
         self._outage_start = None
 
     def wait(self) -> List[ServerState]:
@@ -149,9 +151,14 @@ class Admission:
         different = [name for name in sorted({*training, *self.training})
                      if training.get(name) != self.training.get(name)]
         if not different:
+            self._different_since = None
             return ''
         if not network.ask(self.spec.workers[0]):
             return f'{chief} does not answer'
+        now = time.monotonic()
+        self._different_since = self._different_since or now
+        if now - self._different_since < CLAIM_DELAY_SECS:
+            return f'{chief} has different settings, or has not claimed the servers yet'
         details = ', '.join(f'{name}: {_short(self.training.get(name))} here, '
                             f'{_short(training.get(name))} on the chief' for name in different[:3])
         advice = 'start all tasks with the same flags'

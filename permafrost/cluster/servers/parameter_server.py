@@ -89,8 +89,8 @@ def wait_for_workers(spec: ClusterSpec, poll: Callable[[], ServerState], signals
     saved = signalled = 0.  # when
     while True:
         state, now = poll(), time.monotonic()
+        saved = (saved or now) if state.saved else 0.
         if state.saved:
-            saved = saved or now
             missing = sorted({*range(1, len(spec.workers))} - {*state.left})
             if not missing:
                 return

@@ -35,8 +35,8 @@ class ServerState:
             if self.run is None or self.run['id'] != run['id'] and fields['overwrite']:
                 self._reset()
                 self.run = run
-            elif self.run['id'] == run['id']:
-                self.run = run
+            elif self.run != run and self.run['id'] == run['id']:  # such as with more steps
+                self.run, self.saved, self.left = run, False, []
         elif serves_it and kind == 'initializing':
             self._reset()
         elif serves_it and kind in ('ready', 'saved'):

@@ -116,6 +116,19 @@ def test_a_worker_follows_a_chief_that_has_ended_the_training(served):
     assert hook.saved
 
 
+def test_a_worker_that_joins_after_the_end_makes_no_step(served):
+    """A synchronous one would wait for a step that the chief does not make."""
+    finishing = Finishing(served)
+    finishing.servers.send('saved', id=1)
+    finishing.result.result(60.)
+    hook, stops = finishing.hook, []
+    hook.saved = False
+    with tf.Graph().as_default(), tf.Session() as session:
+        session.run(tf.train.get_or_create_global_step().initializer)
+        hook.after_create_session(session, SimpleNamespace(request_stop=lambda: stops.append(1)))
+    assert stops == [1] and hook.saved
+
+
 class Waiting:
     """The FinishHook of the chief of run 1, while it waits for worker 1 at the last step."""
 
@@ -139,12 +152,12 @@ def worker_address():
 
 
 @pytest.fixture
-def patient(monkeypatch):
+def waiting_long(monkeypatch):
     monkeypatch.setattr(finish, 'DRAIN_SECS', 90.)
     monkeypatch.setattr(finish, 'POLL_SECS', .05)
 
 
-@pytest.mark.usefixtures('patient')
+@pytest.mark.usefixtures('waiting_long')
 def test_the_chief_waits_until_the_other_workers_have_finished(served, worker_address):
     waiting = Waiting(served, worker_address)
     time.sleep(.2)
@@ -153,12 +166,12 @@ def test_the_chief_waits_until_the_other_workers_have_finished(served, worker_ad
     waiting.result.result(60.)
 
 
-@pytest.mark.usefixtures('patient')
+@pytest.mark.usefixtures('waiting_long')
 def test_the_chief_does_not_wait_for_a_worker_that_has_died(served):
     Waiting(served, '127.0.0.1:1').result.result(60.)
 
 
-@pytest.mark.usefixtures('patient')
+@pytest.mark.usefixtures('waiting_long')
 def test_a_signal_ends_the_waiting_for_other_workers(served, worker_address):
     waiting = Waiting(served, worker_address)
     waiting.signals.code = 143

@@ -165,6 +165,20 @@ def test_a_worker_joins_when_the_chief_is_ready(cluster, publishers):
     cluster.admission(1).wait()
 
 
+def test_a_worker_waits_until_a_chief_that_came_back_has_claimed_the_servers(
+        cluster, publishers, monkeypatch):
+    monkeypatch.setattr(admission, 'CLAIM_DELAY_SECS', 60.)
+    cluster.hold(publishers)
+    longer, joined = dict(TRAINING, steps=9), threading.Event()
+    worker = cluster.admission(1, training=longer)
+    thread = threading.Thread(target=lambda: joined.set() if worker.wait() else None)
+    thread.start()
+    assert not joined.wait(.3)
+    cluster.admission(place='runs/1', training=longer).wait()
+    assert joined.wait(60.)
+    thread.join()
+
+
 def test_a_server_that_does_not_answer_is_named(cluster, publishers):
     spec = ClusterSpec((cluster.spec.ps[0], '127.0.0.1:1'), cluster.spec.workers)
     message = _refused(cluster.admission(1, spec=spec, wait_secs=-1.))

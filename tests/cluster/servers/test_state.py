@@ -23,6 +23,12 @@ def test_the_first_run_that_claims_a_server_has_it():
     longer = dict(RUN, steps=9)
     state.receive('claim', run=longer, overwrite=False)  # its own chief has come back
     assert state == _state(run=longer, ready=True, finished=[1])
+    state.receive('saved', id=1, worker=0)
+    state.receive('left', id=1, worker=1)
+    state.receive('claim', run=longer, overwrite=False)
+    assert state.saved and state.left == [1]  # a chief that was killed after it had saved
+    state.receive('claim', run=RUN, overwrite=False)  # it trains further
+    assert state == _state(run=RUN, ready=True, finished=[1])
     state.receive('claim', run=other, overwrite=True)
     assert state == _state(run=other)
 
