@@ -320,7 +320,8 @@ def test_the_evaluator_waits_for_a_run_to_be_continued(synthetic, tmp_path, defa
         session.run(step.initializer)
         session.run(step.assign(30, read_value=False))
         saving.save(tf.train.Saver(), session, run, 30)
-    runs.write_config(run, networks.train_setup(synthetic, run, 40).config, {'classes': ['a']})
+    runs.write_config(run, networks.train_setup(synthetic, run, 40, 'tuto').config,
+                      {'classes': ['a']})
     assert task.will_be_continued(run, 31)
     runs.write_status(run, state='done')  # --patience has ended it
     assert not task.will_be_continued(run, 40) and task.will_be_continued(run, 41)
