@@ -124,7 +124,8 @@ _RECIPES = (
             Accuracy: 87.23 ± 0.11 %, 88.35 ± 0.40 % with --tta flip_shift
             (2 seeds, 24 minutes, tf2).""",
         published=_published(
-            _FIRST_FAMILY, tuto='87.2 in 300,000 steps', alex4='87.5 in 300,000 steps'),
+            _FIRST_FAMILY, tuto='87.2 in 300,000 steps', alex4='87.5 in 300,000 steps',
+            nin2='89.8 in 300,000 steps'),
         label_smoothing=0.1,
         compute_dtype='bfloat16',
         **_24x24_crops(0.02)),

@@ -107,8 +107,8 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     cpu = measured['machine'].get('cpu')
     if cpu:
         where = markdown.escape(f"{cpu}, TensorFlow {measured['versions'].get('tensorflow', '')}")
-        text = ("Each point is a model's best recorded result; the second chart has the models "
-                'whose latency has been measured. For comparison, the charts show the published '
+        text = ("Each point is a model's best recorded result with an unchanged recipe; the second "
+                'chart has the models whose latency has been measured. For comparison, the charts show the published '
                 'results of the original implementation, after 300,000 steps; its latencies were '
                 'measured on another machine. Latency here: one image, one '
                 f'thread of {where}.')
