@@ -108,9 +108,9 @@ def _block(pictures: str, measured: Dict[str, Any]) -> List[str]:
     if cpu:
         where = markdown.escape(f"{cpu}, TensorFlow {measured['versions'].get('tensorflow', '')}")
         text = ("Each point is a model's best recorded result with an unchanged recipe; the second "
-                'chart has the models whose latency has been measured. For comparison, the charts show the published '
-                'results of the original implementation, after 300,000 steps; its latencies were '
-                'measured on another machine. Latency here: one image, one '
+                'chart has the models whose latency has been measured. For comparison, the charts '
+                'show the published results of the original implementation, after 300,000 steps; '
+                'its latencies were measured on another machine. Latency here: one image, one '
                 f'thread of {where}.')
         lines += ['', *textwrap.wrap(text, 100, break_long_words=False)]
     return lines
