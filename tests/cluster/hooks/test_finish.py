@@ -70,7 +70,7 @@ def test_a_worker_whose_servers_serve_another_run_loses_its_session(served):
     finishing.servers.send('saved', id=1)
     finishing.result.result(60.)
     finishing.servers.send('claim', run={'id': 2, 'name': 'another run'}, overwrite=True)
-    while finishing.publisher.state.run['id'] == 1:
+    while finishing.servers.states()[0].run['id'] == 1:  # what the server has published
         time.sleep(.01)
     finishing.hook._last_look = -1e9
     with pytest.raises(tf.errors.UnavailableError, match='the servers serve another run'):

@@ -17,8 +17,8 @@ def tips(chart):
 def test_a_curve_has_a_point_for_each_value():
     chart = charts.curves('a', 'Accuracy', 'accuracy, %', [
         charts.Series('<b>', [1, 2, 3], [0.25, None, 0.5])], 100)
-    assert tips(chart) == ['<b>: 50 accuracy, % at epoch 3', '<b>, epoch 1: 25 accuracy, %',
-                           '<b>, epoch 3: 50 accuracy, %']
+    assert tips(chart) == ['<b>: 50 % at epoch 3', '<b>, epoch 1: 25 %',
+                           '<b>, epoch 3: 50 %']
     assert chart.legend == () and '<b>' not in chart.svg
 
 

@@ -58,7 +58,7 @@ def test_a_report_shows_the_run(run, monkeypatch):
     assert f'http-equiv="refresh" content="{run_report.RELOAD_SECS}"' in text
     for shown in ('step 60 of 100', '>running<', 'test accuracy', '60.00 <small>% at step 60',
                   'operations per image', 'Learning rate', '98.7&nbsp;%', 'data:image/png;base64,',
-                  '(recipe: 0.1)', '<code>learning_rate=0.05</code>', 'test, epoch 3: 60 accuracy',
+                  '(recipe: 0.1)', '<code>learning_rate=0.05</code>', 'test, epoch 3: 60 %',
                   'predicted as', 'time left, about', '30 <small>s</small>'):
         assert shown in text, shown
     assert 'python &lt;u&gt;' in text  # versions
