@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from typing import Any, Dict, List, Optional
 
-from benchmarks import measure, programs
+from benchmarks import measure, runner
 from benchmarks.runner import Options, graph_of
 from permafrost import engines
 from permafrost.cli.commands import ROOT
@@ -44,7 +44,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     dataset = loading.open_dataset(options.dataset, options.data_dir)
     for environment in ('tf2', *client.RUNTIMES):
         client.python(environment)
-    programs.build_label_image()
+    runner.build_label_image()
     rows: Dict[str, List[Dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         batch_file = os.path.join(folder, 'test.bin')
@@ -60,7 +60,7 @@ def _measure(graph: str, folder: str, batch_file: str, options: Options) -> List
     """Return what is known of each of FILES, made from `graph`."""
     copy = shutil.copy(graph, folder)
     data_dir = ['--data_dir=' + options.data_dir] if options.data_dir else []
-    programs.run_script(
+    runner.run_script(
         'freeze_graph.py', '--graph=' + copy, '--formats=tflite,onnx',
         '--quantize=none,float16,int8', '--dataset=' + options.dataset, *data_dir)
     paths = [pattern.format(copy[:-3]) for pattern in FILES.values()]
@@ -90,6 +90,6 @@ def _correct(path: str) -> Optional[int]:
 def _compare(files: List[str], flags: List[str]) -> List[Dict[str, Any]]:
     libraries = [f"--library={os.path.join(ROOT, '.venv', name)}"
                  for name in ('tf2', *client.RUNTIMES)]
-    output = programs.run(programs.LABEL_IMAGE, '--compare', '--json', *libraries, *flags, *files)
+    output = runner.output_of(runner.LABEL_IMAGE, '--compare', '--json', *libraries, *flags, *files)
     print(' '.join(flags), flush=True)
     return json.loads(output)['models']

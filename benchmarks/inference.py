@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from benchmarks import measure, programs
+from benchmarks import measure, runner
 from benchmarks.runner import Options, graph_of
 from permafrost import engines, machine
 from permafrost.cli.commands import ROOT
@@ -43,7 +43,7 @@ class Setting(NamedTuple):
 def benchmark(options: Options) -> Dict[str, Any]:
     """Measure, print a table, and return the result to record."""
     dataset = loading.open_dataset(options.dataset, options.data_dir)
-    programs.build_label_image()
+    runner.build_label_image()
     for engine in ENGINES:
         client.python(engine)
     seconds, figures = options.seconds / 8, {}
@@ -80,13 +80,13 @@ def _frozen_graph(model, folder, options):
     if os.path.exists(path):
         return path
     print(f'training {model} for {TRAIN_STEPS} steps', flush=True)
-    return programs.train_and_freeze(model, folder, options, f'--steps={TRAIN_STEPS}')
+    return runner.train_and_freeze(model, folder, options, f'--steps={TRAIN_STEPS}')
 
 
 def _label_image(graph, engine, *arguments):
     """Return the json that label_image prints with the library of `engine`. Raises UserError."""
-    return json.loads(programs.run(
-        programs.LABEL_IMAGE, '--graph=' + graph,
+    return json.loads(runner.output_of(
+        runner.LABEL_IMAGE, '--graph=' + graph,
         '--library=' + os.path.join(ROOT, '.venv', engine), '--json', *arguments))
 
 

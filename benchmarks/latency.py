@@ -4,7 +4,7 @@ import os
 import tempfile
 from typing import Any, Dict
 
-from benchmarks import measure, programs
+from benchmarks import measure, runner
 from benchmarks.runner import Options
 from permafrost import engines
 from permafrost.cli.commands import ROOT
@@ -28,7 +28,7 @@ def benchmark(options: Options) -> Dict[str, Any]:
     if not names:
         raise UserError('no model has a result in results/: name models with --models')
     with tempfile.TemporaryDirectory() as folder:
-        graphs = {programs.train_and_freeze(name, folder, options, *TRAIN_FLAGS): name
+        graphs = {runner.train_and_freeze(name, folder, options, *TRAIN_FLAGS): name
                   for name in names}
         passes = [latency.time_in_turn(list(graphs)) for _ in range(PASSES)]
     if not all(passes):

@@ -1,22 +1,24 @@
-"""Run a benchmark by name, and record its result as json."""
+"""Run a benchmark by name, and record its result as json; the programs that benchmarks run."""
 
 import importlib
 import os
 import re
 import shlex
+import subprocess
 import sys
 from typing import List, NamedTuple, Optional
 
 import models
 from permafrost import files
 from permafrost.cli.commands import ROOT
-from permafrost.errors import UsageError, printable, unknown_name_error
+from permafrost.errors import UsageError, UserError, printable, unknown_name_error
 
 # Modules of this folder with `benchmark(options)`, which returns the result to record, or None.
 # Import a module only when it runs: some read facts about the machine before TensorFlow starts.
 BENCHMARKS = ('pipeline', 'inference', 'latency', 'deploy', 'training', 'cluster', 'scaling')
 CIFAR10_ONLY = ('deploy', 'inference', 'training')
 WITHOUT_ROUNDS = ('latency', 'deploy', 'scaling')  # they choose how long to measure, or do not
+LABEL_IMAGE = os.path.join(ROOT, 'label_image', 'build', 'label_image')
 
 
 class Options(NamedTuple):
@@ -76,3 +78,35 @@ def run(name: str, options: Options) -> None:
         command = 'python -m benchmarks ' + ' '.join(map(shlex.quote, arguments))
         files.write_json(path, dict(result, benchmark=name, command=command))
         print('recorded: ' + path, flush=True)
+
+
+def output_of(*command: str) -> str:
+    """Return what `command` writes to stdout; it runs in the repository.
+
+    Raises UserError with the last line of its output if it fails.
+    """
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, cwd=ROOT)
+    if done.returncode:
+        last = ((done.stderr.strip() or done.stdout.strip()).splitlines() or ['no output'])[-1]
+        name = os.path.basename(command[1 if command[0] == sys.executable else 0])
+        raise UserError(f'{name} failed: {last}')
+    return done.stdout
+
+
+def run_script(script: str, *arguments: str) -> str:
+    """Return what a script of this repository writes to stdout. Raises UserError."""
+    return output_of(sys.executable, script, *arguments)
+
+
+def build_label_image() -> None:
+    """Build label_image unless it is built. Raises UserError."""
+    output_of('flock', 'label_image', 'make', '-s', '-C', 'label_image')
+
+
+def train_and_freeze(model: str, folder: str, options: Options, *flags: str) -> str:
+    """Return the path of a frozen graph of `model` in `folder`, trained with `flags`."""
+    directory, path = os.path.join(folder, 'runs', model), os.path.join(folder, model + '.pb')
+    run_script('train.py', *options.train_flags(model), *flags, f'--run={directory}')
+    run_script('freeze_graph.py', f'--run={directory}', f'--output={path}')
+    return path

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks import deploy, programs, runner
+from benchmarks import deploy, runner
 from permafrost import files
 from permafrost.errors import UserError
 from permafrost.evaluation.runtimes import client
@@ -27,7 +27,7 @@ def test_each_file_is_compared_in_each_setting(synthetic, tmp_path, monkeypatch,
                 dict({'runtime': name.partition('=')[0], 'bytes': 9, 'latency_ms': {'median': 1.5}},
                      **({'correct': 8, 'images': 10} if has_images else {})) for name in names]})
         return ''
-    monkeypatch.setattr(programs, 'run', run)
+    monkeypatch.setattr(runner, 'output_of', run)
     monkeypatch.setattr(client, 'python', lambda environment: environment)
     graph = tmp_path / 'net.pb'
     graph.write_text('a graph')

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from benchmarks import inference, programs, runner
+from benchmarks import inference, runner
 from permafrost.evaluation.frozen_graphs import graph_def
 from permafrost.evaluation.runtimes import client
 from tests.evaluation.runtimes.environments import needs
@@ -40,6 +40,6 @@ def test_a_converted_network_is_timed(name, tmp_path):
 
 def test_a_network_without_a_graph_is_trained_on_the_dataset_of_the_flags(monkeypatch, tmp_path):
     commands = []
-    monkeypatch.setattr(programs, 'run_script', lambda *command: commands.append(command))
+    monkeypatch.setattr(runner, 'run_script', lambda *command: commands.append(command))
     inference._frozen_graph('resnet110', str(tmp_path), runner.Options(data_dir='/data'))
     assert {'--model=resnet110', '--data_dir=/data'} < set(commands[0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import latency, programs, runner
+from benchmarks import latency, runner
 from permafrost.errors import UserError
 from permafrost.experiments.latency import Latency
 
@@ -15,7 +15,7 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, tmp_path, capsys):
         return {graph: Latency(0.5, 3, 'tf2', '2.21', allocator='libc') for graph in graphs
                 if 'sprint' not in graph}
 
-    monkeypatch.setattr(programs, 'run_script', lambda *command: commands.append(command))
+    monkeypatch.setattr(runner, 'run_script', lambda *command: commands.append(command))
     monkeypatch.setattr(latency.latency, 'time_in_turn', time_in_turn)
     result = latency.benchmark(runner.Options(results=str(tmp_path)))
     assert len(timed) == latency.PASSES * len(set(timed))  # all of them, again and again
@@ -28,7 +28,7 @@ def test_models_with_a_result_are_timed_in_turn(monkeypatch, tmp_path, capsys):
 
 
 def test_no_graph_that_can_be_timed_is_one_line(monkeypatch):
-    monkeypatch.setattr(programs, 'run_script', lambda *command: None)
+    monkeypatch.setattr(runner, 'run_script', lambda *command: None)
     monkeypatch.setattr(latency.latency, 'time_in_turn', lambda graphs: {})
     with pytest.raises(UserError, match='no graph could be timed'):
         latency.benchmark(runner.Options())

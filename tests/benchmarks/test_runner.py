@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import cluster, deploy, runner
-from permafrost.errors import UsageError
+from permafrost.errors import UsageError, UserError
 from tests.processes import ROOT
 
 
@@ -54,3 +54,20 @@ def test_all_models_of_deploy_are_those_with_a_graph(monkeypatch, tmp_path):
     monkeypatch.setattr(deploy, 'benchmark', lambda options: asked.append(options.models))
     runner.run('deploy', runner.Options(models=['all'], results=str(tmp_path)))
     assert 'tuto' in asked[0] and all(os.path.exists(runner.graph_of(name)) for name in asked[0])
+
+
+def test_the_output_is_returned():
+    assert runner.output_of('sh', '-c', 'echo a; echo b >&2') == 'a\n'
+
+
+@pytest.mark.parametrize('script, message', [
+    ('echo first >&2; echo the reason >&2; exit 1', 'the reason'),
+    ('echo the reason; exit 1', 'the reason'), ('exit 1', 'no output')])
+def test_a_command_that_fails_is_one_line(script, message):
+    with pytest.raises(UserError, match=f'^sh failed: {message}$'):
+        runner.output_of('sh', '-c', script)
+
+
+def test_a_script_that_fails_is_named(tmp_path):
+    with pytest.raises(UserError, match='^train.py failed: error: unknown model'):
+        runner.train_and_freeze('tutu', str(tmp_path), runner.Options())

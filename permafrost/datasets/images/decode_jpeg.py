@@ -54,17 +54,18 @@ def decode(content: bytes) -> Image.Image:
             orientation = _orientation(data[len(EXIF):])
         elif marker == ADOBE and data.startswith(b'Adobe') and len(data) >= 12:
             is_adobe = True
-        if sum(1 for _ in RESTART.finditer(scan)) > blocks:  # SURPLUS comes before each
-            raise BadImage('more restart markers than blocks')
         segment = _without_metadata(marker, data)
         clean += segment + scan
-        with_surplus += segment + RESTART.sub(lambda found: SURPLUS + found.group(), scan)
+        # No decoder reads further intervals than there are blocks; re takes 0 for all.
+        with_surplus += segment + RESTART.sub(
+            lambda found: SURPLUS + found.group(), scan, count=max(blocks, 1))
         if marker == SOS:
             scans += 1
             with_surplus += SURPLUS
             if scans > MAX_SCANS:
                 raise BadImage(f'more than {MAX_SCANS} scans')
-            if any(found[-1] & 7 != i & 7 for i, found in enumerate(RESTART.findall(scan))):
+            if any(found.group()[-1] & 7 != i & 7
+                   for i, found in enumerate(RESTART.finditer(scan))):
                 raise BadImage('restart markers are out of order')
     image = _decode(bytes(clean), is_adobe)
     if not is_arithmetic and image != _decode(bytes(with_surplus), is_adobe):
