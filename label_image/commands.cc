@@ -28,7 +28,8 @@ std::vector<std::string> ClassNames(const Flags& flags, const Network& network, 
   }
   if (names.size() == classes) return names;
   throw Error(in_graph ? network.name() : flags.labels, ": ", names.size(),
-              names.size() == 1 ? " label for " : " labels for ", classes, " classes: give --labels FILE with a name for each class");
+              names.size() == 1 ? " label for " : " labels for ", classes,
+              " classes: give --labels FILE with a name for each class");
 }
 
 // Print one JSON object: the members that every command prints, then `members`.

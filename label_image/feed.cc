@@ -40,7 +40,7 @@ std::string WriteConstant(const Graph& graph, const Node& node, const std::strin
   const int type = graph.OutputType(node);
   const Shape sizes = graph.OutputShape(node).value_or(Shape());
   wire::Writer shape, written;
-  for (int64_t i = 0; i < static_cast<int64_t>(sizes.size()); ++i) {
+  for (size_t i = 0; i < sizes.size(); ++i) {
     shape.Bytes(kShapeDim, wire::Writer().Varint(kDimSize, 1).str());
   }
   if (!graph.IsOneValue(node)) {

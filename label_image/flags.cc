@@ -173,7 +173,8 @@ void CheckFlags(const Flags& flags) {
     throw UsageError("--graph_name requires --graph");
   }
   if (flags.model.threads && !flags.session_config.empty()) {
-    throw UsageError("--threads has no effect with --session_config: set the number of threads in that file");
+    throw UsageError("--threads has no effect with --session_config: set the number of threads in "
+                     "that file");
   }
   const NetworkOptions& network = flags.network;
   if ((network.image_size || network.crop_size) && (network.input_width || network.input_height)) {

@@ -27,7 +27,8 @@ void CheckRuntime(const Flags& flags, const std::string& runtime) {
     CheckBfloat16();
   }
   if (runtime == "tensorflow") return;
-  if (flags.model.allow_any_op && (runtime != "openvino" || ChooseRuntime(flags.graph, "") != "tensorflow")) {
+  const bool is_graph = ChooseRuntime(flags.graph, "") == "tensorflow";  // by its suffix
+  if (flags.model.allow_any_op && (runtime != "openvino" || !is_graph)) {
     throw UsageError("--allow_any_op is for a frozen graph (.pb) with the runtimes tensorflow and "
                      "openvino");
   }

@@ -37,8 +37,8 @@ std::vector<double> ParseNumbers(const std::string& flag, const std::string& tex
       break;
     }
   }
-  const bool is_cut = !text.empty() && text.back() == ',';
-  if (is_cut || (numbers.size() != 1 && numbers.size() != kChannels)) {
+  const bool lacks_last = !text.empty() && text.back() == ',';
+  if (lacks_last || (numbers.size() != 1 && numbers.size() != kChannels)) {
     throw UsageError("--", flag, " must be a number", least > 0 ? " above 0" : "",
                      ", or three with commas, not ", Quote(text));
   }

@@ -8,8 +8,9 @@ namespace label_image {
 extern const char* volatile crash_runtime;
 extern const char* volatile crash_phase;
 
-// From now on hold back everything written to stderr, unless the user has set TF_CPP_MIN_LOG_LEVEL=0. After
-// a crash, print one line with the signal or the last line of that output, and exit with code 1.
+// From now on hold back everything written to stderr, unless the user has set
+// TF_CPP_MIN_LOG_LEVEL=0. After a crash, print one line with the signal or the last line of that
+// output, and exit with code 1.
 void InstallCrashHandler();
 
 // From now on, only later output explains a crash: TensorFlow 2.21 prints notes while it is loaded.

@@ -1,30 +1,33 @@
 """A picture file with lines over one axis: the charts of train.py."""
 
+import importlib.util
 import io
 import os
 import warnings
 from typing import Any
 
-from permafrost.errors import UsageError, UserError, one_line, shown
+from permafrost.errors import UsageError, UserError, shown
 from permafrost.flags import check_file
 
 FORMATS = ('.svg', '.png')
 
 
 def check_output(path: str) -> None:
-    """Raise UsageError unless --output, `path`, can be written and is of one of FORMATS."""
+    """Raise UsageError unless --output, `path`, can be written and is of one of FORMATS.
+
+    Raises UserError without matplotlib, which draws it: before a training, not after it.
+    """
+    if importlib.util.find_spec('matplotlib') is None:
+        raise UserError('charts need matplotlib: make setup installs it')
     if os.path.splitext(path)[1] not in FORMATS:
         raise UsageError(f'--output must end in {" or ".join(FORMATS)}, not {shown(path)}')
     check_file('output', path)
 
 
 def axes(title: str, x_label: str, y_label: str) -> Any:
-    """Return matplotlib's axes of a new chart. Raises UserError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UserError(f'no chart ({one_line(error)}): make setup installs matplotlib') from error
+    """Return matplotlib's axes of a new chart."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # slow, and not always installed
+    from matplotlib.figure import Figure
     figure = Figure(figsize=(8, 4.5), dpi=120)
     FigureCanvasAgg(figure)
     new = figure.add_subplot()

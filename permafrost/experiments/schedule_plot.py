@@ -25,13 +25,12 @@ def plot(values: Any) -> None:
         if getattr(values, name):
             raise UsageError(f'--{name} has no effect with --plot, which plots a whole recipe: '
                              f"{'use --recipe=RUN' if name == 'run' else 'leave it out'}")
-    if values.output:
-        line_chart.check_output(values.output)
     recipe = overrides.recipe_from_flags(values)
     changes = overrides.differences(recipe, overrides.base_from_flags(values))
     path = values.output or files.safe_name('-'.join(
         [recipe.name, *(re.sub(r'[^\w.=]+', '_', change)[:60] for change in changes)]
     )) + '-learning-rate.png'
+    line_chart.check_output(path)
     num_epochs = durations.num_epochs(recipe)
     epochs = np.linspace(0, num_epochs, POINTS)
     rates = [recipe.learning_rate * recipe.schedule.factor_at(epoch, num_epochs)

@@ -230,7 +230,7 @@ def test_two_seeds_that_end_together_are_both_recorded(run, tmp_path, monkeypatc
     path = results.record(folder, run, METRICS)
     with futures.ThreadPoolExecutor() as pool:
         def read_slowly(path):
-            """Return what the file holds a moment before another process wants to write it."""
+            """Read the file, and let another process try to write it before this one does."""
             monkeypatch.setattr(results, 'read', read)
             content = read(path)
             recorded.append(pool.submit(results.record, folder, third, METRICS))

@@ -53,7 +53,8 @@ class LiteRtModel : public Model {
     LiteRtSignatureT* signature = nullptr;
     litert.Check(litert.GetNumModelSignatures(model, &count), "cannot count signatures");
     if (count == 0) throw Error(name(), " has no signature");
-    litert.Check(litert.GetModelSignature(model, kSignature, &signature), "cannot read the signature");
+    litert.Check(litert.GetModelSignature(model, kSignature, &signature),
+                 "cannot read the signature");
     const auto inputs =
         Names(signature, litert.GetNumSignatureInputs, litert.GetSignatureInputName);
     outputs_ = Names(signature, litert.GetNumSignatureOutputs, litert.GetSignatureOutputName);

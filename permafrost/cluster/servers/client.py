@@ -1,4 +1,4 @@
-"""The side of the tasks: they read the states of the parameter servers and send them messages."""
+"""The client of a task: it reads the states of the parameter servers and sends them messages."""
 
 import contextlib
 import json

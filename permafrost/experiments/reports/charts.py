@@ -64,6 +64,7 @@ def curves(name: str, title: str, unit: str, series: Sequence[Series], scale: fl
                if value is not None] for each in series]
     has_markers = sum(map(len, points)) <= MAX_MARKERS
     legend: Dict[int, Tuple[str, str, str]] = {}
+    symbol = unit.rpartition(', ')[2]  # the % of 'accuracy, %'
     with svg.style():
         figure, axes = svg.figure()
         for each, line in zip(series, points):
@@ -72,7 +73,6 @@ def curves(name: str, title: str, unit: str, series: Sequence[Series], scale: fl
             if not line:
                 continue
             drawn, = axes.plot(*zip(*line), linestyle=dashes, color=svg.colour(colour))
-            symbol = unit.rpartition(', ')[2]  # the % of 'accuracy, %'
             svg.hover(drawn, f'{each.name}: {_number(line[-1][1])} {symbol} at epoch '
                              f'{line[-1][0]:g}')
             for epoch, value in line if has_markers else line[-1:]:

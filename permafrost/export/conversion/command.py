@@ -76,7 +76,7 @@ def _check_output_paths(values: flags.FlagValues, targets: Sequence[formats.Targ
         output_paths.check_new(values.saved_model)
     for target in targets:
         path = target.path(values.output or frozen)
-        for place in [path + end for end in ('', '.json', '.cc', '.h')]:
-            is_taken = target.format == 'saved_model' and os.path.lexists(path)
-            if is_taken or os.path.isdir(place):
-                raise UserError(f'{place} exists: remove it, or name another --output')
+        taken = [path] if target.format == 'saved_model' and os.path.lexists(path) else []
+        taken += [path + end for end in ('', '.json', '.cc', '.h') if os.path.isdir(path + end)]
+        if taken:
+            raise UserError(f'{taken[0]} exists: remove it, or name another --output')

@@ -47,8 +47,8 @@ def check_new(saved_model: str) -> None:
     """Raise UserError if `saved_model` exists. TensorFlow Serving needs a number as its name."""
     if os.path.lexists(saved_model):
         folder, name = os.path.split(os.path.normpath(saved_model))
-        number = int(name) if name.isdigit() else 0
+        number = int(name) if name.isdigit() else 1
         while os.path.lexists(os.path.join(folder, str(number))):
             number += 1
         raise UserError(f'{saved_model} exists: name another --saved_model, e.g. '
-                        f'{os.path.join(folder, str(number or 1))}')
+                        f'{os.path.join(folder, str(number))}')

@@ -1,4 +1,4 @@
-"""What tasks read from parameter servers, and the messages that they send."""
+"""The client of a task: it reads the states of parameter servers and sends messages."""
 
 import threading
 
